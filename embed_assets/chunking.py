@@ -1,0 +1,135 @@
+"""Documents cut into chunks at headings, paragraphs, sentences and words."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from embed_assets.documents import Document
+from embed_assets.progress import track
+from embed_assets.settings import ChunkingSettings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+CHUNK_SCHEMA = {
+    "chunk_id": pl.String,
+    "document_id": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "text": pl.String,
+    "passage": pl.String,
+    "tokens": pl.Int64,
+}
+
+
+def load_tokenizer(model: str) -> "Tokenizer":
+    """The tokenizer of an embedding model, without loading the model."""
+    from tokenizers import Tokenizer
+
+    from embed_assets.models.locations import locate_model
+
+    location = locate_model(model)
+    if isinstance(location, str):
+        tokenizer = Tokenizer.from_pretrained(location)
+    elif (location / "tokenizer.json").is_file():
+        tokenizer = Tokenizer.from_file(str(location / "tokenizer.json"))
+    else:
+        raise FileNotFoundError(f"{location}: no tokenizer.json; save the model's fast tokenizer there")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def chunk_documents(documents: Sequence[Document], settings: ChunkingSettings, tokenizer: "Tokenizer") -> pl.DataFrame:
+    """Cut documents into chunks.
+
+    Args:
+        documents: documents in Markdown or plain text.
+        settings: sizes, in tokens.
+        tokenizer: counts the tokens; that of the base model.
+
+    Returns:
+        One row for each chunk, in document order: ``chunk_id``, ``document_id``, ``start`` and ``end``
+        (character span in the document's text), ``text`` (the span), ``passage`` (what is encoded: title
+        and heading path, then the text) and ``tokens`` (of the passage).
+    """
+    from semantic_text_splitter import MarkdownSplitter
+
+    splitter = MarkdownSplitter.from_huggingface_tokenizer(
+        tokenizer, settings.max_tokens, overlap=min(settings.overlap_tokens, settings.max_tokens - 1)
+    )
+    rows = []
+    for document in track(documents, "chunking"):
+        headings = _headings(document.text) if settings.heading_path else []
+        for number, (start, text) in enumerate(splitter.chunk_indices(document.text)):
+            path = _heading_path(headings, start, document.title) if settings.heading_path else []
+            rows.append(
+                {
+                    "chunk_id": f"{document.document_id}::{number}",
+                    "document_id": document.document_id,
+                    "start": start,
+                    "end": start + len(text),
+                    "text": text,
+                    "passage": "\n".join([" > ".join(path), text]) if path else text,
+                }
+            )
+    passages = [row["passage"] for row in rows]
+    encodings = tokenizer.encode_batch_fast(passages, add_special_tokens=False) if passages else []
+    for row, encoding in zip(rows, encodings, strict=True):
+        row["tokens"] = len(encoding)
+    return pl.DataFrame(rows, schema=CHUNK_SCHEMA)
+
+
+
+
+class SpanIndex:
+    """Finds the chunks that cover a character span of a document.
+
+    Labels point to spans and not to chunks, so that they hold for every chunking.
+    """
+
+    def __init__(self, chunks: pl.DataFrame):
+        self._spans: dict[str, list[tuple[int, int, int]]] = {}
+        for row, (document_id, start, end) in enumerate(chunks.select("document_id", "start", "end").iter_rows()):
+            self._spans.setdefault(document_id, []).append((start, end, row))
+
+    def best(self, document_id: str, start: int, end: int) -> int | None:
+        """Row of the chunk that covers most of the span; None if no chunk touches it."""
+        covers = [(min(end, e) - max(start, s), -row) for s, e, row in self._spans.get(document_id, ())]
+        cover, row = max(covers, default=(0, 0))
+        return -row if cover > 0 else None
+
+    def overlapping(self, document_id: str, start: int, end: int) -> list[int]:
+        """Rows of the chunks that share at least half of the shorter of the two with the span."""
+        return [
+            row
+            for s, e, row in self._spans.get(document_id, ())
+            if 2 * (min(end, e) - max(start, s)) >= min(end - start, e - s)
+        ]
+
+
+def _headings(text: str) -> list[tuple[int, int, str]]:
+    """(offset, level, title) of every Markdown heading, in order."""
+    from markdown_it import MarkdownIt
+
+    line_starts = [0]
+    for line in text.splitlines(keepends=True):
+        line_starts.append(line_starts[-1] + len(line))
+    tokens = MarkdownIt("commonmark").parse(text)
+    return [
+        (line_starts[min(token.map[0], len(line_starts) - 1)], int(token.tag[1:]), tokens[i + 1].content.strip())
+        for i, token in enumerate(tokens)
+        if token.type == "heading_open" and token.map
+    ]
+
+
+def _heading_path(headings: list[tuple[int, int, str]], start: int, title: str) -> list[str]:
+    """The document's title and the headings above the offset, outermost first."""
+    path: list[tuple[int, str]] = []
+    above = bisect_right(headings, start - 1, key=lambda heading: heading[0])
+    for _, level, heading in headings[:above]:
+        path = [item for item in path if item[0] < level] + [(level, heading)]
+    names = [title, *(heading for _, heading in path)]
+    return [name for i, name in enumerate(names) if name and name not in names[:i]]

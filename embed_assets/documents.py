@@ -1,0 +1,196 @@
+"""Source documents: a folder of files, or a BEIR corpus."""
+
+import html
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embed_assets.progress import track
+from embed_assets.settings import DocumentsSettings
+from embed_assets.store import digest_of_files
+from embed_assets.workspace import CollectionError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One source document as Markdown or plain text.
+
+    The id is the path below ``documents/`` with forward slashes, or the ``_id`` of a BEIR corpus.
+    """
+
+    document_id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SkippedDocument:
+    """A source that gave no document, and why."""
+
+    document_id: str
+    reason: str
+
+
+def source_files(folder: Path) -> list[Path]:
+    """The files that the documents of a collection are read from, sorted; hidden files are left out."""
+    if (folder / "documents").is_dir():
+        paths = (folder / "documents").rglob("*")
+        return sorted(path for path in paths if path.is_file() and not _is_hidden(path, folder))
+    return [folder / "corpus.jsonl"]
+
+
+def source_digest(folder: Path) -> str:
+    """Hash of the names and bytes of a collection's source files."""
+    return digest_of_files(folder, source_files(folder))
+
+
+def read_documents(folder: Path, settings: DocumentsSettings) -> tuple[list[Document], list[SkippedDocument]]:
+    """Read the documents of a collection.
+
+    Args:
+        folder: holds ``documents/`` or ``corpus.jsonl``.
+        settings: which files are read.
+
+    Returns:
+        The documents and the files that were skipped, each with the reason.
+
+    Raises:
+        CollectionError: no usable document is left, or corpus.jsonl is malformed (the line is named).
+    """
+    if (folder / "documents").is_dir():
+        found = [_read_file(path, folder / "documents", settings) for path in track(source_files(folder), "reading documents")]
+    else:
+        found = list(_read_beir_corpus(folder / "corpus.jsonl", settings))
+    documents = [item for item in found if isinstance(item, Document)]
+    skipped = [item for item in found if isinstance(item, SkippedDocument)]
+    if not documents:
+        reasons = "; ".join(f"{item.document_id}: {item.reason}" for item in skipped[:5]) or "the folder is empty"
+        raise CollectionError(f"{folder}: no usable document ({reasons})")
+    for item in skipped:
+        logger.warning("%s: skipped %s: %s", folder.name, item.document_id, item.reason)
+    return documents, skipped
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line numbers and objects of a JSON Lines file; blank lines are passed over.
+
+    Raises:
+        CollectionError: a line is not a JSON object.
+    """
+    with path.open(encoding="utf-8") as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise CollectionError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
+                    yield number, row
+        except json.JSONDecodeError as error:
+            raise CollectionError(f"{path}:{number}: not JSON: {error}") from None
+        except UnicodeDecodeError as error:
+            raise CollectionError(f"{path}: not UTF-8: {error}") from None
+
+
+def _read_beir_corpus(path: Path, settings: DocumentsSettings) -> Iterator[Document | SkippedDocument]:
+    seen: set[str] = set()
+    for number, row in read_jsonl(path):
+        document_id, title, text = row.get("_id"), row.get("title") or "", row.get("text")
+        if not isinstance(document_id, str) or not document_id:
+            raise CollectionError(f"{path}:{number}: '_id' must be a non-empty string, found {document_id!r}")
+        if not isinstance(text, str) or not isinstance(title, str):
+            raise CollectionError(f"{path}:{number}: 'text' and 'title' of {document_id!r} must be strings")
+        if document_id in seen:
+            raise CollectionError(f"{path}:{number}: the _id {document_id!r} stands twice")
+        seen.add(document_id)
+        yield _checked(Document(document_id, title.strip(), text), settings)
+
+
+def _read_file(path: Path, root: Path, settings: DocumentsSettings) -> Document | SkippedDocument:
+    document_id = path.relative_to(root).as_posix()
+    extension = path.suffix.lower()
+    if extension not in settings.extensions:
+        return SkippedDocument(document_id, f"{extension or 'no'} extension is not among {', '.join(settings.extensions)}")
+    size = path.stat().st_size
+    if size > settings.max_megabytes * 1e6:
+        return SkippedDocument(document_id, f"{size / 1e6:.1f} MB is more than {settings.max_megabytes} MB")
+    if size == 0:
+        return SkippedDocument(document_id, "empty file")
+    read = _READERS.get(extension, _read_text)
+    try:
+        title, text = read(path)
+    except UnicodeDecodeError:
+        return SkippedDocument(document_id, "not UTF-8 text")
+    except Exception as error:  # a converter may raise anything on a broken file, which must not stop the others
+        return SkippedDocument(document_id, f"unreadable: {type(error).__name__}: {str(error).strip()[:200]}")
+    return _checked(Document(document_id, title or _first_heading(text) or path.stem, text), settings)
+
+
+def _checked(document: Document, settings: DocumentsSettings) -> Document | SkippedDocument:
+    if "\0" in document.text:
+        return SkippedDocument(document.document_id, "binary data")
+    characters = len(document.text.strip())
+    if characters < settings.min_characters:
+        return SkippedDocument(document.document_id, f"{characters} characters of text are fewer than {settings.min_characters}")
+    return document
+
+
+def _read_text(path: Path) -> tuple[str, str]:
+    return "", path.read_text(encoding="utf-8-sig")
+
+
+def _read_restructured_text(path: Path) -> tuple[str, str]:
+    from docutils.core import publish_string
+
+    page = publish_string(
+        path.read_text(encoding="utf-8-sig"),
+        writer="html5",
+        settings_overrides={
+            "report_level": 5,
+            "halt_level": 5,
+            "file_insertion_enabled": False,
+            "raw_enabled": False,
+            "output_encoding": "unicode",
+            "embed_stylesheet": False,
+        },
+    )
+    return _convert(page.encode(), ".html")
+
+
+def _read_office_file(path: Path) -> tuple[str, str]:
+    return _convert(path.read_bytes(), path.suffix.lower())
+
+
+def _convert(content: bytes, extension: str) -> tuple[str, str]:
+    import io
+
+    from markitdown import MarkItDown, StreamInfo
+
+    charset = "utf-8" if extension in (".html", ".htm") else None
+    result = MarkItDown(enable_plugins=False).convert_stream(
+        io.BytesIO(content), stream_info=StreamInfo(extension=extension, charset=charset)
+    )
+    return html.unescape(result.title or "").strip(), result.markdown
+
+
+_READERS: dict[str, Callable[[Path], tuple[str, str]]] = {
+    ".rst": _read_restructured_text,
+    ".html": _read_office_file,
+    ".htm": _read_office_file,
+    ".pdf": _read_office_file,
+    ".docx": _read_office_file,
+}
+
+
+def _first_heading(text: str) -> str:
+    match = re.search(r"^#{1,6}\s+(.+?)\s*#*$", text, flags=re.MULTILINE)
+    return match.group(1) if match else ""
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)

@@ -1,0 +1,96 @@
+"""Text to vectors: each text is encoded once per model, ever."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embed_assets.models.hardware import compute_dtype, keep_freed_memory
+from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.progress import track
+from embed_assets.settings import BaseModelSettings
+from embed_assets.store import Memo
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+
+def load_sentence_transformer(settings: BaseModelSettings, name: str | None = None) -> "SentenceTransformer":
+    """The base model, or a fine-tuned one at another place, as the settings describe it.
+
+    Args:
+        settings: length and prompts.
+        name: folder or name of the model, if it is not the base model.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    keep_freed_memory()
+    model = SentenceTransformer(
+        str(locate_model(name or settings.name)),
+        trust_remote_code=settings.trust_remote_code,
+        prompts={"query": settings.query_prompt, "document": settings.passage_prompt},
+        model_kwargs={"use_safetensors": True},
+    )
+    model.max_seq_length = settings.max_tokens
+    return model
+
+
+class Encoder:
+    """Encodes queries and passages with one model; the model is loaded only for texts not seen before.
+
+    Args:
+        settings: the base model's settings (length in tokens and prompts hold for its fine-tuned versions too).
+        memos: folder of the memos; one file for each model.
+        name: folder of a fine-tuned model; the base model if None.
+        batch_size: texts in a batch.
+    """
+
+    def __init__(self, settings: BaseModelSettings, memos: Path, name: str | None = None, batch_size: int = 64):
+        self.settings = settings
+        self.name = name or settings.name
+        self.batch_size = batch_size
+        self.memo = Memo(memos / "embeddings" / f"{model_digest(self.name).replace('/', '--')}.sqlite")
+        self._model: SentenceTransformer | None = None
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
+        return self._encode(texts, self.settings.query_prompt)
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of passages, float32, shape (len(texts), dimensions)."""
+        return self._encode(texts, self.settings.passage_prompt)
+
+    def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+        if not texts:
+            raise ValueError("there is no text to encode")
+        prefix = f"{self.settings.max_tokens}\0{prompt}"
+        keys = [hashlib.sha256(f"{prefix}{text}".encode()).hexdigest() for text in texts]
+        known = self.memo.get_many(sorted(set(keys)))
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        # Longest first: padding is least, and a batch that does not fit in memory fails at once.
+        todo = sorted(missing.items(), key=lambda item: -len(item[1]))
+        for start in track(range(0, len(todo), 8 * self.batch_size), f"encoding {len(todo)} texts"):
+            block = todo[start : start + 8 * self.batch_size]
+            vectors = self._load().encode(
+                [text for _, text in block],
+                prompt=prompt,
+                batch_size=self.batch_size,
+                normalize_embeddings=True,
+                convert_to_tensor=True,
+                show_progress_bar=False,
+            )
+            rows = [(key, vector.tobytes()) for (key, _), vector in zip(block, vectors.float().cpu().numpy(), strict=True)]
+            self.memo.put_many(rows)
+            known.update(rows)
+        return np.stack([np.frombuffer(known[key], dtype=np.float32) for key in keys])
+
+    def _load(self) -> "SentenceTransformer":
+        if self._model is None:
+            self._model = load_sentence_transformer(self.settings, self.name)
+            self._model.to(compute_dtype(str(self._model.device.type)))
+        return self._model

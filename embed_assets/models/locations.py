@@ -1,0 +1,50 @@
+"""Model names in the settings, and the folders they stand for."""
+
+import functools
+import importlib.util
+from pathlib import Path
+
+from embed_assets.store import digest_of_files
+
+
+class ModelNotFoundError(LookupError):
+    """A model's package or folder is not there; the message names the setting's value."""
+
+
+def locate_model(name: str) -> Path | str:
+    """The folder or file of a local model; a Hugging Face model name is returned as it is.
+
+    ``package:NAME/PATH`` is PATH inside the installed Python package NAME, which is not imported.
+
+    Raises:
+        ModelNotFoundError: the package is not installed, or there is nothing at the path.
+    """
+    if name.startswith("package:"):
+        package, _, inner = name.removeprefix("package:").partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ModelNotFoundError(f"model {name!r}: the Python package {package!r} is not installed")
+        path = Path(spec.submodule_search_locations[0], inner)
+    elif name.startswith(("/", "./", "../", "~")) or Path(name).exists():
+        path = Path(name).expanduser().resolve()
+    else:
+        return name
+    if not path.exists():
+        raise ModelNotFoundError(f"model {name!r}: there is nothing at {path}")
+    return path
+
+
+def model_digest(name: str) -> str:
+    """What tells one model from another: a hash of the files, or the name for a model of a hub."""
+    location = locate_model(name)
+    if isinstance(location, str):
+        return location
+    files = [location] if location.is_file() else [path for path in location.rglob("*") if path.is_file()]
+    newest = max(path.stat().st_mtime_ns for path in files)
+    return _digest(location, len(files), newest)
+
+
+@functools.lru_cache
+def _digest(location: Path, number_of_files: int, newest: int) -> str:
+    files = [location] if location.is_file() else [path for path in location.rglob("*") if path.is_file()]
+    return digest_of_files(location.parent, files)

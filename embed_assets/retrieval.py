@@ -1,0 +1,87 @@
+"""Exact retrieval: BM25, dense, and the two fused."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+QUERIES_IN_A_BLOCK = 256
+
+
+class Bm25Index:
+    """BM25 over passages: lower case, English stop words and Snowball stems, as in bm25s and Lucene.
+
+    Args:
+        passages: the texts to search.
+    """
+
+    def __init__(self, passages: Sequence[str]):
+        import bm25s
+
+        self._index = bm25s.BM25()
+        self._index.index(self._tokenize(passages), show_progress=False)
+
+    @staticmethod
+    def _tokenize(texts: Sequence[str]):
+        import bm25s
+        import Stemmer
+
+        return bm25s.tokenize(list(texts), stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False, return_ids=False)
+
+    def scores(self, queries: Sequence[str]) -> np.ndarray:
+        """BM25 scores, float32, shape (queries, passages)."""
+        passages = self._index.scores["num_docs"]
+        rows = [self._index.get_scores(tokens) if tokens else np.zeros(passages) for tokens in self._tokenize(queries)]
+        return np.stack(rows).astype(np.float32)
+
+
+def top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k best scores of each row, best first, ties in column order; shape (rows, k)."""
+    k = min(k, scores.shape[1])
+    if k < scores.shape[1]:
+        columns = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+    else:
+        columns = np.broadcast_to(np.arange(k), scores.shape)
+    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)
+
+
+def reciprocal_rank_fusion(runs: Sequence[np.ndarray], columns: int, k: int = 60) -> np.ndarray:
+    """Fused scores of several runs over the same passages.
+
+    Each passage gets the sum of 1 / (k + rank) over the runs that hold it, ranks counted from 1
+    (Cormack, Clarke and Buettcher, SIGIR 2009; their k is 60).
+
+    Args:
+        runs: columns best first, each of shape (queries, length).
+        columns: number of passages.
+        k: damps the weight of the first ranks.
+
+    Returns:
+        float32, shape (queries, columns); 0 where no run holds the passage.
+    """
+    fused = np.zeros((len(runs[0]), columns), dtype=np.float32)
+    for run in runs:
+        weights = 1.0 / (k + 1 + np.arange(run.shape[1], dtype=np.float32))
+        rows = np.arange(len(run))[:, None]
+        fused[rows, run] += weights
+    return fused
+
+
+def best_per_group(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The best score among the columns of each group: a document scores as its best chunk.
+
+    Args:
+        scores: shape (rows, columns).
+        groups: group number of each column, ascending from 0 without gaps.
+
+    Returns:
+        shape (rows, number of groups).
+    """
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    return np.maximum.reduceat(scores, starts, axis=1)
+
+
+def group_numbers(names: pl.Series) -> np.ndarray:
+    """Numbers the names in order of appearance; equal names must stand together."""
+    return (names.rle_id()).to_numpy().astype(np.int64)

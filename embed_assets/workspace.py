@@ -1,0 +1,94 @@
+"""Where things lie: the collections in a data folder, and the results in a home folder."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from embed_assets.settings import Settings, load_settings
+from embed_assets.stages import Stage
+from embed_assets.store import ArtifactStore
+
+COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+class CollectionError(ValueError):
+    """A collection does not exist, has an unusable name, or holds nothing that can be read."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A data folder with collections and a home folder with everything that is computed.
+
+    Args:
+        data: holds ``collections/<name>/`` and ``settings.yaml``. A single BEIR folder
+            (``corpus.jsonl``, ``queries.jsonl``, ``qrels/``), or a folder of those, works as well.
+        home: holds the artifacts, the memos and Dagster's own files.
+    """
+
+    data: Path
+    home: Path
+
+    @property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(self.home / "artifacts")
+
+    @property
+    def memos(self) -> Path:
+        """Folder of the embeddings and language-model answers that later runs use again."""
+        return self.home / "memos"
+
+    def collections(self) -> dict[str, Path]:
+        """Name and folder of every collection, sorted by name.
+
+        Raises:
+            CollectionError: there is no data folder, or a collection's name cannot be used.
+        """
+        if not self.data.is_dir():
+            raise CollectionError(f"{self.data}: no such folder; name the data folder with --data or EMBED_ASSETS_DATA")
+        if _is_collection(self.data):
+            folders = [self.data.resolve()]
+        else:
+            parent = self.data / "collections"
+            parent = parent if parent.is_dir() else self.data
+            folders = sorted(folder for folder in parent.iterdir() if _is_collection(folder))
+        for folder in folders:
+            if not COLLECTION_NAME.fullmatch(folder.name):
+                raise CollectionError(
+                    f"{folder}: a collection's name has letters, digits, '-' and '_' only, at most 100; rename the folder"
+                )
+        return {folder.name: folder for folder in folders}
+
+    def collection_folder(self, name: str) -> Path:
+        """The folder of a collection.
+
+        Raises:
+            CollectionError: there is no such collection; the message lists those there are.
+        """
+        collections = self.collections()
+        if name not in collections:
+            there = ", ".join(collections) or "none"
+            raise CollectionError(f"{self.data}: no collection {name!r} with documents/ or corpus.jsonl (there: {there})")
+        return collections[name]
+
+    def settings(self, collection: str) -> Settings:
+        """The collection's settings: the data folder's settings.yaml with its own on top."""
+        return load_settings(self.data / "settings.yaml", self.collection_folder(collection) / "settings.yaml")
+
+    def ingredients(self, stage: Stage, collection: str, sources: dict[str, str] | None = None) -> dict:
+        """All that a stage's result depends on: the store hashes it into the fingerprint.
+
+        Args:
+            stage: the stage.
+            collection: name of the collection.
+            sources: digests of inputs that are not artifacts, such as source files and models.
+        """
+        settings = self.settings(collection)
+        return {
+            "code_version": stage.code_version,
+            "settings": {block: getattr(settings, block).model_dump(mode="json") for block in stage.settings},
+            "inputs": {name: self.store.current(name, collection).digest for name in stage.inputs} | (sources or {}),
+        }
+
+
+def _is_collection(folder: Path) -> bool:
+    return (folder / "documents").is_dir() or (folder / "corpus.jsonl").is_file()
