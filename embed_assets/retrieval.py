@@ -1,9 +1,11 @@
 """Exact retrieval: BM25, dense, and the two fused."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
+
+from embed_assets.models.encoders import Encoder
 
 QUERIES_IN_A_BLOCK = 256
 
@@ -85,3 +87,43 @@ def best_per_group(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def group_numbers(names: pl.Series) -> np.ndarray:
     """Numbers the names in order of appearance; equal names must stand together."""
     return (names.rle_id()).to_numpy().astype(np.int64)
+
+
+class HybridRetriever:
+    """BM25 and dense retrieval over the same passages, fused by reciprocal rank.
+
+    Args:
+        encoder: the dense model.
+        passages: the texts to search.
+        depth: how many passages of each run are fused.
+    """
+
+    def __init__(self, encoder: Encoder, passages: Sequence[str], depth: int = 100):
+        self._encoder = encoder
+        self._vectors = encoder.encode_passages(passages)
+        self._bm25 = Bm25Index(passages)
+        self._depth = depth
+
+    def search(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Search query by query.
+
+        Yields:
+            For each query its number, the rows of the first k passages, best first (fewer if fewer were
+            found), and the cosines between the query and every passage.
+        """
+        query_vectors = self._encoder.encode_queries(queries)
+        for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
+            block = slice(start, start + QUERIES_IN_A_BLOCK)
+            dense = query_vectors[block] @ self._vectors.T
+            bm25 = self._bm25.scores(queries[block])
+            fused = reciprocal_rank_fusion([top_k(dense, self._depth), top_k(bm25, self._depth)], dense.shape[1])
+            for row, (columns, scores) in enumerate(zip(top_k(fused, k), fused, strict=True)):
+                yield start + row, columns[scores[columns] > 0], dense[row]
+
+    def ranks(self, queries: Sequence[str], targets: Sequence[int]) -> list[int | None]:
+        """The place of each query's target passage, counted from 1; None where it is not found."""
+        places = []
+        for number, columns, _ in self.search(queries, self._depth):
+            place = np.flatnonzero(columns == targets[number])
+            places.append(int(place[0]) + 1 if len(place) else None)
+        return places

@@ -19,7 +19,7 @@ class SettingsError(ValueError):
 
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Patterns = Annotated[tuple[str, ...], Strict(False)]
+Strings = Annotated[tuple[str, ...], Strict(False)]
 
 
 class Block(BaseModel):
@@ -43,7 +43,7 @@ class BaseModelSettings(Block):
 class DocumentsSettings(Block):
     """Which files of documents/ are read. A BEIR folder (corpus.jsonl) needs none of it."""
 
-    extensions: Patterns = Field(
+    extensions: Strings = Field(
         (".md", ".txt", ".rst", ".html", ".htm", ".pdf", ".docx"),
         description="file name endings that are read, in lower case",
     )
@@ -78,15 +78,18 @@ class QuestionsSettings(Block):
     """Synthetic QA pairs: questions from a language model and look-ups taken from the text."""
 
     writer: WriterSettings = Field(WriterSettings(), description="the language model")
-    prompt: str = Field("question.jinja", min_length=1, description="prompt file, in the collection's prompts/, data/prompts/ or the package")
-    questions_per_chunk: int = Field(1, ge=0, le=50, description="questions the language model writes for each chunk")
+    prompts: Strings = Field(
+        ("question.jinja", "problem.jinja"),
+        description="prompt files, one for each style, in the collection's prompts/, the data folder's prompts/ or the package",
+    )
+    questions_per_chunk: int = Field(1, ge=0, le=50, description="what the language model writes for each chunk and prompt")
     max_questions: int = Field(1200, ge=0, description="at most this many written questions; chunks are drawn evenly over documents")
     identifiers_per_chunk: int = Field(2, ge=0, le=50, description="look-ups by identifier (bug ID, version, flag, error code) for each chunk")
     keywords_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by the chunk's most telling words")
     sentences_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by a sentence of the chunk")
     titles_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by title or heading with a telling word")
     max_lookups: int = Field(4000, ge=0, description="at most this many look-ups before the round-trip filter")
-    identifier_patterns: Patterns = Field(
+    identifier_patterns: Strings = Field(
         (
             r"%?[A-Z][A-Z0-9]*(?:[-_][A-Z0-9]+)+",
             r"--[a-z][a-z0-9-]+",
@@ -153,7 +156,7 @@ class ScoringSettings(Block):
 
     top_k: int = Field(100, ge=100, le=10_000, description="length of a run: documents kept for each query")
     rrf_k: int = Field(60, ge=1, description="constant of reciprocal rank fusion (Cormack et al., SIGIR 2009)")
-    significance_test: Literal["student", "fisher", "tukey"] = Field("fisher", description="ranx test; fisher is the paired randomization test")
+    significance_test: Literal["student", "fisher", "tukey"] = Field("student", description="paired test of ranx; student is the paired t-test")
     resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples and permutations")
     seed: int = Field(13, ge=0, description="seed of the resamples")
 
