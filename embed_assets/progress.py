@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -14,16 +14,24 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def track(items: Sequence[Item], what: str) -> Iterator[Item]:
-    """Iterate over items and show how far the work is and how long it will take."""
+def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
+    """Iterate over items and show how far the work is and how long it will take.
+
+    Args:
+        items: what is worked on.
+        what: name of the work.
+        total: number of items, if ``len(items)`` does not tell it.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
     if sys.stderr.isatty():
-        yield from tqdm(items, desc=what, leave=False)
+        yield from tqdm(items, desc=what, total=total, leave=False)
         return
     started = last = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
-        if done and now - last > SECONDS_BETWEEN_LINES:
+        if done and total and now - last > SECONDS_BETWEEN_LINES:
             last = now
-            left = (now - started) / done * (len(items) - done)
-            logger.info("%s: %d of %d, about %.0f s left", what, done, len(items), left)
+            left = (now - started) / done * (total - done)
+            logger.info("%s: %d of %d, about %.0f s left", what, done, total, left)
         yield item

@@ -79,7 +79,7 @@ class QuestionsSettings(Block):
 
     writer: WriterSettings = Field(WriterSettings(), description="the language model")
     prompts: Strings = Field(
-        ("question.jinja", "problem.jinja"),
+        ("question.jinja",),
         description="prompt files, one for each style, in the collection's prompts/, the data folder's prompts/ or the package",
     )
     questions_per_chunk: int = Field(1, ge=0, le=50, description="what the language model writes for each chunk and prompt")

@@ -74,6 +74,10 @@ class Workspace:
         """The collection's settings: the data folder's settings.yaml with its own on top."""
         return load_settings(self.data / "settings.yaml", self.collection_folder(collection) / "settings.yaml")
 
+    def prompt_folders(self, collection: str) -> list[Path]:
+        """Where prompt files are looked for before the package's own: the collection's, then everybody's."""
+        return [self.collection_folder(collection) / "prompts", self.data / "prompts"]
+
     def ingredients(self, stage: Stage, collection: str, sources: dict[str, str] | None = None) -> dict:
         """All that a stage's result depends on: the store hashes it into the fingerprint.
 

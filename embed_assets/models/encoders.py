@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embed_assets.models.hardware import compute_dtype, keep_freed_memory
+from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.progress import track
 from embed_assets.settings import BaseModelSettings
@@ -20,18 +20,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def load_sentence_transformer(settings: BaseModelSettings, name: str | None = None) -> "SentenceTransformer":
+def load_sentence_transformer(settings: BaseModelSettings, device: str, name: str | None = None) -> "SentenceTransformer":
     """The base model, or a fine-tuned one at another place, as the settings describe it.
+
+    Only safetensors weights are loaded.
 
     Args:
         settings: length and prompts.
+        device: "cpu", "cuda" …
         name: folder or name of the model, if it is not the base model.
     """
     from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
     keep_freed_memory()
     model = SentenceTransformer(
         str(locate_model(name or settings.name)),
+        device=device,
         trust_remote_code=settings.trust_remote_code,
         prompts={"query": settings.query_prompt, "document": settings.passage_prompt},
         model_kwargs={"use_safetensors": True},
@@ -47,13 +54,13 @@ class Encoder:
         settings: the base model's settings (length in tokens and prompts hold for its fine-tuned versions too).
         memos: folder of the memos; one file for each model.
         name: folder of a fine-tuned model; the base model if None.
-        batch_size: texts in a batch.
+        compute: device and batch size.
     """
 
-    def __init__(self, settings: BaseModelSettings, memos: Path, name: str | None = None, batch_size: int = 64):
+    def __init__(self, settings: BaseModelSettings, memos: Path, name: str | None = None, compute: Compute = Compute()):
         self.settings = settings
         self.name = name or settings.name
-        self.batch_size = batch_size
+        self.compute = compute
         self.memo = Memo(memos / "embeddings" / f"{model_digest(self.name).replace('/', '--')}.sqlite")
         self._model: SentenceTransformer | None = None
 
@@ -74,12 +81,12 @@ class Encoder:
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         # Longest first: padding is least, and a batch that does not fit in memory fails at once.
         todo = sorted(missing.items(), key=lambda item: -len(item[1]))
-        for start in track(range(0, len(todo), 8 * self.batch_size), f"encoding {len(todo)} texts"):
-            block = todo[start : start + 8 * self.batch_size]
+        for start in track(range(0, len(todo), 8 * self.compute.batch_size), f"encoding {len(todo)} texts"):
+            block = todo[start : start + 8 * self.compute.batch_size]
             vectors = self._load().encode(
                 [text for _, text in block],
                 prompt=prompt,
-                batch_size=self.batch_size,
+                batch_size=self.compute.batch_size,
                 normalize_embeddings=True,
                 convert_to_tensor=True,
                 show_progress_bar=False,
@@ -91,6 +98,6 @@ class Encoder:
 
     def _load(self) -> "SentenceTransformer":
         if self._model is None:
-            self._model = load_sentence_transformer(self.settings, self.name)
-            self._model.to(compute_dtype(str(self._model.device.type)))
+            self._model = load_sentence_transformer(self.settings, self.compute.torch_device(), self.name)
+            self._model.to(self.compute.torch_dtype())
         return self._model

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.progress import track
 from embed_assets.settings import WriterSettings
@@ -31,10 +32,12 @@ class LanguageModel:
         settings: model and sampling.
         memos: folder of the memos and of converted models.
         stop: texts at which an answer ends.
+        compute: device and share of its memory.
     """
 
-    def __init__(self, settings: WriterSettings, memos: Path, stop: Sequence[str] = ("\n",)):
+    def __init__(self, settings: WriterSettings, memos: Path, stop: Sequence[str] = ("\n",), compute: Compute = Compute()):
         self.settings = settings
+        self.compute = compute
         self.stop = list(stop)
         self.memos = memos
         sampling = settings.model_dump(mode="json", exclude={"name"}) | {"stop": self.stop, "model": model_digest(settings.name)}
@@ -61,7 +64,7 @@ class LanguageModel:
         known = self.memo.get_many(keys)
         todo = [i for i, key in enumerate(keys) if key not in known]
         if todo:
-            with _VllmProcess(self.settings, self.memos) as process:
+            with _VllmProcess(self.settings, self.memos, self.compute) as process:
                 for start in track(range(0, len(todo), PROMPTS_IN_A_BATCH), f"writing {len(todo)} questions"):
                     batch = todo[start : start + PROMPTS_IN_A_BATCH]
                     answers = process.answer([prompts[i] for i in batch], [seeds[i] for i in batch], self.stop)
@@ -74,7 +77,8 @@ class LanguageModel:
 class _VllmProcess:
     """Runs vllm_worker.py and talks to it in JSON lines."""
 
-    def __init__(self, settings: WriterSettings, memos: Path):
+    def __init__(self, settings: WriterSettings, memos: Path, compute: Compute):
+        self._compute = compute
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         self._settings = settings
         self._memos = memos
@@ -94,6 +98,7 @@ class _VllmProcess:
                     "model": str(locate_model(self._settings.name)),
                     "converted_models": str(self._memos / "models" / model_digest(self._settings.name).replace("/", "--")),
                     "settings": self._settings.model_dump(mode="json"),
+                    "memory_share": self._compute.memory_share,
                 }
             )
         except BaseException:

@@ -17,20 +17,20 @@ def main() -> None:
     start = json.loads(sys.stdin.readline())
     os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    engine = _load_engine(start["model"], Path(start["converted_models"]), start["settings"])
+    engine = _load_engine(start["model"], Path(start["converted_models"]), start["settings"], start["memory_share"])
     _reply(replies, {"ready": True})
     for line in sys.stdin:
         _reply(replies, {"answers": _answer(engine, json.loads(line), start["settings"])})
 
 
-def _load_engine(model: str, converted_models: Path, settings: dict):
+def _load_engine(model: str, converted_models: Path, settings: dict, memory_share: float):
     import torch
 
     if model.endswith(".gguf"):
         model = str(_convert_gguf(Path(model), converted_models))
     from vllm import LLM
 
-    options = {}
+    options = {"gpu_memory_utilization": memory_share}
     if not torch.cuda.is_available():
         # Sampling with a seed for each prompt needs whole prompts on the CPU; compiling costs more than it saves.
         options = {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": 2 * settings["max_model_tokens"]}

@@ -1,0 +1,130 @@
+"""The command ``embed-assets``."""
+
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from embed_assets.scoring import scores_table
+from embed_assets.settings import SettingsError
+from embed_assets.stages import STAGES
+from embed_assets.store import MissingArtifactError
+from embed_assets.workspace import CollectionError, Workspace
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=lambda: os.environ.get("EMBED_ASSETS_DATA", "data"),
+    help="Folder with collections/ and settings.yaml, or one BEIR folder.  [default: $EMBED_ASSETS_DATA or data]",
+)
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=lambda: os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".embed_assets",
+    help="Folder of all that is computed.  [default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .embed_assets]",
+)
+
+
+@click.group()
+def main() -> None:
+    """Fine-tune an embedding model on your own documents, and prove that it is better."""
+
+
+@main.command()
+@click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
+@data_option
+@home_option
+@click.option("--until", type=click.Choice(list(STAGES)), metavar="ASSET", help=f"Stop after this asset: {', '.join(STAGES)}.")
+def run(collections: tuple[str, ...], data: Path, home: Path, until: str | None) -> None:
+    """Materialize the assets of collections (all, if none is named) and print the score tables.
+
+    What is already built is taken from the store. One failing collection does not stop the others.
+    """
+    workspace = _workspace(data, home)
+    names = _known(workspace, collections)
+    os.environ["DAGSTER_HOME"] = os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
+    os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
+    from embed_assets.run import materialize_collection, open_instance
+
+    _log_to_stderr()
+    failed = []
+    with open_instance(workspace.home) as instance:
+        for name in names:
+            started = time.monotonic()
+            if not materialize_collection(instance, name, until):
+                failed.append(name)
+                continue
+            click.echo(f"{name}: done in {time.monotonic() - started:.0f} s", err=True)
+            if until in (None, "beir_scores", "onnx_model"):
+                _echo_scores(workspace, name)
+    if failed:
+        raise click.ClickException(f"failed: {', '.join(failed)}; what was built is kept, and a new run goes on from there")
+
+
+@main.command()
+@click.argument("collection")
+@data_option
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
+def scores(collection: str, data: Path, home: Path, as_json: bool) -> None:
+    """Print the scores of a collection again."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    _echo_scores(workspace, collection, as_json)
+
+
+@main.command()
+@data_option
+@home_option
+def collections(data: Path, home: Path) -> None:
+    """List the collections, and which assets of each are built."""
+    workspace = _workspace(data, home)
+    for name in _known(workspace, ()):
+        built = [stage for stage in STAGES if _is_built(workspace, stage, name)]
+        click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}")
+
+
+def _workspace(data: Path, home: Path) -> Workspace:
+    return Workspace(Path(data).expanduser().resolve(), Path(home).expanduser().resolve())
+
+
+def _known(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str]:
+    """The named collections, or all; their settings are checked before anything runs."""
+    try:
+        found = list(names) or list(workspace.collections())
+        if not found:
+            raise CollectionError(f"{workspace.data}: no folder with documents/ or corpus.jsonl in it")
+        for name in found:
+            workspace.settings(name)
+    except (CollectionError, SettingsError) as error:
+        raise click.ClickException(str(error)) from None
+    return found
+
+
+def _is_built(workspace: Workspace, stage: str, collection: str) -> bool:
+    try:
+        workspace.store.current(stage, collection)
+    except MissingArtifactError:
+        return False
+    return True
+
+
+def _echo_scores(workspace: Workspace, collection: str, as_json: bool = False) -> None:
+    try:
+        artifact = workspace.store.current("beir_scores", collection)
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+    for summary in json.loads((artifact.folder / "scores.json").read_text()):
+        click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("embed_assets")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

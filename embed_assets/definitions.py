@@ -1,0 +1,17 @@
+"""The code location."""
+
+from dagster import Definitions
+
+from embed_assets.defs.beir_scores import beir_scores
+from embed_assets.defs.checkpoint import checkpoint
+from embed_assets.defs.corpus_chunks import corpus_chunks
+from embed_assets.defs.evaluation_set import evaluation_set
+from embed_assets.defs.onnx_model import onnx_model
+from embed_assets.defs.qa_pairs import qa_pairs
+from embed_assets.defs.resources import GpuResource, WorkspaceResource
+from embed_assets.defs.triplets import triplets
+
+defs = Definitions(
+    assets=[corpus_chunks, qa_pairs, evaluation_set, triplets, checkpoint, beir_scores, onnx_model],
+    resources={"workspace": WorkspaceResource.from_environment(), "gpu": GpuResource()},
+)

@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+
+import polars as pl
+from dagster import AssetExecutionContext, MaterializeResult
+
+from embed_assets import reports
+from embed_assets.defs.resources import GpuResource, WorkspaceResource
+from embed_assets.defs.stage_asset import materialize_stage, stage_asset
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.locations import model_digest
+from embed_assets.scoring import score_systems
+from embed_assets.stages import BEIR_SCORES
+
+HYBRIDS = {"hybrid_base": "base", "hybrid": "tuned"}
+COMPARISONS = (("tuned", "base"), ("tuned", "bm25"), ("hybrid", "bm25"), ("hybrid", "hybrid_base"), ("hybrid", "tuned"))
+
+
+@stage_asset(BEIR_SCORES, group="evaluation", kinds={"ranx"}, gpu=True)
+def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: GpuResource) -> MaterializeResult:
+    """nDCG, Recall, MAP and MRR of the base model, the fine-tuned one, BM25 and the hybrids, with paired tests."""
+    place = workspace.open()
+    collection = context.partition_key
+    settings = place.settings(collection)
+
+    def write(folder: Path, scratch: Path) -> None:
+        chunks = pl.read_parquet(place.store.current("corpus_chunks", collection).folder / "chunks.parquet")
+        tested = place.store.current("evaluation_set", collection).folder
+        model = place.store.current("checkpoint", collection).folder / "model"
+        scores = score_systems(
+            collection,
+            chunks,
+            pl.read_parquet(tested / "queries.parquet"),
+            pl.read_parquet(tested / "labels.parquet"),
+            {
+                "base": Encoder(settings.base_model, place.memos, compute=gpu.compute()),
+                "tuned": Encoder(settings.base_model, place.memos, str(model), gpu.compute()),
+            },
+            settings.scoring,
+            HYBRIDS,
+            COMPARISONS,
+        )
+        (folder / "scores.json").write_text(json.dumps([score.summary for score in scores], indent=2))
+        pl.concat([score.per_query for score in scores]).write_parquet(folder / "per_query.parquet")
+        pl.concat([score.runs for score in scores]).write_parquet(folder / "runs.parquet")
+        reports.write_scores(folder, [score.summary for score in scores])
+
+    return materialize_stage(context, place, BEIR_SCORES, write, {"base model": model_digest(settings.base_model.name)})

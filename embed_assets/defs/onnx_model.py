@@ -1,0 +1,41 @@
+import json
+from pathlib import Path
+
+import polars as pl
+from dagster import AssetExecutionContext, MaterializeResult
+
+from embed_assets import reports
+from embed_assets.defs.resources import GpuResource, WorkspaceResource
+from embed_assets.defs.stage_asset import materialize_stage, stage_asset
+from embed_assets.export import INT8_MODEL, OnnxEncoder, check_parity, export_onnx
+from embed_assets.models.encoders import Encoder
+from embed_assets.scoring import score_systems
+from embed_assets.stages import ONNX_MODEL
+
+
+@stage_asset(ONNX_MODEL, group="export", kinds={"onnx"}, gpu=True)
+def onnx_model(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: GpuResource) -> MaterializeResult:
+    """The fine-tuned model as ONNX, float32 and int8, compared with torch on real chunks and on the evaluation set."""
+    place = workspace.open()
+    collection = context.partition_key
+    settings = place.settings(collection)
+
+    def write(folder: Path, scratch: Path) -> None:
+        chunks = pl.read_parquet(place.store.current("corpus_chunks", collection).folder / "chunks.parquet")
+        tested = place.store.current("evaluation_set", collection).folder
+        model = place.store.current("checkpoint", collection).folder / "model"
+        export_onnx(model, folder, settings.base_model, settings.export)
+        sample = chunks["passage"].sample(min(settings.export.parity_chunks, len(chunks)), seed=settings.scoring.seed)
+        files = check_parity(model, folder, settings.base_model, sample.to_list())
+        scores = []
+        if settings.export.int8 and settings.export.score_int8:
+            tuned = Encoder(settings.base_model, place.memos, str(model), gpu.compute())
+            systems = {"tuned": tuned, "int8": OnnxEncoder(folder, INT8_MODEL)}
+            queries, labels = (pl.read_parquet(tested / name) for name in ("queries.parquet", "labels.parquet"))
+            scores = score_systems(
+                collection, chunks, queries, labels, systems, settings.scoring, comparisons=[("int8", "tuned")]
+            )
+        (folder / "scores.json").write_text(json.dumps([score.summary for score in scores], indent=2))
+        reports.write_export(folder, files, [score.summary for score in scores])
+
+    return materialize_stage(context, place, ONNX_MODEL, write)

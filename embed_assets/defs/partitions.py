@@ -1,0 +1,5 @@
+"""One partition is one document collection."""
+
+from dagster import DynamicPartitionsDefinition
+
+collections = DynamicPartitionsDefinition(name="collection")

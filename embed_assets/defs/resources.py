@@ -1,0 +1,40 @@
+"""What the assets need from outside: the folders, and the device."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from embed_assets.models.hardware import Compute
+from embed_assets.workspace import Workspace
+
+
+class WorkspaceResource(ConfigurableResource):
+    """The data folder and the home folder."""
+
+    data: str = Field("data", description="folder with collections/ and settings.yaml")
+    home: str = Field(".embed_assets", description="folder of all that is computed")
+
+    def open(self) -> Workspace:
+        return Workspace(Path(self.data).expanduser().resolve(), Path(self.home).expanduser().resolve())
+
+    @classmethod
+    def from_environment(cls) -> "WorkspaceResource":
+        """EMBED_ASSETS_DATA names the data folder; results go to EMBED_ASSETS_HOME, else to DAGSTER_HOME."""
+        home = os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".embed_assets"
+        return cls(data=os.environ.get("EMBED_ASSETS_DATA", "data"), home=home)
+
+
+class GpuResource(ConfigurableResource):
+    """Device, dtype and memory. Nothing here changes what is computed, so it is not part of any fingerprint."""
+
+    device: str = Field("auto", description="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto is bfloat16 where the hardware has it")
+    batch_size: int = Field(64, ge=1, description="texts encoded at once")
+    mini_batch_size: int = Field(0, ge=0, description="overrides training.mini_batch_size where memory is short")
+    memory_share: float = Field(0.85, gt=0, le=1, description="share of the GPU's memory for the language model")
+
+    def compute(self) -> Compute:
+        return Compute(self.device, self.dtype, self.batch_size, self.mini_batch_size, self.memory_share)

@@ -1,0 +1,77 @@
+"""How a stage becomes an asset: the same for all of them."""
+
+import base64
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dagster import AssetExecutionContext, AssetsDefinition, DataVersion, MaterializeResult, MetadataValue, asset
+
+from embed_assets.defs.partitions import collections
+from embed_assets.stages import Stage
+from embed_assets.store import Artifact
+from embed_assets.workspace import Workspace
+
+GPU_POOL = "gpu"
+
+
+def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) -> Callable[[Callable[..., Any]], AssetsDefinition]:
+    """Decorator: an asset with the stage's name, inputs and code version, one partition for each collection.
+
+    Args:
+        stage: the stage.
+        group: its group in the graph.
+        kinds: what it is made with, shown as icons.
+        gpu: whether it takes a slot of the gpu pool.
+    """
+    return asset(
+        name=stage.name,
+        deps=list(stage.inputs),
+        partitions_def=collections,
+        code_version=stage.code_version,
+        group_name=group,
+        kinds=kinds,
+        pool=GPU_POOL if gpu else None,
+    )
+
+
+def materialize_stage(
+    context: AssetExecutionContext,
+    workspace: Workspace,
+    stage: Stage,
+    write: Callable[[Path, Path], None],
+    sources: dict[str, str] | None = None,
+) -> MaterializeResult:
+    """Build the stage's artifact for the partition, or take the one that is there.
+
+    Args:
+        context: names the partition.
+        workspace: settings and store.
+        stage: the stage.
+        write: writes the artifact, as in ArtifactStore.build.
+        sources: digests of inputs that are not artifacts.
+    """
+    collection = context.partition_key
+    started = time.monotonic()
+    artifact = workspace.store.build(stage.name, collection, workspace.ingredients(stage, collection, sources), write)
+    context.log.info(
+        "%s of %s: %s in %.1f s", stage.name, collection, "reused" if artifact.reused else "computed", time.monotonic() - started
+    )
+    return MaterializeResult(data_version=DataVersion(artifact.digest), metadata=metadata_of(artifact))
+
+
+def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
+    """All that is in the artifact's report/ folder, and where it came from, as metadata."""
+    manifest = artifact.manifest
+    metadata: dict[str, Any] = dict(artifact.summary)
+    metadata["reused"] = artifact.reused
+    for path in sorted(artifact.report.glob("*.md")):
+        metadata[path.stem] = MetadataValue.md(path.read_text(encoding="utf-8"))
+    for path in sorted(artifact.report.glob("*.png")):
+        image = base64.b64encode(path.read_bytes()).decode()
+        metadata[path.stem] = MetadataValue.md(f"![{path.stem}](data:image/png;base64,{image})")
+    metadata["digest"] = manifest["digest"]
+    metadata["artifact"] = MetadataValue.path(str(artifact.folder))
+    metadata["made_of"] = MetadataValue.json({key: manifest[key] for key in ("code_version", "settings", "inputs", "built_at", "seconds")})
+    return metadata

@@ -1,0 +1,152 @@
+"""The fixed yardstick: human labels where there are any, and held-out synthetic queries.
+
+Labels point to documents, or to character spans of documents, never to chunks: they hold for every
+chunking, so that the scores of all runs can be compared.
+"""
+
+import csv
+import hashlib
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from embed_assets.documents import read_jsonl
+from embed_assets.settings import EvaluationSetSettings
+from embed_assets.store import digest_of_files
+from embed_assets.workspace import CollectionError
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "dev", "test"]
+
+QUERY_SCHEMA = {
+    "query_id": pl.String,
+    "query": pl.String,
+    "style": pl.String,
+    "source": pl.String,
+    "split": pl.String,
+}
+LABEL_SCHEMA = {
+    "query_id": pl.String,
+    "document_id": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "relevance": pl.Int64,
+}
+HUMAN, SYNTHETIC = "human", "synthetic"
+
+
+def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
+    """The split of a document's synthetic queries, by a hash of its id.
+
+    A new document never moves another one to a different split.
+    """
+    digest = hashlib.sha256(f"{settings.version} {document_id}".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    if place < settings.test_share:
+        return "test"
+    return "dev" if place < settings.test_share + settings.dev_share else "train"
+
+
+def hold_out_queries(pairs: pl.DataFrame, settings: EvaluationSetSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Draw the synthetic queries of the dev and test splits.
+
+    Args:
+        pairs: kept QA pairs (``query_id``, ``query``, ``style``, ``document_id``, ``start``, ``end``).
+        settings: shares and limits.
+
+    Returns:
+        Queries in QUERY_SCHEMA and labels in LABEL_SCHEMA.
+    """
+    held_out = (
+        pairs.with_columns(
+            split=pl.col("document_id").map_elements(lambda name: split_of(name, settings), return_dtype=pl.String),
+            source=pl.lit(SYNTHETIC),
+            relevance=pl.lit(1, dtype=pl.Int64),
+        )
+        .filter(pl.col("split") != "train")
+        .sort("query_id")
+        .group_by("split", maintain_order=True)
+        .head(settings.max_queries)
+        .sort("query_id")
+    )
+    return held_out.select(list(QUERY_SCHEMA)), held_out.select(list(LABEL_SCHEMA))
+
+
+def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    """Read the human-labelled queries of a collection (queries.jsonl and qrels/test.tsv, BEIR format).
+
+    Args:
+        folder: the collection's folder.
+        document_ids: ids of its documents.
+
+    Returns:
+        Queries in QUERY_SCHEMA, labels in LABEL_SCHEMA (start and end are null: the whole document), and what
+        had to be left out, in words. All are empty where there are no labels.
+
+    Raises:
+        CollectionError: a file is malformed, or no label is usable; the file and the line are named.
+    """
+    queries_path, qrels_path = folder / "queries.jsonl", folder / "qrels" / "test.tsv"
+    empty = pl.DataFrame(schema=QUERY_SCHEMA), pl.DataFrame(schema=LABEL_SCHEMA)
+    if not queries_path.is_file() or not qrels_path.is_file():
+        only = next((path.name for path in (queries_path, qrels_path) if path.is_file()), None)
+        return *empty, [f"{only} has no counterpart: human labels need queries.jsonl and qrels/test.tsv"] if only else []
+    queries = _read_queries(queries_path)
+    known = set(document_ids)
+    notes, labels, unknown_documents = [], [], set()
+    for query_id, document_id, relevance in _read_qrels(qrels_path, queries):
+        if document_id not in known:
+            unknown_documents.add(document_id)
+        elif relevance > 0:
+            labels.append((query_id, document_id, None, None, relevance))
+    if unknown_documents:
+        some = ", ".join(sorted(unknown_documents)[:5])
+        notes.append(f"{len(unknown_documents)} labelled documents are not in the collection, such as {some}")
+    if not labels:
+        raise CollectionError(f"{qrels_path}: no label points to a document of the collection ({'; '.join(notes)})")
+    labelled = {label[0] for label in labels}
+    if len(labelled) < len(queries):
+        notes.append(f"{len(queries) - len(labelled)} of {len(queries)} queries have no relevant document and are left out")
+    for note in notes:
+        logger.warning("%s: %s", folder.name, note)
+    rows = [(name, text, style, HUMAN, "test") for name, (text, style) in queries.items() if name in labelled]
+    return pl.DataFrame(rows, schema=QUERY_SCHEMA, orient="row"), pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), notes
+
+
+def human_labels_digest(folder: Path) -> str:
+    """Hash of the human label files of a collection."""
+    return digest_of_files(folder, [path for path in (folder / "queries.jsonl", folder / "qrels" / "test.tsv") if path.is_file()])
+
+
+def _read_queries(path: Path) -> dict[str, tuple[str, str]]:
+    queries: dict[str, tuple[str, str]] = {}
+    for number, row in read_jsonl(path):
+        query_id, text = row.get("_id"), row.get("text")
+        if not isinstance(query_id, str) or not isinstance(text, str) or not text.strip():
+            raise CollectionError(f"{path}:{number}: '_id' and 'text' must be non-empty strings")
+        if query_id in queries:
+            raise CollectionError(f"{path}:{number}: the _id {query_id!r} stands twice")
+        metadata = row.get("metadata")
+        queries[query_id] = text, str(metadata.get("style", "") if isinstance(metadata, dict) else "")
+    return queries
+
+
+def _read_qrels(path: Path, queries: Collection[str]) -> list[tuple[str, str, int]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    if not rows or rows[0] != ["query-id", "corpus-id", "score"]:
+        raise CollectionError(f"{path}:1: expected the header query-id, corpus-id, score, separated by tabs")
+    labels = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != 3 or not row[2].lstrip("-").isdigit():
+            raise CollectionError(f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs; found {row}")
+        if row[0] not in queries:
+            raise CollectionError(f"{path}:{number}: the query {row[0]!r} is not in queries.jsonl")
+        labels.append((row[0], row[1], int(row[2])))
+    return labels

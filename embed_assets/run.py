@@ -1,0 +1,53 @@
+"""Runs of the asset graph without a server: the same job, instance and events as in the UI."""
+
+import importlib.resources
+import logging
+import os
+from pathlib import Path
+
+from dagster import AssetSelection, DagsterInstance
+
+from embed_assets.definitions import defs
+from embed_assets.defs.partitions import collections
+
+logger = logging.getLogger(__name__)
+
+DAGSTER_YAML = "dagster.yaml"
+
+
+def open_instance(home: Path) -> DagsterInstance:
+    """The Dagster instance in the home folder; the shipped dagster.yaml is written there the first time."""
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / DAGSTER_YAML).exists():
+        (home / DAGSTER_YAML).write_text(importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text())
+    os.environ["DAGSTER_HOME"] = str(home)
+    return DagsterInstance.get()
+
+
+def materialize_collection(instance: DagsterInstance, collection: str, until: str | None = None) -> bool:
+    """Materialize the assets of one collection, in this process.
+
+    Args:
+        instance: where the run, its events and the partition are recorded.
+        collection: name of the collection; its partition is registered if it is new.
+        until: the last asset, with all that it is made from; everything if None.
+
+    Returns:
+        Whether the run succeeded. Errors are logged.
+    """
+    instance.add_dynamic_partitions(collections.name, [collection])
+    selection = AssetSelection.assets(until).upstream() if until else AssetSelection.all(include_sources=False)
+    keys = selection.resolve(defs.resolve_asset_graph())
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        partition_key=collection,
+        asset_selection=sorted(keys),
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause or error
+            logger.error("%s: %s failed: %s", collection, event.step_key, cause.message.strip())
+    return result.success

@@ -1,0 +1,271 @@
+"""BEIR metrics of several systems on the fixed evaluation set, with tests and intervals."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from embed_assets.chunking import SpanIndex
+from embed_assets.evaluation_set import HUMAN, SYNTHETIC
+from embed_assets.retrieval import (
+    QUERIES_IN_A_BLOCK,
+    Bm25Index,
+    best_per_group,
+    group_numbers,
+    reciprocal_rank_fusion,
+    top_k,
+)
+from embed_assets.settings import ScoringSettings
+
+logger = logging.getLogger(__name__)
+
+METRICS = [f"{name}@{k}" for name in ("ndcg", "recall") for k in (1, 5, 10, 100)] + ["map@10", "mrr@10"]
+HEADLINE = "ndcg@10"
+
+
+class TextEncoder(Protocol):
+    """Anything that turns texts into unit vectors, float32, shape (len(texts), dimensions)."""
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray: ...
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of all systems on the test queries of one label source.
+
+    ``summary`` is what ``embed-assets scores --json`` prints; ``per_query`` has one row for each query and
+    system; ``runs`` has the retrieved units with rank and score.
+    """
+
+    summary: dict[str, Any]
+    per_query: pl.DataFrame
+    runs: pl.DataFrame
+
+
+def score_systems(
+    collection: str,
+    chunks: pl.DataFrame,
+    queries: pl.DataFrame,
+    labels: pl.DataFrame,
+    encoders: Mapping[str, TextEncoder],
+    settings: ScoringSettings,
+    hybrids: Mapping[str, str] | None = None,
+    comparisons: Sequence[tuple[str, str]] = (),
+) -> list[Scores]:
+    """Score systems on the test queries, human and synthetic apart.
+
+    Human labels name documents: a document scores as its best chunk. Synthetic labels name spans: the
+    chunks that share at least half of the shorter of the two with a span are relevant.
+
+    Args:
+        collection: name for the summary.
+        chunks: the collection's chunks.
+        queries: queries of the evaluation set; only the test split is used.
+        labels: its labels.
+        encoders: dense systems by name.
+        settings: length of the runs, fusion and statistics.
+        hybrids: name of a hybrid system → the dense system that is fused with BM25; BM25 itself is
+            scored as ``bm25`` where this is not None.
+        comparisons: (system, baseline) pairs that are tested.
+
+    Returns:
+        One Scores for each label source that has queries, human first.
+    """
+    passages = chunks["passage"].to_list()
+    vectors = {name: encoder.encode_passages(passages) for name, encoder in encoders.items()}
+    bm25 = Bm25Index(passages) if hybrids is not None else None
+    results = []
+    for source in (HUMAN, SYNTHETIC):
+        tested = queries.filter((pl.col("source") == source) & (pl.col("split") == "test")).sort("query_id")
+        if tested.is_empty():
+            continue
+        by_document = source == HUMAN
+        groups = group_numbers(chunks["document_id"]) if by_document else np.arange(len(chunks))
+        units = (chunks["document_id"].unique(maintain_order=True) if by_document else chunks["chunk_id"]).to_list()
+        relevant = _relevant_units(tested, labels, chunks, by_document)
+        runs = _retrieve(tested["query"].to_list(), encoders, vectors, bm25, groups, settings, hybrids or {})
+        results.append(_evaluate(collection, source, tested, relevant, runs, units, settings, comparisons))
+    return results
+
+
+def _relevant_units(
+    queries: pl.DataFrame, labels: pl.DataFrame, chunks: pl.DataFrame, by_document: bool
+) -> dict[str, dict[str, int]]:
+    relevant: dict[str, dict[str, int]] = {name: {} for name in queries["query_id"]}
+    spans, chunk_ids = SpanIndex(chunks), chunks["chunk_id"]
+    known_documents = set(chunks["document_id"])
+    for label in labels.iter_rows(named=True):
+        if label["query_id"] not in relevant:
+            continue
+        if by_document:
+            units = [label["document_id"]] if label["document_id"] in known_documents else []
+        else:
+            units = [chunk_ids[row] for row in spans.overlapping(label["document_id"], label["start"], label["end"])]
+        relevant[label["query_id"]].update(dict.fromkeys(units, label["relevance"]))
+    return relevant
+
+
+def _retrieve(
+    texts: list[str],
+    encoders: Mapping[str, TextEncoder],
+    vectors: Mapping[str, np.ndarray],
+    bm25: Bm25Index | None,
+    groups: np.ndarray,
+    settings: ScoringSettings,
+    hybrids: Mapping[str, str],
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Units (columns, best first) and scores of each system, both of shape (queries, top_k)."""
+    query_vectors = {name: encoder.encode_queries(texts) for name, encoder in encoders.items()}
+    blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for start in range(0, len(texts), QUERIES_IN_A_BLOCK):
+        block = slice(start, start + QUERIES_IN_A_BLOCK)
+        scores = {name: best_per_group(query_vectors[name][block] @ vectors[name].T, groups) for name in encoders}
+        if bm25 is not None:
+            scores["bm25"] = best_per_group(bm25.scores(texts[block]), groups)
+        best = {name: top_k(values, settings.top_k) for name, values in scores.items()}
+        for name, dense in hybrids.items():
+            fused = reciprocal_rank_fusion([best["bm25"], best[dense]], int(groups[-1]) + 1, settings.rrf_k)
+            scores[name], best[name] = fused, top_k(fused, settings.top_k)
+        for name, columns in best.items():
+            blocks.setdefault(name, []).append((columns, np.take_along_axis(scores[name], columns, axis=1)))
+    return {name: tuple(np.concatenate(part) for part in zip(*parts, strict=True)) for name, parts in blocks.items()}
+
+
+def _evaluate(
+    collection: str,
+    source: str,
+    queries: pl.DataFrame,
+    relevant: dict[str, dict[str, int]],
+    runs: dict[str, tuple[np.ndarray, np.ndarray]],
+    units: list[str],
+    settings: ScoringSettings,
+    comparisons: Sequence[tuple[str, str]],
+) -> Scores:
+    from ranx import Qrels, Run, evaluate
+
+    # A query whose labels point to nothing that exists any more counts as not answered, by an impossible label.
+    qrels = Qrels.from_dict({name: found or {"(no such unit)": 1} for name, found in relevant.items()})
+    names = queries["query_id"].to_list()
+    order = np.argsort(np.argsort(np.array(list(qrels.keys()))))
+    per_query, ranked, ranx_runs = [], [], {}
+    for system, (columns, scores) in runs.items():
+        run = {
+            name: {units[column]: float(score) for column, score in zip(row, values, strict=True)}
+            for name, row, values in zip(names, columns.tolist(), scores.tolist(), strict=True)
+        }
+        ranx_runs[system] = Run.from_dict(run, name=system)
+        values = evaluate(qrels, ranx_runs[system], METRICS, return_mean=False)
+        per_query.append(
+            queries.select("query_id", "query", "style").with_columns(
+                pl.lit(source).alias("source"),
+                pl.lit(system).alias("system"),
+                *(pl.Series(metric, np.asarray(values[metric])[order]) for metric in METRICS),
+            )
+        )
+        ranked.append(
+            pl.DataFrame(
+                {
+                    "query_id": np.repeat(names, columns.shape[1]),
+                    "unit": [units[column] for column in columns.ravel().tolist()],
+                    "rank": np.tile(np.arange(1, columns.shape[1] + 1), len(names)),
+                    "score": scores.ravel(),
+                }
+            ).with_columns(pl.lit(source).alias("source"), pl.lit(system).alias("system"))
+        )
+    table = pl.concat(per_query)
+    means = table.group_by("system", maintain_order=True).agg(pl.col(METRICS).mean())
+    p_values = _p_values(qrels, ranx_runs, settings)
+    summary = {
+        "collection": collection,
+        "labels": source,
+        "queries": len(names),
+        "systems": {row.pop("system"): row for row in means.iter_rows(named=True)},
+        "intervals": {
+            system: list(_interval(_column(table, system, HEADLINE), settings)) for system in runs
+        },
+        "tests": [
+            _test(table, system, baseline, p_values[system, baseline], settings) for system, baseline in comparisons
+        ],
+        "styles": _slices(table),
+    }
+    return Scores(summary, table, pl.concat(ranked))
+
+
+def _p_values(qrels, runs: dict, settings: ScoringSettings) -> dict[tuple[str, str], float]:
+    if len(runs) < 2 or len(qrels) < 2:
+        return {(a, b): 1.0 for a in runs for b in runs}
+    from ranx import compare
+
+    report = compare(
+        qrels,
+        list(runs.values()),
+        [HEADLINE],
+        stat_test=settings.significance_test,
+        n_permutations=settings.resamples,
+        random_seed=settings.seed,
+    ).to_dict()
+    p_values = {(a, b): float(report[a]["comparisons"][b][HEADLINE]) for a in runs for b in runs if a != b}
+    return {pair: 1.0 if np.isnan(value) else value for pair, value in p_values.items()}
+
+
+def _test(table: pl.DataFrame, system: str, baseline: str, p_value: float, settings: ScoringSettings) -> dict[str, Any]:
+    differences = _column(table, system, HEADLINE) - _column(table, baseline, HEADLINE)
+    low, high = _interval(differences, settings)
+    return {
+        "system": system,
+        "baseline": baseline,
+        "metric": HEADLINE,
+        "difference": float(differences.mean()),
+        "low": low,
+        "high": high,
+        "p_value": p_value,
+        "test": settings.significance_test,
+    }
+
+
+def _column(table: pl.DataFrame, system: str, metric: str) -> np.ndarray:
+    return table.filter(pl.col("system") == system)[metric].to_numpy()
+
+
+def _interval(values: np.ndarray, settings: ScoringSettings) -> tuple[float, float]:
+    """95% bootstrap percentile interval of the mean (Efron and Tibshirani, 1993)."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        return float(values.mean()), float(values.mean())
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (values,), np.mean, n_resamples=settings.resamples, method="percentile", rng=np.random.default_rng(settings.seed), batch=200
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _slices(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """The headline metric by query style, where the queries have styles."""
+    slices: dict[str, dict[str, Any]] = {}
+    grouped = table.filter(pl.col("style") != "").group_by("style", "system", maintain_order=True)
+    for row in grouped.agg(pl.len().alias("queries"), pl.col(HEADLINE).mean()).iter_rows(named=True):
+        slices.setdefault(row["style"], {"queries": row["queries"]})[row["system"]] = row[HEADLINE]
+    return slices
+
+
+def scores_table(summary: Mapping[str, Any]) -> str:
+    """The scores of one label source as a Markdown table, followed by its tests in words."""
+    columns = ("ndcg@1", "ndcg@10", "recall@10", "recall@100", "map@10", "mrr@10")
+    head = ["system", *columns, f"95% of {HEADLINE}"]
+    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(columns) + 1)}"]
+    for system, values in summary["systems"].items():
+        low, high = summary["intervals"][system]
+        cells = [f"{values[column]:.3f}" for column in columns]
+        lines.append(f"| {system} | {' | '.join(cells)} | {low:.3f} – {high:.3f} |")
+    tests = [
+        f"{test['system']} against {test['baseline']}: {test['difference']:+.3f} {test['metric']} "
+        f"(95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g}, {test['test']})"
+        for test in summary["tests"]
+    ]
+    title = f"{summary['collection']}: {summary['queries']} {summary['labels']} queries"
+    return "\n".join([title, "", *lines, "", *(f"- {test}" for test in tests)])
