@@ -4,6 +4,7 @@ The folder has the layout of sentence-transformers' ``backend="onnx"``. The grap
 pooling and normalization included, so other runtimes get finished vectors from ``sentence_embedding``.
 """
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -104,16 +105,18 @@ def _quantize(source: Path, target: Path, per_channel: bool) -> None:
     from onnxruntime.quantization import quantize_dynamic
 
     with _quiet():
-        quantize_dynamic(source, target, per_channel=per_channel)
+        # By default it also takes the Attention of opset 23 for an older operator of that name, and writes an invalid graph.
+        quantize_dynamic(source, target, op_types_to_quantize=["Gather", "MatMul"], per_channel=per_channel)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back what the exporter and the quantizer say of a missing torchvision, axis names and every single tensor."""
-    exporter, root = logging.getLogger("torch.onnx"), logging.getLogger()
-    level, handler = exporter.level, logging.NullHandler()
-    exporter.setLevel(logging.ERROR)
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "onnx_ir")}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     # The quantizer logs with logging.info(), which would set up a root logger that has no handler.
+    root, handler = logging.getLogger(), logging.NullHandler()
     root.addHandler(handler)
     root.addFilter(_is_error)
     try:
@@ -121,9 +124,10 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        exporter.setLevel(level)
-        root.removeHandler(handler)
         root.removeFilter(_is_error)
+        root.removeHandler(handler)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _is_error(record: logging.LogRecord) -> bool:
@@ -157,23 +161,30 @@ class OnnxEncoder:
     In int8 the vector of a text depends a little on the texts in its batch, which share one scale.
 
     Args:
-        folder: what export_onnx wrote.
+        folder: what export_onnx wrote; the prompts are read from it.
         file_name: model.onnx or model_int8.onnx.
-        prompt: put in front of every text.
         threads: number of threads; 0 leaves the choice to onnxruntime.
     """
 
-    def __init__(self, folder: Path, file_name: str = MODEL, prompt: str = "", threads: int = 0):
+    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0):
         import onnxruntime
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.prompt = prompt
+        self.prompts = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.session = onnxruntime.InferenceSession(folder / "onnx" / file_name, options, providers=["CPUExecutionProvider"])
 
-    def encode(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
+        return self.encode(texts, self.prompts.get("query", ""))
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of passages, float32, shape (len(texts), dimensions)."""
+        return self.encode(texts, self.prompts.get("document", ""))
+
+    def encode(self, texts: Sequence[str], prompt: str = "", batch_size: int = 32) -> np.ndarray:
         """Unit vectors, float32, shape (len(texts), dimensions).
 
         Raises:
@@ -185,7 +196,7 @@ class OnnxEncoder:
         order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
         progress = track(batches, f"encoding {len(texts)} texts")
-        blocks = [self._run([self.prompt + texts[row] for row in rows]) for rows in progress]
+        blocks = [self._run([prompt + texts[row] for row in rows]) for rows in progress]
         return np.concatenate(blocks)[np.argsort(order)]
 
     def _run(self, texts: list[str]) -> np.ndarray:
@@ -197,6 +208,27 @@ class OnnxEncoder:
         }
         inputs = {given.name: np.array(features[given.name], dtype=np.int64) for given in self.session.get_inputs()}
         return self.session.run(["sentence_embedding"], inputs)[0]
+
+
+def check_parity(model_folder: Path, folder: Path, base_model: BaseModelSettings, texts: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Compare the exported files with torch in float32.
+
+    Args:
+        model_folder: the sentence-transformers model.
+        folder: what export_onnx wrote.
+        base_model: longest input in tokens, prompts.
+        texts: real passages.
+
+    Returns:
+        For each ONNX file its least and mean cosine to torch, and its size in megabytes (10^6 bytes).
+    """
+    model = load_sentence_transformer(base_model, "cpu", str(model_folder))
+    reference = model.encode(list(texts), prompt=base_model.passage_prompt, normalize_embeddings=True, show_progress_bar=False)
+    return {
+        path.name: parity(reference, OnnxEncoder(folder, path.name).encode_passages(texts))
+        | {"megabytes": round(path.stat().st_size / 1e6, 1)}
+        for path in sorted((folder / "onnx").glob("*.onnx"))
+    }
 
 
 def parity(reference: np.ndarray, candidate: np.ndarray) -> dict[str, float]:

@@ -64,7 +64,7 @@ def test_long_text_is_cut_at_the_longest_input(exported):
 
 
 def test_prompt_is_put_in_front(exported):
-    with_prompt = OnnxEncoder(exported, prompt="query: ", threads=2).encode(TEXTS[:3])
+    with_prompt = OnnxEncoder(exported, threads=2).encode(TEXTS[:3], prompt="query: ")
     assert np.allclose(with_prompt, OnnxEncoder(exported, threads=2).encode([f"query: {text}" for text in TEXTS[:3]]), atol=1e-6)
 
 
