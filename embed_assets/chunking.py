@@ -82,8 +82,6 @@ def chunk_documents(documents: Sequence[Document], settings: ChunkingSettings, t
     return pl.DataFrame(rows, schema=CHUNK_SCHEMA)
 
 
-
-
 class SpanIndex:
     """Finds the chunks that cover a character span of a document.
 
@@ -104,9 +102,7 @@ class SpanIndex:
     def overlapping(self, document_id: str, start: int, end: int) -> list[int]:
         """Rows of the chunks that share at least half of the shorter of the two with the span."""
         return [
-            row
-            for s, e, row in self._spans.get(document_id, ())
-            if 2 * (min(end, e) - max(start, s)) >= min(end - start, e - s)
+            row for s, e, row in self._spans.get(document_id, ()) if 2 * (min(end, e) - max(start, s)) >= min(end - start, e - s)
         ]
 
 

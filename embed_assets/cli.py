@@ -5,26 +5,24 @@ import logging
 import os
 import sys
 import time
-from pathlib import Path
 
 import click
 
+from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.scoring import scores_table
-from embed_assets.settings import SettingsError
+from embed_assets.settings import Settings, SettingsError, describe_settings
 from embed_assets.stages import STAGES
 from embed_assets.store import MissingArtifactError
 from embed_assets.workspace import CollectionError, Workspace
 
 data_option = click.option(
     "--data",
-    type=click.Path(path_type=Path),
-    default=lambda: os.environ.get("EMBED_ASSETS_DATA", "data"),
+    default="",
     help="Folder with collections/ and settings.yaml, or one BEIR folder.  [default: $EMBED_ASSETS_DATA or data]",
 )
 home_option = click.option(
     "--home",
-    type=click.Path(path_type=Path),
-    default=lambda: os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".embed_assets",
+    default="",
     help="Folder of all that is computed.  [default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .embed_assets]",
 )
 
@@ -39,7 +37,7 @@ def main() -> None:
 @data_option
 @home_option
 @click.option("--until", type=click.Choice(list(STAGES)), metavar="ASSET", help=f"Stop after this asset: {', '.join(STAGES)}.")
-def run(collections: tuple[str, ...], data: Path, home: Path, until: str | None) -> None:
+def run(collections: tuple[str, ...], data: str, home: str, until: str | None) -> None:
     """Materialize the assets of collections (all, if none is named) and print the score tables.
 
     What is already built is taken from the store. One failing collection does not stop the others.
@@ -70,7 +68,7 @@ def run(collections: tuple[str, ...], data: Path, home: Path, until: str | None)
 @data_option
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
-def scores(collection: str, data: Path, home: Path, as_json: bool) -> None:
+def scores(collection: str, data: str, home: str, as_json: bool) -> None:
     """Print the scores of a collection again."""
     workspace = _workspace(data, home)
     _known(workspace, [collection])
@@ -80,7 +78,7 @@ def scores(collection: str, data: Path, home: Path, as_json: bool) -> None:
 @main.command()
 @data_option
 @home_option
-def collections(data: Path, home: Path) -> None:
+def collections(data: str, home: str) -> None:
     """List the collections, and which assets of each are built."""
     workspace = _workspace(data, home)
     for name in _known(workspace, ()):
@@ -88,8 +86,21 @@ def collections(data: Path, home: Path) -> None:
         click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}")
 
 
-def _workspace(data: Path, home: Path) -> Workspace:
-    return Workspace(Path(data).expanduser().resolve(), Path(home).expanduser().resolve())
+@main.command()
+@click.argument("collection", required=False)
+@data_option
+def settings(collection: str | None, data: str) -> None:
+    """Print the settings of a collection, or the built-in defaults, with what each one means."""
+    if collection is None:
+        click.echo(describe_settings(Settings()))
+        return
+    workspace = _workspace(data)
+    _known(workspace, [collection])
+    click.echo(describe_settings(workspace.settings(collection)))
+
+
+def _workspace(data: str, home: str = "") -> Workspace:
+    return WorkspaceResource(data=data, home=home).open()
 
 
 def _known(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from dagster import Definitions
 
+from embed_assets.defs.automation import automation_sensor
 from embed_assets.defs.beir_scores import beir_scores
 from embed_assets.defs.checkpoint import checkpoint
+from embed_assets.defs.collections_sensor import register_collections
 from embed_assets.defs.corpus_chunks import corpus_chunks
 from embed_assets.defs.evaluation_set import evaluation_set
 from embed_assets.defs.onnx_model import onnx_model
@@ -13,5 +15,6 @@ from embed_assets.defs.triplets import triplets
 
 defs = Definitions(
     assets=[corpus_chunks, qa_pairs, evaluation_set, triplets, checkpoint, beir_scores, onnx_model],
-    resources={"workspace": WorkspaceResource.from_environment(), "gpu": GpuResource()},
+    sensors=[register_collections, automation_sensor],
+    resources={"workspace": WorkspaceResource(), "gpu": GpuResource()},
 )

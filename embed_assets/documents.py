@@ -12,9 +12,12 @@ from typing import Any
 from embed_assets.progress import track
 from embed_assets.settings import DocumentsSettings
 from embed_assets.store import digest_of_files
-from embed_assets.workspace import CollectionError
 
 logger = logging.getLogger(__name__)
+
+
+class CollectionError(ValueError):
+    """A collection does not exist, or holds a file that cannot be used; the file and the line are named."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from typing import Literal
 
 import polars as pl
 
-from embed_assets.documents import read_jsonl
+from embed_assets.documents import CollectionError, read_jsonl
 from embed_assets.settings import EvaluationSetSettings
 from embed_assets.store import digest_of_files
-from embed_assets.workspace import CollectionError
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +33,7 @@ LABEL_SCHEMA = {
     "document_id": pl.String,
     "start": pl.Int64,
     "end": pl.Int64,
+    "text": pl.String,
     "relevance": pl.Int64,
 }
 HUMAN, SYNTHETIC = "human", "synthetic"
@@ -51,11 +51,14 @@ def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
     return "dev" if place < settings.test_share + settings.dev_share else "train"
 
 
-def hold_out_queries(pairs: pl.DataFrame, settings: EvaluationSetSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
+def hold_out_queries(
+    pairs: pl.DataFrame, chunks: pl.DataFrame, settings: EvaluationSetSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Draw the synthetic queries of the dev and test splits.
 
     Args:
         pairs: kept QA pairs (``query_id``, ``query``, ``style``, ``document_id``, ``start``, ``end``).
+        chunks: the chunks that they were made from; their text is kept with the labels.
         settings: shares and limits.
 
     Returns:
@@ -72,6 +75,7 @@ def hold_out_queries(pairs: pl.DataFrame, settings: EvaluationSetSettings) -> tu
         .group_by("split", maintain_order=True)
         .head(settings.max_queries)
         .sort("query_id")
+        .join(chunks.select("document_id", "start", "end", "text"), on=["document_id", "start", "end"], how="left")
     )
     return held_out.select(list(QUERY_SCHEMA)), held_out.select(list(LABEL_SCHEMA))
 
@@ -85,10 +89,10 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
 
     Returns:
         Queries in QUERY_SCHEMA, labels in LABEL_SCHEMA (start and end are null: the whole document), and what
-        had to be left out, in words. All are empty where there are no labels.
+        is odd about them, in words. All are empty where there are no labels.
 
     Raises:
-        CollectionError: a file is malformed, or no label is usable; the file and the line are named.
+        CollectionError: a file is malformed, or no label points to a document; the file and the line are named.
     """
     queries_path, qrels_path = folder / "queries.jsonl", folder / "qrels" / "test.tsv"
     empty = pl.DataFrame(schema=QUERY_SCHEMA), pl.DataFrame(schema=LABEL_SCHEMA)
@@ -99,14 +103,14 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     known = set(document_ids)
     notes, labels, unknown_documents = [], [], set()
     for query_id, document_id, relevance in _read_qrels(qrels_path, queries):
-        if document_id not in known:
-            unknown_documents.add(document_id)
-        elif relevance > 0:
-            labels.append((query_id, document_id, None, None, relevance))
+        if relevance > 0:
+            labels.append((query_id, document_id, None, None, None, relevance))
+            if document_id not in known:
+                unknown_documents.add(document_id)
     if unknown_documents:
         some = ", ".join(sorted(unknown_documents)[:5])
         notes.append(f"{len(unknown_documents)} labelled documents are not in the collection, such as {some}")
-    if not labels:
+    if all(label[1] in unknown_documents for label in labels):
         raise CollectionError(f"{qrels_path}: no label points to a document of the collection ({'; '.join(notes)})")
     labelled = {label[0] for label in labels}
     if len(labelled) < len(queries):
@@ -115,6 +119,31 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
         logger.warning("%s: %s", folder.name, note)
     rows = [(name, text, style, HUMAN, "test") for name, (text, style) in queries.items() if name in labelled]
     return pl.DataFrame(rows, schema=QUERY_SCHEMA, orient="row"), pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), notes
+
+
+def current_labels(labels: pl.DataFrame, documents: pl.DataFrame) -> pl.DataFrame:
+    """The labels as they apply to the documents as they are now.
+
+    A span whose text has moved inside its document is followed. Labels of documents, or of text, that exist
+    no more are left out.
+
+    Args:
+        labels: in LABEL_SCHEMA.
+        documents: ``document_id`` and ``text``.
+    """
+    texts = dict(documents.select("document_id", "text").iter_rows())
+    rows = []
+    for label in labels.iter_rows(named=True):
+        document = texts.get(label["document_id"])
+        if document is None:
+            continue
+        if label["text"] is not None and document[label["start"] : label["end"]] != label["text"]:
+            start = document.find(label["text"])
+            if start < 0:
+                continue
+            label = label | {"start": start, "end": start + len(label["text"])}
+        rows.append(label)
+    return pl.DataFrame(rows, schema=LABEL_SCHEMA)
 
 
 def human_labels_digest(folder: Path) -> str:
@@ -145,7 +174,9 @@ def _read_qrels(path: Path, queries: Collection[str]) -> list[tuple[str, str, in
         if not row:
             continue
         if len(row) != 3 or not row[2].lstrip("-").isdigit():
-            raise CollectionError(f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs; found {row}")
+            raise CollectionError(
+                f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs; found {row}"
+            )
         if row[0] not in queries:
             raise CollectionError(f"{path}:{number}: the query {row[0]!r} is not in queries.jsonl")
         labels.append((row[0], row[1], int(row[2])))

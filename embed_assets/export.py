@@ -210,7 +210,9 @@ class OnnxEncoder:
         return self.session.run(["sentence_embedding"], inputs)[0]
 
 
-def check_parity(model_folder: Path, folder: Path, base_model: BaseModelSettings, texts: Sequence[str]) -> dict[str, dict[str, float]]:
+def check_parity(
+    model_folder: Path, folder: Path, base_model: BaseModelSettings, texts: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Compare the exported files with torch in float32.
 
     Args:

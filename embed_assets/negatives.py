@@ -72,9 +72,7 @@ def mine_hard_negatives(
         raise ValueError("hard negatives come from other documents: the collection needs at least two")
     passages, documents, ids = (chunks[name].to_list() for name in ("passage", "document_id", "chunk_id"))
     spans = SpanIndex(chunks)
-    rows = [
-        row | {"target": spans.best(row["document_id"], row["start"], row["end"])} for row in pairs.iter_rows(named=True)
-    ]
+    rows = [row | {"target": spans.best(row["document_id"], row["start"], row["end"])} for row in pairs.iter_rows(named=True)]
     rows = [row for row in rows if row["target"] is not None]
     labelled: dict[str, set[str]] = defaultdict(set)
     for row in rows:

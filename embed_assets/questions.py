@@ -60,7 +60,7 @@ class Prompt:
         return fingerprint_of(self.source)
 
     def render(self, passage: str) -> str:
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - not HTML
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
         return environment.from_string(self.source).render(passage=passage).rstrip()
 
     def examples(self) -> set[str]:
@@ -86,7 +86,7 @@ def load_prompts(names: Iterable[str], folders: Sequence[Path]) -> list[Prompt]:
             raise PromptError(f"prompt {name!r} is in none of {', '.join(map(str, places))}")
         source = path.read_text(encoding="utf-8")
         try:
-            variables = jinja2.meta.find_undeclared_variables(jinja2.Environment().parse(source))  # noqa: S701
+            variables = jinja2.meta.find_undeclared_variables(jinja2.Environment().parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
         if variables != {"passage"}:
@@ -161,9 +161,7 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     return pl.DataFrame(pairs[: settings.max_lookups], schema=PAIR_SCHEMA)
 
 
-def filter_pairs(
-    pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings
-) -> pl.DataFrame:
+def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
     """Drop repeated queries and those whose chunk hybrid retrieval does not find.
 
     Args:
@@ -189,7 +187,9 @@ def filter_pairs(
         return pairs
     open_rows = np.flatnonzero(pairs["dropped"].is_null().to_numpy())
     queries = pairs["query"].gather(open_rows).to_list()
-    targets = [spans[span] for span in pairs.select("document_id", "start", "end").gather(open_rows).iter_rows()] if queries else []
+    targets = (
+        [spans[span] for span in pairs.select("document_id", "start", "end").gather(open_rows).iter_rows()] if queries else []
+    )
     ranks = HybridRetriever(encoder, chunks["passage"].to_list()).ranks(queries, targets) if queries else []
     rank_of_row = dict(zip(open_rows.tolist(), ranks, strict=True))
     rank = pl.Series("rank", [rank_of_row.get(row) for row in range(len(pairs))], dtype=pl.Int64)
@@ -284,7 +284,9 @@ def _keywords(passages: Sequence[str], most: int = 8) -> list[list[str]]:
     return found
 
 
-def _identifier_queries(found: list[str], frequency: Counter[str], keywords: list[str], draw: random.Random, count: int) -> list[str]:
+def _identifier_queries(
+    found: list[str], frequency: Counter[str], keywords: list[str], draw: random.Random, count: int
+) -> list[str]:
     """The rarest identifiers of the chunk, every other time with a word beside it."""
     rarest = sorted(found, key=lambda identifier: (frequency[identifier], draw.random()))[:count]
     return [

@@ -1,5 +1,6 @@
 """What people look at: figures, tables and charts in the report/ folder of an artifact."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +8,19 @@ from typing import Any
 
 import polars as pl
 
+from embed_assets.checks import (
+    Finding,
+    check_corpus,
+    check_evaluation_set,
+    check_export,
+    check_pairs,
+    check_scores,
+    check_training,
+    check_triplets,
+)
 from embed_assets.documents import SkippedDocument
 from embed_assets.scoring import HEADLINE, scores_table
-from embed_assets.store import REPORT, SUMMARY
+from embed_assets.store import FINDINGS, REPORT, SUMMARY
 
 
 def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument], chunks: pl.DataFrame) -> None:
@@ -28,6 +39,7 @@ def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument
     write_table(folder, "preview", chunks.gather_every(max(1, len(chunks) // 8)).head(8).select("chunk_id", "tokens", "passage"))
     if skipped:
         write_table(folder, "skipped", pl.DataFrame(list(skipped)))
+    write_findings(folder, check_corpus(chunks, documents, len(skipped)))
 
 
 def write_pairs(folder: Path, pairs: pl.DataFrame, reused_answers: int) -> None:
@@ -50,6 +62,7 @@ def write_pairs(folder: Path, pairs: pl.DataFrame, reused_answers: int) -> None:
     draw_funnel(folder, funnel)
     samples = kept.sort("query_id").group_by("style", maintain_order=True).head(5).sort("style", "query_id")
     write_table(folder, "samples", samples.select("style", "query", "document_id", "rank"))
+    write_findings(folder, check_pairs(pairs))
 
 
 def write_evaluation_set(folder: Path, queries: pl.DataFrame, notes: Sequence[str]) -> None:
@@ -59,9 +72,10 @@ def write_evaluation_set(folder: Path, queries: pl.DataFrame, notes: Sequence[st
     write_table(folder, "samples", queries.group_by("source", "split", maintain_order=True).head(5).drop("query_id"))
     if notes:
         write_text(folder, "notes", "\n".join(f"- {note}" for note in notes))
+    write_findings(folder, check_evaluation_set(queries))
 
 
-def write_triplets(folder: Path, triplets: pl.DataFrame, left_out: Mapping[str, int]) -> None:
+def write_triplets(folder: Path, triplets: pl.DataFrame, queries: pl.DataFrame, left_out: Mapping[str, int]) -> None:
     """Report on triplets: counts by split and reason, and samples."""
     counts = dict(triplets.group_by("split").len().iter_rows())
     write_summary(
@@ -70,6 +84,7 @@ def write_triplets(folder: Path, triplets: pl.DataFrame, left_out: Mapping[str, 
         | {reason.replace(" ", "_"): count for reason, count in left_out.items()},
     )
     write_table(folder, "samples", triplets.head(8).select("style", "anchor", "positive", "negative_1"))
+    write_findings(folder, check_triplets(triplets, queries, left_out["drawn at random"]))
 
 
 def write_training(folder: Path, curve: pl.DataFrame) -> None:
@@ -84,6 +99,7 @@ def write_training(folder: Path, curve: pl.DataFrame) -> None:
         summary["dev_loss"] = round(dev_losses[-1], 4)
     write_summary(folder, summary)
     draw_loss(folder, curve)
+    write_findings(folder, check_training(curve))
 
 
 def write_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
@@ -96,14 +112,18 @@ def write_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
         for system in ("base", "tuned", "hybrid"):
             figures[f"{labels}_{HEADLINE.replace('@', '_at_')}_{system}"] = round(summary["systems"][system][HEADLINE], 4)
     write_summary(folder, figures)
+    write_findings(folder, check_scores(summaries))
 
 
 def write_export(folder: Path, files: Mapping[str, Mapping[str, float]], summaries: Sequence[Mapping[str, Any]]) -> None:
     """Report on onnx_model: parity and size of each file, and the scores of int8 beside those of torch."""
-    write_summary(folder, {f"{name.removesuffix('.onnx')}_{key}": value for name, row in files.items() for key, value in row.items()})
+    write_summary(
+        folder, {f"{name.removesuffix('.onnx')}_{key}": value for name, row in files.items() for key, value in row.items()}
+    )
     write_table(folder, "parity", pl.DataFrame([{"file": name} | dict(row) for name, row in files.items()]))
     for summary in summaries:
         write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
+    write_findings(folder, check_export(files))
 
 
 def draw_funnel(folder: Path, funnel: pl.DataFrame) -> None:
@@ -115,11 +135,23 @@ def draw_funnel(folder: Path, funnel: pl.DataFrame) -> None:
     for i, fate in enumerate(fates):
         counts = dict(funnel.filter(pl.col("fate") == fate).select("style", "queries").iter_rows())
         widths = [counts.get(style, 0) for style in styles]
-        axes.barh(styles, widths, left=[left[style] for style in styles], label=fate, color="#2a6f97" if i == 0 else _GREYS[i % len(_GREYS)])
+        axes.barh(
+            styles,
+            widths,
+            left=[left[style] for style in styles],
+            label=fate,
+            color="#2a6f97" if i == 0 else _GREYS[i % len(_GREYS)],
+        )
         left = {style: left[style] + width for style, width in zip(styles, widths, strict=True)}
     axes.set_xlabel("queries")
     axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, folder / REPORT / "funnel.png")
+
+
+def write_findings(folder: Path, findings: Sequence[Finding]) -> None:
+    """Write the outcomes of a stage's checks to report/findings.json."""
+    rows = [dataclasses.asdict(finding) for finding in findings]
+    (folder / REPORT / FINDINGS).write_text(json.dumps(rows, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def write_summary(folder: Path, figures: Mapping[str, Any]) -> None:
@@ -151,14 +183,18 @@ def draw_loss(folder: Path, curve: pl.DataFrame) -> None:
     for name, color in (("loss", "#4c72b0"), ("dev_loss", "#dd8452")):
         points = curve.drop_nulls(name)
         if len(points):
-            axes.plot(points["step"], points[name], color=color, label=name.replace("_", " "), marker="o" if len(points) < 8 else None)
+            axes.plot(
+                points["step"], points[name], color=color, label=name.replace("_", " "), marker="o" if len(points) < 8 else None
+            )
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     axes.legend(frameon=False)
     _save(figure, folder / REPORT / "loss.png")
 
 
-def draw_scores(folder: Path, summary: Mapping[str, Any], metrics: tuple[str, ...] = ("ndcg@1", "ndcg@10", "recall@10", "map@10")) -> None:
+def draw_scores(
+    folder: Path, summary: Mapping[str, Any], metrics: tuple[str, ...] = ("ndcg@1", "ndcg@10", "recall@10", "map@10")
+) -> None:
     """Draw one group of bars for each metric to report/scores_<labels>.png, the value above each bar."""
     systems = list(summary["systems"])
     figure, axes = _figure(8, 3.6)

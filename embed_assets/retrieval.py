@@ -28,7 +28,9 @@ class Bm25Index:
         import bm25s
         import Stemmer
 
-        return bm25s.tokenize(list(texts), stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False, return_ids=False)
+        return bm25s.tokenize(
+            list(texts), stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False, return_ids=False
+        )
 
     def scores(self, queries: Sequence[str]) -> np.ndarray:
         """BM25 scores, float32, shape (queries, passages)."""

@@ -36,7 +36,7 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
         Whether the run succeeded. Errors are logged.
     """
     instance.add_dynamic_partitions(collections.name, [collection])
-    selection = AssetSelection.assets(until).upstream() if until else AssetSelection.all(include_sources=False)
+    selection = AssetSelection.assets(until).upstream() if until else AssetSelection.all()
     keys = selection.resolve(defs.resolve_asset_graph())
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,

@@ -66,7 +66,8 @@ def score_systems(
         collection: name for the summary.
         chunks: the collection's chunks.
         queries: queries of the evaluation set; only the test split is used.
-        labels: its labels.
+        labels: its labels, as they apply to the documents (evaluation_set.current_labels). Queries without a
+            label are left out.
         encoders: dense systems by name.
         settings: length of the runs, fusion and statistics.
         hybrids: name of a hybrid system → the dense system that is fused with BM25; BM25 itself is
@@ -81,7 +82,9 @@ def score_systems(
     bm25 = Bm25Index(passages) if hybrids is not None else None
     results = []
     for source in (HUMAN, SYNTHETIC):
-        tested = queries.filter((pl.col("source") == source) & (pl.col("split") == "test")).sort("query_id")
+        tested = queries.filter(
+            (pl.col("source") == source) & (pl.col("split") == "test") & pl.col("query_id").is_in(labels["query_id"].to_list())
+        ).sort("query_id")
         if tested.is_empty():
             continue
         by_document = source == HUMAN
@@ -185,12 +188,8 @@ def _evaluate(
         "labels": source,
         "queries": len(names),
         "systems": {row.pop("system"): row for row in means.iter_rows(named=True)},
-        "intervals": {
-            system: list(_interval(_column(table, system, HEADLINE), settings)) for system in runs
-        },
-        "tests": [
-            _test(table, system, baseline, p_values[system, baseline], settings) for system, baseline in comparisons
-        ],
+        "intervals": {system: list(_interval(_column(table, system, HEADLINE), settings)) for system in runs},
+        "tests": [_test(table, system, baseline, p_values[system, baseline], settings) for system, baseline in comparisons],
         "styles": _slices(table),
     }
     return Scores(summary, table, pl.concat(ranked))
@@ -239,7 +238,12 @@ def _interval(values: np.ndarray, settings: ScoringSettings) -> tuple[float, flo
     from scipy.stats import bootstrap
 
     found = bootstrap(
-        (values,), np.mean, n_resamples=settings.resamples, method="percentile", rng=np.random.default_rng(settings.seed), batch=200
+        (values,),
+        np.mean,
+        n_resamples=settings.resamples,
+        method="percentile",
+        rng=np.random.default_rng(settings.seed),
+        batch=200,
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 

@@ -9,25 +9,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the graph; its name is the name of its asset."""
+    """One step of the graph.
+
+    Args:
+        name: name of its asset.
+        code_version: version of its code.
+        settings: the blocks of the settings that it reads.
+        inputs: the assets that it reads.
+        frozen: its inputs are drawn from once; a change of theirs does not make its result out of date.
+    """
 
     name: str
     code_version: str
     settings: tuple[str, ...]
     inputs: tuple[str, ...] = ()
+    frozen: bool = False
 
 
 CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "chunking"))
 QA_PAIRS = Stage("qa_pairs", "1", ("base_model", "questions"), ("corpus_chunks",))
-EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"))
-TRIPLETS = Stage("triplets", "1", ("base_model", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
+EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"), frozen=True)
+TRIPLETS = Stage("triplets", "1", ("base_model", "evaluation_set", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
 CHECKPOINT = Stage("checkpoint", "1", ("base_model", "training"), ("triplets",))
-BEIR_SCORES = Stage(
-    "beir_scores", "1", ("base_model", "scoring"), ("corpus_chunks", "evaluation_set", "checkpoint")
-)
+BEIR_SCORES = Stage("beir_scores", "1", ("base_model", "scoring"), ("corpus_chunks", "evaluation_set", "checkpoint"))
 ONNX_MODEL = Stage("onnx_model", "1", ("base_model", "scoring", "export"), ("corpus_chunks", "evaluation_set", "checkpoint"))
 
-STAGES = {
-    stage.name: stage
-    for stage in (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL)
-}
+STAGES = {stage.name: stage for stage in (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL)}

@@ -11,6 +11,7 @@ half of one.
 """
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -20,13 +21,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
 REPORT = "report"
 SUMMARY = "summary.json"
+FINDINGS = "findings.json"
 
 
 class MissingArtifactError(LookupError):
@@ -53,6 +55,12 @@ class Artifact:
     @property
     def report(self) -> Path:
         return self.folder / REPORT
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """The outcomes of the checks that the stage wrote to report/findings.json."""
+        path = self.report / FINDINGS
+        return json.loads(path.read_text()) if path.is_file() else []
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -116,9 +124,7 @@ class ArtifactStore:
         write_atomically(parent / "current", fingerprint)
         return artifact
 
-    def _build(
-        self, asset: str, folder: Path, ingredients: Mapping[str, Any], write: Callable[[Path, Path], None]
-    ) -> Artifact:
+    def _build(self, asset: str, folder: Path, ingredients: Mapping[str, Any], write: Callable[[Path, Path], None]) -> Artifact:
         building, scratch = folder.with_suffix(".building"), folder.with_suffix(".scratch")
         shutil.rmtree(building, ignore_errors=True)
         (building / REPORT).mkdir(parents=True)
@@ -133,7 +139,7 @@ class ArtifactStore:
             "fingerprint": folder.name,
             "digest": digest_of_files(building, content),
             **ingredients,
-            "built_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 2),
             "files": {str(path.relative_to(building)): path.stat().st_size for path in files},
         }
@@ -153,9 +159,17 @@ def digest_of_files(root: Path, files: Iterable[Path]) -> str:
     """SHA-256 over names (relative to root) and bytes of the files, 32 hexadecimal digits."""
     total = hashlib.sha256()
     for path in sorted(files):
-        with path.open("rb") as stream:
-            total.update(f"{path.relative_to(root).as_posix()}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        status = path.stat()
+        file_digest = _file_digest(path, status.st_size, status.st_mtime_ns)
+        total.update(f"{path.relative_to(root).as_posix()}\0{file_digest}\n".encode())
     return total.hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=1_000_000)
+def _file_digest(path: Path, size: int, modified: int) -> str:
+    """Hash of a file, computed again when its size or time of modification changes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -52,10 +52,14 @@ def fine_tune(
     from sentence_transformers.base.sampler import BatchSamplers
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-    names = ["anchor", "positive", *sorted(name for name in triplets.columns if name.startswith("negative_") and name != "negative_chunks")]
+    names = [
+        "anchor",
+        "positive",
+        *sorted(name for name in triplets.columns if name.startswith("negative_") and name != "negative_chunks"),
+    ]
     train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
     train = train.head(settings.max_examples)
-    dev = triplets.filter(pl.col("split") == "dev").head(256)
+    dev = triplets.filter(pl.col("split") == "dev").head(4 * settings.batch_size)
     if train.height < 2:
         raise ValueError(f"{train.height} triplets are too few to train on; more documents or questions are needed")
     batch_size = min(settings.batch_size, train.height)
@@ -84,7 +88,7 @@ def fine_tune(
         save_steps=max(1, steps // settings.checkpoints),
         save_total_limit=2,
         eval_strategy="epoch" if dev.height >= 2 else "no",
-        logging_steps=max(1, steps // 40),
+        logging_steps=max(1, steps // 25),
         logging_nan_inf_filter=False,
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=device != "cpu",
@@ -109,7 +113,9 @@ def fine_tune(
     if arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
     last = _last_state(scratch / "trainer")
-    logger.info("training on %d triplets for %d steps on %s%s", train.height, steps, device, f", from {last.name}" if last else "")
+    logger.info(
+        "training on %d triplets for %d steps on %s%s", train.height, steps, device, f", from {last.name}" if last else ""
+    )
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     model.eval()
     model.save_pretrained(str(folder), safe_serialization=True)

@@ -1,18 +1,17 @@
 """Where things lie: the collections in a data folder, and the results in a home folder."""
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from embed_assets.documents import CollectionError
 from embed_assets.settings import Settings, load_settings
-from embed_assets.stages import Stage
 from embed_assets.store import ArtifactStore
 
+logger = logging.getLogger(__name__)
+
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-
-
-class CollectionError(ValueError):
-    """A collection does not exist, has an unusable name, or holds nothing that can be read."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,10 @@ class Workspace:
         return self.home / "memos"
 
     def collections(self) -> dict[str, Path]:
-        """Name and folder of every collection, sorted by name.
+        """Name and folder of every collection, sorted by name; folders with unusable names are left out with a warning.
 
         Raises:
-            CollectionError: there is no data folder, or a collection's name cannot be used.
+            CollectionError: there is no data folder.
         """
         if not self.data.is_dir():
             raise CollectionError(f"{self.data}: no such folder; name the data folder with --data or EMBED_ASSETS_DATA")
@@ -53,10 +52,8 @@ class Workspace:
             folders = sorted(folder for folder in parent.iterdir() if _is_collection(folder))
         for folder in folders:
             if not COLLECTION_NAME.fullmatch(folder.name):
-                raise CollectionError(
-                    f"{folder}: a collection's name has letters, digits, '-' and '_' only, at most 100; rename the folder"
-                )
-        return {folder.name: folder for folder in folders}
+                logger.warning("%s is left out: a collection's name has at most 100 letters, digits, '-' and '_'", folder)
+        return {folder.name: folder for folder in folders if COLLECTION_NAME.fullmatch(folder.name)}
 
     def collection_folder(self, name: str) -> Path:
         """The folder of a collection.
@@ -77,21 +74,6 @@ class Workspace:
     def prompt_folders(self, collection: str) -> list[Path]:
         """Where prompt files are looked for before the package's own: the collection's, then everybody's."""
         return [self.collection_folder(collection) / "prompts", self.data / "prompts"]
-
-    def ingredients(self, stage: Stage, collection: str, sources: dict[str, str] | None = None) -> dict:
-        """All that a stage's result depends on: the store hashes it into the fingerprint.
-
-        Args:
-            stage: the stage.
-            collection: name of the collection.
-            sources: digests of inputs that are not artifacts, such as source files and models.
-        """
-        settings = self.settings(collection)
-        return {
-            "code_version": stage.code_version,
-            "settings": {block: getattr(settings, block).model_dump(mode="json") for block in stage.settings},
-            "inputs": {name: self.store.current(name, collection).digest for name in stage.inputs} | (sources or {}),
-        }
 
 
 def _is_collection(folder: Path) -> bool:

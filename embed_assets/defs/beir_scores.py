@@ -7,8 +7,8 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets import reports
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
+from embed_assets.evaluation_set import current_labels
 from embed_assets.models.encoders import Encoder
-from embed_assets.models.locations import model_digest
 from embed_assets.scoring import score_systems
 from embed_assets.stages import BEIR_SCORES
 
@@ -24,14 +24,16 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
     settings = place.settings(collection)
 
     def write(folder: Path, scratch: Path) -> None:
-        chunks = pl.read_parquet(place.store.current("corpus_chunks", collection).folder / "chunks.parquet")
+        corpus = place.store.current("corpus_chunks", collection).folder
+        chunks = pl.read_parquet(corpus / "chunks.parquet")
         tested = place.store.current("evaluation_set", collection).folder
+        labels = current_labels(pl.read_parquet(tested / "labels.parquet"), pl.read_parquet(corpus / "documents.parquet"))
         model = place.store.current("checkpoint", collection).folder / "model"
         scores = score_systems(
             collection,
             chunks,
             pl.read_parquet(tested / "queries.parquet"),
-            pl.read_parquet(tested / "labels.parquet"),
+            labels,
             {
                 "base": Encoder(settings.base_model, place.memos, compute=gpu.compute()),
                 "tuned": Encoder(settings.base_model, place.memos, str(model), gpu.compute()),
@@ -45,4 +47,4 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
         pl.concat([score.runs for score in scores]).write_parquet(folder / "runs.parquet")
         reports.write_scores(folder, [score.summary for score in scores])
 
-    return materialize_stage(context, place, BEIR_SCORES, write, {"base model": model_digest(settings.base_model.name)})
+    return materialize_stage(context, place, BEIR_SCORES, write)

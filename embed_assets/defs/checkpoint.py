@@ -6,7 +6,6 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets import reports
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.models.locations import model_digest
 from embed_assets.stages import CHECKPOINT
 from embed_assets.training import fine_tune
 
@@ -22,4 +21,4 @@ def checkpoint(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
         curve = fine_tune(examples, folder / "model", scratch, settings.base_model, settings.training, gpu.compute())
         reports.write_training(folder, curve)
 
-    return materialize_stage(context, place, CHECKPOINT, write, {"base model": model_digest(settings.base_model.name)})
+    return materialize_stage(context, place, CHECKPOINT, write)

@@ -7,8 +7,7 @@ from embed_assets import reports
 from embed_assets.chunking import chunk_documents, load_tokenizer
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.documents import read_documents, source_digest
-from embed_assets.models.locations import model_digest
+from embed_assets.documents import read_documents
 from embed_assets.stages import CORPUS_CHUNKS
 
 
@@ -26,5 +25,4 @@ def corpus_chunks(context: AssetExecutionContext, workspace: WorkspaceResource) 
         chunks.write_parquet(folder / "chunks.parquet")
         reports.write_corpus(folder, len(documents), skipped, chunks)
 
-    sources = {"documents": source_digest(source), "tokenizer": model_digest(settings.base_model.name)}
-    return materialize_stage(context, place, CORPUS_CHUNKS, write, sources)
+    return materialize_stage(context, place, CORPUS_CHUNKS, write)

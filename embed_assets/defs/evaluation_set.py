@@ -6,7 +6,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets import reports
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation_set import hold_out_queries, human_labels_digest, read_human_labels
+from embed_assets.evaluation_set import hold_out_queries, read_human_labels
 from embed_assets.stages import EVALUATION_SET
 
 
@@ -20,7 +20,8 @@ def evaluation_set(context: AssetExecutionContext, workspace: WorkspaceResource)
 
     def hold_out(folder: Path, scratch: Path) -> None:
         pairs = pl.read_parquet(place.store.current("qa_pairs", collection).folder / "pairs.parquet")
-        queries, labels = hold_out_queries(pairs, settings)
+        chunks = pl.read_parquet(place.store.current("corpus_chunks", collection).folder / "chunks.parquet")
+        queries, labels = hold_out_queries(pairs, chunks, settings)
         queries.write_parquet(folder / "queries.parquet")
         labels.write_parquet(folder / "labels.parquet")
 
@@ -35,5 +36,4 @@ def evaluation_set(context: AssetExecutionContext, workspace: WorkspaceResource)
         pl.concat([labels, pl.read_parquet(frozen.folder / "labels.parquet")]).write_parquet(folder / "labels.parquet")
         reports.write_evaluation_set(folder, queries, notes)
 
-    sources = {"human labels": human_labels_digest(source), "held-out queries": frozen.digest}
-    return materialize_stage(context, place, EVALUATION_SET, write, sources)
+    return materialize_stage(context, place, EVALUATION_SET, write)

@@ -14,17 +14,13 @@ from embed_assets.workspace import Workspace
 class WorkspaceResource(ConfigurableResource):
     """The data folder and the home folder."""
 
-    data: str = Field("data", description="folder with collections/ and settings.yaml")
-    home: str = Field(".embed_assets", description="folder of all that is computed")
+    data: str = Field("", description="folder with collections/ and settings.yaml; empty: $EMBED_ASSETS_DATA, else data")
+    home: str = Field("", description="folder of results; empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .embed_assets")
 
     def open(self) -> Workspace:
-        return Workspace(Path(self.data).expanduser().resolve(), Path(self.home).expanduser().resolve())
-
-    @classmethod
-    def from_environment(cls) -> "WorkspaceResource":
-        """EMBED_ASSETS_DATA names the data folder; results go to EMBED_ASSETS_HOME, else to DAGSTER_HOME."""
-        home = os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".embed_assets"
-        return cls(data=os.environ.get("EMBED_ASSETS_DATA", "data"), home=home)
+        data = self.data or os.environ.get("EMBED_ASSETS_DATA", "data")
+        home = self.home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".embed_assets"
+        return Workspace(Path(data).expanduser().resolve(), Path(home).expanduser().resolve())
 
 
 class GpuResource(ConfigurableResource):

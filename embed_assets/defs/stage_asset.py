@@ -6,9 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetExecutionContext, AssetsDefinition, DataVersion, MaterializeResult, MetadataValue, asset
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetsDefinition,
+    DataVersion,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+)
 
+from embed_assets.checks import CHECKS
+from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
+from embed_assets.lineage import ingredients
 from embed_assets.stages import Stage
 from embed_assets.store import Artifact
 from embed_assets.workspace import Workspace
@@ -33,6 +46,11 @@ def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) ->
         group_name=group,
         kinds=kinds,
         pool=GPU_POOL if gpu else None,
+        automation_condition=automation_condition(),
+        check_specs=[
+            AssetCheckSpec(name, asset=stage.name, description=check.description, blocking=check.blocking)
+            for name, check in CHECKS[stage.name].items()
+        ],
     )
 
 
@@ -41,7 +59,6 @@ def materialize_stage(
     workspace: Workspace,
     stage: Stage,
     write: Callable[[Path, Path], None],
-    sources: dict[str, str] | None = None,
 ) -> MaterializeResult:
     """Build the stage's artifact for the partition, or take the one that is there.
 
@@ -50,15 +67,26 @@ def materialize_stage(
         workspace: settings and store.
         stage: the stage.
         write: writes the artifact, as in ArtifactStore.build.
-        sources: digests of inputs that are not artifacts.
     """
     collection = context.partition_key
     started = time.monotonic()
-    artifact = workspace.store.build(stage.name, collection, workspace.ingredients(stage, collection, sources), write)
+    artifact = workspace.store.build(stage.name, collection, ingredients(workspace, stage, collection), write)
     context.log.info(
         "%s of %s: %s in %.1f s", stage.name, collection, "reused" if artifact.reused else "computed", time.monotonic() - started
     )
-    return MaterializeResult(data_version=DataVersion(artifact.digest), metadata=metadata_of(artifact))
+    return MaterializeResult(
+        data_version=DataVersion(artifact.digest),
+        metadata=metadata_of(artifact),
+        check_results=[
+            AssetCheckResult(
+                check_name=finding["name"],
+                passed=finding["passed"],
+                description=finding["message"],
+                severity=AssetCheckSeverity.ERROR if CHECKS[stage.name][finding["name"]].error else AssetCheckSeverity.WARN,
+            )
+            for finding in artifact.findings
+        ],
+    )
 
 
 def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
@@ -73,5 +101,7 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
         metadata[path.stem] = MetadataValue.md(f"![{path.stem}](data:image/png;base64,{image})")
     metadata["digest"] = manifest["digest"]
     metadata["artifact"] = MetadataValue.path(str(artifact.folder))
-    metadata["made_of"] = MetadataValue.json({key: manifest[key] for key in ("code_version", "settings", "inputs", "built_at", "seconds")})
+    metadata["made_of"] = MetadataValue.json(
+        {key: manifest[key] for key in ("code_version", "settings", "inputs", "built_at", "seconds")}
+    )
     return metadata

@@ -7,7 +7,6 @@ from embed_assets import reports
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.models.encoders import Encoder
-from embed_assets.models.locations import model_digest
 from embed_assets.negatives import mine_hard_negatives, training_pairs
 from embed_assets.stages import TRIPLETS
 
@@ -27,6 +26,6 @@ def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         encoder = Encoder(settings.base_model, place.memos, compute=gpu.compute())
         mined, counts = mine_hard_negatives(pairs, chunks, encoder, settings.negatives)
         mined.write_parquet(folder / "triplets.parquet")
-        reports.write_triplets(folder, mined, left_out | counts)
+        reports.write_triplets(folder, mined, tested, left_out | counts)
 
-    return materialize_stage(context, place, TRIPLETS, write, {"base model": model_digest(settings.base_model.name)})
+    return materialize_stage(context, place, TRIPLETS, write)

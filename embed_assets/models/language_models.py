@@ -79,7 +79,7 @@ class _VllmProcess:
 
     def __init__(self, settings: WriterSettings, memos: Path, compute: Compute):
         self._compute = compute
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by __exit__
         self._settings = settings
         self._memos = memos
 

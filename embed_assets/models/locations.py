@@ -1,6 +1,5 @@
 """Model names in the settings, and the folders they stand for."""
 
-import functools
 import importlib.util
 from pathlib import Path
 
@@ -39,12 +38,5 @@ def model_digest(name: str) -> str:
     location = locate_model(name)
     if isinstance(location, str):
         return location
-    files = [location] if location.is_file() else [path for path in location.rglob("*") if path.is_file()]
-    newest = max(path.stat().st_mtime_ns for path in files)
-    return _digest(location, len(files), newest)
-
-
-@functools.lru_cache
-def _digest(location: Path, number_of_files: int, newest: int) -> str:
     files = [location] if location.is_file() else [path for path in location.rglob("*") if path.is_file()]
     return digest_of_files(location.parent, files)

@@ -33,7 +33,11 @@ def _load_engine(model: str, converted_models: Path, settings: dict, memory_shar
     options = {"gpu_memory_utilization": memory_share}
     if not torch.cuda.is_available():
         # Sampling with a seed for each prompt needs whole prompts on the CPU; compiling costs more than it saves.
-        options = {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": 2 * settings["max_model_tokens"]}
+        options = {
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": 2 * settings["max_model_tokens"],
+        }
     return LLM(
         model=model,
         max_model_len=settings["max_model_tokens"],

