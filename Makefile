@@ -16,7 +16,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # vLLM for the CPU unless there is an NVIDIA driver.
 ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null && echo gpu || echo cpu)
 
-.PHONY: help setup demo dev test lint
+.PHONY: help setup demo dev test test-ui lint
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,7 +45,13 @@ dev: $(READY) $(CWE)  ## Serve the Dagster UI on localhost:3000.
 	$(BIN)/dagster dev --workspace workspace.yaml --port 3000
 
 test: $(READY)  ## Run the tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not ui"
+
+test-ui: $(READY)  ## Run the browser test of the Dagster UI.
+	@command -v chromium >/dev/null || test "$$(id -u)" = 0 || \
+		{ echo "chromium is missing: install it, or run 'make test-ui' as root on Debian" >&2; exit 1; }
+	command -v chromium >/dev/null || { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }
+	$(BIN)/python -m pytest -m ui
 
 lint: $(READY)  ## Check style and imports.
 	$(BIN)/ruff check .

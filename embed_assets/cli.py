@@ -139,3 +139,7 @@ def _log_to_stderr() -> None:
     logger = logging.getLogger("embed_assets")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import polars as pl
 import pytest
 
@@ -88,15 +90,15 @@ def test_without_overlap_chunks_do_not_share_text(tokenizer):
     chunks = cut(tokenizer, Document("d", "", WITHOUT_STRUCTURE), max_tokens=32)
     spans = chunks.select("start", "end").rows()
     assert len(spans) > 5
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
 def test_with_overlap_neighbours_share_text(tokenizer):
     chunks = cut(tokenizer, Document("d", "", WITHOUT_STRUCTURE), max_tokens=32, overlap_tokens=8)
     spans = chunks.select("start", "end").rows()
-    shared = [WITHOUT_STRUCTURE[start:end] for (_, end), (start, _) in zip(spans, spans[1:], strict=False)]
+    shared = [WITHOUT_STRUCTURE[start:end] for (_, end), (start, _) in pairwise(spans)]
     lengths = [len(tokenizer.encode(part, add_special_tokens=False)) for part in shared]
-    assert len(lengths) > 5 and 1 <= min(lengths) and max(lengths) <= 8
+    assert len(lengths) > 5 and min(lengths) >= 1 and max(lengths) <= 8
 
 
 def test_the_path_in_front_of_a_chunk_is_the_headings_above_it(tokenizer):
@@ -111,7 +113,9 @@ def test_the_path_in_front_of_a_chunk_is_the_headings_above_it(tokenizer):
 
 def test_a_chunk_that_begins_with_a_heading_stands_below_the_headings_that_hold_it(tokenizer):
     chunks = cut(tokenizer, Document("manual.md", "Cellar", MANUAL), max_tokens=32)
-    begins_with = {heading: path_of(chunks, f"{heading}\n\n") for heading in ("# Pump manual", "### Manual stop", "## Maintenance")}
+    begins_with = {
+        heading: path_of(chunks, f"{heading}\n\n") for heading in ("# Pump manual", "### Manual stop", "## Maintenance")
+    }
     assert begins_with == {
         "# Pump manual": "Cellar",
         "### Manual stop": "Cellar > Pump manual > Operation",
@@ -126,7 +130,11 @@ def test_a_comment_in_a_code_block_is_no_heading(tokenizer):
 
 
 def test_an_underlined_heading_is_a_heading(tokenizer):
-    text = "Operation\n=========\n\nThe pump starts when the water is high.\n\nFilter\n------\n\n" + "Rinse it with warm water. " * 5 + "Done."
+    text = (
+        "Operation\n=========\n\nThe pump starts when the water is high.\n\nFilter\n------\n\n"
+        + "Rinse it with warm water. " * 5
+        + "Done."
+    )
     assert path_of(cut(tokenizer, Document("d", "Manual", text), max_tokens=16), "Done.") == "Manual > Operation > Filter"
 
 
@@ -156,7 +164,11 @@ def test_the_path_can_be_left_out(tokenizer):
 
 
 def test_chunks_are_numbered_within_their_document_and_stand_in_order(tokenizer):
-    documents = [Document("b.md", "B", "The pump runs dry."), Document("a.md", "A", MANUAL), Document("c.md", "C", "The valve leaks.")]
+    documents = [
+        Document("b.md", "B", "The pump runs dry."),
+        Document("a.md", "A", MANUAL),
+        Document("c.md", "C", "The valve leaks."),
+    ]
     chunks = cut(tokenizer, *documents, max_tokens=64)
     assert chunks.schema == CHUNK_SCHEMA
     assert chunks["document_id"].unique(maintain_order=True).to_list() == ["b.md", "a.md", "c.md"]

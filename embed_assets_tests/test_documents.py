@@ -26,7 +26,10 @@ def pdf(*lines: str) -> bytes:
         offsets.append(len(content))
         content += b"%d 0 obj\n%s\nendobj\n" % (number, body)
     table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    end = b"xref\n0 6\n0000000000 65535 f \n%strailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (table, len(content))
+    end = b"xref\n0 6\n0000000000 65535 f \n%strailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
+        table,
+        len(content),
+    )
     return content + end
 
 
@@ -242,7 +245,7 @@ def test_the_source_digest_does_not_see_hidden_files(folder):
 
 def test_an_empty_collection_is_an_error(tmp_path):
     (tmp_path / "documents").mkdir()
-    with pytest.raises(CollectionError, match="no usable document .*the folder is empty"):
+    with pytest.raises(CollectionError, match=r"no usable document .*the folder is empty"):
         read_documents(tmp_path, DocumentsSettings())
 
 

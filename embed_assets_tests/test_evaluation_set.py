@@ -44,11 +44,13 @@ def test_a_larger_test_share_only_adds_test_documents():
 
 def test_another_version_draws_other_documents():
     test = {name for name in NAMES if split_of(name, SETTINGS) == "test"}
-    other = {name for name in NAMES if split_of(name, EvaluationSetSettings(version=2)) == "test"}
+    other = {name for name in NAMES if split_of(name, EvaluationSetSettings(version=2, test_share=0.1, dev_share=0.05)) == "test"}
     assert len(test & other) == pytest.approx(100, abs=40)
 
 
-@pytest.mark.parametrize(("shares", "only"), [((0.0, 0.0), {"train"}), ((0.0, 0.9), {"train", "dev"}), ((0.9, 0.0), {"train", "test"})])
+@pytest.mark.parametrize(
+    ("shares", "only"), [((0.0, 0.0), {"train"}), ((0.0, 0.9), {"train", "dev"}), ((0.9, 0.0), {"train", "test"})]
+)
 def test_a_share_of_zero_keeps_a_split_empty(shares, only):
     settings = EvaluationSetSettings(test_share=shares[0], dev_share=shares[1])
     assert {split_of(name, settings) for name in NAMES[:500]} == only
@@ -57,7 +59,9 @@ def test_a_share_of_zero_keeps_a_split_empty(shares, only):
 def chunks_of(names: list[str]) -> pl.DataFrame:
     """Two chunks of ten characters for each document."""
     rows = [(name, 10 * i, 10 * i + 10, f"part {i} ...") for name in names for i in range(2)]
-    return pl.DataFrame(rows, schema={"document_id": pl.String, "start": pl.Int64, "end": pl.Int64, "text": pl.String}, orient="row")
+    return pl.DataFrame(
+        rows, schema={"document_id": pl.String, "start": pl.Int64, "end": pl.Int64, "text": pl.String}, orient="row"
+    )
 
 
 def pairs_of(chunks: pl.DataFrame) -> pl.DataFrame:
@@ -98,7 +102,7 @@ def test_a_new_document_never_moves_another():
 
 
 def test_each_split_is_cut_to_its_limit_whatever_the_order_of_the_pairs():
-    settings, chunks = EvaluationSetSettings(max_queries=5), chunks_of(NAMES[:400])
+    settings, chunks = EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=5), chunks_of(NAMES[:400])
     queries, labels = held_out_of(NAMES[:400], settings)
     assert Counter(queries["split"]) == {"dev": 5, "test": 5}
     assert labels["query_id"].to_list() == queries["query_id"].to_list()
@@ -129,7 +133,9 @@ PUMP = "The pump runs dry. Rinse the filter. Close the valve."
 def test_a_label_follows_its_text(document, span):
     labels = pl.DataFrame([("q1", "pump.md", 19, 36, PUMP[19:36], 1)], schema=LABEL_SCHEMA, orient="row")
     documents = pl.DataFrame(
-        [("other.md", "Something else.")] + ([("pump.md", document)] if document else []), schema=["document_id", "text"], orient="row"
+        [("other.md", "Something else.")] + ([("pump.md", document)] if document else []),
+        schema=["document_id", "text"],
+        orient="row",
     )
     found = current_labels(labels, documents)
     assert found.schema == LABEL_SCHEMA
@@ -178,7 +184,9 @@ def test_human_labels_are_read(labels_in):
     assert notes == []
 
 
-@pytest.mark.parametrize("qrels", [QRELS.replace("\n", "\r\n"), QRELS.replace("q2", "\nq2"), QRELS.rstrip()], ids=["CRLF", "blank", "no end"])
+@pytest.mark.parametrize(
+    "qrels", [QRELS.replace("\n", "\r\n"), QRELS.replace("q2", "\nq2"), QRELS.rstrip()], ids=["CRLF", "blank", "no end"]
+)
 def test_the_label_file_may_have_other_line_ends(labels_in, qrels):
     _, labels, _ = read_human_labels(labels_in(qrels=qrels), DOCUMENTS)
     assert labels.select("query_id", "document_id", "relevance").rows() == [("q1", "pump.md", 2), ("q2", "filter.md", 1)]
@@ -206,7 +214,9 @@ def test_queries_without_a_relevant_document_are_noted_and_left_out(labels_in):
 
 
 def test_labels_that_all_miss_the_collection_are_an_error(labels_in):
-    with pytest.raises(CollectionError, match=r"test\.tsv: no label points to a document of the collection .*filter\.md, pump\.md"):
+    with pytest.raises(
+        CollectionError, match=r"test\.tsv: no label points to a document of the collection .*filter\.md, pump\.md"
+    ):
         read_human_labels(labels_in(), ["other.md"])
 
 
@@ -248,7 +258,16 @@ def test_a_malformed_query_names_its_line(labels_in, line, words):
 
 @pytest.mark.parametrize(
     "line",
-    ["q1 pump.md 1", "q1\tpump.md", "q1\t0\tpump.md\t1", "q1\tpump.md\t1.5", "q1\tpump.md\tyes", "q1\tpump.md\t", "q1\tpump.md\t--1", "q1\tpump.md\t²"],
+    [
+        "q1 pump.md 1",
+        "q1\tpump.md",
+        "q1\t0\tpump.md\t1",
+        "q1\tpump.md\t1.5",
+        "q1\tpump.md\tyes",
+        "q1\tpump.md\t",
+        "q1\tpump.md\t--1",
+        "q1\tpump.md\t²",
+    ],
 )
 def test_a_malformed_label_names_its_line(labels_in, line):
     folder = labels_in(qrels=QRELS + line + "\n")
@@ -263,7 +282,9 @@ def test_a_label_of_an_unknown_query_names_its_line(labels_in):
         read_human_labels(folder, DOCUMENTS)
 
 
-@pytest.mark.parametrize("qrels", ["", "q1\tpump.md\t1\n", "query-id,corpus-id,score\nq1,pump.md,1\n"], ids=["empty", "no header", "commas"])
+@pytest.mark.parametrize(
+    "qrels", ["", "q1\tpump.md\t1\n", "query-id,corpus-id,score\nq1,pump.md,1\n"], ids=["empty", "no header", "commas"]
+)
 def test_a_label_file_without_its_header_is_refused(labels_in, qrels):
     with pytest.raises(CollectionError, match=r"test\.tsv:1: expected the header query-id, corpus-id, score"):
         read_human_labels(labels_in(qrels=qrels), DOCUMENTS)

@@ -37,7 +37,9 @@ QUESTIONS = [
 def make_chunks(texts: dict[str, list[str]]) -> pl.DataFrame:
     """One chunk for each sentence; its span starts at 100 times its number."""
     rows = [
-        (f"{name}::{i}", name, 100 * i, 100 * i + len(text), text, text, 1) for name, parts in texts.items() for i, text in enumerate(parts)
+        (f"{name}::{i}", name, 100 * i, 100 * i + len(text), text, text, 1)
+        for name, parts in texts.items()
+        for i, text in enumerate(parts)
     ]
     return pl.DataFrame(rows, schema=CHUNK_SCHEMA, orient="row")
 
@@ -147,7 +149,15 @@ def test_pairs_whose_span_is_in_no_chunk_are_counted_and_left_out(encoder):
 
 def test_the_positive_is_the_chunk_that_covers_most_of_the_span(encoder):
     pairs = pl.DataFrame(
-        {"query_id": ["q"], "query": ["oil"], "style": ["question"], "document_id": ["pump.md"], "start": [40], "end": [140], "split": ["dev"]}
+        {
+            "query_id": ["q"],
+            "query": ["oil"],
+            "style": ["question"],
+            "document_id": ["pump.md"],
+            "start": [40],
+            "end": [140],
+            "split": ["dev"],
+        }
     )
     triplets, _ = mine_hard_negatives(pairs, make_chunks(TEXTS), encoder, NegativesSettings())
     assert triplets.select("positive_chunk", "split", "style").rows() == [("pump.md::1", "dev", "question")]
@@ -161,7 +171,9 @@ def test_a_single_document_has_no_negatives(encoder):
 def test_a_query_that_is_labelled_with_every_document_has_no_negatives(encoder):
     pairs = make_pairs([("pump", "pump.md", 0), ("Pump", "motor.md", 0)])
     with pytest.raises(ValueError, match="every document"):
-        mine_hard_negatives(pairs, make_chunks({name: TEXTS[name] for name in ("pump.md", "motor.md")}), encoder, NegativesSettings())
+        mine_hard_negatives(
+            pairs, make_chunks({name: TEXTS[name] for name in ("pump.md", "motor.md")}), encoder, NegativesSettings()
+        )
 
 
 SETTINGS = EvaluationSetSettings(test_share=0.3, dev_share=0.2)
@@ -199,7 +211,9 @@ def test_pairs_whose_query_is_a_test_query_are_left_out(document_of):
 def test_every_pair_is_either_kept_or_counted(document_of):
     names = [f"page-{number}.md" for number in range(200)]
     pairs = make_pairs([(f"question {number}", name, 0) for number, name in enumerate(names)]).drop("split")
-    tested = pl.DataFrame([(f"t{n}", f"Question {n}!", "", "human", "test") for n in range(20)], schema=QUERY_SCHEMA, orient="row")
+    tested = pl.DataFrame(
+        [(f"t{n}", f"Question {n}!", "", "human", "test") for n in range(20)], schema=QUERY_SCHEMA, orient="row"
+    )
     kept, left_out = training_pairs(pairs, tested, SETTINGS)
     assert len(kept) + sum(left_out.values()) == 200
     assert set(kept["split"]) == {"train", "dev"}

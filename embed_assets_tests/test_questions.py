@@ -20,18 +20,46 @@ from embed_assets.settings import BaseModelSettings, ChunkingSettings, Questions
 PATTERNS = QuestionsSettings().identifier_patterns
 BASE_MODEL = BaseModelSettings(max_tokens=64)
 DOCUMENTS = [
-    Document("pump.md", "Pump", "The pump runs dry when the float switch sticks. Error E4012 is shown on the panel until it is reset."),
-    Document("filter.md", "Filter", "Rinse the filter with warm water every month. A clogged filter raises the pressure above 2.5 bar."),
-    Document("valve.md", "Valve", "Close the valve by hand before you remove the housing. Use --dry-run to test the valve motor first."),
-    Document("bread.md", "Bread", "Bread dough rises faster in a warm kitchen. Bake the loaf at 250 degrees until the crust is brown."),
-    Document("printer.md", "Printer", "Bug PRT-7719 stops large print jobs after the clock change. Restart the spooler service to go on."),
-    Document("orchestra.md", "Orchestra", "The orchestra tunes to the oboe before each concert. The strings follow after the wind players."),
-    Document("bicycle.md", "Bicycle", "A cyclist must ring the bell before overtaking pedestrians. Lights are required from dusk till dawn."),
-    Document("garden.md", "Garden", "Plant the tulip bulbs in autumn before the first frost. Water them only when the soil is dry."),
+    Document(
+        "pump.md", "Pump", "The pump runs dry when the float switch sticks. Error E4012 is shown on the panel until it is reset."
+    ),
+    Document(
+        "filter.md", "Filter", "Rinse the filter with warm water every month. A clogged filter raises the pressure above 2.5 bar."
+    ),
+    Document(
+        "valve.md", "Valve", "Close the valve by hand before you remove the housing. Use --dry-run to test the valve motor first."
+    ),
+    Document(
+        "bread.md", "Bread", "Bread dough rises faster in a warm kitchen. Bake the loaf at 250 degrees until the crust is brown."
+    ),
+    Document(
+        "printer.md",
+        "Printer",
+        "Bug PRT-7719 stops large print jobs after the clock change. Restart the spooler service to go on.",
+    ),
+    Document(
+        "orchestra.md",
+        "Orchestra",
+        "The orchestra tunes to the oboe before each concert. The strings follow after the wind players.",
+    ),
+    Document(
+        "bicycle.md",
+        "Bicycle",
+        "A cyclist must ring the bell before overtaking pedestrians. Lights are required from dusk till dawn.",
+    ),
+    Document(
+        "garden.md", "Garden", "Plant the tulip bulbs in autumn before the first frost. Water them only when the soil is dry."
+    ),
     Document("tax.md", "Tax", "The annual tax return is due at the end of July. Receipts must be kept for seven years by law."),
-    Document("comet.md", "Comet", "The comet passes the sun once in seventy-six years. Its tail always points away from the sun."),
-    Document("coffee.md", "Coffee", "Grind the coffee beans just before brewing. Water that is too hot makes the coffee taste bitter."),
-    Document("chess.md", "Chess", "A pawn that reaches the last rank is promoted to a queen. Castling protects the king early on."),
+    Document(
+        "comet.md", "Comet", "The comet passes the sun once in seventy-six years. Its tail always points away from the sun."
+    ),
+    Document(
+        "coffee.md", "Coffee", "Grind the coffee beans just before brewing. Water that is too hot makes the coffee taste bitter."
+    ),
+    Document(
+        "chess.md", "Chess", "A pawn that reaches the last rank is promoted to a queen. Castling protects the king early on."
+    ),
 ]
 
 
@@ -134,7 +162,7 @@ def test_any_edit_of_a_prompt_changes_its_fingerprint():
 
 
 def test_a_missing_prompt_names_the_places(prompts):
-    with pytest.raises(PromptError, match="'poem.jinja' is in none of") as caught:
+    with pytest.raises(PromptError, match=r"'poem\.jinja' is in none of") as caught:
         load_prompts(["poem.jinja"], [prompts])
     assert str(prompts) in str(caught.value)
 
@@ -165,7 +193,8 @@ def test_a_prompt_that_is_not_utf8_is_named(prompts):
 
 
 def test_lookups_of_each_style_are_taken_from_their_chunk(chunks):
-    lookups = take_lookups(chunks, QuestionsSettings())
+    settings = QuestionsSettings(identifiers_per_chunk=1, keywords_per_chunk=1, sentences_per_chunk=1, titles_per_chunk=1)
+    lookups = take_lookups(chunks, settings)
     assert lookups.schema == PAIR_SCHEMA
     texts = {document.document_id: f"{document.title} {document.text}" for document in DOCUMENTS}
     by_style = {style: {} for style in ("identifier", "keyword", "sentence", "title")}
@@ -206,7 +235,9 @@ def test_lookups_are_deterministic_and_follow_the_seed(chunks):
 
 def test_a_new_document_does_not_change_the_lookups_of_the_others(cut, chunks):
     """Only which keywords are the most telling may change: they are measured against all documents."""
-    new = Document("zebra.md", "Zebra", "Zebras graze near acacias. Lions lurk at XYZ-1 during drought while hyenas wait for leftovers.")
+    new = Document(
+        "zebra.md", "Zebra", "Zebras graze near acacias. Lions lurk at XYZ-1 during drought while hyenas wait for leftovers."
+    )
     before, after = take_lookups(chunks, QuestionsSettings()), take_lookups(cut([new, *DOCUMENTS]), QuestionsSettings())
     others = after.filter(pl.col("document_id") != "zebra.md")
     assert len(after) > len(others)
@@ -246,7 +277,7 @@ def test_the_round_trip_keeps_what_finds_its_chunk_and_drops_what_does_not(chunk
         ("why does the pump run dry", "pump.md"),
         ("how do I make an espresso less bitter", "coffee.md"),
         ("PRT-7719", "printer.md"),
-        ("when do I hand in my tax return", "pump.md"),
+        ("how is a pawn promoted to a queen", "pump.md"),
         ("PRT-7719", "chess.md"),
     )
     filtered = filter_pairs(pairs, chunks, encoder, QuestionsSettings(round_trip_top_k=2))

@@ -74,7 +74,9 @@ def test_bm25_gives_nothing_for_a_query_without_a_known_word(query):
 
 
 def test_bm25_finds_a_version_number():
-    index = Bm25Index(["Fixed in release 3.8.1 of the scheduler.", "Fixed in release 3.9.2 of the scheduler.", "The tide is high."])
+    index = Bm25Index(
+        ["Fixed in release 3.8.1 of the scheduler.", "Fixed in release 3.9.2 of the scheduler.", "The tide is high."]
+    )
     assert index.scores(["3.9.2"])[0].argmax() == 1
 
 

@@ -52,7 +52,9 @@ def span_labels(*rows: tuple[str, str, int, int]) -> pl.DataFrame:
     return pl.DataFrame(full, schema=LABEL_SCHEMA, orient="row")
 
 
-ANIMALS = make_chunks(("cat", 0, 9, "cats purr"), ("dog", 0, 9, "dogs bark"), ("cow", 0, 9, "cows moo"), ("bee", 0, 9, "bees hum"))
+ANIMALS = make_chunks(
+    ("cat", 0, 9, "cats purr"), ("dog", 0, 9, "dogs bark"), ("cow", 0, 9, "cows moo"), ("bee", 0, 9, "bees hum")
+)
 # As text, "q10" comes before "q2": the scores must not be swapped.
 SOUNDS = make_queries("human", {"q2": "who hums", "q10": "pets"})
 SOUND_LABELS = human_labels(("q2", "bee", 1), ("q10", "cat", 1), ("q10", "dog", 1))
@@ -81,7 +83,9 @@ def test_metrics_are_those_computed_by_hand():
     assert {metric: per_query["q2"][metric] for metric in METRICS} == pytest.approx(dict.fromkeys(METRICS, 1.0))
     means = scores.summary["systems"]["base"]
     assert list(means) == METRICS
-    assert {metric: means[metric] for metric in by_hand} == pytest.approx({name: (value + 1) / 2 for name, value in by_hand.items()})
+    assert {metric: means[metric] for metric in by_hand} == pytest.approx(
+        {name: (value + 1) / 2 for name, value in by_hand.items()}
+    )
     assert scores.summary["queries"] == 2
 
 
@@ -110,7 +114,9 @@ def test_equal_scores_are_ranked_as_the_run_shows_them():
     labels = human_labels(*((f"q{number}", f"d{number:03}", 1) for number in range(60)))
     same = TableEncoder({f"query {number}": {f"passage {i}": 0.5 for i in range(60)} for number in range(60)})
     (scores,) = score_systems("numbers", chunks, queries, labels, {"base": same}, SETTINGS)
-    shown = scores.runs.join(labels, left_on=["query_id", "unit"], right_on=["query_id", "document_id"]).select("query_id", "rank")
+    shown = scores.runs.join(labels, left_on=["query_id", "unit"], right_on=["query_id", "document_id"]).select(
+        "query_id", "rank"
+    )
     assert dict(shown.iter_rows()) == {f"q{number}": number + 1 for number in range(60)}
     reciprocal = dict(scores.per_query.select("query_id", "mrr@10").iter_rows())
     assert reciprocal == pytest.approx({name: 1 / rank if rank <= 10 else 0 for name, rank in shown.iter_rows()})
@@ -195,7 +201,10 @@ def extremes():
     encoders = {"useless": useless, "perfect": perfect, "half": half, "copy": perfect}
     pairs = [("perfect", "useless"), ("useless", "perfect"), ("half", "useless"), ("copy", "perfect")]
     queries = pl.concat(
-        [make_queries("human", {name: text}, style="even" if i % 2 == 0 else "odd") for i, (name, text) in enumerate(texts.items())]
+        [
+            make_queries("human", {name: text}, style="even" if i % 2 == 0 else "odd")
+            for i, (name, text) in enumerate(texts.items())
+        ]
     )
     (scores,) = score_systems("numbers", numbered(120), queries, labels, encoders, SETTINGS, comparisons=pairs)
     return scores
@@ -254,7 +263,9 @@ def test_scoring_twice_gives_the_same(extremes):
 @pytest.mark.parametrize("name", ["student", "fisher", "tukey"])
 def test_each_significance_test_can_be_chosen(name):
     settings = ScoringSettings(resamples=200, significance_test=name)
-    reversed_ = TableEncoder({text: {passage: -value for passage, value in row.items()} for text, row in MIXED.similarities.items()})
+    reversed_ = TableEncoder(
+        {text: {passage: -value for passage, value in row.items()} for text, row in MIXED.similarities.items()}
+    )
     encoders = {"base": reversed_, "tuned": MIXED}
     (scores,) = score_systems("animals", ANIMALS, SOUNDS, SOUND_LABELS, encoders, settings, comparisons=[("tuned", "base")])
     (test,) = scores.summary["tests"]

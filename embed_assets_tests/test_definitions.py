@@ -1,0 +1,55 @@
+"""The code location: its graph, how fast and how lightly it loads, and that Dagster accepts it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embed_assets.definitions import defs
+from embed_assets.stages import STAGES
+
+ROOT = Path(__file__).parent.parent
+GRAPH = """
+corpus_chunks <- ; corpus; polars, python; distinct_chunks, documents_read
+qa_pairs <- corpus_chunks; questions; polars, vllm; enough_pairs
+evaluation_set <- corpus_chunks, qa_pairs; evaluation; polars; enough_queries
+triplets <- corpus_chunks, evaluation_set, qa_pairs; training; polars; hard_negatives_found, no_leaked_test_queries
+checkpoint <- triplets; training; huggingface, pytorch; loss_fell
+beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; tuned_beats_base
+onnx_model <- checkpoint, corpus_chunks, evaluation_set; export; onnx; agrees_with_torch
+"""
+HEAVY = ("torch", "transformers", "sentence_transformers", "vllm", "lancedb", "onnxruntime", "ranx", "matplotlib", "sklearn")
+
+
+def test_graph_is_as_designed():
+    graph = defs.resolve_asset_graph()
+    lines = []
+    for stage in STAGES:
+        node = next(node for node in graph.asset_nodes if node.key.to_user_string() == stage)
+        parents = sorted(key.to_user_string() for key in node.parent_keys)
+        kinds = sorted(node.kinds)
+        checks = sorted(key.name for key in node.check_keys)
+        lines.append(f"{stage} <- {', '.join(parents)}; {node.group_name}; {', '.join(kinds)}; {', '.join(checks)}")
+        assert node.partitions_def.name == "collection"
+        assert node.code_version == STAGES[stage].code_version
+        assert node.description
+    assert "\n".join(lines) == GRAPH.strip()
+
+
+def test_heavy_assets_share_the_gpu_pool():
+    pools = {assets.key.to_user_string(): assets.op.pool for assets in defs.assets}
+    assert {name for name, pool in pools.items() if pool == "gpu"} == set(STAGES) - {"corpus_chunks", "evaluation_set"}
+
+
+def test_loading_the_code_location_imports_nothing_heavy():
+    script = f"import sys, embed_assets.definitions; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-w", "workspace.yaml"]], ids=["pyproject", "workspace"])
+def test_dagster_accepts_the_definitions(arguments: list[str]):
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "code location embed_assets" in done.stdout + done.stderr
