@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from embed_assets.documents import Document
+from embed_assets.documents import Document, markdown_headings
 from embed_assets.progress import track
 from embed_assets.settings import ChunkingSettings
 
@@ -62,7 +62,7 @@ def chunk_documents(documents: Sequence[Document], settings: ChunkingSettings, t
     )
     rows = []
     for document in track(documents, "chunking"):
-        headings = _headings(document.text) if settings.heading_path else []
+        headings = markdown_headings(document.text) if settings.heading_path else []
         for number, (start, text) in enumerate(splitter.chunk_indices(document.text)):
             path = _heading_path(headings, start, document.title) if settings.heading_path else []
             rows.append(
@@ -106,26 +106,15 @@ class SpanIndex:
         ]
 
 
-def _headings(text: str) -> list[tuple[int, int, str]]:
-    """(offset, level, title) of every Markdown heading, in order."""
-    from markdown_it import MarkdownIt
-
-    line_starts = [0]
-    for line in text.splitlines(keepends=True):
-        line_starts.append(line_starts[-1] + len(line))
-    tokens = MarkdownIt("commonmark").parse(text)
-    return [
-        (line_starts[min(token.map[0], len(line_starts) - 1)], int(token.tag[1:]), tokens[i + 1].content.strip())
-        for i, token in enumerate(tokens)
-        if token.type == "heading_open" and token.map
-    ]
-
-
 def _heading_path(headings: list[tuple[int, int, str]], start: int, title: str) -> list[str]:
-    """The document's title and the headings above the offset, outermost first."""
+    """The document's title and the headings above the offset, outermost first.
+
+    A heading that begins at the offset is in the chunk's own text: its path is that of its parents.
+    """
     path: list[tuple[int, str]] = []
-    above = bisect_right(headings, start - 1, key=lambda heading: heading[0])
-    for _, level, heading in headings[:above]:
-        path = [item for item in path if item[0] < level] + [(level, heading)]
+    for offset, level, heading in headings[: bisect_right(headings, start, key=lambda heading: heading[0])]:
+        path = [item for item in path if item[0] < level]
+        if offset < start:
+            path.append((level, heading))
     names = [title, *(heading for _, heading in path)]
     return [name for i, name in enumerate(names) if name and name not in names[:i]]

@@ -1,6 +1,7 @@
 """Source documents: a folder of files, or a BEIR corpus."""
 
 import html
+import io
 import json
 import logging
 import re
@@ -110,6 +111,8 @@ def _read_beir_corpus(path: Path, settings: DocumentsSettings) -> Iterator[Docum
             raise CollectionError(f"{path}:{number}: 'text' and 'title' of {document_id!r} must be strings")
         if document_id in seen:
             raise CollectionError(f"{path}:{number}: the _id {document_id!r} stands twice")
+        if not _is_unicode(document_id + title + text):
+            raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {document_id!a}")
         seen.add(document_id)
         yield _checked(Document(document_id, title.strip(), text), settings)
 
@@ -131,7 +134,9 @@ def _read_file(path: Path, root: Path, settings: DocumentsSettings) -> Document 
         return SkippedDocument(document_id, "not UTF-8 text")
     except Exception as error:  # a converter may raise anything on a broken file, which must not stop the others
         return SkippedDocument(document_id, f"unreadable: {type(error).__name__}: {str(error).strip()[:200]}")
-    return _checked(Document(document_id, title or _first_heading(text) or path.stem, text), settings)
+    return _checked(
+        Document(document_id, title or next((name for _, _, name in markdown_headings(text) if name), path.stem), text), settings
+    )
 
 
 def _checked(document: Document, settings: DocumentsSettings) -> Document | SkippedDocument:
@@ -162,37 +167,62 @@ def _read_restructured_text(path: Path) -> tuple[str, str]:
             "embed_stylesheet": False,
         },
     )
-    return _convert(page.encode(), ".html")
+    title, text = _convert(page.encode(), ".html")
+    return "" if title == "<string>" else title, text
 
 
 def _read_office_file(path: Path) -> tuple[str, str]:
     return _convert(path.read_bytes(), path.suffix.lower())
 
 
+def _read_html(path: Path) -> tuple[str, str]:
+    from bs4.dammit import EncodingDetector
+
+    page = path.read_bytes()
+    try:
+        page.decode()
+    except UnicodeDecodeError:
+        # What a browser takes where the page does not say.
+        encoding = EncodingDetector.find_declared_encoding(page, is_html=True) or "windows-1252"
+        page = page.decode(encoding).encode()
+    return _convert(page, ".html")
+
+
 def _convert(content: bytes, extension: str) -> tuple[str, str]:
-    import io
-
+    """Title and Markdown of a file, by the converter of its kind alone: MarkItDown's fallback reads anything as text."""
     from markitdown import MarkItDown, StreamInfo
+    from markitdown.converters import DocxConverter, HtmlConverter, PdfConverter
 
-    charset = "utf-8" if extension in (".html", ".htm") else None
-    result = MarkItDown(enable_plugins=False).convert_stream(
-        io.BytesIO(content), stream_info=StreamInfo(extension=extension, charset=charset)
-    )
+    converter = MarkItDown(enable_builtins=False, enable_plugins=False)
+    converter.register_converter({".html": HtmlConverter, ".docx": DocxConverter, ".pdf": PdfConverter}[extension]())
+    result = converter.convert_stream(io.BytesIO(content), stream_info=StreamInfo(extension=extension, charset="utf-8"))
     return html.unescape(result.title or "").strip(), result.markdown
 
 
 _READERS: dict[str, Callable[[Path], tuple[str, str]]] = {
     ".rst": _read_restructured_text,
-    ".html": _read_office_file,
-    ".htm": _read_office_file,
+    ".html": _read_html,
+    ".htm": _read_html,
     ".pdf": _read_office_file,
     ".docx": _read_office_file,
 }
 
 
-def _first_heading(text: str) -> str:
-    match = re.search(r"^#{1,6}\s+(.+?)\s*#*$", text, flags=re.MULTILINE)
-    return match.group(1) if match else ""
+def markdown_headings(text: str) -> list[tuple[int, int, str]]:
+    """(offset in characters, level, title) of every heading of a Markdown text, in order."""
+    from markdown_it import MarkdownIt
+
+    line_starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text))]
+    tokens = MarkdownIt("commonmark").parse(text)
+    return [
+        (line_starts[token.map[0]], int(token.tag[1:]), tokens[i + 1].content.strip())
+        for i, token in enumerate(tokens)
+        if token.type == "heading_open" and token.map
+    ]
+
+
+def _is_unicode(text: str) -> bool:
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def _is_hidden(path: Path, root: Path) -> bool:

@@ -7,6 +7,7 @@ chunking, so that the scores of all runs can be compared.
 import csv
 import hashlib
 import logging
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -155,7 +156,7 @@ def _read_queries(path: Path) -> dict[str, tuple[str, str]]:
     queries: dict[str, tuple[str, str]] = {}
     for number, row in read_jsonl(path):
         query_id, text = row.get("_id"), row.get("text")
-        if not isinstance(query_id, str) or not isinstance(text, str) or not text.strip():
+        if not isinstance(query_id, str) or not query_id or not isinstance(text, str) or not text.strip():
             raise CollectionError(f"{path}:{number}: '_id' and 'text' must be non-empty strings")
         if query_id in queries:
             raise CollectionError(f"{path}:{number}: the _id {query_id!r} stands twice")
@@ -165,15 +166,18 @@ def _read_queries(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def _read_qrels(path: Path, queries: Collection[str]) -> list[tuple[str, str, int]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except UnicodeDecodeError as error:
+        raise CollectionError(f"{path}: not UTF-8: {error}") from None
     if not rows or rows[0] != ["query-id", "corpus-id", "score"]:
         raise CollectionError(f"{path}:1: expected the header query-id, corpus-id, score, separated by tabs")
     labels = []
     for number, row in enumerate(rows[1:], start=2):
         if not row:
             continue
-        if len(row) != 3 or not row[2].lstrip("-").isdigit():
+        if len(row) != 3 or not re.fullmatch(r"-?[0-9]+", row[2]):
             raise CollectionError(
                 f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs; found {row}"
             )

@@ -21,7 +21,7 @@ def training_pairs(
     """The QA pairs that may be trained on, each with its split (train or dev).
 
     Pairs of the test documents are left out, and so is every pair whose query is, but for case and
-    punctuation, a query of the evaluation set.
+    punctuation, a test query.
 
     Args:
         pairs: kept QA pairs.
@@ -66,8 +66,10 @@ def mine_hard_negatives(
         counts: pairs whose span is in no chunk, negatives drawn at random.
 
     Raises:
-        ValueError: the collection has a single document, so that there are no negatives.
+        ValueError: there is no pair, or the collection has too few documents to take negatives from.
     """
+    if pairs.is_empty():
+        raise ValueError("no QA pair is left to train on: add documents, or raise the numbers in the settings block 'questions'")
     if chunks["document_id"].n_unique() < 2:
         raise ValueError("hard negatives come from other documents: the collection needs at least two")
     passages, documents, ids = (chunks[name].to_list() for name in ("passage", "document_id", "chunk_id"))
@@ -87,7 +89,7 @@ def mine_hard_negatives(
     ):
         row = rows[number]
         target, taboo = row["target"], labelled[normalize_query(row["query"])]
-        limit = settings.margin * cosines[target]
+        limit = cosines[target] - (1 - settings.margin) * abs(cosines[target])
         hard = [
             column
             for column in candidates.tolist()
@@ -95,7 +97,14 @@ def mine_hard_negatives(
         ][: settings.per_query]
         missing = settings.per_query - len(hard)
         counts["drawn at random"] += missing
-        hard += _random_chunks(missing, documents, taboo, cosines, row["query_id"])
+        if missing:
+            excluded = {passages[target], *(passages[column] for column in hard)}
+            others = [
+                i
+                for i in np.argsort(cosines, kind="stable").tolist()
+                if documents[i] not in taboo and passages[i] not in excluded
+            ]
+            hard += _random_chunks(others, missing, row["query_id"])
         triplets.append(
             {
                 "query_id": row["query_id"],
@@ -112,12 +121,8 @@ def mine_hard_negatives(
     return pl.DataFrame(triplets, schema=schema | {"negative_chunks": pl.List(pl.String)}), dict(counts)
 
 
-def _random_chunks(count: int, documents: list[str], taboo: set[str], cosines: np.ndarray, salt: str) -> list[int]:
-    """Easy negatives: chunks of other documents among the less similar half."""
-    if not count:
-        return []
-    order = np.argsort(cosines, kind="stable")
-    allowed = [column for column in order.tolist() if documents[column] not in taboo]
-    if not allowed:
-        raise ValueError("a query is labelled with every document of the collection: there is no negative for it")
-    return random.Random(salt).choices(allowed[: max(1, len(allowed) // 2)], k=count)
+def _random_chunks(candidates: list[int], count: int, salt: str) -> list[int]:
+    """Easy negatives: drawn from the less similar half of the candidates, which are sorted by similarity."""
+    if len(candidates) < count:
+        raise ValueError(f"the collection has {len(candidates)} chunks that can be negatives: lower negatives.per_query")
+    return random.Random(salt).sample(candidates[: max(count, len(candidates) // 2)], count)

@@ -6,7 +6,6 @@ go through the same filters, of which round-trip consistency matters most (Promp
 arXiv:2209.11755): a query is kept only if retrieval finds the chunk it was made from.
 """
 
-import functools
 import hashlib
 import logging
 import random
@@ -84,11 +83,13 @@ def load_prompts(names: Iterable[str], folders: Sequence[Path]) -> list[Prompt]:
         path = next((place / name for place in places if (place / name).is_file()), None)
         if path is None:
             raise PromptError(f"prompt {name!r} is in none of {', '.join(map(str, places))}")
-        source = path.read_text(encoding="utf-8")
         try:
+            source = path.read_text(encoding="utf-8")
             variables = jinja2.meta.find_undeclared_variables(jinja2.Environment().parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
+        except UnicodeDecodeError as error:
+            raise PromptError(f"{path}: not UTF-8: {error}") from None
         if variables != {"passage"}:
             raise PromptError(f"{path}: a prompt uses exactly the variable 'passage'; found {sorted(variables) or 'none'}")
         prompts.append(Prompt(path.stem, source))
@@ -178,9 +179,10 @@ def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, se
     first = pairs.with_row_index("row").with_columns(
         key=pl.struct(pl.col("query").map_elements(normalize_query, return_dtype=pl.String), "document_id", "start")
     )
-    repeated = ~first["key"].is_first_distinct()
+    usable = first.filter(pl.col("dropped").is_null())
+    repeated = pl.Series(range(len(pairs))).is_in(usable.filter(~usable["key"].is_first_distinct())["row"].to_list())
     pairs = pairs.with_columns(
-        dropped=pl.when(pl.col("dropped").is_null() & repeated).then(pl.lit("repeated")).otherwise(pl.col("dropped")),
+        dropped=pl.when(repeated).then(pl.lit("repeated")).otherwise(pl.col("dropped")),
         rank=pl.lit(None, dtype=pl.Int64),
     )
     if not settings.round_trip_top_k:
@@ -201,18 +203,19 @@ def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, se
 
 
 def find_identifiers(text: str, patterns: Sequence[str]) -> list[str]:
-    """The identifiers in a text, each once, in order of appearance."""
-    return list(dict.fromkeys(match.group(0) for match in _identifier_pattern(tuple(patterns)).finditer(text)))
+    """The identifiers in a text, each once, in order of appearance; of two that overlap, the first and longer one."""
+    found = [(match.start(), -match.end(), match.group(0)) for pattern in patterns for match in re.finditer(pattern, text)]
+    identifiers, end = [], 0
+    for start, negative_end, identifier in sorted(found):
+        if identifier and start >= end:
+            identifiers.append(identifier)
+            end = -negative_end
+    return list(dict.fromkeys(identifiers))
 
 
 def normalize_query(text: str) -> str:
     """A query in lower case without punctuation and with single spaces, to tell whether two are the same."""
     return " ".join(re.findall(r"\w+", text.lower()))
-
-
-@functools.lru_cache
-def _identifier_pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
 
 
 def _pair(query: str, style: str, chunk: dict, writer: str, prompt_fingerprint: str) -> dict:

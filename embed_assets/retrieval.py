@@ -11,7 +11,9 @@ QUERIES_IN_A_BLOCK = 256
 
 
 class Bm25Index:
-    """BM25 over passages: lower case, English stop words and Snowball stems, as in bm25s and Lucene.
+    """BM25 over passages: lower case, English stop words and Snowball stems.
+
+    As in Lucene's standard tokenizer, dots within a word do not split it, so that 3.9.2 is one term.
 
     Args:
         passages: the texts to search.
@@ -20,34 +22,55 @@ class Bm25Index:
     def __init__(self, passages: Sequence[str]):
         import bm25s
 
+        self._passages = len(passages)
         self._index = bm25s.BM25()
-        self._index.index(self._tokenize(passages), show_progress=False)
+        terms = self._tokenize(passages)
+        self._has_terms = any(terms)
+        if self._has_terms:
+            self._index.index(terms, show_progress=False)
 
     @staticmethod
-    def _tokenize(texts: Sequence[str]):
+    def _tokenize(texts: Sequence[str]) -> list[list[str]]:
         import bm25s
         import Stemmer
 
         return bm25s.tokenize(
-            list(texts), stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False, return_ids=False
+            list(texts),
+            token_pattern=r"(?u)\w+(?:\.\w+)*",
+            stopwords="en",
+            stemmer=Stemmer.Stemmer("english"),
+            show_progress=False,
+            return_ids=False,
         )
 
     def scores(self, queries: Sequence[str]) -> np.ndarray:
-        """BM25 scores, float32, shape (queries, passages)."""
-        passages = self._index.scores["num_docs"]
-        rows = [self._index.get_scores(tokens) if tokens else np.zeros(passages) for tokens in self._tokenize(queries)]
-        return np.stack(rows).astype(np.float32)
+        """BM25 scores, float32, shape (queries, passages); 0 where no term matches."""
+        found = np.zeros((len(queries), self._passages), dtype=np.float32)
+        for row, terms in enumerate(self._tokenize(queries)):
+            if terms and self._has_terms:
+                found[row] = self._index.get_scores(terms)
+        return found
 
 
-def top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k best scores of each row, best first, ties in column order; shape (rows, k)."""
+def top_k(scores: np.ndarray, k: int, above: float = -np.inf) -> np.ndarray:
+    """Columns of the k best scores of each row, best first, ties in column order.
+
+    Args:
+        scores: shape (rows, columns).
+        k: how many; all columns if there are fewer.
+        above: only scores above this count as found.
+
+    Returns:
+        shape (rows, k); -1 stands after the last column that was found.
+    """
     k = min(k, scores.shape[1])
-    if k < scores.shape[1]:
-        columns = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-    else:
-        columns = np.broadcast_to(np.arange(k), scores.shape)
+    worst = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    better, tied = scores > worst, scores == worst
+    first_tied = tied & (np.cumsum(tied, axis=1) <= k - better.sum(axis=1, keepdims=True))
+    columns = np.nonzero(better | first_tied)[1].reshape(len(scores), k)
     order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
+    columns = np.take_along_axis(columns, order, axis=1)
+    return np.where(np.take_along_axis(scores, columns, axis=1) > above, columns, -1)
 
 
 def reciprocal_rank_fusion(runs: Sequence[np.ndarray], columns: int, k: int = 60) -> np.ndarray:
@@ -57,19 +80,20 @@ def reciprocal_rank_fusion(runs: Sequence[np.ndarray], columns: int, k: int = 60
     (Cormack, Clarke and Buettcher, SIGIR 2009; their k is 60).
 
     Args:
-        runs: columns best first, each of shape (queries, length).
+        runs: columns best first, each of shape (queries, length); -1 where nothing was found.
         columns: number of passages.
         k: damps the weight of the first ranks.
 
     Returns:
         float32, shape (queries, columns); 0 where no run holds the passage.
     """
-    fused = np.zeros((len(runs[0]), columns), dtype=np.float32)
+    # The column beyond the last one takes what was not found: -1 points there.
+    fused = np.zeros((len(runs[0]), columns + 1), dtype=np.float32)
     for run in runs:
         weights = 1.0 / (k + 1 + np.arange(run.shape[1], dtype=np.float32))
         rows = np.arange(len(run))[:, None]
         fused[rows, run] += weights
-    return fused
+    return fused[:, :columns]
 
 
 def best_per_group(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -118,9 +142,9 @@ class HybridRetriever:
             block = slice(start, start + QUERIES_IN_A_BLOCK)
             dense = query_vectors[block] @ self._vectors.T
             bm25 = self._bm25.scores(queries[block])
-            fused = reciprocal_rank_fusion([top_k(dense, self._depth), top_k(bm25, self._depth)], dense.shape[1])
-            for row, (columns, scores) in enumerate(zip(top_k(fused, k), fused, strict=True)):
-                yield start + row, columns[scores[columns] > 0], dense[row]
+            fused = reciprocal_rank_fusion([top_k(dense, self._depth), top_k(bm25, self._depth, above=0)], dense.shape[1])
+            for row, columns in enumerate(top_k(fused, k, above=0)):
+                yield start + row, columns[columns >= 0], dense[row]
 
     def ranks(self, queries: Sequence[str], targets: Sequence[int]) -> list[int | None]:
         """The place of each query's target passage, counted from 1; None where it is not found."""

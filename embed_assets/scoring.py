@@ -122,7 +122,7 @@ def _retrieve(
     settings: ScoringSettings,
     hybrids: Mapping[str, str],
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Units (columns, best first) and scores of each system, both of shape (queries, top_k)."""
+    """Units (columns, best first, -1 where none is left) and scores of each system, both of shape (queries, top_k)."""
     query_vectors = {name: encoder.encode_queries(texts) for name, encoder in encoders.items()}
     blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for start in range(0, len(texts), QUERIES_IN_A_BLOCK):
@@ -130,10 +130,10 @@ def _retrieve(
         scores = {name: best_per_group(query_vectors[name][block] @ vectors[name].T, groups) for name in encoders}
         if bm25 is not None:
             scores["bm25"] = best_per_group(bm25.scores(texts[block]), groups)
-        best = {name: top_k(values, settings.top_k) for name, values in scores.items()}
+        best = {name: top_k(values, settings.top_k, 0 if name == "bm25" else -np.inf) for name, values in scores.items()}
         for name, dense in hybrids.items():
             fused = reciprocal_rank_fusion([best["bm25"], best[dense]], int(groups[-1]) + 1, settings.rrf_k)
-            scores[name], best[name] = fused, top_k(fused, settings.top_k)
+            scores[name], best[name] = fused, top_k(fused, settings.top_k, above=0)
         for name, columns in best.items():
             blocks.setdefault(name, []).append((columns, np.take_along_axis(scores[name], columns, axis=1)))
     return {name: tuple(np.concatenate(part) for part in zip(*parts, strict=True)) for name, parts in blocks.items()}
@@ -154,15 +154,18 @@ def _evaluate(
     # A query whose labels point to nothing that exists any more counts as not answered, by an impossible label.
     qrels = Qrels.from_dict({name: found or {"(no such unit)": 1} for name, found in relevant.items()})
     names = queries["query_id"].to_list()
-    order = np.argsort(np.argsort(np.array(list(qrels.keys()))))
     per_query, ranked, ranx_runs = [], [], {}
     for system, (columns, scores) in runs.items():
+        # ranx sorts by score and breaks ties as it likes: ranks keep the order of the run. A query that found
+        # nothing needs one entry all the same.
         run = {
-            name: {units[column]: float(score) for column, score in zip(row, values, strict=True)}
-            for name, row, values in zip(names, columns.tolist(), scores.tolist(), strict=True)
+            name: {units[column]: -float(rank) for rank, column in enumerate(row) if column >= 0} or {"(nothing found)": 0.0}
+            for name, row in zip(names, columns.tolist(), strict=True)
         }
         ranx_runs[system] = Run.from_dict(run, name=system)
         values = evaluate(qrels, ranx_runs[system], METRICS, return_mean=False)
+        place = {name: i for i, name in enumerate(qrels.keys())}
+        order = [place[name] for name in names]
         per_query.append(
             queries.select("query_id", "query", "style").with_columns(
                 pl.lit(source).alias("source"),
@@ -174,11 +177,13 @@ def _evaluate(
             pl.DataFrame(
                 {
                     "query_id": np.repeat(names, columns.shape[1]),
-                    "unit": [units[column] for column in columns.ravel().tolist()],
+                    "unit": [units[column] if column >= 0 else None for column in columns.ravel().tolist()],
                     "rank": np.tile(np.arange(1, columns.shape[1] + 1), len(names)),
                     "score": scores.ravel(),
                 }
-            ).with_columns(pl.lit(source).alias("source"), pl.lit(system).alias("system"))
+            )
+            .drop_nulls("unit")
+            .with_columns(pl.lit(source).alias("source"), pl.lit(system).alias("system"))
         )
     table = pl.concat(per_query)
     means = table.group_by("system", maintain_order=True).agg(pl.col(METRICS).mean())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator, model_validator
 
 
 class SettingsError(ValueError):
@@ -103,7 +103,8 @@ class QuestionsSettings(Block):
             r"\b0x[0-9A-Fa-f]{2,}\b",
             r"\b[a-z]+(?:[_][a-z0-9]+)+\b",
             r"\b[a-z]+(?:[A-Z][a-z0-9]+)+\b",
-            r"\b[A-Z]{1,6}\d{2,}[A-Z0-9]*\b",
+            r"\b[A-Z]{1,6}[a-z]{0,3}\d{2,}[A-Z0-9]*\b",
+            r"\b[a-z]{2,}-\d{4}-\d{2,}\b",
         ),
         description="regular expressions of identifiers",
     )
@@ -131,6 +132,12 @@ class EvaluationSetSettings(Block):
     test_share: Share = Field(0.1, description="share of the documents whose synthetic queries are kept for the test")
     dev_share: Share = Field(0.05, description="share of the documents whose synthetic queries are kept for the dev split")
     max_queries: int = Field(300, ge=1, description="at most this many synthetic queries in each split")
+
+    @model_validator(mode="after")
+    def _leaves_documents_to_train_on(self) -> "EvaluationSetSettings":
+        if self.test_share + self.dev_share >= 1:
+            raise ValueError(f"test_share + dev_share is {self.test_share + self.dev_share}, which must be below 1")
+        return self
 
 
 class NegativesSettings(Block):
@@ -211,7 +218,11 @@ class _YamlLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is not a text", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
             seen.add(key)

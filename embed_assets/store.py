@@ -81,7 +81,7 @@ class ArtifactStore:
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
             intact = all((folder / name).stat().st_size == size for name, size in manifest["files"].items())
-        except (FileNotFoundError, NotADirectoryError):
+        except (OSError, ValueError, KeyError):
             return None
         return Artifact(folder, manifest, reused=True) if intact else None
 
@@ -197,7 +197,8 @@ class Memo:
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connect() as connection:
+        # SQLite does not wait when two processes change the journal mode at once.
+        with _lock(path.with_suffix(".lock")), self._connect() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
 

@@ -39,4 +39,4 @@ def model_digest(name: str) -> str:
     if isinstance(location, str):
         return location
     files = [location] if location.is_file() else [path for path in location.rglob("*") if path.is_file()]
-    return digest_of_files(location.parent, files)
+    return digest_of_files(location.parent if location.is_file() else location, files)
