@@ -15,6 +15,7 @@ from typing import Literal
 import polars as pl
 
 from embed_assets.documents import CollectionError, read_jsonl
+from embed_assets.questions import NEIGHBOUR
 from embed_assets.settings import EvaluationSetSettings
 from embed_assets.store import digest_of_files
 
@@ -71,7 +72,7 @@ def hold_out_queries(
             source=pl.lit(SYNTHETIC),
             relevance=pl.lit(1, dtype=pl.Int64),
         )
-        .filter(pl.col("split") != "train")
+        .filter((pl.col("split") != "train") & (pl.col("style") != NEIGHBOUR))
         .sort("query_id")
         .group_by("split", maintain_order=True)
         .head(settings.max_queries)

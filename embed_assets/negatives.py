@@ -1,6 +1,7 @@
 """Triplets: a query, the chunk that answers it, and hard negatives."""
 
 import random
+import re
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -13,6 +14,8 @@ from embed_assets.progress import track
 from embed_assets.questions import normalize_query
 from embed_assets.retrieval import HybridRetriever
 from embed_assets.settings import EvaluationSetSettings, NegativesSettings
+
+FEWEST_WORDS_LEFT = 15
 
 
 def training_pairs(
@@ -111,7 +114,7 @@ def mine_hard_negatives(
                 "split": row["split"],
                 "style": row["style"],
                 "anchor": row["query"],
-                "positive": passages[target],
+                "positive": _without(passages[target], row) if settings.cut_sentences else passages[target],
                 **dict(zip(names, (passages[column] for column in hard), strict=True)),
                 "positive_chunk": ids[target],
                 "negative_chunks": [ids[column] for column in hard],
@@ -119,6 +122,15 @@ def mine_hard_negatives(
         )
     schema = dict.fromkeys(("query_id", "split", "style", "anchor", "positive", *names, "positive_chunk"), pl.String)
     return pl.DataFrame(triplets, schema=schema | {"negative_chunks": pl.List(pl.String)}), dict(counts)
+
+
+def _without(passage: str, pair: dict) -> str:
+    """The passage without the sentence that is the query, if enough is left of it."""
+    if pair["style"] != "sentence":
+        return passage
+    sentence = r"[\s#*`|>]+".join(re.escape(word) for word in pair["query"].split())
+    rest = re.sub(sentence, "", passage, count=1)
+    return rest if len(rest.split()) >= FEWEST_WORDS_LEFT else passage
 
 
 def _random_chunks(candidates: list[int], count: int, salt: str) -> list[int]:

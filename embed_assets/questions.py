@@ -41,6 +41,7 @@ PAIR_SCHEMA = {
     "dropped": pl.String,
 }
 TEXT_WRITER = "text"
+NEIGHBOUR = "neighbour"
 
 
 class PromptError(ValueError):
@@ -135,7 +136,10 @@ def write_questions(
 
 
 def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFrame:
-    """Take look-ups from the text of the chunks: identifiers, keywords, sentences and titles.
+    """Take look-ups from the text of the chunks: identifiers, keywords, sentences, neighbours and titles.
+
+    The query of a neighbour is a sentence of another chunk of the same document (independent cropping, as in
+    Contriever, arXiv:2112.09118). It is good to train on but not to test with, since its own chunk answers it too.
 
     Args:
         chunks: the collection's chunks.
@@ -149,13 +153,19 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     keywords = _keywords(passages)
     identifiers = [find_identifiers(row["text"], settings.identifier_patterns) for row in rows]
     frequency = Counter(identifier for found in identifiers for identifier in found)
+    document_rows: dict[str, list[int]] = {}
+    for row, chunk in enumerate(rows):
+        document_rows.setdefault(chunk["document_id"], []).append(row)
     pairs = []
     for row in track(_spread_over_documents(chunks, f"{settings.seed} look-ups"), "taking look-ups"):
         draw = random.Random(f"{settings.seed} {passages[row]}")
+        others = [other for other in document_rows[rows[row]["document_id"]] if other != row]
+        neighbour = rows[draw.choice(others)]["text"] if others else ""
         for style, queries in {
             "identifier": _identifier_queries(identifiers[row], frequency, keywords[row], draw, settings.identifiers_per_chunk),
             "keyword": _keyword_queries(keywords[row], draw, settings.keywords_per_chunk),
             "sentence": _sentence_queries(rows[row]["text"], draw, settings.sentences_per_chunk),
+            NEIGHBOUR: _sentence_queries(neighbour, draw, settings.neighbours_per_chunk),
             "title": _title_queries(passages[row], keywords[row], draw, settings.titles_per_chunk),
         }.items():
             pairs.extend(_pair(query, style, rows[row], TEXT_WRITER, "") for query in queries)

@@ -93,8 +93,9 @@ class QuestionsSettings(Block):
     )
     keywords_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by the chunk's most telling words")
     sentences_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by a sentence of the chunk")
+    neighbours_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by a sentence of another chunk of the document")
     titles_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by title or heading with a telling word")
-    max_lookups: int = Field(4000, ge=0, description="at most this many look-ups before the round-trip filter")
+    max_lookups: int = Field(6000, ge=0, description="at most this many look-ups before the round-trip filter")
     identifier_patterns: Strings = Field(
         (
             r"%?[A-Z][A-Z0-9]*(?:[-_][A-Z0-9]+)+",
@@ -145,6 +146,10 @@ class NegativesSettings(Block):
 
     per_query: int = Field(1, ge=1, le=50, description="hard negatives for each query")
     top_k: int = Field(50, ge=2, le=1000, description="negatives come from the first k chunks")
+    cut_sentences: bool = Field(
+        True,
+        description="take a sentence query out of its positive, so that more than its words is learnt (arXiv:1906.00300)",
+    )
     margin: float = Field(
         0.95,
         gt=0,

@@ -253,7 +253,9 @@ def test_a_limit_on_lookups_is_shared_by_the_documents(cut):
     long = Document("long.md", "Long", "\n\n".join(document.text for document in DOCUMENTS[:9]))
     chunks = cut([long, *DOCUMENTS[9:]], max_tokens=32)
     assert chunks.filter(pl.col("document_id") == "long.md").height >= 9
-    settings = QuestionsSettings(max_lookups=4, identifiers_per_chunk=0, keywords_per_chunk=0, titles_per_chunk=0)
+    settings = QuestionsSettings(
+        max_lookups=4, identifiers_per_chunk=0, keywords_per_chunk=0, titles_per_chunk=0, neighbours_per_chunk=0
+    )
     assert sorted(take_lookups(chunks, settings)["document_id"]) == ["chess.md", "coffee.md", "comet.md", "long.md"]
 
 
@@ -323,3 +325,15 @@ def test_without_a_round_trip_nothing_is_ranked(chunks, encoder):
 def test_no_pair_gives_no_pair(chunks, encoder):
     filtered = filter_pairs(ask(chunks), chunks, encoder, QuestionsSettings())
     assert filtered.is_empty() and filtered.columns == [*PAIR_SCHEMA, "rank"]
+
+
+def test_neighbour_lookup_is_a_sentence_of_another_chunk_of_the_document(cut):
+    text = "The pump starts when the float switch closes.\n\nThe basin holds forty litres of water at most.\n\n" * 3
+    chunks = cut([Document("pump.md", "Pump", text), *DOCUMENTS], max_tokens=16)
+    lookups = take_lookups(chunks, QuestionsSettings()).filter(pl.col("style") == "neighbour")
+    texts = {(name, start): chunk for name, start, chunk in chunks.select("document_id", "start", "text").iter_rows()}
+    found = lookups.filter(pl.col("document_id") == "pump.md").select("query", "start").rows()
+    assert found
+    for query, start in found:
+        others = [chunk for (name, other), chunk in texts.items() if name == "pump.md" and other != start]
+        assert any(query in chunk for chunk in others)
