@@ -41,7 +41,8 @@ demo: $(READY) $(CWE)  ## Run the whole chain for the two sample collections and
 	$(BIN)/embed-assets run switch-os cwe
 
 dev: $(READY) $(CWE)  ## Serve the Dagster UI on localhost:3000.
-	$(BIN)/python -m embed_assets.run
+	mkdir -p $(DAGSTER_HOME)
+	cp --no-clobber embed_assets/dagster.yaml $(DAGSTER_HOME)/
 	$(BIN)/dagster dev --workspace workspace.yaml --port 3000
 
 test: $(READY)  ## Run the tests.

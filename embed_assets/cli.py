@@ -23,7 +23,7 @@ data_option = click.option(
 home_option = click.option(
     "--home",
     default="",
-    help="Folder of all that is computed.  [default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .embed_assets]",
+    help="Folder of all that is computed.  [default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
 )
 
 

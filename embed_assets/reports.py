@@ -42,7 +42,7 @@ def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument
     write_findings(folder, check_corpus(chunks, documents, len(skipped)))
 
 
-def write_pairs(folder: Path, pairs: pl.DataFrame, reused_answers: int) -> None:
+def write_pairs(folder: Path, pairs: pl.DataFrame, reused_answers: int, saved_encoding: str) -> None:
     """Report on qa_pairs: every pair with what became of it, a funnel by style, and samples of each style."""
     pairs.write_parquet(folder / REPORT / "all_pairs.parquet")
     kept = pairs.filter(pl.col("dropped").is_null())
@@ -53,7 +53,8 @@ def write_pairs(folder: Path, pairs: pl.DataFrame, reused_answers: int) -> None:
             "candidates": len(pairs),
             "pairs": len(kept),
             "written_by_model": len(written),
-            "answers_reused": f"{reused_answers} of {len(written)} answers reused",
+            "saved_writing": f"{reused_answers} of {len(written)} answers written before",
+            "saved_encoding": saved_encoding,
         },
     )
     fate = pl.col("dropped").fill_null("kept")

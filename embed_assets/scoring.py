@@ -1,6 +1,7 @@
 """BEIR metrics of several systems on the fixed evaluation set, with tests and intervals."""
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -149,7 +150,10 @@ def _evaluate(
     settings: ScoringSettings,
     comparisons: Sequence[tuple[str, str]],
 ) -> Scores:
+    from numba.core.errors import NumbaTypeSafetyWarning
     from ranx import Qrels, Run, evaluate
+
+    warnings.filterwarnings("ignore", category=NumbaTypeSafetyWarning)
 
     # A query whose labels point to nothing that exists any more counts as not answered, by an impossible label.
     qrels = Qrels.from_dict({name: found or {"(no such unit)": 1} for name, found in relevant.items()})

@@ -47,11 +47,12 @@ def fine_tune(
         ValueError: there are fewer triplets to train on than a batch of two.
         TrainingDivergedError: the loss became NaN or infinite.
     """
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments, losses
     from sentence_transformers.base.sampler import BatchSamplers
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+    disable_progress_bars()
     names = [
         "anchor",
         "positive",

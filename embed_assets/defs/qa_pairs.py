@@ -29,6 +29,6 @@ def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         pairs.filter(pl.col("dropped").is_null()).select(
             "query_id", "query", "style", "document_id", "start", "end"
         ).write_parquet(folder / "pairs.parquet")
-        reports.write_pairs(folder, pairs, reused)
+        reports.write_pairs(folder, pairs, reused, encoder.saved_work)
 
     return materialize_stage(context, place, QA_PAIRS, write)

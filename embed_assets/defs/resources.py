@@ -15,11 +15,11 @@ class WorkspaceResource(ConfigurableResource):
     """The data folder and the home folder."""
 
     data: str = Field("", description="folder with collections/ and settings.yaml; empty: $EMBED_ASSETS_DATA, else data")
-    home: str = Field("", description="folder of results; empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .embed_assets")
+    home: str = Field("", description="folder of results; empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .dagster_home")
 
     def open(self) -> Workspace:
         data = self.data or os.environ.get("EMBED_ASSETS_DATA", "data")
-        home = self.home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".embed_assets"
+        home = self.home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".dagster_home"
         return Workspace(Path(data).expanduser().resolve(), Path(home).expanduser().resolve())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from dagster import (
     AssetCheckResult,
     AssetCheckSeverity,
@@ -15,6 +16,8 @@ from dagster import (
     DataVersion,
     MaterializeResult,
     MetadataValue,
+    TableColumn,
+    TableSchema,
     asset,
 )
 
@@ -45,6 +48,8 @@ def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) ->
         code_version=stage.code_version,
         group_name=group,
         kinds=kinds,
+        owners=["team:search"],
+        tags={"compute": "gpu" if gpu else "cpu"},
         pool=GPU_POOL if gpu else None,
         automation_condition=automation_condition(),
         check_specs=[
@@ -90,10 +95,16 @@ def materialize_stage(
 
 
 def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
-    """All that is in the artifact's report/ folder, and where it came from, as metadata."""
+    """All that is in the artifact's report/ folder, the columns of its main table, and what it was made of."""
     manifest = artifact.manifest
     metadata: dict[str, Any] = dict(artifact.summary)
     metadata["reused"] = artifact.reused
+    tables = [pl.scan_parquet(path) for path in artifact.folder.glob("*.parquet")]
+    if tables:
+        widest = max(tables, key=lambda table: len(table.collect_schema()))
+        columns = [TableColumn(name, str(dtype)) for name, dtype in widest.collect_schema().items()]
+        metadata["dagster/column_schema"] = TableSchema(columns)
+        metadata["dagster/row_count"] = widest.select(pl.len()).collect().item()
     for path in sorted(artifact.report.glob("*.md")):
         metadata[path.stem] = MetadataValue.md(path.read_text(encoding="utf-8"))
     for path in sorted(artifact.report.glob("*.png")):

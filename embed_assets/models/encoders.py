@@ -63,6 +63,12 @@ class Encoder:
         self.compute = compute
         self.memo = Memo(memos / "embeddings" / f"{model_digest(self.name).replace('/', '--')}.sqlite")
         self._model: SentenceTransformer | None = None
+        self._asked, self._encoded = 0, 0
+
+    @property
+    def saved_work(self) -> str:
+        """How many of the texts so far were encoded before, in words."""
+        return f"{self._asked - self._encoded} of {self._asked} texts encoded before"
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
@@ -79,6 +85,8 @@ class Encoder:
         keys = [hashlib.sha256(f"{prefix}{text}".encode()).hexdigest() for text in texts]
         known = self.memo.get_many(sorted(set(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        self._asked += len(texts)
+        self._encoded += len(missing)
         # Longest first: padding is least, and a batch that does not fit in memory fails at once.
         todo = sorted(missing.items(), key=lambda item: -len(item[1]))
         for start in track(range(0, len(todo), 8 * self.compute.batch_size), f"encoding {len(todo)} texts"):

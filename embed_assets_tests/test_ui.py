@@ -1,0 +1,260 @@
+"""The Dagster UI as people use it: ``dagster dev`` with its daemon, and a browser."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from embed_assets.defs.stage_asset import GPU_POOL
+from embed_assets.run import open_instance
+from embed_assets.stages import STAGES
+from embed_assets_tests.small_collections import write_small_collections
+
+pytestmark = pytest.mark.ui
+
+REPOSITORY = Path(__file__).parent.parent
+PATIENCE = 900  # seconds: every step of a run is a process of its own, which imports torch
+BROWSER_PATIENCE = 120
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+ASSETS = "{ assetNodes { assetKey { path } partitionKeys pools } }"
+RUNS = """{ runsOrError { ... on Runs { results {
+    runId status startTime endTime
+    tags { key value }
+    stepStats { stepKey status startTime endTime }
+    assetMaterializations { assetKey { path } metadataEntries { label ... on BoolMetadataEntry { boolValue } } }
+} } } }"""
+LAUNCH_BACKFILL = """mutation($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+} }"""
+BACKFILL = "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
+# A window about the Dagster community opens over the first page ever shown.
+CLOSE_FIRST_WINDOW = "mutation { setNuxSeen }"
+
+
+class Dagster:
+    """A running ``dagster dev``, asked over GraphQL."""
+
+    def __init__(self, port: int):
+        self.url = f"http://localhost:{port}"
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    def answers(self) -> bool:
+        with suppress(OSError):
+            return bool(self.ask(ASSETS)["assetNodes"])
+        return False
+
+    def collections(self) -> list[str]:
+        """The registered partitions."""
+        return self.ask(ASSETS)["assetNodes"][0]["partitionKeys"]
+
+    def gpu_assets(self) -> set[str]:
+        return {name_of(node) for node in self.ask(ASSETS)["assetNodes"] if GPU_POOL in node["pools"]}
+
+    def runs(self) -> dict[str, list[dict[str, Any]]]:
+        """Collection → its runs, the latest first."""
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for run in self.ask(RUNS)["runsOrError"]["results"]:
+            tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+            runs.setdefault(tags["dagster/partition"], []).append(run)
+        return runs
+
+    def launch_backfill(self, collections: list[str]) -> str:
+        """Materialize all assets of the collections; returns the backfill's id."""
+        parameters = {"assetSelection": [{"path": [asset]} for asset in STAGES], "partitionNames": collections}
+        launched = self.ask(LAUNCH_BACKFILL, parameters=parameters)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return launched["backfillId"]
+
+    def backfill_status(self, backfill: str) -> str:
+        return self.ask(BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
+
+
+def wait_for(what: str, look: Callable[[], Any]) -> Any:
+    """Look once a second until there is something; returns it."""
+    deadline = time.monotonic() + PATIENCE
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"no sign of {what} after {PATIENCE} s"
+        time.sleep(1)
+    return seen
+
+
+def name_of(asset: dict[str, Any]) -> str:
+    return asset["assetKey"]["path"][-1]
+
+
+def reused_assets(run: dict[str, Any]) -> dict[str, bool]:
+    """Asset → whether its artifact was there already, as the metadata of the run's materializations say."""
+    return {
+        name_of(event): next(entry["boolValue"] for entry in event["metadataEntries"] if entry["label"] == "reused")
+        for event in run["assetMaterializations"]
+    }
+
+
+def free_port() -> int:
+    with socket.create_server(("localhost", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
+    """``dagster dev`` with an empty history and two collection folders."""
+    folder = tmp_path_factory.mktemp("ui")
+    port = free_port()
+    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-p", str(port)]
+    with pytest.MonkeyPatch.context() as environment, (folder / "dagster.log").open("w+") as log:
+        environment.setenv("EMBED_ASSETS_DATA", str(folder / "data"))
+        environment.setenv("EMBED_ASSETS_HOME", str(folder / "home"))
+        environment.setenv("DAGSTER_HOME", str(folder / "home"))
+        write_small_collections(folder / "data")
+        open_instance(folder / "home").dispose()
+        server = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+        dagster = Dagster(port)
+
+        def answers() -> bool:
+            assert server.poll() is None, (folder / "dagster.log").read_text()
+            return dagster.answers()
+
+        try:
+            wait_for("the server", answers)
+            dagster.ask(CLOSE_FIRST_WINDOW)
+            yield dagster
+        finally:
+            server.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(timeout=30)
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "chromium is not installed: 'make test-ui' as root does it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    # Dagster writes more into the nodes of the graph if there is space.
+    page = browser.new_page(viewport={"width": 2000, "height": 1250}, device_scale_factor=0.8)
+    page.set_default_timeout(BROWSER_PATIENCE * 1000)
+    yield page
+    page.close()
+
+
+def take_screenshot(page: Page, name: str) -> None:
+    """Save a picture of 1600 by 1000 pixels in $EMBED_ASSETS_SCREENSHOTS, if that is set."""
+    if folder := os.environ.get("EMBED_ASSETS_SCREENSHOTS"):
+        page.screenshot(path=Path(folder, f"{name}.png"), animations="disabled")
+
+
+def open_graph(page: Page, dagster: Dagster) -> None:
+    """Open the asset graph, with nothing beside it, and all its groups unfolded."""
+    page.goto(f"{dagster.url}/asset-groups")
+    page.get_by_label("unfold_more").first.wait_for()
+    page.get_by_label("panel_show_right").last.click()
+    page.get_by_text("Hide navigation").click()
+    page.keyboard.press("Alt+e")
+
+
+@pytest.fixture(scope="module")
+def registered(dagster: Dagster) -> list[str]:
+    """The collections that the sensor registered, without anybody's help."""
+    return wait_for("the collections", dagster.collections)
+
+
+@pytest.fixture(scope="module")
+def first_run(dagster: Dagster, browser: Browser, registered: list[str]) -> dict[str, Any]:
+    """The run of all assets of ``routers``, launched with the mouse."""
+    page = browser.new_page()
+    page.set_default_timeout(BROWSER_PATIENCE * 1000)
+    page.goto(f"{dagster.url}/asset-groups")
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_text("Select a partition or create one").click()
+    page.locator("span").get_by_text("routers", exact=True).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Launch 1 run").click()
+    page.get_by_text("Launched run").wait_for()
+    page.close()
+    return wait_for("the end of the run", lambda: next((run for run in dagster.runs()["routers"] if run["endTime"]), None))
+
+
+def test_every_collection_folder_becomes_a_partition(registered: list[str]):
+    assert registered == ["bakery", "routers"]
+
+
+def test_the_graph_shows_all_assets(dagster: Dagster, page: Page):
+    open_graph(page, dagster)
+    for asset in STAGES:
+        expect(page.get_by_text(asset, exact=True).first).to_be_visible()
+
+
+def test_a_run_from_the_launch_window_builds_every_asset(first_run: dict[str, Any]):
+    assert first_run["status"] == "SUCCESS"
+    assert reused_assets(first_run) == dict.fromkeys(STAGES, False)
+
+
+def test_the_scores_are_drawn_on_the_page_of_the_partition(dagster: Dagster, page: Page, first_run: dict[str, Any]):
+    page.goto(f"{dagster.url}/assets/beir_scores?view=partitions&partition=routers")
+    page.get_by_role("row").filter(has_text="scores_human").get_by_text("[Show Markdown]").click()
+    chart = page.locator("img[src^='data:image/png']")
+    assert chart.evaluate("async image => { await image.decode(); return image.naturalWidth }") > 0
+    take_screenshot(page, "ui-scores")
+
+
+def test_a_backfill_computes_only_what_is_new_with_one_step_at_a_time_on_the_gpu(
+    dagster: Dagster, page: Page, first_run: dict[str, Any]
+):
+    backfill = dagster.launch_backfill(["bakery", "routers"])
+    wait_for("the end of the backfill", lambda: dagster.backfill_status(backfill) != "REQUESTED")
+    assert dagster.backfill_status(backfill) == "COMPLETED_SUCCESS"
+
+    runs = dagster.runs()
+    new, again = runs["bakery"][0], runs["routers"][0]
+    assert again["runId"] != first_run["runId"]
+    assert reused_assets(new) == dict.fromkeys(STAGES, False)
+    assert reused_assets(again) == dict.fromkeys(STAGES, True)
+    assert {step["stepKey"]: step["status"] for step in new["stepStats"]} == dict.fromkeys(STAGES, "SUCCESS")
+
+    assert new["startTime"] < again["endTime"], "the two runs were not there at the same time"
+    assert again["startTime"] < new["endTime"], "the two runs were not there at the same time"
+    on_gpu = [step for run in (new, again) for step in run["stepStats"] if step["stepKey"] in dagster.gpu_assets()]
+    assert len(on_gpu) > len(STAGES)
+    for step, following in pairwise(sorted(on_gpu, key=lambda step: step["startTime"])):
+        assert step["endTime"] <= following["startTime"], (step, following)
+
+    open_graph(page, dagster)
+    expect(page.get_by_text("100% filled")).to_have_count(len(STAGES))
+    take_screenshot(page, "ui-graph")
