@@ -10,8 +10,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from itertools import pairwise
+from contextlib import contextmanager, suppress
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ ASSETS = "{ assetNodes { assetKey { path } partitionKeys pools } }"
 RUNS = """{ runsOrError { ... on Runs { results {
     runId status startTime endTime
     tags { key value }
-    stepStats { stepKey status startTime endTime }
+    stepStats { stepKey startTime endTime }
     assetMaterializations { assetKey { path } metadataEntries { label ... on BoolMetadataEntry { boolValue } } }
 } } } }"""
 LAUNCH_BACKFILL = """mutation($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) {
@@ -167,26 +167,35 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    # Dagster writes more into the nodes of the graph if there is space.
-    page = browser.new_page(viewport={"width": 2000, "height": 1250}, device_scale_factor=0.8)
+    with open_page(browser) as page:
+        yield page
+
+
+@pytest.fixture
+def graph(dagster: Dagster, browser: Browser) -> Iterator[Page]:
+    """The asset graph, with nothing beside it and all its groups unfolded."""
+    with open_page(browser, zoom=0.8) as page:  # the assets show what is in them only if there is space
+        page.goto(f"{dagster.url}/asset-groups")
+        page.get_by_label("unfold_more").first.wait_for()
+        page.get_by_label("panel_show_right").last.click()
+        page.get_by_text("Hide navigation").click()
+        page.keyboard.press("Alt+e")
+        yield page
+
+
+@contextmanager
+def open_page(browser: Browser, zoom: float = 1.0) -> Iterator[Page]:
+    """An empty page of 1600 by 1000 pixels."""
+    page = browser.new_page(viewport={"width": round(1600 / zoom), "height": round(1000 / zoom)}, device_scale_factor=zoom)
     page.set_default_timeout(BROWSER_PATIENCE * 1000)
     yield page
     page.close()
 
 
 def take_screenshot(page: Page, name: str) -> None:
-    """Save a picture of 1600 by 1000 pixels in $EMBED_ASSETS_SCREENSHOTS, if that is set."""
+    """Save a picture of the page in $EMBED_ASSETS_SCREENSHOTS, if that is set."""
     if folder := os.environ.get("EMBED_ASSETS_SCREENSHOTS"):
         page.screenshot(path=Path(folder, f"{name}.png"), animations="disabled")
-
-
-def open_graph(page: Page, dagster: Dagster) -> None:
-    """Open the asset graph, with nothing beside it, and all its groups unfolded."""
-    page.goto(f"{dagster.url}/asset-groups")
-    page.get_by_label("unfold_more").first.wait_for()
-    page.get_by_label("panel_show_right").last.click()
-    page.get_by_text("Hide navigation").click()
-    page.keyboard.press("Alt+e")
 
 
 @pytest.fixture(scope="module")
@@ -198,16 +207,14 @@ def registered(dagster: Dagster) -> list[str]:
 @pytest.fixture(scope="module")
 def first_run(dagster: Dagster, browser: Browser, registered: list[str]) -> dict[str, Any]:
     """The run of all assets of ``routers``, launched with the mouse."""
-    page = browser.new_page()
-    page.set_default_timeout(BROWSER_PATIENCE * 1000)
-    page.goto(f"{dagster.url}/asset-groups")
-    page.get_by_role("button", name="Materialize all").click()
-    page.get_by_text("Select a partition or create one").click()
-    page.locator("span").get_by_text("routers", exact=True).click()
-    page.keyboard.press("Escape")
-    page.get_by_role("button", name="Launch 1 run").click()
-    page.get_by_text("Launched run").wait_for()
-    page.close()
+    with open_page(browser) as page:
+        page.goto(f"{dagster.url}/asset-groups")
+        page.get_by_role("button", name="Materialize all").click()
+        page.get_by_text("Select a partition or create one").click()
+        page.locator("span").get_by_text("routers", exact=True).click()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Launch 1 run").click()
+        page.get_by_text("Launched run").wait_for()
     return wait_for("the end of the run", lambda: next((run for run in dagster.runs()["routers"] if run["endTime"]), None))
 
 
@@ -215,10 +222,9 @@ def test_every_collection_folder_becomes_a_partition(registered: list[str]):
     assert registered == ["bakery", "routers"]
 
 
-def test_the_graph_shows_all_assets(dagster: Dagster, page: Page):
-    open_graph(page, dagster)
+def test_the_graph_shows_all_assets(graph: Page):
     for asset in STAGES:
-        expect(page.get_by_text(asset, exact=True).first).to_be_visible()
+        expect(graph.get_by_text(asset, exact=True).first).to_be_visible()
 
 
 def test_a_run_from_the_launch_window_builds_every_asset(first_run: dict[str, Any]):
@@ -234,27 +240,30 @@ def test_the_scores_are_drawn_on_the_page_of_the_partition(dagster: Dagster, pag
     take_screenshot(page, "ui-scores")
 
 
-def test_a_backfill_computes_only_what_is_new_with_one_step_at_a_time_on_the_gpu(
-    dagster: Dagster, page: Page, first_run: dict[str, Any]
-):
+@pytest.fixture(scope="module")
+def runs(dagster: Dagster, first_run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Collection → its runs, after a backfill of both collections."""
     backfill = dagster.launch_backfill(["bakery", "routers"])
     wait_for("the end of the backfill", lambda: dagster.backfill_status(backfill) != "REQUESTED")
     assert dagster.backfill_status(backfill) == "COMPLETED_SUCCESS"
+    return dagster.runs()
 
-    runs = dagster.runs()
-    new, again = runs["bakery"][0], runs["routers"][0]
-    assert again["runId"] != first_run["runId"]
-    assert reused_assets(new) == dict.fromkeys(STAGES, False)
-    assert reused_assets(again) == dict.fromkeys(STAGES, True)
-    assert {step["stepKey"]: step["status"] for step in new["stepStats"]} == dict.fromkeys(STAGES, "SUCCESS")
 
-    assert new["startTime"] < again["endTime"], "the two runs were not there at the same time"
-    assert again["startTime"] < new["endTime"], "the two runs were not there at the same time"
-    on_gpu = [step for run in (new, again) for step in run["stepStats"] if step["stepKey"] in dagster.gpu_assets()]
-    assert len(on_gpu) > len(STAGES)
-    for step, following in pairwise(sorted(on_gpu, key=lambda step: step["startTime"])):
+def test_a_backfill_computes_only_what_is_new(runs: dict[str, list[dict[str, Any]]], graph: Page):
+    (bakery,), (routers, _) = runs["bakery"], runs["routers"]
+    assert bakery["status"] == routers["status"] == "SUCCESS"
+    assert reused_assets(bakery) == dict.fromkeys(STAGES, False)
+    assert reused_assets(routers) == dict.fromkeys(STAGES, True)
+    expect(graph.get_by_text("100% filled")).to_have_count(len(STAGES))
+    take_screenshot(graph, "ui-graph")
+
+
+def test_one_step_at_a_time_uses_the_gpu(dagster: Dagster, runs: dict[str, list[dict[str, Any]]]):
+    (bakery,), (routers, _) = runs["bakery"], runs["routers"]
+    overlap = min(bakery["endTime"], routers["endTime"]) - max(bakery["startTime"], routers["startTime"])
+    assert overlap > 0, "the runs of the backfill came one after the other"
+    gpu_assets = dagster.gpu_assets()
+    steps = [step for run in chain(*runs.values()) for step in run["stepStats"] if step["stepKey"] in gpu_assets]
+    assert len(steps) == 3 * len(gpu_assets) > 0
+    for step, following in pairwise(sorted(steps, key=lambda step: step["startTime"])):
         assert step["endTime"] <= following["startTime"], (step, following)
-
-    open_graph(page, dagster)
-    expect(page.get_by_text("100% filled")).to_have_count(len(STAGES))
-    take_screenshot(page, "ui-graph")

@@ -10,6 +10,7 @@ import functools
 import json
 import warnings
 from dataclasses import dataclass
+from datetime import datetime
 
 from dagster import (
     AssetSelection,
@@ -49,7 +50,7 @@ class IngredientsChanged(AutomationCondition):
         tokens: dict[str, str] = {}
         for collection in context.candidate_subset.expensively_compute_partition_keys():
             try:
-                token = _out_of_date(collection, context.evaluation_id).get(asset)
+                token = _out_of_date(collection, context.asset_graph_view.effective_dt).get(asset)
             except Exception as error:  # an unreadable setting of one collection must not stop the others
                 context.log.warning("%s of %s: %s", asset, collection, error)
                 token = seen.get(collection)
@@ -60,9 +61,9 @@ class IngredientsChanged(AutomationCondition):
         return AutomationResult(context, subset, cursor=json.dumps(tokens, sort_keys=True))
 
 
-@functools.lru_cache(maxsize=10_000)
-def _out_of_date(collection: str, evaluation_id: int) -> dict[str, str]:
-    """Looked up once in an evaluation, for all assets."""
+@functools.lru_cache(maxsize=1000)
+def _out_of_date(collection: str, tick: datetime) -> dict[str, str]:
+    """Looked up once in a tick, for all assets."""
     return out_of_date(WorkspaceResource().open(), collection)
 
 
