@@ -161,6 +161,7 @@ def browser() -> Iterator[Browser]:
     assert chromium, "chromium is not installed: 'make test-ui' as root does it"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
+        expect.set_options(timeout=BROWSER_PATIENCE * 1000)
         yield browser
         browser.close()
 
