@@ -243,4 +243,4 @@ def parity(reference: np.ndarray, candidate: np.ndarray) -> dict[str, float]:
         raise ValueError(f"cannot compare arrays of shapes {reference.shape} and {candidate.shape}")
     a, b = reference.astype(np.float64), candidate.astype(np.float64)
     cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    return {"min_cosine": float(cosines.min()), "mean_cosine": float(cosines.mean())}
+    return {"min_cosine": round(float(cosines.min()), 7), "mean_cosine": round(float(cosines.mean()), 7)}

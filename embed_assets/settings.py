@@ -170,12 +170,7 @@ class TrainingSettings(Block):
     warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW weight decay")
     temperature: float = Field(0.05, gt=0, le=1, description="temperature of the softmax over cosines; 0.05 is a scale of 20")
-    dropout: float | None = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="dropout while training; null keeps the model's own, which took a third longer on a CPU for the same score",
-    )
+    dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
     checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of shuffling and dropout")

@@ -31,7 +31,10 @@ class Automation:
         result = evaluate_automation_conditions(defs, self.instance, cursor=self.cursor)
         self.cursor = result.cursor
         return {
-            (asset, collection) for asset in STAGES for collection in result.get_requested_partitions(AssetKey(asset)) if collection
+            (asset, collection)
+            for asset in STAGES
+            for collection in result.get_requested_partitions(AssetKey(asset))
+            if collection
         }
 
 

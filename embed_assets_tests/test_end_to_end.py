@@ -29,8 +29,19 @@ SETTINGS = {
 
 
 def embed_assets(folder: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "embed_assets.cli", *arguments, "--data", str(folder / "data"), "--home", str(folder / "home")]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
+    command = [
+        sys.executable,
+        "-m",
+        "embed_assets.cli",
+        *arguments,
+        "--data",
+        str(folder / "data"),
+        "--home",
+        str(folder / "home"),
+    ]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}
+    )
 
 
 def finish(process: subprocess.Popen) -> tuple[str, str]:
@@ -145,7 +156,9 @@ def test_failing_collection_does_not_stop_the_others(tmp_path: Path):
 
 
 def test_beir_folder_that_data_points_at(tmp_path: Path):
-    corpus = [{"_id": f"d{i}", "title": f"Part {i}", "text": f"Part {i} of the machine is made of steel number {i}."} for i in range(5)]
+    corpus = [
+        {"_id": f"d{i}", "title": f"Part {i}", "text": f"Part {i} of the machine is made of steel number {i}."} for i in range(5)
+    ]
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)))
     command = [sys.executable, "-m", "embed_assets.cli", "run", "--data", tmp_path / "parts", "--home", tmp_path / "home"]

@@ -192,7 +192,9 @@ def other_value(path: tuple[str, ...], field: Any) -> dict:
     raise AssertionError(f"no other valid value is known for {'.'.join(path)}: add one to OTHER_NAMES")
 
 
-@pytest.mark.parametrize(("path", "field"), leaves(Settings), ids=lambda value: ".".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("path", "field"), leaves(Settings), ids=lambda value: ".".join(value) if isinstance(value, tuple) else ""
+)
 def test_every_setting_belongs_to_the_stages_that_read_its_block(graph: Graph, path: tuple[str, ...], field: Any):
     (graph.data / "settings.yaml").write_text("{}")
     (graph.data / "prompts").mkdir(exist_ok=True)

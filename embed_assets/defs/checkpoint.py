@@ -10,7 +10,7 @@ from embed_assets.stages import CHECKPOINT
 from embed_assets.training import fine_tune
 
 
-@stage_asset(CHECKPOINT, group="training", kinds={"pytorch", "huggingface"}, gpu=True)
+@stage_asset(CHECKPOINT, group="model", kinds={"pytorch", "huggingface"}, gpu=True)
 def checkpoint(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: GpuResource) -> MaterializeResult:
     """The fine-tuned embedding model: a sentence-transformers folder."""
     place = workspace.open()

@@ -5,7 +5,11 @@ from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.documents import CollectionError
 
 
-@sensor(minimum_interval_seconds=30, default_status=DefaultSensorStatus.RUNNING)
+@sensor(
+    minimum_interval_seconds=30,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Registers new collection folders as partitions, and tells of those that are gone.",
+)
 def register_collections(context: SensorEvaluationContext, workspace: WorkspaceResource) -> SensorResult | SkipReason:
     """Registers new collection folders as partitions, and tells of those that are gone.
 

@@ -11,7 +11,7 @@ from embed_assets.documents import read_documents
 from embed_assets.stages import CORPUS_CHUNKS
 
 
-@stage_asset(CORPUS_CHUNKS, group="corpus", kinds={"python", "polars"})
+@stage_asset(CORPUS_CHUNKS, group="data", kinds={"python", "polars"})
 def corpus_chunks(context: AssetExecutionContext, workspace: WorkspaceResource) -> MaterializeResult:
     """The collection's documents, and the chunks they are cut into at headings, paragraphs and sentences."""
     place = workspace.open()

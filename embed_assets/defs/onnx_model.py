@@ -14,7 +14,7 @@ from embed_assets.scoring import score_systems
 from embed_assets.stages import ONNX_MODEL
 
 
-@stage_asset(ONNX_MODEL, group="export", kinds={"onnx"}, gpu=True)
+@stage_asset(ONNX_MODEL, group="model", kinds={"onnx"}, gpu=True)
 def onnx_model(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: GpuResource) -> MaterializeResult:
     """The fine-tuned model as ONNX, float32 and int8, compared with torch on real chunks and on the evaluation set."""
     place = workspace.open()

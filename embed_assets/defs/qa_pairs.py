@@ -12,7 +12,7 @@ from embed_assets.questions import filter_pairs, load_prompts, take_lookups, wri
 from embed_assets.stages import QA_PAIRS
 
 
-@stage_asset(QA_PAIRS, group="questions", kinds={"vllm", "polars"}, gpu=True)
+@stage_asset(QA_PAIRS, group="data", kinds={"vllm", "polars"}, gpu=True)
 def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: GpuResource) -> MaterializeResult:
     """Synthetic queries and the chunks that answer them: written by a language model, and taken from the text."""
     place = workspace.open()

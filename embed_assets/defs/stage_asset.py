@@ -113,6 +113,6 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
     metadata["digest"] = manifest["digest"]
     metadata["artifact"] = MetadataValue.path(str(artifact.folder))
     metadata["made_of"] = MetadataValue.json(
-        {key: manifest[key] for key in ("code_version", "settings", "inputs", "built_at", "seconds")}
+        {key: manifest[key] for key in ("code_version", "settings", "inputs", "sources", "built_at", "seconds")}
     )
     return metadata

@@ -11,7 +11,7 @@ from embed_assets.negatives import mine_hard_negatives, training_pairs
 from embed_assets.stages import TRIPLETS
 
 
-@stage_asset(TRIPLETS, group="training", kinds={"polars"}, gpu=True)
+@stage_asset(TRIPLETS, group="data", kinds={"polars"}, gpu=True)
 def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: GpuResource) -> MaterializeResult:
     """Training examples: a query, the chunk that answers it, and hard negatives from hybrid retrieval."""
     place = workspace.open()
