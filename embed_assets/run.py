@@ -3,9 +3,11 @@
 import importlib.resources
 import logging
 import os
+import platform
 from pathlib import Path
 
-from dagster import AssetSelection, DagsterInstance
+import psutil
+from dagster import AssetSelection, DagsterInstance, DagsterRunStatus, RunsFilter
 
 from embed_assets.definitions import defs
 from embed_assets.defs.partitions import collections
@@ -13,6 +15,8 @@ from embed_assets.defs.partitions import collections
 logger = logging.getLogger(__name__)
 
 DAGSTER_YAML = "dagster.yaml"
+PROCESS_TAG = "embed_assets/process"
+CLOCK_DRIFT = 5.0  # seconds by which the start of a process may seem to move when the clock is set
 
 
 def open_instance(home: Path) -> DagsterInstance:
@@ -35,6 +39,7 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
     Returns:
         Whether the run succeeded. Errors are logged.
     """
+    _end_dead_runs(instance)
     instance.add_dynamic_partitions(collections.name, [collection])
     selection = AssetSelection.assets(until).upstream() if until else AssetSelection.all()
     keys = selection.resolve(defs.resolve_asset_graph())
@@ -43,6 +48,7 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
         partition_key=collection,
         asset_selection=sorted(keys),
         raise_on_error=False,
+        tags={PROCESS_TAG: _this_process()},
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     for event in result.all_events:
@@ -51,3 +57,31 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
             cause = error.cause or error
             logger.error("%s: %s failed: %s", collection, event.step_key, cause.message.strip())
     return result.success
+
+
+def _end_dead_runs(instance: DagsterInstance) -> None:
+    """End the runs of this module whose process was killed, and free their slots of the gpu pool.
+
+    Dagster's run monitoring does that for runs that its daemon launched. Without it, a run would wait for
+    ever for a slot that a dead one holds.
+    """
+    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED])):
+        if PROCESS_TAG in run.tags and not _is_alive(run.tags[PROCESS_TAG]):
+            instance.report_run_failed(run, "its process died")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _this_process() -> str:
+    """Host, number and start (seconds since 1970): the number alone is used again."""
+    process = psutil.Process()
+    return f"{platform.node()} {process.pid} {int(process.create_time())}"
+
+
+def _is_alive(name: str) -> bool:
+    host, number, started = name.rsplit(" ", 2)
+    if host != platform.node():
+        return True
+    try:
+        return abs(psutil.Process(int(number)).create_time() - int(started)) < CLOCK_DRIFT
+    except psutil.NoSuchProcess:
+        return False
