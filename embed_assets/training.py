@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -120,6 +121,9 @@ def fine_tune(
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     model.eval()
     model.save_pretrained(str(folder), safe_serialization=True)
+    card = folder / "README.md"
+    # The same training gives the same files, however long it took.
+    card.write_text(re.sub(r"### Training Time\n(- .*\n)*", "", card.read_text(encoding="utf-8")), encoding="utf-8")
     return _loss_curve(trainer.state.log_history)
 
 
