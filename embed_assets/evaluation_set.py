@@ -148,6 +148,17 @@ def current_labels(labels: pl.DataFrame, documents: pl.DataFrame) -> pl.DataFram
     return pl.DataFrame(rows, schema=LABEL_SCHEMA)
 
 
+def read_evaluation_set(folder: Path, corpus: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The queries of an evaluation set, and its labels as they apply to the documents as they are now.
+
+    Args:
+        folder: the artifact of evaluation_set.
+        corpus: the artifact of corpus_chunks.
+    """
+    labels = current_labels(pl.read_parquet(folder / "labels.parquet"), pl.read_parquet(corpus / "documents.parquet"))
+    return pl.read_parquet(folder / "queries.parquet"), labels
+
+
 def human_labels_digest(folder: Path) -> str:
     """Hash of the human label files of a collection."""
     return digest_of_files(folder, [path for path in (folder / "queries.jsonl", folder / "qrels" / "test.tsv") if path.is_file()])

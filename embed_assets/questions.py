@@ -7,7 +7,6 @@ arXiv:2209.11755): a query is kept only if retrieval finds the chunk it was made
 """
 
 import hashlib
-import logging
 import random
 import re
 from collections import Counter
@@ -26,8 +25,6 @@ from embed_assets.progress import track
 from embed_assets.retrieval import HybridRetriever
 from embed_assets.settings import QuestionsSettings
 from embed_assets.store import fingerprint_of
-
-logger = logging.getLogger(__name__)
 
 PAIR_SCHEMA = {
     "query_id": pl.String,

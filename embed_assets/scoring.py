@@ -1,6 +1,5 @@
 """BEIR metrics of several systems on the fixed evaluation set, with tests and intervals."""
 
-import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from embed_assets.retrieval import (
     top_k,
 )
 from embed_assets.settings import ScoringSettings
-
-logger = logging.getLogger(__name__)
 
 METRICS = [f"{name}@{k}" for name in ("ndcg", "recall") for k in (1, 5, 10, 100)] + ["map@10", "mrr@10"]
 HEADLINE = "ndcg@10"
@@ -158,6 +155,8 @@ def _evaluate(
     # A query whose labels point to nothing that exists any more counts as not answered, by an impossible label.
     qrels = Qrels.from_dict({name: found or {"(no such unit)": 1} for name, found in relevant.items()})
     names = queries["query_id"].to_list()
+    place = {name: i for i, name in enumerate(qrels.keys())}
+    order = [place[name] for name in names]
     per_query, ranked, ranx_runs = [], [], {}
     for system, (columns, scores) in runs.items():
         # ranx sorts by score and breaks ties as it likes: ranks keep the order of the run. A query that found
@@ -168,8 +167,6 @@ def _evaluate(
         }
         ranx_runs[system] = Run.from_dict(run, name=system)
         values = evaluate(qrels, ranx_runs[system], METRICS, return_mean=False)
-        place = {name: i for i, name in enumerate(qrels.keys())}
-        order = [place[name] for name in names]
         per_query.append(
             queries.select("query_id", "query", "style").with_columns(
                 pl.lit(source).alias("source"),

@@ -7,7 +7,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets import reports
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation_set import current_labels
+from embed_assets.evaluation_set import read_evaluation_set
 from embed_assets.models.encoders import Encoder
 from embed_assets.scoring import score_systems
 from embed_assets.stages import BEIR_SCORES
@@ -26,13 +26,12 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
     def write(folder: Path, scratch: Path) -> None:
         corpus = place.store.current("corpus_chunks", collection).folder
         chunks = pl.read_parquet(corpus / "chunks.parquet")
-        tested = place.store.current("evaluation_set", collection).folder
-        labels = current_labels(pl.read_parquet(tested / "labels.parquet"), pl.read_parquet(corpus / "documents.parquet"))
+        queries, labels = read_evaluation_set(place.store.current("evaluation_set", collection).folder, corpus)
         model = place.store.current("checkpoint", collection).folder / "model"
         scores = score_systems(
             collection,
             chunks,
-            pl.read_parquet(tested / "queries.parquet"),
+            queries,
             labels,
             {
                 "base": Encoder(settings.base_model, place.memos, compute=gpu.compute()),

@@ -7,7 +7,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets import reports
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation_set import current_labels
+from embed_assets.evaluation_set import read_evaluation_set
 from embed_assets.export import INT8_MODEL, OnnxEncoder, check_parity, export_onnx
 from embed_assets.models.encoders import Encoder
 from embed_assets.scoring import score_systems
@@ -24,7 +24,6 @@ def onnx_model(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
     def write(folder: Path, scratch: Path) -> None:
         corpus = place.store.current("corpus_chunks", collection).folder
         chunks = pl.read_parquet(corpus / "chunks.parquet")
-        tested = place.store.current("evaluation_set", collection).folder
         model = place.store.current("checkpoint", collection).folder / "model"
         export_onnx(model, folder, settings.base_model, settings.export)
         sample = chunks["passage"].sample(min(settings.export.parity_chunks, len(chunks)), seed=settings.scoring.seed)
@@ -33,8 +32,7 @@ def onnx_model(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
         if settings.export.int8 and settings.export.score_int8:
             tuned = Encoder(settings.base_model, place.memos, str(model), gpu.compute())
             systems = {"tuned": tuned, "int8": OnnxEncoder(folder, INT8_MODEL)}
-            queries = pl.read_parquet(tested / "queries.parquet")
-            labels = current_labels(pl.read_parquet(tested / "labels.parquet"), pl.read_parquet(corpus / "documents.parquet"))
+            queries, labels = read_evaluation_set(place.store.current("evaluation_set", collection).folder, corpus)
             scores = score_systems(
                 collection, chunks, queries, labels, systems, settings.scoring, comparisons=[("int8", "tuned")]
             )
