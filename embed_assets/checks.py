@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from embed_assets.evaluation_set import HUMAN
-from embed_assets.questions import normalize_query
+from embed_assets.pairs import normalize_query
 from embed_assets.scoring import HEADLINE
 
 
@@ -42,6 +42,7 @@ class Finding:
 MOST_DUPLICATES = 0.05
 MOST_SKIPPED = 0.1
 FEWEST_PAIRS = 8
+LEAST_COVERAGE = 0.5
 FEWEST_QUERIES = 100
 MOST_RANDOM_NEGATIVES = 0.2
 LEAST_COSINE = 0.9999
@@ -55,6 +56,7 @@ CHECKS: dict[str, dict[str, Check]] = {
     },
     "qa_pairs": {
         "enough_pairs": Check(f"At least {FEWEST_PAIRS} pairs are left after the filters.", error=True, blocking=True),
+        "identifiers_covered": Check(f"At least {LEAST_COVERAGE:.0%} of the identifiers in the collection are in a query."),
     },
     "evaluation_set": {
         "enough_queries": Check(f"There are at least {FEWEST_QUERIES} test queries, so that the scores are stable."),
@@ -89,15 +91,20 @@ def check_corpus(chunks: pl.DataFrame, documents: int, skipped: int) -> list[Fin
     ]
 
 
-def check_pairs(pairs: pl.DataFrame) -> list[Finding]:
-    """enough_pairs."""
+def check_pairs(pairs: pl.DataFrame, covered: int, identifiers: int) -> list[Finding]:
+    """enough_pairs and identifiers_covered."""
     kept = pairs["dropped"].null_count()
     return [
         Finding(
             "enough_pairs",
             kept >= FEWEST_PAIRS,
             f"{kept} of {len(pairs)} candidates are left: with too few, add documents or raise the numbers in 'questions'",
-        )
+        ),
+        Finding(
+            "identifiers_covered",
+            covered >= LEAST_COVERAGE * identifiers,
+            f"{covered} of {identifiers} identifiers are in a query; a higher questions.identifiers_per_chunk covers more",
+        ),
     ]
 
 

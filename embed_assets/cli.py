@@ -7,6 +7,7 @@ import sys
 import time
 
 import click
+import polars as pl
 
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.scoring import scores_table
@@ -84,6 +85,36 @@ def collections(data: str, home: str) -> None:
     for name in _known(workspace, ()):
         built = [stage for stage in STAGES if _is_built(workspace, stage, name)]
         click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}")
+
+
+@main.group()
+def benchmark() -> None:
+    """Measure speed against the libraries underneath."""
+
+
+@benchmark.command("questions")
+@click.argument("collection")
+@click.option("--count", default=200, show_default=True, help="Number of prompts.")
+@data_option
+@home_option
+def benchmark_questions(collection: str, count: int, data: str, home: str) -> None:
+    """Questions per second against bare vLLM, with the writer and the chunks of a collection."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    chosen = workspace.settings(collection)
+    from embed_assets import benchmarks
+    from embed_assets.models.encoders import Encoder
+    from embed_assets.prompts import load_question_prompts
+
+    try:
+        chunks = pl.read_parquet(workspace.store.current("corpus_chunks", collection).folder / "chunks.parquet")
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+    prompts = load_question_prompts(chosen.questions, workspace.prompt_folders(collection))
+    encoder = Encoder(chosen.base_model, workspace.memos)
+    table = benchmarks.benchmark_questions(chunks, prompts, chosen.questions, encoder, workspace.memos, count)
+    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1):
+        click.echo(table)
 
 
 @main.command()

@@ -15,7 +15,7 @@ from typing import Literal
 import polars as pl
 
 from embed_assets.documents import CollectionError, read_jsonl
-from embed_assets.questions import NEIGHBOUR
+from embed_assets.pairs import NEIGHBOUR, OWN_WRITER
 from embed_assets.settings import EvaluationSetSettings
 from embed_assets.store import digest_of_files
 
@@ -38,7 +38,7 @@ LABEL_SCHEMA = {
     "text": pl.String,
     "relevance": pl.Int64,
 }
-HUMAN, SYNTHETIC = "human", "synthetic"
+HUMAN, OWN, SYNTHETIC = "human", "own", "synthetic"
 
 
 def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
@@ -56,30 +56,36 @@ def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
 def hold_out_queries(
     pairs: pl.DataFrame, chunks: pl.DataFrame, settings: EvaluationSetSettings
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Draw the synthetic queries of the dev and test splits.
+    """Draw the queries of the dev and test splits from the QA pairs: synthetic ones, and the user's own apart.
+
+    A query that several chunks answer is held out only if all their documents are in the same split.
 
     Args:
-        pairs: kept QA pairs (``query_id``, ``query``, ``style``, ``document_id``, ``start``, ``end``).
+        pairs: kept QA pairs (``query_id``, ``query``, ``style``, ``writer``, ``document_id``, ``start``, ``end``).
         chunks: the chunks that they were made from; their text is kept with the labels.
         settings: shares and limits.
 
     Returns:
         Queries in QUERY_SCHEMA and labels in LABEL_SCHEMA.
     """
-    held_out = (
-        pairs.with_columns(
-            split=pl.col("document_id").map_elements(lambda name: split_of(name, settings), return_dtype=pl.String),
-            source=pl.lit(SYNTHETIC),
-            relevance=pl.lit(1, dtype=pl.Int64),
-        )
-        .filter((pl.col("split") != "train") & (pl.col("style") != NEIGHBOUR))
+    split = pl.col("document_id").map_elements(lambda name: split_of(name, settings), return_dtype=pl.String)
+    source = pl.when(pl.col("writer") == OWN_WRITER).then(pl.lit(OWN)).otherwise(pl.lit(SYNTHETIC))
+    pairs = pairs.with_columns(split=split, source=source, relevance=pl.lit(1, dtype=pl.Int64))
+    in_one_split = pl.col("split").n_unique().over("query_id") == 1
+    held_out = pairs.filter(in_one_split & (pl.col("split") != "train") & (pl.col("style") != NEIGHBOUR))
+    queries = (
+        held_out.unique("query_id", keep="first")
         .sort("query_id")
-        .group_by("split", maintain_order=True)
+        .group_by("split", "source", maintain_order=True)
         .head(settings.max_queries)
         .sort("query_id")
+    )
+    labels = (
+        held_out.filter(pl.col("query_id").is_in(queries["query_id"].to_list()))
+        .sort("query_id", "document_id", "start")
         .join(chunks.select("document_id", "start", "end", "text"), on=["document_id", "start", "end"], how="left")
     )
-    return held_out.select(list(QUERY_SCHEMA)), held_out.select(list(LABEL_SCHEMA))
+    return queries.select(list(QUERY_SCHEMA)), labels.select(list(LABEL_SCHEMA))
 
 
 def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:

@@ -2,8 +2,10 @@
 
 from embed_assets.documents import source_digest
 from embed_assets.evaluation_set import human_labels_digest
+from embed_assets.models.language_models import language_model_digest
 from embed_assets.models.locations import model_digest
-from embed_assets.questions import load_prompts
+from embed_assets.own_pairs import own_pairs_digest
+from embed_assets.prompts import load_question_prompts
 from embed_assets.settings import Settings
 from embed_assets.stages import STAGES, Stage
 from embed_assets.store import MissingArtifactError, fingerprint_of
@@ -65,9 +67,12 @@ def _sources(workspace: Workspace, stage: Stage, collection: str, settings: Sett
     if "base_model" in stage.settings:
         sources["base model"] = model_digest(settings.base_model.name)
     if "questions" in stage.settings:
-        prompts = load_prompts(settings.questions.prompts, workspace.prompt_folders(collection))
-        sources |= {f"prompt {prompt.style}": prompt.fingerprint for prompt in prompts}
-        sources["writer"] = model_digest(settings.questions.writer.name)
+        if settings.questions.own_pairs != "ignore" and (own := own_pairs_digest(folder)):
+            sources["own pairs"] = own
+        for name, prompt in load_question_prompts(settings.questions, workspace.prompt_folders(collection)).items():
+            sources[f"prompt {name}"] = prompt.fingerprint
+        for task, model in settings.questions.language_models.items():
+            sources[task] = language_model_digest(model)
     if stage.name == "evaluation_set":
         sources["human labels"] = human_labels_digest(folder)
     return sources

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -14,24 +14,30 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
+def track(items: Iterable[Item], what: str, total: int | None = None, detail: Callable[[], str] | None = None) -> Iterator[Item]:
     """Iterate over items and show how far the work is and how long it will take.
 
     Args:
         items: what is worked on.
         what: name of the work.
         total: number of items, if ``len(items)`` does not tell it.
+        detail: asked for what else is to be shown.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
-        yield from tqdm(items, desc=what, total=total, leave=False)
+        with tqdm(items, desc=what, total=total, leave=False) as bar:
+            for item in bar:
+                yield item
+                if detail is not None:
+                    bar.set_postfix_str(detail(), refresh=False)
         return
     started = last = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
         if done and total and now - last > SECONDS_BETWEEN_LINES:
             last = now
-            left = (now - started) / done * (total - done)
-            logger.info("%s: %d of %d, about %.0f s left", what, done, total, left)
+            rate = done / (now - started)
+            more = f", {detail()}" if detail is not None else ""
+            logger.info("%s: %d of %d, %.3g/s%s, about %.0f s left", what, done, total, rate, more, (total - done) / rate)
         yield item

@@ -19,7 +19,10 @@ from embed_assets.checks import (
     check_triplets,
 )
 from embed_assets.documents import SkippedDocument
+from embed_assets.lookups import identifier_coverage
+from embed_assets.qa_pairs import QaPairs
 from embed_assets.scoring import HEADLINE, scores_table
+from embed_assets.settings import QuestionsSettings
 from embed_assets.store import FINDINGS, REPORT, SUMMARY
 
 
@@ -42,28 +45,56 @@ def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument
     write_findings(folder, check_corpus(chunks, documents, len(skipped)))
 
 
-def write_pairs(folder: Path, pairs: pl.DataFrame, reused_answers: int, saved_encoding: str) -> None:
-    """Report on qa_pairs: every pair with what became of it, a funnel by style, and samples of each style."""
-    pairs.write_parquet(folder / REPORT / "all_pairs.parquet")
-    kept = pairs.filter(pl.col("dropped").is_null())
-    written = pairs.filter(pl.col("prompt_fingerprint") != "")
+def write_pairs(folder: Path, pairs: QaPairs, chunks: pl.DataFrame, settings: QuestionsSettings, saved_encoding: str) -> None:
+    """Report on qa_pairs: every pair with what became of it, a funnel by style, samples, and identifiers without a query."""
+    table = pairs.table
+    table.write_parquet(folder / REPORT / "all_pairs.parquet")
+    kept = table.filter(pl.col("dropped").is_null())
+    coverage = identifier_coverage(chunks, kept, settings)
+    covered = coverage.filter(pl.col("queries") > 0).height
     write_summary(
         folder,
         {
-            "candidates": len(pairs),
+            "candidates": len(table),
             "pairs": len(kept),
-            "written_by_model": len(written),
-            "saved_writing": f"{reused_answers} of {len(written)} answers written before",
+            "written_by_model": table.filter(pl.col("prompt") != "").height,
+            "identifiers_with_a_query": f"{covered} of {len(coverage)}",
             "saved_encoding": saved_encoding,
+        }
+        | {
+            f"{task}_{name}": value
+            for task, usage in pairs.usage.items()
+            for name, value in usage.figures(settings.language_models[task]).items()
         },
     )
-    fate = pl.col("dropped").fill_null("kept")
-    funnel = pairs.group_by("style", fate.alias("fate")).len("queries").sort("style", "queries", descending=[False, True])
+    funnel = funnel_of(table)
     write_table(folder, "funnel", funnel)
-    draw_funnel(folder, funnel)
-    samples = kept.sort("query_id").group_by("style", maintain_order=True).head(5).sort("style", "query_id")
+    draw_funnel(folder, table)
+    samples = kept.sort("query_id").group_by("style", maintain_order=True).head(10).sort("style", "query_id")
     write_table(folder, "samples", samples.select("style", "query", "document_id", "rank"))
-    write_findings(folder, check_pairs(pairs))
+    write_table(folder, "identifiers_without_a_query", coverage.filter(pl.col("queries") == 0).head(50).drop("queries"))
+    if pairs.notes:
+        write_text(folder, "notes", "\n".join(f"- {note}" for note in pairs.notes))
+    write_findings(folder, check_pairs(table, covered, len(coverage)))
+
+
+def funnel_of(table: pl.DataFrame) -> pl.DataFrame:
+    """What became of the candidates of each style: how many there were, how many each filter dropped, how many are kept.
+
+    Args:
+        table: pairs with ``style`` and ``dropped``.
+    """
+    counted = table.with_columns(pl.col("dropped").fill_null("kept")).pivot(
+        "dropped", index="style", values="query_id", aggregate_function="len"
+    )
+    reasons = sorted(name for name in counted.columns if name not in ("style", "kept"))
+    kept = pl.col("kept") if "kept" in counted.columns else pl.lit(0)
+    return (
+        counted.fill_null(0)
+        .select("style", pl.sum_horizontal(pl.exclude("style")).alias("candidates"), *reasons, kept.alias("kept"))
+        .with_columns(kept_share=(pl.col("kept") / pl.col("candidates")).round(2))
+        .sort("style")
+    )
 
 
 def write_evaluation_set(folder: Path, queries: pl.DataFrame, notes: Sequence[str]) -> None:
@@ -127,23 +158,19 @@ def write_export(folder: Path, files: Mapping[str, Mapping[str, float]], summari
     write_findings(folder, check_export(files))
 
 
-def draw_funnel(folder: Path, funnel: pl.DataFrame) -> None:
+def draw_funnel(folder: Path, table: pl.DataFrame) -> None:
     """Draw how many queries of each style were kept or dropped, and why, to report/funnel.png."""
-    styles = funnel["style"].unique(maintain_order=True).to_list()
-    fates = ["kept", *sorted(set(funnel["fate"]) - {"kept"})]
-    figure, axes = _figure(8, 0.9 + 0.42 * len(styles))
+    styles = sorted(table["style"].unique())
+    counts = dict(table.group_by("dropped").len().sort("len", descending=True).iter_rows())
+    figure, axes = _figure(8, 0.9 + 0.42 * max(3, len(styles)))
     left = dict.fromkeys(styles, 0)
-    for i, fate in enumerate(fates):
-        counts = dict(funnel.filter(pl.col("fate") == fate).select("style", "queries").iter_rows())
-        widths = [counts.get(style, 0) for style in styles]
-        axes.barh(
-            styles,
-            widths,
-            left=[left[style] for style in styles],
-            label=fate,
-            color="#2a6f97" if i == 0 else _GREYS[i % len(_GREYS)],
-        )
+    for i, fate in enumerate([None, *(fate for fate in counts if fate is not None)]):
+        of_style = dict(table.filter(pl.col("dropped").eq_missing(fate)).group_by("style").len().iter_rows())
+        widths = [of_style.get(style, 0) for style in styles]
+        color = "#2a6f97" if fate is None else _GREYS[i % len(_GREYS)]
+        axes.barh(styles, widths, left=[left[style] for style in styles], label=fate or "kept", color=color)
         left = {style: left[style] + width for style, width in zip(styles, widths, strict=True)}
+    axes.invert_yaxis()
     axes.set_xlabel("queries")
     axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, folder / REPORT / "funnel.png")

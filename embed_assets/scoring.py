@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from embed_assets.chunking import SpanIndex
-from embed_assets.evaluation_set import HUMAN, SYNTHETIC
+from embed_assets.evaluation_set import HUMAN, OWN, SYNTHETIC
 from embed_assets.retrieval import (
     QUERIES_IN_A_BLOCK,
     Bm25Index,
@@ -55,9 +55,9 @@ def score_systems(
     hybrids: Mapping[str, str] | None = None,
     comparisons: Sequence[tuple[str, str]] = (),
 ) -> list[Scores]:
-    """Score systems on the test queries, human and synthetic apart.
+    """Score systems on the test queries, human labels, the user's own pairs and synthetic ones apart.
 
-    Human labels name documents: a document scores as its best chunk. Synthetic labels name spans: the
+    Human labels name documents: a document scores as its best chunk. All others name spans: the
     chunks that share at least half of the shorter of the two with a span are relevant.
 
     Args:
@@ -79,7 +79,7 @@ def score_systems(
     vectors = {name: encoder.encode_passages(passages) for name, encoder in encoders.items()}
     bm25 = Bm25Index(passages) if hybrids is not None else None
     results = []
-    for source in (HUMAN, SYNTHETIC):
+    for source in (HUMAN, OWN, SYNTHETIC):
         tested = queries.filter(
             (pl.col("source") == source) & (pl.col("split") == "test") & pl.col("query_id").is_in(labels["query_id"].to_list())
         ).sort("query_id")

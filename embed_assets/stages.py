@@ -27,7 +27,7 @@ class Stage:
 
 
 CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "chunking"))
-QA_PAIRS = Stage("qa_pairs", "1", ("base_model", "questions"), ("corpus_chunks",))
+QA_PAIRS = Stage("qa_pairs", "2", ("base_model", "questions"), ("corpus_chunks",))
 EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"), frozen=True)
 TRIPLETS = Stage("triplets", "1", ("base_model", "evaluation_set", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
 CHECKPOINT = Stage("checkpoint", "1", ("base_model", "training"), ("triplets",))

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from embed_assets.models.locations import locate_model
+from embed_assets.pairs import TEXT_WRITER
 from embed_assets.settings import BaseModelSettings
 from embed_assets.stages import STAGES
 from embed_assets.store import Artifact, ArtifactStore
@@ -92,8 +93,11 @@ def test_scores_as_json(finished: tuple[Path, str]):
 def test_both_sources_of_questions_contribute(finished: tuple[Path, str]):
     folder, _ = finished
     pairs = pl.read_parquet(artifacts(folder)["qa_pairs"].report / "all_pairs.parquet")
-    assert len(pairs.filter(pl.col("style") == "question")) == SETTINGS["questions"]["max_questions"]
-    assert {"identifier", "keyword", "sentence", "title"} <= set(pairs.filter(pl.col("dropped").is_null())["style"])
+    written = pairs.filter(pl.col("writer") != TEXT_WRITER)
+    assert dict(written.group_by("style").len().iter_rows()) == {"question": 6, "how_to": 4, "identifier_question": 2}
+    kept = pairs.filter(pl.col("dropped").is_null())
+    assert {"identifier", "keyword", "sentence", "title"} <= set(kept["style"])
+    assert len(kept.filter(pl.col("writer") != TEXT_WRITER)) > 0
 
 
 def test_checkpoint_is_a_sentence_transformers_folder_that_learned(finished: tuple[Path, str]):

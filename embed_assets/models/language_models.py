@@ -1,130 +1,220 @@
-"""Text generation with vLLM in a process of its own, so that its memory is free afterwards."""
+"""Language models: each prompt is answered once, ever."""
 
+import functools
 import hashlib
 import json
 import logging
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol, Self
 
 from embed_assets.models.hardware import Compute
-from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.models.locations import model_digest
 from embed_assets.progress import track
-from embed_assets.settings import WriterSettings
+from embed_assets.settings import LanguageModelSettings
 from embed_assets.store import Memo
 
 logger = logging.getLogger(__name__)
 
-PROMPTS_IN_A_BATCH = 64
+ANSWERS_IN_A_BATCH = 64
 
 
 class GenerationError(RuntimeError):
-    """The vLLM process failed; the message ends with the last lines that it wrote."""
+    """The language model cannot be asked any more; the message says why and what to do. Answers given until then are kept."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is taken.
+
+    Args:
+        temperature: 0 is greedy.
+        top_p: share of the probability mass that is kept.
+        max_new_tokens: longest answer in tokens; a longer one is unfinished, and no answer.
+        stop: texts at which an answer ends.
+        json_schema: JSON text of the schema that the answer must fit; "" for free text.
+        choices: the answer is a JSON object with the log-probability of each of these as the next token, as far
+            as they are among the likeliest; nothing is sampled then.
+    """
+
+    temperature: float = 0.8
+    top_p: float = 0.95
+    max_new_tokens: int = 40
+    stop: tuple[str, ...] = ()
+    json_schema: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered to a prompt.
+
+    Args:
+        text: the answer; "" if there is none.
+        problem: why there is no answer, in words; "" if there is one.
+        final: whether asking again would end the same; an answer that is not final is not kept.
+        prompt_tokens: length of the prompt.
+        new_tokens: length of the answer.
+    """
+
+    text: str
+    problem: str = ""
+    final: bool = True
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+
+
+class Engine(Protocol):
+    """Something that answers prompts."""
+
+    def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+        """Answer the prompts, each with its seed.
+
+        Yields:
+            The number of a prompt and its answer, in the order in which they are finished.
+
+        Raises:
+            GenerationError: the model cannot be asked any more.
+        """
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Usage:
+    """What a language model was asked, and what it took."""
+
+    asked: int = 0
+    reused: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    seconds: float = 0.0
+    problems: Counter[str] = field(default_factory=Counter)
+
+    def cost(self, settings: LanguageModelSettings) -> float:
+        """Price of the tokens, in the currency of the settings."""
+        return (self.prompt_tokens * settings.input_cost + self.new_tokens * settings.output_cost) / 1e6
+
+    def figures(self, settings: LanguageModelSettings) -> dict[str, int | float | str]:
+        """Counts and rates for people; rates are of the answers that were not reused."""
+        answered = self.asked - self.reused
+        figures: dict[str, int | float | str] = {"answers": f"{self.reused} of {self.asked} answers given before"}
+        if answered and self.seconds:
+            figures |= {
+                "answers_per_second": round(answered / self.seconds, 2),
+                "new_tokens_per_second": round(self.new_tokens / self.seconds, 1),
+                "prompt_tokens": self.prompt_tokens,
+                "new_tokens": self.new_tokens,
+            }
+        if cost := self.cost(settings):
+            figures["cost"] = round(cost, 4)
+        if self.problems:
+            figures["problems"] = ", ".join(f"{count} {problem}" for problem, count in self.problems.most_common())
+        return figures
 
 
 class LanguageModel:
     """Answers prompts; every answer is kept in a memo, so no prompt is ever answered twice.
 
+    The model is loaded, or the endpoint asked, only when there is something new to answer. Use it in a ``with``
+    statement, which frees the memory of the model at its end.
+
     Args:
-        settings: model and sampling.
+        settings: the model, and where it runs.
         memos: folder of the memos and of converted models.
-        stop: texts at which an answer ends.
-        compute: device and share of its memory.
+        compute: share of the GPU's memory.
+        engine: one that is open already; None opens the one that the settings name.
     """
 
-    def __init__(self, settings: WriterSettings, memos: Path, stop: Sequence[str] = ("\n",), compute: Compute = Compute()):
+    def __init__(self, settings: LanguageModelSettings, memos: Path, compute: Compute = Compute(), engine: Engine | None = None):
         self.settings = settings
-        self.compute = compute
-        self.stop = list(stop)
-        self.memos = memos
-        sampling = settings.model_dump(mode="json", exclude={"name"}) | {"stop": self.stop, "model": model_digest(settings.name)}
-        self._sampling_key = json.dumps(sampling, sort_keys=True)
-        self.memo = Memo(memos / "answers.sqlite")
+        self.usage = Usage()
+        self._memo = Memo(memos / "answers.sqlite")
+        self._open = functools.partial(_open_engine, settings, memos, compute)
+        self._engine = engine
 
-    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[list[str], int]:
-        """Answer the prompts.
-
-        Args:
-            prompts: texts to continue.
-            seeds: seed of the sampling of each prompt; the same prompt with another seed gives another answer.
-
-        Returns:
-            The answers in the order of the prompts, and how many of them came from the memo.
-
-        Raises:
-            GenerationError: vLLM could not start or died. The answers given until then are kept.
-        """
-        keys = [
-            hashlib.sha256(f"{self._sampling_key}\0{seed}\0{prompt}".encode()).hexdigest()
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
-        known = self.memo.get_many(keys)
-        todo = [i for i, key in enumerate(keys) if key not in known]
-        if todo:
-            with _VllmProcess(self.settings, self.memos, self.compute) as process:
-                for start in track(range(0, len(todo), PROMPTS_IN_A_BATCH), f"writing {len(todo)} questions"):
-                    batch = todo[start : start + PROMPTS_IN_A_BATCH]
-                    answers = process.answer([prompts[i] for i in batch], [seeds[i] for i in batch], self.stop)
-                    rows = [(keys[i], answer.encode()) for i, answer in zip(batch, answers, strict=True)]
-                    self.memo.put_many(rows)
-                    known.update(rows)
-        return [known[key].decode() for key in keys], len(keys) - len(todo)
-
-
-class _VllmProcess:
-    """Runs vllm_worker.py and talks to it in JSON lines."""
-
-    def __init__(self, settings: WriterSettings, memos: Path, compute: Compute):
-        self._compute = compute
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by __exit__
-        self._settings = settings
-        self._memos = memos
-
-    def __enter__(self) -> "_VllmProcess":
-        logger.info("starting vLLM with %s", self._settings.name)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "embed_assets.models.vllm_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        try:
-            self._ask(
-                {
-                    "model": str(locate_model(self._settings.name)),
-                    "converted_models": str(self._memos / "models" / model_digest(self._settings.name).replace("/", "--")),
-                    "settings": self._settings.model_dump(mode="json"),
-                    "memory_share": self._compute.memory_share,
-                }
-            )
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.stdin.close()
-        try:
-            self._process.wait(timeout=20 if error is None else 1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-        self._log.close()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
-    def answer(self, prompts: list[str], seeds: list[int], stop: list[str]) -> list[str]:
-        return self._ask({"prompts": prompts, "seeds": seeds, "stop": stop})["answers"]
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling, what: str = "answering") -> list[Answer]:
+        """Answer the prompts.
 
-    def _ask(self, message: dict) -> dict:
+        Args:
+            prompts: texts to continue, or messages to a chat model.
+            seeds: seed of the sampling of each prompt; the same prompt with another seed gives another answer.
+            sampling: how the answers are taken.
+            what: name of the work in the progress.
+
+        Returns:
+            The answers in the order of the prompts.
+
+        Raises:
+            GenerationError: the model cannot be asked any more. The answers given until then are kept.
+        """
+        model = {"model": language_model_digest(self.settings), "chat": self.settings.chat, "dtype": self.settings.dtype}
+        prefix = json.dumps(model | {"quantization": self.settings.quantization} | asdict(sampling), sort_keys=True)
+        keys = [
+            hashlib.sha256(f"{prefix}\0{seed}\0{prompt}".encode()).hexdigest()
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        known = {key: Answer(*json.loads(value)) for key, value in self._memo.get_many(sorted(set(keys))).items()}
+        todo = [i for i, key in enumerate(keys) if key not in known]
+        self.usage.asked += len(keys)
+        self.usage.reused += len(keys) - len(todo)
+        if todo:
+            known |= self._answer([keys[i] for i in todo], [prompts[i] for i in todo], [seeds[i] for i in todo], sampling, what)
+        answers = [known[key] for key in keys]
+        self.usage.problems.update(answer.problem for answer in answers if answer.problem)
+        return answers
+
+    def _answer(self, keys: list[str], prompts: list[str], seeds: list[int], sampling: Sampling, what: str) -> dict[str, Answer]:
+        if self._engine is None:
+            self._engine = self._open()
+        started = time.monotonic()
+        answers: dict[str, Answer] = {}
+        batch: list[tuple[str, bytes]] = []
+        tokens = 0
+
+        def tokens_per_second() -> str:
+            return f"{tokens / (time.monotonic() - started):.0f} tokens/s"
+
+        stream = self._engine.answer(prompts, seeds, sampling)
         try:
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            self._log.seek(0)
-            last = "".join(self._log.readlines()[-15:])
-            raise GenerationError(f"vLLM with the model {self._settings.name!r} failed:\n{last}") from None
+            for number, answer in track(stream, what, len(prompts), tokens_per_second):
+                answers[keys[number]] = answer
+                self.usage.prompt_tokens += answer.prompt_tokens
+                self.usage.new_tokens += answer.new_tokens
+                tokens += answer.new_tokens
+                if answer.final:
+                    batch.append((keys[number], json.dumps(astuple(answer)).encode()))
+                if len(batch) >= ANSWERS_IN_A_BATCH:
+                    self._memo.put_many(batch)
+                    batch = []
+        finally:
+            self._memo.put_many(batch)
+            self.usage.seconds += time.monotonic() - started
+        return answers
+
+
+def language_model_digest(settings: LanguageModelSettings) -> str:
+    """What tells one language model from another: a hash of its files, or its name at an endpoint."""
+    return f"endpoint:{settings.name}" if settings.engine == "endpoint" else model_digest(settings.name)
+
+
+def _open_engine(settings: LanguageModelSettings, memos: Path, compute: Compute) -> Engine:
+    if settings.engine == "endpoint":
+        from embed_assets.models.endpoint import EndpointEngine
+
+        return EndpointEngine(settings)
+    from embed_assets.models.vllm_engine import VllmEngine
+
+    return VllmEngine(settings, memos, compute)

@@ -1,36 +1,55 @@
 """The process in which vLLM runs: JSON lines in, JSON lines out, until its input is closed.
 
-The first line names the model and its settings; every other line is a batch of prompts. vLLM's own
-output goes to standard error.
+The first line names the model and its settings; every other line is a batch of prompts, whose answers are
+sent as they are finished. vLLM's own output goes to standard error.
 """
 
 import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+ANSWERS_IN_A_LINE = 16
+LIKELIEST_TOKENS = 20
 
 
 def main() -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     start = json.loads(sys.stdin.readline())
-    os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1")
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    engine = _load_engine(start["model"], Path(start["converted_models"]), start["settings"], start["memory_share"])
+    engine = load_engine(start["model"], Path(start["converted_models"]), start["settings"], start["memory_share"])
     _reply(replies, {"ready": True})
     for line in sys.stdin:
-        _reply(replies, {"answers": _answer(engine, json.loads(line), start["settings"])})
+        batch = []
+        for answer in answer_prompts(engine, json.loads(line), start["settings"]["chat"]):
+            batch.append(answer)
+            if len(batch) == ANSWERS_IN_A_LINE:
+                _reply(replies, {"answers": batch})
+                batch = []
+        if batch:
+            _reply(replies, {"answers": batch})
 
 
-def _load_engine(model: str, converted_models: Path, settings: dict, memory_share: float):
+def load_engine(model: str, converted_models: Path, settings: dict, memory_share: float):
+    """A vLLM engine for whole batches.
+
+    Args:
+        model: folder, .gguf file or name of the model.
+        converted_models: where a .gguf file is kept as safetensors.
+        settings: LanguageModelSettings as JSON values.
+        memory_share: share of the GPU's memory.
+    """
+    os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_NO_USAGE_STATS="1", DO_NOT_TRACK="1")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     import torch
 
     if model.endswith(".gguf"):
-        model = str(_convert_gguf(Path(model), converted_models))
+        model = str(convert_gguf(Path(model), converted_models))
     from vllm import LLM
 
-    options = {"gpu_memory_utilization": memory_share}
+    options = {"gpu_memory_utilization": memory_share, "tensor_parallel_size": settings["tensor_parallel_size"]}
     if not torch.cuda.is_available():
         # Sampling with a seed for each prompt needs whole prompts on the CPU; compiling costs more than it saves.
         options = {
@@ -41,6 +60,8 @@ def _load_engine(model: str, converted_models: Path, settings: dict, memory_shar
     return LLM(
         model=model,
         max_model_len=settings["max_model_tokens"],
+        dtype=settings["dtype"],
+        quantization=settings["quantization"] or None,
         enable_prefix_caching=True,
         trust_remote_code=settings["trust_remote_code"],
         seed=0,
@@ -48,24 +69,69 @@ def _load_engine(model: str, converted_models: Path, settings: dict, memory_shar
     )
 
 
-def _answer(engine, batch: dict, settings: dict) -> list[str]:
+def answer_prompts(engine, batch: dict, chat: bool) -> Iterator[list]:
+    """Answer a batch of prompts, as models.language_models.Engine does.
+
+    Args:
+        engine: from load_engine.
+        batch: ``prompts``, ``seeds`` and ``sampling``.
+        chat: whether the prompts are messages to a chat model.
+
+    Yields:
+        The number of a prompt and the fields of its Answer.
+    """
+    texts = [_as_chat(engine, prompt) for prompt in batch["prompts"]] if chat else batch["prompts"]
+    core = engine.llm_engine
+    for number, (text, seed) in enumerate(zip(texts, batch["seeds"], strict=True)):
+        try:
+            core.add_request(str(number), text, sampling_params(batch["sampling"], seed))
+        except ValueError as error:
+            if "maximum" not in str(error):
+                raise
+            yield [number, "", "longer than the model's context"]
+    while core.has_unfinished_requests():
+        for output in core.step():
+            if output.finished:
+                yield [int(output.request_id), *_answer(output, batch["sampling"]["choices"])]
+
+
+def sampling_params(sampling: dict, seed: int):
+    """vLLM's sampling parameters for one prompt."""
     from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
 
-    sampling = [
-        SamplingParams(
-            temperature=settings["temperature"],
-            top_p=settings["top_p"],
-            max_tokens=settings["max_new_tokens"],
-            stop=batch["stop"],
-            seed=seed,
-        )
-        for seed in batch["seeds"]
-    ]
-    outputs = engine.generate(batch["prompts"], sampling, use_tqdm=False)
-    return [output.outputs[0].text.strip() if output.outputs[0].finish_reason == "stop" else "" for output in outputs]
+    if sampling["choices"]:
+        return SamplingParams(temperature=0, max_tokens=1, logprobs=LIKELIEST_TOKENS, seed=seed)
+    return SamplingParams(
+        temperature=sampling["temperature"],
+        top_p=sampling["top_p"],
+        max_tokens=sampling["max_new_tokens"],
+        stop=list(sampling["stop"]),
+        seed=seed,
+        structured_outputs=StructuredOutputsParams(json=sampling["json_schema"]) if sampling["json_schema"] else None,
+    )
 
 
-def _convert_gguf(path: Path, folder: Path) -> Path:
+def _answer(output, choices: list[str]) -> tuple[str, str, bool, int, int]:
+    """The fields of an Answer."""
+    completion = output.outputs[0]
+    counts = (len(output.prompt_token_ids), len(completion.token_ids))
+    if choices:
+        likely = {item.decoded_token: item.logprob for item in completion.logprobs[0].values()}
+        return json.dumps({choice: likely[choice] for choice in choices if choice in likely}), "", True, *counts
+    if completion.finish_reason != "stop":
+        return "", "unfinished", True, *counts
+    text = completion.text.strip()
+    return text, "" if text else "empty", True, *counts
+
+
+def _as_chat(engine, prompt: str) -> dict:
+    messages = [{"role": "user", "content": prompt}]
+    tokens = engine.get_tokenizer().apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    return {"prompt_token_ids": tokens}
+
+
+def convert_gguf(path: Path, folder: Path) -> Path:
     """Save a GGUF model once as a safetensors folder, which vLLM loads faster and on every platform."""
     if folder.is_dir():
         return folder

@@ -1,0 +1,261 @@
+"""Any OpenAI-compatible HTTP endpoint: vLLM's server, a NIM, llama.cpp's server, a gateway."""
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import queue
+import re
+import textwrap
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+
+from embed_assets.models.language_models import Answer, GenerationError, Sampling
+from embed_assets.settings import LanguageModelSettings
+
+logger = logging.getLogger(__name__)
+
+LIKELIEST_TOKENS = 20
+FEWEST_FAILURES = 8
+LONGEST_CONNECT_SECONDS = 10.0
+TOO_LONG = re.compile(r"context.?(length|size|window)|maximum (\w+ )?length|(prompt|input) is too long", re.IGNORECASE)
+WHERE_TO_LOOK = {
+    401: "Look at api_key_variable",
+    403: "Look at api_key_variable",
+    404: "Look at name, and at url, which often ends in /v1",
+}
+ADVICE = {
+    "no connection": "Start the server, or correct url",
+    "timed out": "Raise timeout_seconds, or lower concurrency",
+    "rate limited": "Lower concurrency, or wait",
+    "answer was not JSON": "Look whether url is the base URL of an OpenAI-compatible interface",
+    "no log-probabilities": "Take an endpoint that sends them",
+    "refused by the endpoint": "Look at the last message",
+}
+
+
+class EndpointEngine:
+    """Asks an endpoint, with as many requests at once as the settings allow.
+
+    The openai package sends failed requests again, with growing pauses or when the endpoint asks for it. Its event
+    loop runs in a thread of its own, so that requests go on while answers are worked on, and end at once when the
+    work is broken off.
+
+    Args:
+        settings: the endpoint and its model.
+
+    Raises:
+        GenerationError: the environment variable of the key is not set.
+    """
+
+    def __init__(self, settings: LanguageModelSettings):
+        self._settings = settings
+        self._key = _read_key(settings.api_key_variable)
+        self._failures: Counter[str] = Counter()
+        self._warnings: set[str] = set()
+        self._last_words = ""
+        self._sent_again = 0
+        self._client = self._open_client()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
+        self._thread.start()
+
+    def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+        """As in Engine."""
+        waiting = iter(enumerate(zip(prompts, seeds, strict=True)))
+        running: set[Future] = set()
+        finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._sent_again = 0
+        try:
+            while True:
+                for number, (prompt, seed) in itertools.islice(waiting, self._settings.concurrency - len(running)):
+                    request = asyncio.run_coroutine_threadsafe(self._ask(number, prompt, seed, sampling), self._loop)
+                    running.add(request)
+                    request.add_done_callback(finished.put)
+                if not running:
+                    break
+                request = finished.get()
+                running.remove(request)
+                number, answer = request.result()
+                if answer.final:
+                    self._failures.clear()
+                else:
+                    self._failures[answer.problem] += 1
+                if self._failures.total() >= max(FEWEST_FAILURES, self._settings.concurrency):
+                    raise self._breakdown()
+                yield number, answer
+            if prompts and self._failures["no connection"] >= len(prompts):
+                raise self._breakdown()
+        finally:
+            for request in running:
+                request.cancel()
+            if self._sent_again:
+                logger.warning("%d requests to %s were sent again", self._sent_again, self._settings.url)
+
+    def close(self) -> None:
+        """End all requests and close the connections."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        requests = asyncio.all_tasks() - {asyncio.current_task()}
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
+        await self._client.close()
+
+    def _open_client(self):
+        import httpx2
+        import openai
+
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
+        seconds = self._settings.timeout_seconds
+        timeout = httpx2.Timeout(seconds, connect=min(seconds, LONGEST_CONNECT_SECONDS), pool=None)
+        client = openai.AsyncOpenAI(
+            api_key=self._key or "none",
+            admin_api_key="",
+            base_url=self._settings.url,
+            max_retries=self._settings.retries,
+            timeout=timeout,
+            http_client=openai.DefaultAsyncHttpxClient(
+                timeout=timeout,
+                limits=httpx2.Limits(max_keepalive_connections=self._settings.concurrency),
+                event_hooks={"request": [self._count], "response": [_check]},
+            ),
+        )
+        # The environment names these for OpenAI's own service.
+        client.organization = client.project = None
+        client._custom_headers = {}
+        return client
+
+    async def _count(self, request) -> None:
+        self._sent_again += request.headers.get("x-stainless-retry-count", "0") != "0"
+
+    async def _ask(self, number: int, prompt: str, seed: int, sampling: Sampling) -> tuple[int, Answer]:
+        import httpx2
+        import openai
+
+        path = "/chat/completions" if self._settings.chat else "/completions"
+        body = {"model": self._settings.name, "seed": seed, **self._prompt(prompt), **self._options(sampling)}
+        try:
+            response = await self._client.post(path, cast_to=httpx2.Response, body=body)
+        except openai.APIStatusError as error:
+            return number, self._refusal(error)
+        except openai.APIConnectionError as error:
+            self._last_words = self._words(str(error.__cause__))
+            return number, Answer("", _connection_problem(error), final=False)
+        return number, self._read(response.json(), sampling.choices)
+
+    def _prompt(self, prompt: str) -> dict:
+        return {"messages": [{"role": "user", "content": prompt}]} if self._settings.chat else {"prompt": prompt}
+
+    def _options(self, sampling: Sampling) -> dict:
+        if sampling.choices:
+            in_chat = {"logprobs": True, "top_logprobs": LIKELIEST_TOKENS}
+            return {"max_tokens": 1, "temperature": 0} | (in_chat if self._settings.chat else {"logprobs": LIKELIEST_TOKENS})
+        options = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        if sampling.stop:
+            options["stop"] = list(sampling.stop)
+        if sampling.json_schema:
+            schema = {"name": "answer", "schema": json.loads(sampling.json_schema)}
+            options["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return options
+
+    def _read(self, completion: dict, choices: Sequence[str]) -> Answer:
+        usage = completion.get("usage") or {}
+        counts = (usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+        best = completion["choices"][0]
+        if choices:
+            likely = _likely_tokens(best.get("logprobs") or {})
+            if not likely:
+                return Answer("", "no log-probabilities", False, *counts)
+            return Answer(json.dumps({choice: likely[choice] for choice in choices if choice in likely}), "", True, *counts)
+        if best.get("finish_reason") != "stop":
+            return Answer("", "unfinished", True, *counts)
+        text = best["message"].get("content") if self._settings.chat else best["text"]
+        text = (text or "").strip()
+        return Answer(text, "" if text else "empty", True, *counts)
+
+    def _refusal(self, error) -> Answer:
+        """What a response with an HTTP status of 400 and above means."""
+        code = error.status_code
+        message = error.body.get("message") if isinstance(error.body, dict) else None
+        self._last_words = words = self._words(str(message or error.response.text))
+        if code in WHERE_TO_LOOK:
+            raise GenerationError(
+                f"{self._settings.url} does not give access to the model {self._settings.name!r} (HTTP {code}: {words}). "
+                f"{WHERE_TO_LOOK[code]} in the settings of the language model."
+            ) from None
+        if code == 429:
+            return Answer("", "rate limited", final=False)
+        if code == 408:
+            return Answer("", "timed out", final=False)
+        if code >= 500:
+            return Answer("", f"server error {code}", final=False)
+        if TOO_LONG.search(error.response.text):
+            return Answer("", "longer than the model's context")
+        if words not in self._warnings:
+            self._warnings.add(words)
+            logger.warning("%s refused a request (HTTP %d): %s", self._settings.url, code, words)
+        return Answer("", "refused by the endpoint", final=False)
+
+    def _words(self, message: str) -> str:
+        """A message of the endpoint, shortened and without the key, which some gateways repeat."""
+        return textwrap.shorten(message.replace(self._key, "…") if self._key else message, 300, placeholder=" …")
+
+    def _breakdown(self) -> GenerationError:
+        problems = ", ".join(f"{count} {problem}" for problem, count in self._failures.most_common())
+        advice = ADVICE.get(self._failures.most_common(1)[0][0], "Look at the log of the server")
+        message = f" Last message: {self._last_words}" if self._last_words else ""
+        return GenerationError(
+            f"{self._settings.url} answered none of the last {self._failures.total()} requests: {problems}. {advice} (settings "
+            f"of the language model). What was answered before is kept, and a new run goes on from there.{message}"
+        )
+
+
+def _read_key(variable: str) -> str:
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if variable and not re.fullmatch(r"[!-~]+", key):
+        raise GenerationError(f"the environment variable {variable!r}, which api_key_variable names, is not set to a key")
+    return key
+
+
+async def _check(response) -> None:
+    """Have the openai package take an answer that is no completion for a failure, which it tries again."""
+    import httpx2
+
+    if response.is_success:
+        await response.aread()
+        try:
+            response.json()["choices"][0]
+        except ValueError:
+            raise httpx2.DecodingError("answer was not JSON") from None
+        except (LookupError, TypeError):
+            raise httpx2.DecodingError("answer without choices") from None
+
+
+def _connection_problem(error) -> str:
+    """What the openai package's connection error came from."""
+    import httpx2
+    import openai
+
+    match error.__cause__:
+        case httpx2.DecodingError() as cause:
+            return str(cause)
+        case httpx2.ReadError() | httpx2.RemoteProtocolError():
+            return "connection lost"
+        case httpx2.ConnectTimeout():
+            return "no connection"
+    return "timed out" if isinstance(error, openai.APITimeoutError) else "no connection"
+
+
+def _likely_tokens(logprobs: dict) -> dict[str, float]:
+    """The likeliest first tokens and their log-probabilities, as /completions or as /chat/completions sends them."""
+    if content := logprobs.get("content"):
+        return {item["token"]: item["logprob"] for item in content[0]["top_logprobs"]}
+    return next(iter(logprobs.get("top_logprobs") or []), {})

@@ -1,0 +1,101 @@
+"""vLLM in a process of its own, so that its memory is free afterwards."""
+
+import contextlib
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from embed_assets.models.hardware import Compute
+from embed_assets.models.language_models import Answer, GenerationError, Sampling
+from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.settings import LanguageModelSettings
+
+logger = logging.getLogger(__name__)
+
+
+class VllmEngine:
+    """Runs vllm_worker.py and talks to it in JSON lines.
+
+    Args:
+        settings: the model.
+        memos: folder of converted models.
+        compute: share of the GPU's memory.
+
+    Raises:
+        GenerationError: vLLM could not start; the message ends with the last lines that it wrote.
+    """
+
+    def __init__(self, settings: LanguageModelSettings, memos: Path, compute: Compute = Compute()):
+        logger.info("starting vLLM with %s", settings.name)
+        self._name = settings.name
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "embed_assets.models.vllm_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        try:
+            self._send(
+                {
+                    "model": str(locate_model(settings.name)),
+                    "converted_models": str(memos / "models" / model_digest(settings.name).replace("/", "--")),
+                    "settings": settings.model_dump(mode="json"),
+                    "memory_share": compute.memory_share,
+                }
+            )
+            self._receive()
+        except BaseException:
+            self._process.kill()
+            self.close()
+            raise
+
+    def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+        """As in Engine."""
+        self._send({"prompts": list(prompts), "seeds": list(seeds), "sampling": asdict(sampling)})
+        left = len(prompts)
+        try:
+            while left:
+                for number, *answer in self._receive()["answers"]:
+                    left -= 1
+                    yield number, Answer(*answer)
+        finally:
+            if left:  # whoever asked has given up: nothing else would end the process soon
+                self._process.kill()
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+    def _send(self, message: dict) -> None:
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failure() from None
+
+    def _receive(self) -> dict:
+        try:
+            return json.loads(self._process.stdout.readline())
+        except json.JSONDecodeError:
+            raise self._failure() from None
+
+    def _failure(self) -> GenerationError:
+        self._process.wait(timeout=20)
+        self._log.seek(0)
+        last = "".join(self._log.readlines()[-15:])
+        return GenerationError(f"vLLM with the model {self._name!r} failed:\n{last}")

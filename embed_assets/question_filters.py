@@ -1,0 +1,262 @@
+"""What makes a query unusable: rules, repetitions, retrieval that does not find its chunk, and judges."""
+
+import functools
+import json
+import math
+import re
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, Field, ValidationError
+
+from embed_assets.lookups import find_identifiers
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.language_models import LanguageModel, Sampling
+from embed_assets.pairs import TEXT_WRITER, normalize_query
+from embed_assets.prompts import Prompt
+from embed_assets.retrieval import HybridRetriever
+from embed_assets.settings import LanguageModelSettings, QuestionsSettings
+
+QUERIES_IN_A_BLOCK = 512
+FEWEST_WORDS_OF_A_LANGUAGE = 5
+SURE_OF_THE_LANGUAGE = 0.99
+PASSAGE_TALK = re.compile(r"\b(this|the|above|following|given) (passage|text|document|paragraph|section|line)s?\b", re.IGNORECASE)
+YES, NO = " yes", " no"
+
+
+class QuestionRules:
+    """Rules for written questions that need no model.
+
+    Args:
+        settings: lengths and limits.
+    """
+
+    def __init__(self, settings: QuestionsSettings):
+        self._settings = settings
+
+    @staticmethod
+    def clean(answer: str) -> str:
+        """The question in an answer: its first line, without label, number and quotation marks."""
+        line = next((line.strip() for line in answer.splitlines() if line.strip()), "")
+        line = re.sub(r"^(?:(?:question|query|q)\s*\d*\s*:|\d+[.)]|[-*•])\s+", "", line, flags=re.IGNORECASE)
+        return line.strip().strip("\"'“”‘’`").strip()
+
+    def refuse(self, query: str, passages: Sequence[str], examples: Collection[str] = ()) -> str | None:
+        """Why a written question cannot be used, or None.
+
+        Args:
+            query: the question.
+            passages: what it was written about.
+            examples: normalized questions of the prompt.
+        """
+        settings = self._settings
+        words = normalize_query(query).split()
+        normal = " ".join(words)
+        if not words:
+            return "empty"
+        if len(words) < settings.min_words:
+            return f"fewer than {settings.min_words} words"
+        if len(words) > settings.max_words:
+            return f"more than {settings.max_words} words"
+        if normal in examples:
+            return "copy of an example"
+        texts = [normalize_query(passage) for passage in passages]
+        if any(normal in text for text in texts):
+            return "copy of the passage"
+        if re.search(
+            r"\b(this|the|above|following|given) (passage|text|document|paragraph|section|line)s?\b", query, re.IGNORECASE
+        ):
+            return "speaks of the passage"
+        run = settings.max_copied_words + 1
+        if any(" ".join(words[i : i + run]) in text for i in range(len(words) - run + 1) for text in texts):
+            return f"copies more than {settings.max_copied_words} words"
+        if settings.known_identifiers:
+            shown = "\n".join(passages)
+            for identifier in find_identifiers(query, settings.all_identifier_patterns):
+                if identifier not in shown:
+                    return "unknown identifier"
+        if settings.same_language and _differs_in_language(query, passages[0], len(words)):
+            return "another language"
+        return None
+
+
+@functools.cache
+def _language_identifier():
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def _differs_in_language(query: str, passage: str, words: int) -> bool:
+    """Whether the query is surely in another language than the passage; short ones say too little."""
+    if words < FEWEST_WORDS_OF_A_LANGUAGE:
+        return False
+    language, probability = _language_identifier().classify(query)
+    return probability >= SURE_OF_THE_LANGUAGE and language != _language_identifier().classify(passage)[0]
+
+
+def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
+    """Drop repeated queries, those whose chunk hybrid retrieval does not find, and near-duplicates.
+
+    Args:
+        pairs: in PAIR_SCHEMA; the spans are those of chunks.
+        chunks: the collection's chunks.
+        encoder: the base model.
+        settings: how far down the chunk may stand, and how similar two queries may be.
+
+    Returns:
+        The pairs with the reason of each drop, and two columns: ``rank``, the place of the chunk counted from 1
+        (null beyond the first 100, or where it was not asked for), and ``similarity``, the cosine of a
+        near-duplicate to the query that was kept.
+    """
+    pairs = _drop_repeated(pairs).with_columns(rank=pl.lit(None, pl.Int64), similarity=pl.lit(None, pl.Float64))
+    if settings.round_trip_top_k:
+        pairs = _drop_lost(pairs, chunks, encoder, settings.round_trip_top_k)
+    if settings.max_similarity < 1:
+        pairs = _drop_near_duplicates(pairs, encoder, settings)
+    return pairs
+
+
+def _drop_repeated(pairs: pl.DataFrame) -> pl.DataFrame:
+    normal = pl.col("query").map_elements(normalize_query, return_dtype=pl.String)
+    usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null())
+    key = usable.select(pl.struct(normal, "document_id", "start")).to_series()
+    repeated = usable["row"].filter(~key.is_first_distinct())
+    return _drop(pairs, repeated.to_list(), "repeated")
+
+
+def _drop_lost(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, top_k: int) -> pl.DataFrame:
+    spans = {span: row for row, span in enumerate(chunks.select("document_id", "start", "end").iter_rows())}
+    usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null())
+    if usable.is_empty():
+        return pairs
+    targets = [spans[span] for span in usable.select("document_id", "start", "end").iter_rows()]
+    ranks = HybridRetriever(encoder, chunks["passage"].to_list()).ranks(usable["query"].to_list(), targets)
+    rank_of_row = dict(zip(usable["row"].to_list(), ranks, strict=True))
+    lost = [row for row, rank in rank_of_row.items() if rank is None or rank > top_k]
+    rank = pl.Series("rank", [rank_of_row.get(row) for row in range(len(pairs))], dtype=pl.Int64)
+    return _drop(pairs.with_columns(rank), lost, f"not in the first {top_k}")
+
+
+def _drop_near_duplicates(pairs: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
+    """Drop queries that say the same as an earlier one, whatever chunk they were made from."""
+    usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null()).unique("query_id", keep="first", maintain_order=True)
+    if usable.is_empty():
+        return pairs
+    queries = usable["query"].to_list()
+    vectors = encoder.encode_queries(queries)
+    names = [_distinguishing_terms(query, settings) for query in queries]
+    duplicate_of: dict[int, float] = {}
+    for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
+        block = vectors[start : start + QUERIES_IN_A_BLOCK] @ vectors[: start + QUERIES_IN_A_BLOCK].T
+        for i, j in zip(*np.nonzero(block > settings.max_similarity), strict=True):
+            later, earlier = start + int(i), int(j)
+            if earlier < later and earlier not in duplicate_of and names[earlier] == names[later]:
+                duplicate_of[later] = max(float(block[i, j]), duplicate_of.get(later, 0.0))
+    similarity_of = {usable["query_id"][i]: similarity for i, similarity in duplicate_of.items()}
+    similarity = pairs["query_id"].replace_strict(similarity_of, default=None, return_dtype=pl.Float64)
+    dropped = pl.when(pl.col("dropped").is_null() & similarity.is_not_null()).then(pl.lit("near-duplicate"))
+    return pairs.with_columns(similarity.alias("similarity"), dropped=dropped.otherwise(pl.col("dropped")))
+
+
+def _distinguishing_terms(query: str, settings: QuestionsSettings) -> frozenset[str]:
+    """Identifiers and numbers: two queries that differ in one are never the same, however similar their vectors."""
+    return frozenset([*find_identifiers(query, settings.all_identifier_patterns), *re.findall(r"\d+", query)])
+
+
+class Judgement(BaseModel):
+    """The four criteria, 1 (bad) to 10 (good)."""
+
+    relevance: int = Field(ge=1, le=10)
+    accuracy: int = Field(ge=1, le=10)
+    context_support: int = Field(ge=1, le=10)
+    clarity: int = Field(ge=1, le=10)
+
+
+def drop_unanswerable(
+    pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Prompt, model: LanguageModel, threshold: float
+) -> pl.DataFrame:
+    """Drop written questions that their passage does not answer, by the log-probabilities of yes and no.
+
+    Args:
+        pairs: in PAIR_SCHEMA.
+        chunks: the collection's chunks.
+        prompt: answerable.jinja, which ends where the answer yes or no follows.
+        model: the judge.
+        threshold: least probability of yes, of yes and no together.
+
+    Returns:
+        The pairs with the reason of each drop, and ``answerability``, the probability of yes (null where it was
+        not asked for).
+    """
+    query_ids, texts = _questions_to_judge(pairs, chunks, prompt)
+    answers = model.generate(texts, [0] * len(texts), Sampling(choices=(YES, NO)), "judging answerability") if texts else []
+    scores = {}
+    for query_id, answer in zip(query_ids, answers, strict=True):
+        if not answer.problem:
+            found = json.loads(answer.text)
+            yes, no = (math.exp(found[choice]) if choice in found else 0.0 for choice in (YES, NO))
+            scores[query_id] = yes / (yes + no) if yes + no else 0.0
+    return _drop_below(pairs, query_ids, scores, "answerability", threshold)
+
+
+def drop_badly_judged(
+    pairs: pl.DataFrame,
+    chunks: pl.DataFrame,
+    prompt: Prompt,
+    model: LanguageModel,
+    settings: LanguageModelSettings,
+    threshold: float,
+) -> pl.DataFrame:
+    """Drop written questions by the verdict of a language model.
+
+    Args:
+        pairs: in PAIR_SCHEMA.
+        chunks: the collection's chunks.
+        prompt: judge.jinja.
+        model: the judge.
+        settings: its sampling.
+        threshold: least mean of the four criteria, 1 to 10.
+
+    Returns:
+        The pairs with the reason of each drop, and ``judge_score``, the mean (null where it was not asked for).
+    """
+    query_ids, texts = _questions_to_judge(pairs, chunks, prompt)
+    schema = json.dumps(Judgement.model_json_schema())
+    sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, json_schema=schema)
+    answers = model.generate(texts, [0] * len(texts), sampling, "judging") if texts else []
+    scores = {}
+    for query_id, answer in zip(query_ids, answers, strict=True):
+        try:
+            verdict = Judgement.model_validate_json(answer.text)
+        except ValidationError:
+            continue
+        scores[query_id] = sum(dict(verdict).values()) / len(Judgement.model_fields)
+    return _drop_below(pairs, query_ids, scores, "judge_score", threshold)
+
+
+def _questions_to_judge(pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Prompt) -> tuple[list[str], list[str]]:
+    """The ids of the written queries that are left, and the prompt for each with all its passages."""
+    written = pairs.filter(pl.col("dropped").is_null() & (pl.col("writer") != TEXT_WRITER))
+    grouped = (
+        written.join(chunks.select("document_id", "start", "end", "passage"), on=["document_id", "start", "end"], how="left")
+        .group_by("query_id", maintain_order=True)
+        .agg(pl.col("query").first(), pl.col("passage").str.join("\n\n"))
+    )
+    return grouped["query_id"].to_list(), [prompt.render(row) for row in grouped.select("query", "passage").iter_rows(named=True)]
+
+
+def _drop_below(pairs: pl.DataFrame, asked: list[str], scores: dict[str, float], column: str, threshold: float) -> pl.DataFrame:
+    score = pairs["query_id"].replace_strict(scores, default=None, return_dtype=pl.Float64)
+    open_rows = pl.col("dropped").is_null() & pl.col("query_id").is_in(asked)
+    reason = (
+        pl.when(score.is_null()).then(pl.lit("no verdict")).otherwise(pl.lit(f"{column.replace('_', ' ')} below {threshold:g}"))
+    )
+    dropped = pl.when(open_rows & (score.is_null() | (score < threshold))).then(reason).otherwise(pl.col("dropped"))
+    return pairs.with_columns(score.alias(column), dropped=dropped)
+
+
+def _drop(pairs: pl.DataFrame, rows: Collection[int], reason: str) -> pl.DataFrame:
+    marked = pl.int_range(pl.len()).is_in(list(rows))
+    return pairs.with_columns(dropped=pl.when(marked).then(pl.lit(reason)).otherwise(pl.col("dropped")))
