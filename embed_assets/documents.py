@@ -111,7 +111,7 @@ def _read_beir_corpus(path: Path, settings: DocumentsSettings) -> Iterator[Docum
             raise CollectionError(f"{path}:{number}: 'text' and 'title' of {document_id!r} must be strings")
         if document_id in seen:
             raise CollectionError(f"{path}:{number}: the _id {document_id!r} stands twice")
-        if not _is_unicode(document_id + title + text):
+        if not is_unicode(document_id + title + text):
             raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {document_id!a}")
         seen.add(document_id)
         yield _checked(Document(document_id, title.strip(), text), settings)
@@ -221,7 +221,8 @@ def markdown_headings(text: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether the text has no half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
     return not re.search("[\ud800-\udfff]", text)
 
 

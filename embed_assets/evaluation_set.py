@@ -14,7 +14,7 @@ from typing import Literal
 
 import polars as pl
 
-from embed_assets.documents import CollectionError, read_jsonl
+from embed_assets.documents import CollectionError, is_unicode, read_jsonl
 from embed_assets.pairs import NEIGHBOUR, OWN_WRITER
 from embed_assets.settings import EvaluationSetSettings
 from embed_assets.store import digest_of_files
@@ -72,7 +72,8 @@ def hold_out_queries(
     source = pl.when(pl.col("writer") == OWN_WRITER).then(pl.lit(OWN)).otherwise(pl.lit(SYNTHETIC))
     pairs = pairs.with_columns(split=split, source=source, relevance=pl.lit(1, dtype=pl.Int64))
     in_one_split = pl.col("split").n_unique().over("query_id") == 1
-    held_out = pairs.filter(in_one_split & (pl.col("split") != "train") & (pl.col("style") != NEIGHBOUR))
+    answered_elsewhere = (pl.col("style") == NEIGHBOUR) & (pl.col("writer") != OWN_WRITER)
+    held_out = pairs.filter(in_one_split & (pl.col("split") != "train") & ~answered_elsewhere)
     queries = (
         held_out.unique("query_id", keep="first")
         .sort("query_id")
@@ -107,10 +108,10 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     if not queries_path.is_file() or not qrels_path.is_file():
         only = next((path.name for path in (queries_path, qrels_path) if path.is_file()), None)
         return *empty, [f"{only} has no counterpart: human labels need queries.jsonl and qrels/test.tsv"] if only else []
-    queries = _read_queries(queries_path)
+    queries = read_queries(queries_path)
     known = set(document_ids)
     notes, labels, unknown_documents = [], [], set()
-    for query_id, document_id, relevance in _read_qrels(qrels_path, queries):
+    for query_id, document_id, relevance in read_qrels(qrels_path, queries):
         if relevance > 0:
             labels.append((query_id, document_id, None, None, None, relevance))
             if document_id not in known:
@@ -121,8 +122,10 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     if all(label[1] in unknown_documents for label in labels):
         raise CollectionError(f"{qrels_path}: no label points to a document of the collection ({'; '.join(notes)})")
     labelled = {label[0] for label in labels}
-    if len(labelled) < len(queries):
-        notes.append(f"{len(queries) - len(labelled)} of {len(queries)} queries have no relevant document and are left out")
+    others = [path for path in folder.glob("qrels/*.tsv") if path != qrels_path]
+    elsewhere = {query_id for path in others for query_id, _, _ in read_qrels(path, queries)}
+    if lost := queries.keys() - labelled - elsewhere:
+        notes.append(f"{len(lost)} of {len(queries)} queries have no relevant document and are left out")
     for note in notes:
         logger.warning("%s: %s", folder.name, note)
     rows = [(name, text, style, HUMAN, "test") for name, (text, style) in queries.items() if name in labelled]
@@ -170,7 +173,8 @@ def human_labels_digest(folder: Path) -> str:
     return digest_of_files(folder, [path for path in (folder / "queries.jsonl", folder / "qrels" / "test.tsv") if path.is_file()])
 
 
-def _read_queries(path: Path) -> dict[str, tuple[str, str]]:
+def read_queries(path: Path) -> dict[str, tuple[str, str]]:
+    """Id → text and style of the queries in a BEIR queries.jsonl; errors name the file and the line."""
     queries: dict[str, tuple[str, str]] = {}
     for number, row in read_jsonl(path):
         query_id, text = row.get("_id"), row.get("text")
@@ -178,12 +182,15 @@ def _read_queries(path: Path) -> dict[str, tuple[str, str]]:
             raise CollectionError(f"{path}:{number}: '_id' and 'text' must be non-empty strings")
         if query_id in queries:
             raise CollectionError(f"{path}:{number}: the _id {query_id!r} stands twice")
+        if not is_unicode(query_id + text):
+            raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {query_id!a}")
         metadata = row.get("metadata")
         queries[query_id] = text, str(metadata.get("style", "") if isinstance(metadata, dict) else "")
     return queries
 
 
-def _read_qrels(path: Path, queries: Collection[str]) -> list[tuple[str, str, int]]:
+def read_qrels(path: Path, queries: Collection[str]) -> list[tuple[str, str, int]]:
+    """(query id, document id, relevance) of the rows of a BEIR qrels file; errors name the file and the line."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))

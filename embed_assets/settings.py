@@ -50,7 +50,7 @@ class DocumentsSettings(Block):
         description="file name endings that are read, in lower case",
     )
     max_megabytes: float = Field(20.0, gt=0, description="larger files are skipped, in MB (10^6 bytes)")
-    min_characters: int = Field(20, ge=1, description="documents with less text are skipped, in characters")
+    min_characters: int = Field(1, ge=1, description="documents with less text are skipped, in characters")
 
 
 class ChunkingSettings(Block):
@@ -414,7 +414,7 @@ def describe_settings(block: BaseModel, indent: str = "") -> str:
     for name, field in type(block).model_fields.items():
         value = getattr(block, name)
         if isinstance(value, BaseModel):
-            meaning = (type(value).__doc__ or "").strip()
+            meaning = field.description or (type(value).__doc__ or "").strip()
             lines += [
                 "" if not indent else None,
                 f"{indent}# {meaning}",

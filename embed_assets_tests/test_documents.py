@@ -166,8 +166,7 @@ def test_extensions_are_told_apart_from_case(folder):
     ("name", "content", "reason"),
     [
         pytest.param("empty.md", "", "empty file", id="empty"),
-        pytest.param("blank.md", " \n\t\n" * 20, "0 characters of text are fewer than 20", id="blank"),
-        pytest.param("short.txt", "Too short.", "10 characters of text are fewer than 20", id="short"),
+        pytest.param("blank.md", " \n\t\n" * 20, "0 characters of text are fewer than 1", id="blank"),
         pytest.param("image.txt", b"\x89PNG\x00\x00\x00\rIHDR" + b"\x00" * 40, "UTF-8", id="binary, not UTF-8"),
         pytest.param("data.txt", b"\x00\x01\x02" * 20, "binary data", id="binary"),
         pytest.param("latin.txt", "Die Größe der Pumpe ist für uns wichtig.".encode("latin-1"), "not UTF-8", id="latin-1"),
@@ -253,7 +252,7 @@ def test_a_collection_in_which_everything_is_skipped_says_why(tmp_path):
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "short.md").write_text("Short.")
     with pytest.raises(CollectionError, match=r"short\.md: 6 characters"):
-        read_documents(tmp_path, DocumentsSettings())
+        read_documents(tmp_path, DocumentsSettings(min_characters=20))
 
 
 def test_a_beir_corpus_is_read(beir):
@@ -263,7 +262,7 @@ def test_a_beir_corpus_is_read(beir):
         {"_id": "d2", "text": "Die Größe der Pumpe: 3 µm 🚰"},
         {"_id": "d3", "title": "", "text": "Short."},
     ]
-    documents, skipped = read_documents(beir(*rows), DocumentsSettings())
+    documents, skipped = read_documents(beir(*rows), DocumentsSettings(min_characters=20))
     assert documents == [Document("d1", "Pumps", SENTENCE), Document("d2", "", "Die Größe der Pumpe: 3 µm 🚰")]
     assert [(item.document_id, item.reason) for item in skipped] == [("d3", "6 characters of text are fewer than 20")]
 
