@@ -102,7 +102,8 @@ class Encoder:
             rows = [(key, vector.tobytes()) for (key, _), vector in zip(block, vectors.float().cpu().numpy(), strict=True)]
             self.memo.put_many(rows)
             known.update(rows)
-        return np.stack([np.frombuffer(known[key], dtype=np.float32) for key in keys])
+        vectors = np.stack([np.frombuffer(known[key], dtype=np.float32) for key in keys])
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)  # in bfloat16 they were normalized within 1% only
 
     def _load(self) -> "SentenceTransformer":
         if self._model is None:
