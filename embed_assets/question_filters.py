@@ -22,7 +22,7 @@ QUERIES_IN_A_BLOCK = 512
 FEWEST_WORDS_OF_A_LANGUAGE = 5
 SURE_OF_THE_LANGUAGE = 0.99
 PASSAGE_TALK = re.compile(r"\b(this|the|above|following|given) (passage|text|document|paragraph|section|line)s?\b", re.IGNORECASE)
-YES, NO = " yes", " no"
+YES, NO = (" yes", "yes", " Yes", "Yes"), (" no", "no", " No", "No")
 
 
 class QuestionRules:
@@ -191,13 +191,14 @@ def drop_unanswerable(
         not asked for).
     """
     query_ids, texts = _questions_to_judge(pairs, chunks, prompt)
-    answers = model.generate(texts, [0] * len(texts), Sampling(choices=(YES, NO)), "judging answerability") if texts else []
+    answers = model.generate(texts, [0] * len(texts), Sampling(choices=YES + NO), "judging answerability") if texts else []
     scores = {}
     for query_id, answer in zip(query_ids, answers, strict=True):
         if not answer.problem:
             found = json.loads(answer.text)
-            yes, no = (math.exp(found[choice]) if choice in found else 0.0 for choice in (YES, NO))
-            scores[query_id] = yes / (yes + no) if yes + no else 0.0
+            yes, no = (sum(math.exp(found[word]) for word in words if word in found) for words in (YES, NO))
+            if yes + no:
+                scores[query_id] = yes / (yes + no)
     return _drop_below(pairs, query_ids, scores, "answerability", threshold)
 
 

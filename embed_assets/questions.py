@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from embed_assets.settings import LanguageModelSettings, QuestionsSettings
 
 JOBS_IN_A_BLOCK = 4096
 MOST_ALIKE = 0.95
+HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
+FEWEST_WORDS = 12  # of a chunk beside its headings; about less, nothing sensible is asked
 
 
 class WrittenQuestion(BaseModel):
@@ -104,14 +107,16 @@ def write_questions(
 def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder, settings: QuestionsSettings) -> list[Job]:
     """The calls of the writer, so that every style has its share and the chunks are spread evenly over documents.
 
+    Chunks that are hardly more than a heading are left out.
     Jobs of a style stand together: vLLM computes what their prompts have in common only once.
     """
     identifiers = [find_identifiers(text, settings.all_identifier_patterns) for text in chunks["text"]]
     frequency = Counter(identifier for found in identifiers for identifier in found)
+    says_something = [len(HEADING.sub("", text).split()) >= FEWEST_WORDS for text in chunks["text"]]
     rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]
     jobs = []
     for prompt, count in _shares(prompts, settings):
-        order = spread_over_documents(chunks, f"{settings.seed} {prompt.name}")
+        order = [row for row in spread_over_documents(chunks, f"{settings.seed} {prompt.name}") if says_something[row]]
         samples = 1 if settings.mode == "batch" else settings.questions_per_chunk
         candidates = [
             (row, sample)

@@ -167,7 +167,7 @@ def draw_funnel(folder: Path, table: pl.DataFrame) -> None:
     for i, fate in enumerate([None, *(fate for fate in counts if fate is not None)]):
         of_style = dict(table.filter(pl.col("dropped").eq_missing(fate)).group_by("style").len().iter_rows())
         widths = [of_style.get(style, 0) for style in styles]
-        color = "#2a6f97" if fate is None else _GREYS[i % len(_GREYS)]
+        color = "#2a6f97" if fate is None else _DROP_COLORS[i % len(_DROP_COLORS)]
         axes.barh(styles, widths, left=[left[style] for style in styles], label=fate or "kept", color=color)
         left = {style: left[style] + width for style, width in zip(styles, widths, strict=True)}
     axes.invert_yaxis()
@@ -240,7 +240,7 @@ def draw_scores(
 
 
 _COLORS = ("#9aa5b1", "#2a6f97", "#e0a458", "#c8553d", "#588b5b", "#7d5ba6")
-_GREYS = ("#d9dee3", "#b8c0c8", "#e0a458", "#99a3ad", "#c8553d", "#77828c")
+_DROP_COLORS = ("#d9dee3", "#b8c0c8", "#e0a458", "#7d8b99", "#c8553d", "#588b5b", "#7d5ba6", "#4a5560", "#c9b27c", "#a3c4bc")
 
 
 def _figure(width: float, height: float):

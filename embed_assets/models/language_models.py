@@ -21,6 +21,7 @@ from embed_assets.store import Memo
 logger = logging.getLogger(__name__)
 
 ANSWERS_IN_A_BATCH = 64
+MOST_FAILED = 0.01  # share of the prompts that may stay without an answer for reasons that may pass
 
 
 class GenerationError(RuntimeError):
@@ -158,23 +159,33 @@ class LanguageModel:
             The answers in the order of the prompts.
 
         Raises:
-            GenerationError: the model cannot be asked any more. The answers given until then are kept.
+            GenerationError: the model cannot be asked any more, or too many prompts got no answer for reasons that may
+                pass. The answers given until then are kept.
         """
-        model = {"model": language_model_digest(self.settings), "chat": self.settings.chat, "dtype": self.settings.dtype}
-        prefix = json.dumps(model | {"quantization": self.settings.quantization} | asdict(sampling), sort_keys=True)
+        model = {"model": language_model_digest(self.settings), "chat": self.settings.chat}
+        if self.settings.engine == "vllm":
+            model |= {"dtype": self.settings.dtype, "quantization": self.settings.quantization}
+        prefix = json.dumps(model | asdict(sampling), sort_keys=True)
         keys = [
             hashlib.sha256(f"{prefix}\0{seed}\0{prompt}".encode()).hexdigest()
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         known = {key: Answer(*json.loads(value)) for key, value in self._memo.get_many(sorted(set(keys))).items()}
-        todo = [i for i, key in enumerate(keys) if key not in known]
-        self.usage.asked += len(keys)
-        self.usage.reused += len(keys) - len(todo)
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        todo = sorted(i for key, i in first.items() if key not in known)
+        self.usage.asked += len(first)
+        self.usage.reused += len(first) - len(todo)
         if todo:
             known |= self._answer([keys[i] for i in todo], [prompts[i] for i in todo], [seeds[i] for i in todo], sampling, what)
-        answers = [known[key] for key in keys]
-        self.usage.problems.update(answer.problem for answer in answers if answer.problem)
-        return answers
+        self.usage.problems.update(known[key].problem for key in first if known[key].problem)
+        failed = Counter(known[key].problem for key in first if not known[key].final)
+        if failed.total() > MOST_FAILED * len(first):
+            reasons = ", ".join(f"{count} {problem}" for problem, count in failed.most_common())
+            raise GenerationError(
+                f"{failed.total()} of {len(first)} prompts got no answer from {self.settings.name!r} ({reasons}): "
+                "the others are kept, and a new run asks only for these"
+            )
+        return [known[key] for key in keys]
 
     def _answer(self, keys: list[str], prompts: list[str], seeds: list[int], sampling: Sampling, what: str) -> dict[str, Answer]:
         if self._engine is None:
