@@ -4,6 +4,7 @@ import importlib.resources
 import logging
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -11,11 +12,13 @@ from dagster import AssetSelection, DagsterInstance, DagsterRunStatus, RunsFilte
 
 from embed_assets.definitions import defs
 from embed_assets.defs.partitions import collections
+from embed_assets.defs.stage_asset import GPU_POOL
 
 logger = logging.getLogger(__name__)
 
 DAGSTER_YAML = "dagster.yaml"
 PROCESS_TAG = "embed_assets/process"
+SECONDS_BETWEEN_LOOKS = 2.0
 CLOCK_DRIFT = 5.0  # seconds by which the start of a process may seem to move when the clock is set
 
 
@@ -39,7 +42,7 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
     Returns:
         Whether the run succeeded. Errors are logged.
     """
-    _end_dead_runs(instance)
+    _wait_for_gpu(instance)
     instance.add_dynamic_partitions(collections.name, [collection])
     selection = AssetSelection.assets(until).upstream() if until else AssetSelection.all()
     keys = selection.resolve(defs.resolve_asset_graph())
@@ -57,6 +60,20 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
             cause = error.cause or error
             logger.error("%s: %s failed: %s", collection, event.step_key, cause.message.strip())
     return result.success
+
+
+def _wait_for_gpu(instance: DagsterInstance) -> None:
+    """Wait until no other run holds the gpu pool: Dagster's in-process executor would wait with a busy loop, and say nothing."""
+    told: set[str] = set()
+    while True:
+        _end_dead_runs(instance)
+        pool = instance.event_log_storage.get_concurrency_info(GPU_POOL)
+        if pool.limit is None or pool.active_slot_count < pool.limit:
+            return
+        if pool.active_run_ids - told:
+            logger.info("waiting for the %s pool, which run %s holds", GPU_POOL, ", ".join(sorted(pool.active_run_ids)))
+            told |= pool.active_run_ids
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _end_dead_runs(instance: DagsterInstance) -> None:
