@@ -15,9 +15,7 @@ from embed_assets.pairs import PAIR_SCHEMA
 from embed_assets.prompts import Prompt
 from embed_assets.question_filters import drop_badly_judged, drop_unanswerable, filter_pairs
 from embed_assets.questions import extract_artifacts, plan_jobs, write_questions
-from embed_assets.settings import LanguageModelSettings, QuestionsSettings
-
-STYLES_END = {"artifacts", "answerable", "judge"}
+from embed_assets.settings import TASK_PROMPTS, LanguageModelSettings, QuestionsSettings
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def make_qa_pairs(
 def _write(chunks, prompts, open_model, encoder, settings, usage) -> pl.DataFrame:
     if "writer" not in settings.language_models:
         return pl.DataFrame(schema=PAIR_SCHEMA)
-    styles = [prompt for name, prompt in prompts.items() if name not in STYLES_END]
+    styles = [prompt for name, prompt in prompts.items() if name not in TASK_PROMPTS or name == "batch"]
     artifacts = {}
     if model_settings := settings.language_models.get("extractor"):
         with open_model(model_settings) as extractor:

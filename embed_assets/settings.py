@@ -20,6 +20,9 @@ class SettingsError(ValueError):
     """A settings file is wrong; the message names the file, the key, the value and what is allowed."""
 
 
+# Prompt files of other tasks than writing one question.
+TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Strings = Annotated[tuple[str, ...], Strict(False)]
 
@@ -201,6 +204,15 @@ class QuestionsSettings(Block):
             except re.error as error:
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         return patterns
+
+    @field_validator("styles")
+    @classmethod
+    def _are_names(cls, styles: dict[str, float]) -> dict[str, float]:
+        for style in styles:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", style) or style in TASK_PROMPTS:
+                taken = ", ".join(TASK_PROMPTS)
+                raise ValueError(f"{style!r} is no style: a name has letters, digits, '-' and '_', and is none of {taken}")
+        return styles
 
     @model_validator(mode="after")
     def _can_write(self) -> "QuestionsSettings":

@@ -1,7 +1,15 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
+
+from embed_assets.chunking import chunk_documents, load_tokenizer
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.hardware import Compute
+from embed_assets.settings import BaseModelSettings, ChunkingSettings
+from embed_assets_tests.sample_documents import DOCUMENTS
 
 # The models of the tests lie inside Python packages.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -15,3 +23,27 @@ def workspace_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     (tmp_path / "data" / "collections").mkdir(parents=True)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def memos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all modules: the language model is converted once, and no text is encoded twice."""
+    return tmp_path_factory.mktemp("memos")
+
+
+@pytest.fixture(scope="session")
+def encoder(memos: Path) -> Encoder:
+    return Encoder(BaseModelSettings(max_tokens=64), memos, compute=Compute(device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def cut() -> Callable[..., pl.DataFrame]:
+    """Cuts documents into chunks; the settings of chunking are keyword arguments."""
+    tokenizer = load_tokenizer(BaseModelSettings().name)
+    return lambda documents, **settings: chunk_documents(documents, ChunkingSettings(**settings), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def chunks(cut: Callable[..., pl.DataFrame]) -> pl.DataFrame:
+    """One chunk for each of the twelve documents."""
+    return cut(DOCUMENTS)

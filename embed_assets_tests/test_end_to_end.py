@@ -120,6 +120,14 @@ def test_onnx_agrees_with_torch(finished: tuple[Path, str]):
     assert summary["model_int8_min_cosine"] >= 0.95
 
 
+def test_speed_is_measured_against_bare_vllm(finished: tuple[Path, str]):
+    folder, _ = finished
+    printed, _ = finish(embed_assets(folder, "benchmark", "questions", COLLECTION, "--count", "6"))
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in printed.splitlines() if line.startswith("|")}
+    assert float(rows["bare vLLM"][-1]) == 1
+    assert float(rows["writer"][0]) > 0 and float(rows["writer"][-1]) > 0
+
+
 def test_a_second_run_reuses_everything(finished: tuple[Path, str]):
     folder, _ = finished
     before = {stage: artifact.manifest for stage, artifact in artifacts(folder).items()}

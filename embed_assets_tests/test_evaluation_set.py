@@ -15,6 +15,7 @@ from embed_assets.evaluation_set import (
     read_human_labels,
     split_of,
 )
+from embed_assets.pairs import OWN_WRITER, TEXT_WRITER
 from embed_assets.settings import EvaluationSetSettings
 
 SETTINGS = EvaluationSetSettings(test_share=0.1, dev_share=0.05)
@@ -64,12 +65,13 @@ def chunks_of(names: list[str]) -> pl.DataFrame:
     )
 
 
-def pairs_of(chunks: pl.DataFrame) -> pl.DataFrame:
+def pairs_of(chunks: pl.DataFrame, writer: str = "writer") -> pl.DataFrame:
     """A question about each chunk."""
     return chunks.select(
         pl.format("q {} {}", "document_id", "start").alias("query_id"),
         pl.format("What does {} say in {}?", "document_id", "text").alias("query"),
         pl.lit("question").alias("style"),
+        pl.lit(writer).alias("writer"),
         "document_id",
         "start",
         "end",
@@ -108,6 +110,65 @@ def test_each_split_is_cut_to_its_limit_whatever_the_order_of_the_pairs():
     assert labels["query_id"].to_list() == queries["query_id"].to_list()
     again, labels_again = hold_out_queries(pairs_of(chunks).reverse(), chunks, settings)
     assert again.equals(queries) and labels_again.equals(labels)
+
+
+def test_own_pairs_are_held_out_as_a_source_of_their_own():
+    chunks, settings = chunks_of(NAMES[:200]), EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=4)
+    own = pairs_of(chunks, OWN_WRITER).with_columns(query_id=pl.format("own {}", "query_id"))
+    synthetic = pl.concat([pairs_of(chunks, "writer"), pairs_of(chunks, TEXT_WRITER).with_columns(query_id=pl.col("query"))])
+    queries, labels = hold_out_queries(pl.concat([synthetic, own]), chunks, settings)
+    # The limit holds for each source by itself: many synthetic queries leave room for those of the user.
+    assert Counter(queries.select("source", "split").iter_rows()) == {
+        ("own", "dev"): 4, ("own", "test"): 4, ("synthetic", "dev"): 4, ("synthetic", "test"): 4
+    }  # fmt: skip
+    assert all(
+        query_id.startswith("own ") == (source == "own") for query_id, source in queries.select("query_id", "source").rows()
+    )
+    assert sorted(labels["query_id"]) == sorted(queries["query_id"])
+
+
+def test_neighbours_are_not_held_out_but_an_own_style_of_that_name_is():
+    chunks = chunks_of(NAMES[:200])
+    pairs = pl.concat([pairs_of(chunks, TEXT_WRITER), pairs_of(chunks, OWN_WRITER).with_columns(query_id=pl.col("query"))])
+    queries, _ = hold_out_queries(pairs.with_columns(style=pl.lit("neighbour")), chunks, SETTINGS)
+    assert set(queries["source"]) == {"own"}
+
+
+def names_of(split: str) -> list[str]:
+    return [name for name in NAMES[:200] if split_of(name, SETTINGS) == split]
+
+
+def several_of(*queries: list[str]) -> pl.DataFrame:
+    """A query for each list of documents, answered by the first chunk of each of them."""
+    rows = [(f"q{i}", f"query {i}", "multi_hop", "writer", name, 0, 10) for i, names in enumerate(queries) for name in names]
+    return pl.DataFrame(rows, schema=["query_id", "query", "style", "writer", "document_id", "start", "end"], orient="row")
+
+
+def test_a_query_of_several_chunks_is_held_out_with_a_label_for_each():
+    one, two, dev = *names_of("test")[:2], names_of("dev")[0]
+    queries, labels = hold_out_queries(several_of([two, one], [dev], [one]), chunks_of(NAMES[:200]), SETTINGS)
+    assert queries.select("query_id", "split").rows() == [("q0", "test"), ("q1", "dev"), ("q2", "test")]
+    assert labels.select("query_id", "document_id", "text").rows() == [
+        ("q0", one, "part 0 ..."),
+        ("q0", two, "part 0 ..."),
+        ("q1", dev, "part 0 ..."),
+        ("q2", one, "part 0 ..."),
+    ]
+
+
+def test_a_query_whose_chunks_are_in_different_splits_is_not_held_out():
+    test, dev, train = (names_of(split)[0] for split in ("test", "dev", "train"))
+    queries, labels = hold_out_queries(
+        several_of([test, train], [dev, train], [test, dev], [train, test, dev]), chunks_of(NAMES[:200]), SETTINGS
+    )
+    assert queries.is_empty() and labels.is_empty()
+
+
+def test_a_query_of_several_chunks_counts_once_towards_the_limit():
+    one, two, three = names_of("test")[:3]
+    settings = EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=2)
+    queries, labels = hold_out_queries(several_of([one, two, three], [one, two], [three]), chunks_of(NAMES[:200]), settings)
+    assert queries["query_id"].to_list() == ["q0", "q1"] and labels["query_id"].to_list() == ["q0"] * 3 + ["q1"] * 2
 
 
 def test_no_pair_gives_no_query():

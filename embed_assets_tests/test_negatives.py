@@ -195,6 +195,34 @@ def test_pairs_of_test_documents_are_left_out(document_of):
     assert left_out == {"of test documents": 1, "equal to a test query": 0}
 
 
+def test_a_query_that_a_test_document_helps_to_answer_is_left_out_with_all_its_rows(document_of):
+    splits = [("train", "train"), ("train", "test"), ("dev", "test"), ("train", "dev"), ("test", "test")]
+    pairs = make_pairs([(f"query {n}", document_of[split], n) for n, both in enumerate(splits) for split in both]).drop("split")
+    pairs = pairs.with_columns(query_id=pl.col("query"))
+    kept, left_out = training_pairs(pairs, pl.DataFrame(schema=QUERY_SCHEMA), SETTINGS)
+    assert kept.select("query", "split").rows() == [
+        ("query 0", "train"), ("query 0", "train"), ("query 3", "train"), ("query 3", "dev")
+    ]  # fmt: skip
+    assert left_out == {"of test documents": 6, "equal to a test query": 0}
+
+
+def test_the_user_s_own_test_queries_are_not_trained_on_in_any_other_form(document_of):
+    """The same query may be written about another document, or stand there as a look-up."""
+    pairs = make_pairs([("PRT-7719", document_of["train"], 0), ("PRT-7720", document_of["train"], 0)]).drop("split")
+    tested = pl.DataFrame([("t1", "prt 7719", "own", "own", "test")], schema=QUERY_SCHEMA, orient="row")
+    kept, left_out = training_pairs(pairs, tested, SETTINGS)
+    assert kept["query"].to_list() == ["PRT-7720"] and left_out == {"of test documents": 0, "equal to a test query": 1}
+
+
+def test_a_query_of_several_chunks_has_a_triplet_for_each_and_negatives_of_neither(encoder):
+    pairs = make_pairs([("why is the pump loud and dry", "pump.md", 0), ("why is the pump loud and dry", "motor.md", 0)])
+    pairs = pairs.with_columns(query_id=pl.lit("q"))
+    triplets, counts = mine_hard_negatives(pairs, make_chunks(TEXTS), encoder, NegativesSettings(per_query=5))
+    assert triplets.select("query_id", "positive_chunk").rows() == [("q", "pump.md::0"), ("q", "motor.md::0")]
+    assert not {"pump.md", "motor.md"} & documents_of(name for names in triplets["negative_chunks"] for name in names)
+    assert counts["span in no chunk"] == 0
+
+
 def test_pairs_whose_query_is_a_test_query_are_left_out(document_of):
     queries = ["How do I reset PRT-7719?", "how do i reset PRT 7719", "how do I reset PRT-7720?", "only tuned on"]
     pairs = make_pairs([(query, document_of["train"], 0) for query in queries]).drop("split")

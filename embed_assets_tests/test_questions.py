@@ -1,339 +1,395 @@
+import json
+from dataclasses import replace
+
+import numpy as np
 import polars as pl
 import pytest
 
-from embed_assets.chunking import chunk_documents, load_tokenizer
 from embed_assets.documents import Document
-from embed_assets.models.encoders import Encoder
-from embed_assets.models.hardware import Compute
+from embed_assets.models.language_models import Answer, LanguageModel
+from embed_assets.pairs import PAIR_SCHEMA
+from embed_assets.prompts import Prompt, load_prompt
+from embed_assets.question_filters import QuestionRules
 from embed_assets.questions import (
-    PAIR_SCHEMA,
-    Prompt,
-    PromptError,
-    filter_pairs,
-    find_identifiers,
-    load_prompts,
-    normalize_query,
-    take_lookups,
+    Job,
+    _read_batch,
+    _read_single,
+    extract_artifacts,
+    plan_jobs,
+    question_sampling,
+    render_job,
+    seed_of,
+    write_questions,
 )
-from embed_assets.settings import BaseModelSettings, ChunkingSettings, QuestionsSettings
+from embed_assets.settings import LanguageModelSettings, QuestionsSettings
+from embed_assets_tests.sample_documents import DOCUMENTS
 
-PATTERNS = QuestionsSettings().identifier_patterns
-BASE_MODEL = BaseModelSettings(max_tokens=64)
-DOCUMENTS = [
-    Document(
-        "pump.md", "Pump", "The pump runs dry when the float switch sticks. Error E4012 is shown on the panel until it is reset."
-    ),
-    Document(
-        "filter.md", "Filter", "Rinse the filter with warm water every month. A clogged filter raises the pressure above 2.5 bar."
-    ),
-    Document(
-        "valve.md", "Valve", "Close the valve by hand before you remove the housing. Use --dry-run to test the valve motor first."
-    ),
-    Document(
-        "bread.md", "Bread", "Bread dough rises faster in a warm kitchen. Bake the loaf at 250 degrees until the crust is brown."
-    ),
-    Document(
-        "printer.md",
-        "Printer",
-        "Bug PRT-7719 stops large print jobs after the clock change. Restart the spooler service to go on.",
-    ),
-    Document(
-        "orchestra.md",
-        "Orchestra",
-        "The orchestra tunes to the oboe before each concert. The strings follow after the wind players.",
-    ),
-    Document(
-        "bicycle.md",
-        "Bicycle",
-        "A cyclist must ring the bell before overtaking pedestrians. Lights are required from dusk till dawn.",
-    ),
-    Document(
-        "garden.md", "Garden", "Plant the tulip bulbs in autumn before the first frost. Water them only when the soil is dry."
-    ),
-    Document("tax.md", "Tax", "The annual tax return is due at the end of July. Receipts must be kept for seven years by law."),
-    Document(
-        "comet.md", "Comet", "The comet passes the sun once in seventy-six years. Its tail always points away from the sun."
-    ),
-    Document(
-        "coffee.md", "Coffee", "Grind the coffee beans just before brewing. Water that is too hot makes the coffee taste bitter."
-    ),
-    Document(
-        "chess.md", "Chess", "A pawn that reaches the last rank is promoted to a queen. Castling protects the king early on."
-    ),
+QUESTION, BATCH = load_prompt("question.jinja", []), load_prompt("batch.jinja", [])
+
+
+def prompts_of(*styles: str) -> list[Prompt]:
+    return [load_prompt(f"{style}.jinja", []) for style in styles]
+
+
+def jobs_of(chunks, encoder, styles: dict[str, float], **settings) -> list[Job]:
+    return plan_jobs(chunks, prompts_of(*styles), encoder, QuestionsSettings(styles=styles, **settings))
+
+
+def batch_jobs(chunks, encoder, **settings) -> list[Job]:
+    return plan_jobs(chunks, [BATCH], encoder, QuestionsSettings(mode="batch", **settings))
+
+
+def test_each_style_gets_its_share_and_stands_together(chunks, encoder):
+    jobs = jobs_of(chunks, encoder, {"question": 2, "how_to": 1, "search": 1}, max_questions=8)
+    assert [job.prompt.name for job in jobs] == ["question"] * 4 + ["how_to"] * 2 + ["search"] * 2
+    assert {len(job.rows) for job in jobs} == {1} and {job.sample for job in jobs} == {0}
+
+
+@pytest.mark.parametrize(
+    ("styles", "most"),
+    [
+        ({"question": 1, "how_to": 1, "search": 1}, 5),
+        ({"question": 1, "how_to": 1}, 3),
+        ({"question": 1, "how_to": 1}, 1),
+        ({"question": 1, "how_to": 1, "search": 1, "symptom": 1, "contextual": 1}, 2),
+    ],
+)
+@pytest.mark.xfail(strict=True, reason="_shares rounds each style by itself: more than max_questions, or none")
+def test_all_styles_together_have_as_many_jobs_as_asked_for(chunks, encoder, styles, most):
+    assert len(jobs_of(chunks, encoder, styles, max_questions=most)) == most
+
+
+def test_chunks_are_drawn_evenly_over_the_documents(cut, encoder):
+    long = Document("long.md", "Long", "\n\n".join(document.text for document in DOCUMENTS[:6]))
+    chunks = cut([long, *DOCUMENTS[6:]], max_tokens=32)
+    jobs = jobs_of(chunks, encoder, {"question": 1}, max_questions=7)
+    assert chunks["document_id"].gather([job.rows[0] for job in jobs]).n_unique() == 7
+
+
+def test_a_chunk_is_asked_about_again_only_after_all_others(chunks, encoder):
+    jobs = jobs_of(chunks, encoder, {"question": 1}, questions_per_chunk=2, max_questions=20)
+    assert [job.sample for job in jobs] == [0] * 12 + [1] * 8
+    assert sorted(job.rows[0] for job in jobs[:12]) == list(range(12))
+    assert [job.rows for job in jobs[12:]] == [job.rows for job in jobs[:8]]
+    assert len(jobs_of(chunks, encoder, {"question": 1}, questions_per_chunk=2)) == 24
+
+
+def test_nothing_is_asked_about_a_chunk_that_is_hardly_more_than_a_heading(cut, encoder):
+    eleven = "Eleven words beside the heading are too few to ask about."
+    chunks = cut([Document("11.md", "", f"# One more heading\n\n{eleven}"), Document("12.md", "", f"# Heading\n\nAll {eleven}")])
+    shown = [chunks["document_id"][job.rows[0]] for job in jobs_of(chunks, encoder, {"question": 1})]
+    assert shown == ["12.md"]
+
+
+@pytest.mark.xfail(strict=True, reason="plan_jobs counts words between spaces, which Chinese and Japanese do not write")
+def test_text_without_spaces_says_something_too(cut, encoder):
+    text = "フロートスイッチが固着するとポンプが空運転します。リセットするまでパネルにエラーが表示されます。" * 3
+    assert len(jobs_of(cut([Document("pump.md", "ポンプ", text)]), encoder, {"question": 1})) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="_related_chunks takes chunks about which nothing would be asked")
+def test_a_heading_alone_is_no_related_chunk(cut, encoder):
+    chunks = cut([*DOCUMENTS, Document("heading.md", "", "# The pump runs dry because the float switch sticks, error E4012")])
+    shown = [chunks["document_id"].gather(job.rows).to_list() for job in jobs_of(chunks, encoder, {"multi_hop": 1})]
+    assert not any("heading.md" in names for names in shown)
+
+
+def test_the_seed_draws_other_chunks(chunks, encoder):
+    one, again, other = (jobs_of(chunks, encoder, {"question": 1}, max_questions=4, seed=seed) for seed in (1, 1, 2))
+    assert one == again != other
+
+
+def test_identifiers_are_asked_about_the_rarest_first(cut, encoder):
+    chunks = cut(
+        [
+            Document("a.md", "A", "Bug PRT-1 is fixed in release 3.8.1 of last summer, and so is bug PRT-2."),
+            Document("b.md", "B", "Bug PRT-1 was found in release 3.8.1 by accident on the day of the fair."),
+            Document("c.md", "C", "Nothing is known about it, and nobody in the whole house has ever asked."),
+        ]
+    )
+    jobs = jobs_of(chunks, encoder, {"identifier_question": 1}, questions_per_chunk=2)
+    found = {(chunks["document_id"][job.rows[0]], job.sample): job.identifier for job in jobs}
+    # Both PRT-1 and 3.8.1 are in two chunks: the alphabet decides.
+    assert found == {("a.md", 0): "PRT-2", ("a.md", 1): "3.8.1", ("b.md", 0): "3.8.1", ("b.md", 1): "PRT-1"}
+    assert all(job.identifier == "" for job in jobs_of(chunks, encoder, {"question": 1}))
+
+
+@pytest.mark.parametrize("bundle", [2, 4])
+def test_a_prompt_for_several_passages_gets_the_most_similar_ones(chunks, encoder, bundle):
+    jobs = jobs_of(chunks, encoder, {"multi_hop": 1}, bundle_chunks=bundle)
+    vectors = encoder.encode_passages(chunks["passage"].to_list())
+    similarity = vectors @ vectors.T - 2 * np.eye(12, dtype=np.float32)
+    assert len(jobs) == 12
+    for job in jobs:
+        first, *others = job.rows
+        assert others == np.argsort(-similarity[first])[: bundle - 1].tolist()
+
+
+def test_a_copy_is_no_related_chunk_and_a_chunk_without_relatives_is_left_out(cut, encoder):
+    pump = DOCUMENTS[0]
+    copy = replace(pump, document_id="copy.md")
+    chunks = cut([*DOCUMENTS, copy])
+    shown = [chunks["document_id"].gather(job.rows).to_list() for job in jobs_of(chunks, encoder, {"multi_hop": 1})]
+    assert len(shown) == 13 and ["pump.md", "copy.md"] not in shown and ["copy.md", "pump.md"] not in shown
+    assert jobs_of(cut([pump, copy]), encoder, {"multi_hop": 1}) == jobs_of(cut([pump]), encoder, {"multi_hop": 1}) == []
+
+
+@pytest.mark.xfail(strict=True, reason="_related_chunks compares with the first chunk alone: two copies fill the bundle")
+def test_two_copies_are_not_both_related_to_a_chunk(cut, encoder):
+    chunks = cut([*DOCUMENTS, replace(DOCUMENTS[0], document_id="copy.md")])
+    shown = [set(chunks["document_id"].gather(job.rows)) for job in jobs_of(chunks, encoder, {"multi_hop": 1}, bundle_chunks=5)]
+    assert not any({"pump.md", "copy.md"} <= names for names in shown)
+
+
+def test_in_batch_mode_a_call_is_a_bundle_only_where_multi_hop_is_asked_for(chunks, cut, encoder):
+    plain = batch_jobs(chunks, encoder, styles={"question": 1}, questions_per_chunk=3, max_questions=12)
+    assert [len(job.rows) for job in plain] == [1] * 4 and {job.prompt for job in plain} == {BATCH}
+    bundles = batch_jobs(chunks, encoder, styles={"question": 1, "multi_hop": 1}, questions_per_chunk=3, max_questions=12)
+    assert [job.rows[0] for job in bundles] == [job.rows[0] for job in plain] and [len(job.rows) for job in bundles] == [2] * 4
+    alone = batch_jobs(cut(DOCUMENTS[:1]), encoder, styles={"question": 1, "multi_hop": 1})
+    assert [job.rows for job in alone] == [(0,)]
+
+
+ROWS = [
+    {"document_id": "pump.md", "start": 0, "end": 70, "passage": "Pump\nThe pump runs dry when the float switch sticks: E4012."},
+    {"document_id": "valve.md", "start": 10, "end": 60, "passage": "Valve\nClose the valve by hand before opening the housing."},
 ]
 
 
-@pytest.fixture(scope="module")
-def cut():
-    tokenizer = load_tokenizer(BASE_MODEL.name)
-    return lambda documents, **settings: chunk_documents(documents, ChunkingSettings(**settings), tokenizer)
+def test_a_prompt_shows_what_its_job_names():
+    settings = QuestionsSettings()
+    (identifier,) = prompts_of("identifier_question")
+    text = render_job(Job(identifier, (0,), 0, "E4012"), ROWS, settings, {})
+    assert text.endswith(f"\nPassage: {ROWS[0]['passage']}\nIdentifier: E4012\nQuestion:")
+    (multi_hop,) = prompts_of("multi_hop")
+    text = render_job(Job(multi_hop, (1, 0), 0), ROWS, settings, {})
+    assert text.endswith(f"\nPassage: {ROWS[1]['passage']}\nPassage: {ROWS[0]['passage']}\nQuestion:")
+    own = Prompt("own", "{{ passage }}|{{ artifacts }}")
+    artifacts = {0: "terms: float switch", 1: "terms: housing"}
+    assert render_job(Job(own, (1,), 0), ROWS, settings, artifacts) == f"{ROWS[1]['passage']}|terms: housing"
+    assert render_job(Job(own, (1,), 0), ROWS, settings, {}) == f"{ROWS[1]['passage']}|"
 
 
-@pytest.fixture(scope="module")
-def chunks(cut) -> pl.DataFrame:
-    return cut(DOCUMENTS)
+def styles_asked_for(job: Job, **settings) -> dict[str, int]:
+    text = render_job(job, ROWS, QuestionsSettings(mode="batch", **settings), {})
+    lines = [line.split(' of the style "') for line in text.splitlines() if ' of the style "' in line]
+    return {style.rstrip('"'): int(count.removeprefix("- ")) for count, style in lines}
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory) -> Encoder:
-    return Encoder(BASE_MODEL, tmp_path_factory.mktemp("memos"), compute=Compute(device="cpu"))
+def test_a_batch_call_asks_for_styles_by_their_shares():
+    styles = {"question": 3, "search": 1, "symptom": 0, "multi_hop": 4}
+    asked = [styles_asked_for(Job(BATCH, (row, 1 - row), 0), styles=styles, questions_per_chunk=50) for row in (0, 1)]
+    for counts in asked:
+        assert sum(counts.values()) == 50 and set(counts) == {"question", "search", "multi_hop"}
+        assert 15 <= counts["multi_hop"] <= 35
+    assert asked[0] != asked[1]
+    alone = styles_asked_for(Job(BATCH, (0,), 0), styles=styles, questions_per_chunk=8)
+    assert sum(alone.values()) == 8 and set(alone) == {"question", "search"}
+
+
+@pytest.mark.xfail(strict=True, reason="_draw_styles is seeded by the row numbers: a new document changes every batch prompt")
+def test_a_new_document_does_not_change_the_batch_prompts_of_the_others(cut, chunks, encoder):
+    def prompts_about(table: pl.DataFrame) -> set[str]:
+        settings = QuestionsSettings(mode="batch", styles={"question": 1, "how_to": 1, "search": 1}, questions_per_chunk=9)
+        rows = table.select("passage", "document_id", "start", "end").rows(named=True)
+        return {render_job(job, rows, settings, {}) for job in plan_jobs(table, [BATCH], encoder, settings)}
+
+    zebra = Document("a-zebra.md", "Zebra", "Zebras graze near acacias while lions lurk in the high grass on the other side.")
+    before, after = prompts_about(chunks), prompts_about(cut([zebra, *DOCUMENTS]))
+    assert before < after and len(after) == 13
+
+
+def test_every_prompt_has_a_seed_of_its_own():
+    assert seed_of(1, 0, "prompt") == seed_of(1, 0, "prompt")
+    seeds = [seed_of(1, 0, "prompt"), seed_of(2, 0, "prompt"), seed_of(1, 1, "prompt"), seed_of(1, 0, "other prompt")]
+    assert len(set(seeds)) == 4 and all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_an_answer_ends_with_its_line_unless_it_is_json_or_chat():
+    single, chat = QuestionsSettings(), QuestionsSettings(writer=LanguageModelSettings(chat=True, temperature=0.1))
+    batch = QuestionsSettings(mode="batch", styles={"question": 1, "search": 0.5}, bundle_chunks=3, questions_per_chunk=4)
+    assert question_sampling(single).stop == ("\n",) and question_sampling(single).json_schema == ""
+    assert question_sampling(chat).stop == () and question_sampling(chat).temperature == 0.1
+    assert question_sampling(batch).stop == ()
+    questions = json.loads(question_sampling(batch).json_schema)["properties"]["questions"]
+    assert (questions["minItems"], questions["maxItems"]) == (1, 4)
+    fields = questions["items"]["properties"]
+    assert fields["style"] == {"enum": ["question", "search"]} and fields["passages"]["items"]["maximum"] == 3
+
+
+def read_single(answer: Answer, *rows: int) -> list[dict]:
+    settings = QuestionsSettings()
+    return _read_single(Job(QUESTION, rows, 0), answer, ROWS, QuestionRules(settings), settings)
+
+
+def test_a_single_answer_is_a_pair_with_each_of_its_chunks():
+    (pair,) = read_single(Answer("Question: Why does E4012 show up?"), 0)
+    assert (pair["query"], pair["style"], pair["dropped"]) == ("Why does E4012 show up?", "question", None)
+    assert (pair["document_id"], pair["start"], pair["end"]) == ("pump.md", 0, 70)
+    assert (pair["writer"], pair["prompt"]) == (QuestionsSettings().writer.name, QUESTION.fingerprint)
+    assert pair["reasoning_type"] is pair["complexity"] is None
+    both = read_single(Answer("Does E4012 show up with a closed valve?"), 1, 0)
+    assert [pair["document_id"] for pair in both] == ["valve.md", "pump.md"] and len({pair["query_id"] for pair in both}) == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "identifiers"),
+    ("answer", "reason"),
     [
-        ("Bug PRT-7719 was fixed together with NXSA-2026-004.", ["PRT-7719", "NXSA-2026-004"]),
-        ("CVE-2021-44228 lets an attacker run code.", ["CVE-2021-44228"]),
-        ("Run it with --dry-run or --keep-days=30, please.", ["--dry-run", "--keep-days"]),
-        ("Release v3.8.1 replaces 3.7 and 10.2b1.", ["v3.8.1", "3.7", "10.2b1"]),
-        ("It ends with 0x80070005, E4012 or ERR_TIMEOUT.", ["0x80070005", "E4012", "ERR_TIMEOUT"]),
-        ("%LINK-3-UPDOWN: the port went down.", ["%LINK-3-UPDOWN"]),
-        ("Set keep_days and maxRetries to zero.", ["keep_days", "maxRetries"]),
-        ("First PRT-2, then PRT-1, and PRT-2 once more.", ["PRT-2", "PRT-1"]),
-        ("The pump runs dry when the float switch sticks - again.", []),
-        ("", []),
+        (Answer("", "unfinished"), "unfinished"),
+        (Answer("", "longer than the model's context"), "longer than the model's context"),
+        (Answer("Why E4013, of all codes?"), "unknown identifier"),
+        (Answer("How long are backup snapshots kept, and how can I change that?"), "copy of an example"),
+        (Answer("  \n"), "empty"),
     ],
 )
-def test_identifiers_are_found_once_and_in_order(text, identifiers):
-    assert find_identifiers(text, PATTERNS) == identifiers
+def test_a_single_answer_is_dropped_for_its_problem_or_by_a_rule(answer, reason):
+    assert [pair["dropped"] for pair in read_single(answer, 0)] == [reason]
 
 
-def test_patterns_of_identifiers_can_be_set():
-    assert find_identifiers("Ticket #1234 of PRT-7719", [r"#\d+"]) == ["#1234"]
+def question(query: str, passages: list, complexity=3, style: str = "symptom") -> dict:
+    return {"query": query, "style": style, "reasoning_type": "causal", "complexity": complexity, "passages": passages}
+
+
+def read_batch(*questions: dict, problem: str = "", text: str = "", min_complexity: int = 2) -> list[tuple]:
+    settings = QuestionsSettings(mode="batch", min_complexity=min_complexity)
+    answer = Answer(text or json.dumps({"questions": questions}), problem)
+    pairs = list(_read_batch(Job(BATCH, (0, 1), 0), answer, ROWS, QuestionRules(settings), settings))
+    assert {pair["prompt"] for pair in pairs} <= {BATCH.fingerprint}
+    return [(pair["query"], pair["style"], pair["document_id"], pair["dropped"]) for pair in pairs]
 
 
 @pytest.mark.parametrize(
-    ("patterns", "identifiers"),
+    ("passages", "documents", "dropped"),
     [
-        pytest.param([r"PRT-\d+", r"(?i)err\d+"], ["Err12", "PRT-7"], id="with a flag of its own"),
-        pytest.param([r"(PRT)-\d+", r"\b([A-Z])\1\d+"], ["XX99", "PRT-7"], id="with a reference to its own group"),
-        pytest.param([r"PRT-\d+", r"\d*"], ["12", "99", "PRT-7"], id="that also matches nothing"),
+        ([1], ["pump.md"], None),
+        ([2, 1], ["valve.md", "pump.md"], None),
+        ([1, 1, 1], ["pump.md"], None),
+        ([1, 3, 0, -1], ["pump.md"], None),
+        ([3], ["pump.md"], "names no passage"),
+        ([], ["pump.md"], "names no passage"),
     ],
 )
-def test_each_pattern_stands_for_itself(patterns, identifiers):
-    settings = QuestionsSettings(identifier_patterns=patterns)
-    assert find_identifiers("See Err12, XX99 and PRT-7.", settings.identifier_patterns) == identifiers
+def test_a_batch_question_belongs_to_the_passages_that_it_names(passages, documents, dropped):
+    query = "Why is there no water in the pump?"
+    assert read_batch(question(query, passages)) == [(query, "symptom", name, dropped) for name in documents]
 
 
-@pytest.mark.parametrize(
-    ("text", "normal"),
-    [
-        ("How do I reset  PRT-7719?!", "how do i reset prt 7719"),
-        ("\tGröße:\n3 µm ", "größe 3 µm"),
-        ("use --dry-run", "use dry run"),
-        ("...", ""),
-    ],
-)
-def test_queries_are_compared_without_case_and_punctuation(text, normal):
-    assert normalize_query(text) == normal
-
-
-@pytest.fixture
-def prompts(tmp_path):
-    """A folder for prompt files."""
-    (tmp_path / "prompts").mkdir()
-    return tmp_path / "prompts"
-
-
-def test_the_prompt_of_the_package_is_a_prompt(tmp_path):
-    (prompt,) = load_prompts(["question.jinja"], [tmp_path])
-    assert prompt.style == "question"
-    text = prompt.render("Pump\nThe pump runs dry.")
-    assert text.endswith("Passage: Pump\nThe pump runs dry.\nQuestion:")
-    assert "how do i reset a forgotten administrator password on the appliance" in prompt.examples()
-
-
-def test_the_first_folder_with_the_file_wins(tmp_path, prompts):
-    other = tmp_path / "other"
-    other.mkdir()
-    (prompts / "question.jinja").write_text("Ask about: {{ passage }}")
-    (other / "question.jinja").write_text("Never read: {{ passage }}")
-    (other / "problem.jinja").write_text("Complain about: {{ passage }}\n\n")
-    loaded = load_prompts(["question.jinja", "problem.jinja"], [prompts, other])
-    assert [(prompt.style, prompt.render("a <b> & c")) for prompt in loaded] == [
-        ("question", "Ask about: a <b> & c"),
-        ("problem", "Complain about: a <b> & c"),
+def test_batch_questions_are_judged_one_by_one():
+    found = read_batch(
+        question("1. Why is there no water in the pump?", [1], complexity=2),
+        question("Where is the pump?", [1], complexity=1),
+        question("Why does the pump show E4012?", [2]),
+        question("Which steps does the passage name?", [1], style="structural"),
+    )
+    assert found == [
+        ("Why is there no water in the pump?", "symptom", "pump.md", None),
+        ("Where is the pump?", "symptom", "pump.md", "complexity below 2"),
+        ("Why does the pump show E4012?", "symptom", "valve.md", "unknown identifier"),
+        ("Which steps does the passage name?", "structural", "pump.md", "speaks of the passage"),
     ]
 
 
-def test_any_edit_of_a_prompt_changes_its_fingerprint():
-    assert Prompt("question", "Ask: {{ passage }}").fingerprint == Prompt("other", "Ask: {{ passage }}").fingerprint
-    assert Prompt("question", "Ask: {{ passage }}").fingerprint != Prompt("question", "Ask:  {{ passage }}").fingerprint
-
-
-def test_a_missing_prompt_names_the_places(prompts):
-    with pytest.raises(PromptError, match=r"'poem\.jinja' is in none of") as caught:
-        load_prompts(["poem.jinja"], [prompts])
-    assert str(prompts) in str(caught.value)
-
-
 @pytest.mark.parametrize(
-    ("source", "words"),
+    "text",
     [
-        pytest.param("Ask about: {{ text }}", "found ['text']", id="another variable"),
-        pytest.param("{{ passage }} {{ title }}", "found ['passage', 'title']", id="one too many"),
-        pytest.param("Ask something.", "found none", id="no variable"),
-        pytest.param("One\nTwo {{ passage }\nThree", ":2: ", id="syntax error"),
-        pytest.param("One\n{% if passage %}\nThree", "if", id="open block"),
-        pytest.param("One\nTwo\n{{ passage | shorten_it }}", "shorten_it", id="unknown filter"),
+        '{"questions": [',
+        "Sure! Here are two questions.",
+        '{"questions": [{"query": "Why?"}]}',
+        json.dumps({"questions": [question("Why is the pump dry?", ["first"])]}),
+        json.dumps({"questions": [question("Why is the pump dry?", [1], complexity="hard")]}),
     ],
 )
-def test_a_wrong_prompt_is_named(prompts, source, words):
-    (prompts / "wrong.jinja").write_text(source)
-    with pytest.raises(PromptError) as caught:
-        load_prompts(["wrong.jinja"], [prompts])
-    assert str(caught.value).startswith(str(prompts / "wrong.jinja"))
-    assert words in str(caught.value)
+def test_a_batch_answer_that_is_not_the_json_is_one_dropped_row(text):
+    assert read_batch(text=text) == [("", "batch", "pump.md", "not the JSON that was asked for")]
+    assert read_batch(text=" ", problem="unfinished") == [("", "batch", "pump.md", "unfinished")]
 
 
-def test_a_prompt_that_is_not_utf8_is_named(prompts):
-    (prompts / "latin.jinja").write_bytes("Größe: {{ passage }}".encode("latin-1"))
-    with pytest.raises(PromptError, match=r"latin\.jinja"):
-        load_prompts(["latin.jinja"], [prompts])
+@pytest.fixture(scope="module")
+def model(memos):
+    with LanguageModel(LanguageModelSettings(), memos) as model:
+        yield model
 
 
-def test_lookups_of_each_style_are_taken_from_their_chunk(chunks):
-    settings = QuestionsSettings(identifiers_per_chunk=1, keywords_per_chunk=1, sentences_per_chunk=1, titles_per_chunk=1)
-    lookups = take_lookups(chunks, settings)
-    assert lookups.schema == PAIR_SCHEMA
-    texts = {document.document_id: f"{document.title} {document.text}" for document in DOCUMENTS}
-    by_style = {style: {} for style in ("identifier", "keyword", "sentence", "title")}
-    for style, document_id, query in lookups.select("style", "document_id", "query").iter_rows():
-        by_style[style].setdefault(document_id, []).append(query)
-        assert [word for word in query.lower().split() if word.strip(".") not in texts[document_id].lower()] == []
-    assert {document_id: queries[0].split()[0] for document_id, queries in by_style["identifier"].items()} == {
-        "pump.md": "E4012",
-        "filter.md": "2.5",
-        "valve.md": "--dry-run",
-        "printer.md": "PRT-7719",
+STYLES = {"question": 3, "how_to": 1, "identifier_question": 1, "multi_hop": 1}
+SINGLE = QuestionsSettings(styles=STYLES, max_questions=12)
+
+
+@pytest.fixture(scope="module")
+def written(chunks, model, encoder) -> pl.DataFrame:
+    return write_questions(chunks, prompts_of(*STYLES), model, encoder, SINGLE)
+
+
+def test_a_language_model_writes_questions_of_each_style(chunks, written):
+    assert written.schema == PAIR_SCHEMA
+    queries = written.unique("query_id")
+    assert dict(queries.group_by("style").len().iter_rows()) == {
+        "question": 6,
+        "how_to": 2,
+        "identifier_question": 2,
+        "multi_hop": 2,
     }
-    for style in ("keyword", "sentence", "title"):
-        assert by_style[style].keys() == texts.keys()
-        assert {len(queries) for queries in by_style[style].values()} == {1}
-    for document in DOCUMENTS:
-        assert by_style["sentence"][document.document_id][0] in document.text
-        assert by_style["title"][document.document_id][0].startswith(f"{document.title} ")
-        assert 3 <= len(by_style["keyword"][document.document_id][0].split()) <= 4
-    assert lookups["writer"].unique().to_list() == ["text"] and lookups["dropped"].null_count() == len(lookups)
-    assert lookups["query_id"].n_unique() == len(lookups)
-    spans = set(chunks.select("document_id", "start", "end").iter_rows())
-    assert set(lookups.select("document_id", "start", "end").iter_rows()) == spans
-
-
-@pytest.mark.parametrize("style", ["identifier", "keyword", "sentence", "title"])
-def test_a_style_of_lookups_can_be_left_out(chunks, style):
-    lookups = take_lookups(chunks, QuestionsSettings(**{f"{style}s_per_chunk": 0}))
-    assert set(lookups["style"]) == {"identifier", "keyword", "sentence", "title"} - {style}
-
-
-def test_lookups_are_deterministic_and_follow_the_seed(chunks):
-    lookups = take_lookups(chunks, QuestionsSettings(seed=1))
-    assert lookups.equals(take_lookups(chunks, QuestionsSettings(seed=1)))
-    assert lookups.equals(take_lookups(chunks.reverse(), QuestionsSettings(seed=1)))
-    assert not lookups.equals(take_lookups(chunks, QuestionsSettings(seed=2)))
-
-
-def test_a_new_document_does_not_change_the_lookups_of_the_others(cut, chunks):
-    """Only which keywords are the most telling may change: they are measured against all documents."""
-    new = Document(
-        "zebra.md", "Zebra", "Zebras graze near acacias. Lions lurk at XYZ-1 during drought while hyenas wait for leftovers."
+    rows = dict(written.group_by("query_id").len().iter_rows())
+    assert {style: rows[query_id] for query_id, style in queries.select("query_id", "style").iter_rows()} == {
+        "question": 1, "how_to": 1, "identifier_question": 1, "multi_hop": 2
+    }  # fmt: skip
+    assert set(written.select("document_id", "start", "end").iter_rows()) <= set(
+        chunks.select("document_id", "start", "end").iter_rows()
     )
-    before, after = take_lookups(chunks, QuestionsSettings()), take_lookups(cut([new, *DOCUMENTS]), QuestionsSettings())
-    others = after.filter(pl.col("document_id") != "zebra.md")
-    assert len(after) > len(others)
-    assert others.select("style", "document_id", "start").equals(before.select("style", "document_id", "start"))
-    sentences = pl.col("style") == "sentence"
-    assert others.filter(sentences).equals(before.filter(sentences))
-    first_words = pl.col("query").str.split(" ").list.first()
-    identifiers = pl.col("style") == "identifier"
-    assert others.filter(identifiers).select(first_words).equals(before.filter(identifiers).select(first_words))
+    assert dict(written.select("style", "prompt").iter_rows()) == {
+        prompt.name: prompt.fingerprint for prompt in prompts_of(*STYLES)
+    }
+    assert set(written["writer"]) == {LanguageModelSettings().name}
+    kept = written.filter(pl.col("dropped").is_null())
+    assert len(kept) >= 6 and all(len(query.split()) >= 3 and "\n" not in query for query in kept["query"])
 
 
-def test_a_limit_on_lookups_is_shared_by_the_documents(cut):
-    long = Document("long.md", "Long", "\n\n".join(document.text for document in DOCUMENTS[:9]))
-    chunks = cut([long, *DOCUMENTS[9:]], max_tokens=32)
-    assert chunks.filter(pl.col("document_id") == "long.md").height >= 9
+def test_a_second_run_asks_nothing_and_starts_no_model_whatever_the_order_of_the_chunks(chunks, written, encoder, memos, caplog):
+    with caplog.at_level("INFO"), LanguageModel(LanguageModelSettings(), memos) as second:
+        again = write_questions(chunks.reverse(), prompts_of(*STYLES), second, encoder, SINGLE)
+    assert again.equals(written)
+    assert second.usage.reused == second.usage.asked == 12 and "starting vLLM" not in caplog.text
+
+
+def test_another_seed_or_sample_gives_another_question(chunks, model, written, encoder):
+    pump = chunks.filter(pl.col("document_id") == "pump.md")
+    settings = QuestionsSettings(styles={"question": 1}, questions_per_chunk=3, writer=LanguageModelSettings(temperature=1.0))
+    samples = write_questions(pump, [QUESTION], model, encoder, settings)
+    others = write_questions(pump, [QUESTION], model, encoder, settings.model_copy(update={"seed": 14}))
+    assert len(samples) == len(others) == 3 and len({*samples["query"], *others["query"]}) > 2
+
+
+def test_nothing_to_ask_gives_no_question(chunks, model, encoder):
+    asked = model.usage.asked
+    settings = QuestionsSettings(styles={"multi_hop": 1})
+    assert write_questions(chunks.head(1), prompts_of("multi_hop"), model, encoder, settings).is_empty()
+    assert model.usage.asked == asked
+
+
+@pytest.mark.xfail(strict=True, reason="_batch_schema lets 'passages' go on for ever, and sorts it in front of the query")
+def test_a_small_model_writes_json_in_batch_mode(chunks, model, encoder):
     settings = QuestionsSettings(
-        max_lookups=4, identifiers_per_chunk=0, keywords_per_chunk=0, titles_per_chunk=0, neighbours_per_chunk=0
+        mode="batch",
+        styles={"question": 1, "multi_hop": 1},
+        questions_per_chunk=2,
+        max_questions=4,
+        reasoning_types=("factual", "causal"),
+        writer=LanguageModelSettings(max_new_tokens=300),
     )
-    assert sorted(take_lookups(chunks, settings)["document_id"]) == ["chess.md", "coffee.md", "comet.md", "long.md"]
+    table = write_questions(chunks, [BATCH], model, encoder, settings)
+    assert set(table["prompt"]) == {BATCH.fingerprint}
+    assert not set(table["dropped"]) & {"not the JSON that was asked for", "longer than the model's context"}
+    answered = table.filter(pl.col("style") != "batch")
+    assert len(answered) >= 1 and set(answered["style"]) <= {"question", "multi_hop"}
+    assert set(answered["reasoning_type"]) <= {"factual", "causal"} and set(answered["complexity"]) <= {1, 2, 3, 4, 5}
 
 
-def test_text_without_words_gives_no_lookup(cut):
-    assert take_lookups(cut([Document("d", "", "... --- ... !!! ??? ... --- ...")]), QuestionsSettings()).is_empty()
-
-
-def ask(chunks: pl.DataFrame, *queries: tuple[str, str], dropped: str | None = None) -> pl.DataFrame:
-    """Pairs from (query, document): the chunk is the first of the document."""
-    spans = {row["document_id"]: row for row in chunks.reverse().iter_rows(named=True)}
-    rows = [
-        (f"{number}", query, "question", document_id, spans[document_id]["start"], spans[document_id]["end"], "me", "", dropped)
-        for number, (query, document_id) in enumerate(queries)
-    ]
-    return pl.DataFrame(rows, schema=PAIR_SCHEMA, orient="row")
-
-
-def test_the_round_trip_keeps_what_finds_its_chunk_and_drops_what_does_not(chunks, encoder):
-    pairs = ask(
-        chunks,
-        ("why does the pump run dry", "pump.md"),
-        ("how do I make an espresso less bitter", "coffee.md"),
-        ("PRT-7719", "printer.md"),
-        ("how is a pawn promoted to a queen", "pump.md"),
-        ("PRT-7719", "chess.md"),
-    )
-    filtered = filter_pairs(pairs, chunks, encoder, QuestionsSettings(round_trip_top_k=2))
-    assert filtered["dropped"].to_list() == [None, None, None, "not in the first 2", "not in the first 2"]
-    assert filtered["rank"].to_list()[:3] == [1, 1, 1]
-    assert all(2 < rank <= 12 for rank in filtered["rank"].to_list()[3:])
-    assert filtered.drop("dropped", "rank").equals(pairs.drop("dropped"))
-
-
-def test_repeated_queries_are_marked(chunks, encoder):
-    pairs = ask(
-        chunks,
-        ("why does the pump run dry", "pump.md"),
-        ("Why does the PUMP run dry?", "pump.md"),
-        ("rinse the filter", "filter.md"),
-        ("why does the pump run dry", "filter.md"),
-    )
-    filtered = filter_pairs(pairs, chunks, encoder, QuestionsSettings(round_trip_top_k=12))
-    assert filtered["dropped"].to_list() == [None, "repeated", None, None]
-    assert filtered["rank"][1] is None
-
-
-def test_a_query_that_was_dropped_before_stays_dropped_and_is_not_ranked(chunks, encoder):
-    refused = ask(chunks, ("why does the pump run dry", "pump.md"), dropped="speaks of the passage")
-    filtered = filter_pairs(refused, chunks, encoder, QuestionsSettings())
-    assert filtered.select("dropped", "rank").rows() == [("speaks of the passage", None)]
-
-
-def test_a_query_is_no_repetition_of_one_that_was_dropped(chunks, encoder):
-    """The language model copies a sentence, which is refused; the look-up by that sentence comes after it."""
-    sentence = "The pump runs dry when the float switch sticks."
-    copied, taken = ask(chunks, (sentence, "pump.md"), dropped="copy of the passage"), ask(chunks, (sentence, "pump.md"))
-    filtered = filter_pairs(pl.concat([copied, taken]), chunks, encoder, QuestionsSettings())
-    assert filtered["dropped"].to_list() == ["copy of the passage", None]
-
-
-def test_without_a_round_trip_nothing_is_ranked(chunks, encoder):
-    pairs = ask(chunks, ("when do I hand in my tax return", "pump.md"), ("When do I hand in my tax return?", "pump.md"))
-    filtered = filter_pairs(pairs, chunks, encoder, QuestionsSettings(round_trip_top_k=0))
-    assert filtered.select("dropped", "rank").rows() == [(None, None), ("repeated", None)]
-
-
-def test_no_pair_gives_no_pair(chunks, encoder):
-    filtered = filter_pairs(ask(chunks), chunks, encoder, QuestionsSettings())
-    assert filtered.is_empty() and filtered.columns == [*PAIR_SCHEMA, "rank"]
-
-
-def test_neighbour_lookup_is_a_sentence_of_another_chunk_of_the_document(cut):
-    text = "The pump starts when the float switch closes.\n\nThe basin holds forty litres of water at most.\n\n" * 3
-    chunks = cut([Document("pump.md", "Pump", text), *DOCUMENTS], max_tokens=16)
-    lookups = take_lookups(chunks, QuestionsSettings()).filter(pl.col("style") == "neighbour")
-    texts = {(name, start): chunk for name, start, chunk in chunks.select("document_id", "start", "text").iter_rows()}
-    found = lookups.filter(pl.col("document_id") == "pump.md").select("query", "start").rows()
-    assert found
-    for query, start in found:
-        others = [chunk for (name, other), chunk in texts.items() if name == "pump.md" and other != start]
-        assert any(query in chunk for chunk in others)
+def test_artifacts_are_listed_for_the_chunks_of_the_jobs(chunks, model, encoder):
+    rows = {chunks["document_id"][row]: row for row in range(len(chunks))}
+    jobs = [Job(QUESTION, (rows["pump.md"],), 0), Job(QUESTION, (rows["printer.md"], rows["pump.md"]), 0)]
+    settings = LanguageModelSettings(temperature=0.0, max_new_tokens=300)
+    asked = model.usage.asked
+    artifacts = extract_artifacts(chunks, jobs, load_prompt("artifacts.jinja", []), model, settings)
+    assert model.usage.asked == asked + 2 and set(artifacts) <= {rows["pump.md"], rows["printer.md"]}
+    lines = [line for text in artifacts.values() for line in text.splitlines()]
+    assert lines and {line.partition(": ")[0] for line in lines} <= {"entities", "terms", "procedures", "identifiers"}
+    assert extract_artifacts(chunks, [], load_prompt("artifacts.jinja", []), model, settings) == {}

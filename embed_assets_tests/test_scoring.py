@@ -168,21 +168,40 @@ def test_queries_without_a_label_are_left_out():
     assert scores.summary["queries"] == 2 and sorted(scores.per_query["query_id"]) == ["q10", "q2"]
 
 
-def test_human_and_synthetic_queries_are_scored_apart_and_dev_queries_not_at_all():
+def test_human_own_and_synthetic_queries_are_scored_apart_and_dev_queries_not_at_all():
     queries = pl.concat(
         [
             make_queries("synthetic", {"s1": "who hums"}),
+            make_queries("own", {"o1": "pets", "o2": "who hums"}),
             make_queries("human", {"h1": "pets"}),
             make_queries("synthetic", {"s2": "pets"}, split="dev"),
+            make_queries("own", {"o3": "pets"}, split="dev"),
         ]
     )
-    labels = pl.concat([human_labels(("h1", "cat", 1)), span_labels(("s1", "bee", 0, 9), ("s2", "cat", 0, 9))])
-    human, synthetic = score_systems("animals", ANIMALS, queries, labels, {"base": MIXED}, SETTINGS)
+    spans = [("s1", "bee", 0, 9), ("s2", "cat", 0, 9), ("o1", "cow", 0, 9), ("o2", "cow", 0, 9), ("o3", "cat", 0, 9)]
+    labels = pl.concat([human_labels(("h1", "cat", 1)), span_labels(*spans)])
+    human, own, synthetic = score_systems("animals", ANIMALS, queries, labels, {"base": MIXED}, SETTINGS)
     assert (human.summary["labels"], human.summary["queries"], human.summary["systems"]["base"]["mrr@10"]) == ("human", 1, 0.5)
+    # Cows are first for pets, and third for what hums.
+    assert (own.summary["labels"], own.summary["queries"]) == ("own", 2)
+    assert own.summary["systems"]["base"]["mrr@10"] == pytest.approx((1 + 1 / 3) / 2)
     assert (synthetic.summary["labels"], synthetic.summary["queries"]) == ("synthetic", 1)
     assert synthetic.summary["systems"]["base"]["mrr@10"] == 1.0
     assert human.runs["unit"].unique().sort().to_list() == ["bee", "cat", "cow", "dog"]
-    assert synthetic.runs["unit"][0] == "bee::0"
+    assert own.runs["unit"][0] == "cow::0" and synthetic.runs["unit"][0] == "bee::0"
+    assert scores_table(own.summary).startswith("animals: 2 own queries\n")
+
+
+def test_all_chunks_that_answer_a_query_together_are_relevant():
+    """Cats and bees answer it; they are ranked second and fourth."""
+    queries, labels = (
+        make_queries("synthetic", {"m": "pets"}, style="multi_hop"),
+        span_labels(("m", "cat", 0, 9), ("m", "bee", 0, 9)),
+    )
+    (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": MIXED}, SETTINGS)
+    found = scores.summary["systems"]["base"]
+    assert (found["recall@1"], found["recall@5"], found["mrr@10"]) == (0.0, 1.0, 0.5)
+    assert found["map@10"] == pytest.approx((1 / 2 + 2 / 4) / 2)
 
 
 def test_no_test_query_gives_no_score():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from embed_assets.settings import Block, Settings, SettingsError, load_settings
+from embed_assets.settings import Block, LanguageModelSettings, QuestionsSettings, Settings, SettingsError, load_settings
 
 
 @pytest.fixture
@@ -113,6 +113,38 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
             ["questions.identifier_patterns:", "'('", "not a regular expression"],
             id="bad regex",
         ),
+        pytest.param(
+            "questions: {extra_identifier_patterns: ['[A-Z']}",
+            ["questions.extra_identifier_patterns:", "'[A-Z'", "not a regular expression"],
+            id="bad extra regex",
+        ),
+        pytest.param(
+            "questions: {styles: {question: -1}}", ["questions.styles.question:", "-1", "greater than or equal to 0"], id="share"
+        ),
+        pytest.param("questions: {styles: question}", ["questions.styles:", "'question'", "dictionary"], id="text for shares"),
+        pytest.param("questions: {mode: bulk}", ["questions.mode:", "'bulk'", "'single' or 'batch'"], id="mode"),
+        pytest.param(
+            "questions: {own_pairs: append}", ["questions.own_pairs:", "'join', 'replace' or 'ignore'"], id="what own pairs do"
+        ),
+        pytest.param(
+            "questions: {judge: {engine: endpoint, name: big}}",
+            ["questions.judge:", "needs a url", "http://"],
+            id="endpoint without url",
+        ),
+        pytest.param(
+            "questions: {writer: {engine: endpoint, url: 'localhost:8000'}}",
+            ["questions.writer:", "'localhost:8000'"],
+            id="url without scheme",
+        ),
+        pytest.param("questions: {writer: {name: ''}}", ["questions:", "writer.name is empty", "max_questions"], id="no writer"),
+        pytest.param("questions: {styles: {}}", ["questions:", "share 0"], id="no style"),
+        pytest.param("questions: {styles: {question: 0, search: 0}}", ["questions:", "share 0"], id="no share"),
+        pytest.param(
+            "questions: {min_words: 9, max_words: 8}", ["questions:", "min_words is 9", "max_words, 8"], id="lengths crossed"
+        ),
+        pytest.param(
+            "questions: {min_answerability: 1.0}", ["questions.min_answerability:", "less than 1"], id="more than certain"
+        ),
         pytest.param("chunking: {max_tokens: 64, max_tokens: 32}", ["'max_tokens'", "twice", "line 1"], id="key given twice"),
         pytest.param(
             "chunking: {max_tokens: 64}\n\nchunking: {overlap_tokens: 8}",
@@ -137,6 +169,49 @@ def test_an_error_names_the_file_the_key_the_value_and_what_is_allowed(request, 
     message = str(caught.value)
     assert message.startswith(f"{wrong}: ")
     assert [word for word in words if word not in message] == []
+
+
+def test_shares_of_styles_may_be_whole_numbers_and_are_merged_style_by_style(defaults, overrides):
+    defaults.write_text("questions: {styles: {question: 2, how_to: 0.5}}")
+    overrides.write_text("questions: {styles: {how_to: 0, search: 1}}")
+    assert load_settings(defaults).questions.styles == {"question": 2.0, "how_to": 0.5}
+    assert load_settings(defaults, overrides).questions.styles == {"question": 2.0, "how_to": 0.0, "search": 1.0}
+
+
+@pytest.mark.parametrize("without", ["writer: {name: ''}", "styles: {question: 0}", "styles: {}"])
+def test_who_writes_no_questions_needs_neither_model_nor_style(defaults, without):
+    defaults.write_text(f"questions: {{max_questions: 0, {without}}}")
+    assert load_settings(defaults).questions.language_models == {}
+
+
+JUDGING, EXTRACTING = {"min_answerability": 0.5}, {"extract_artifacts": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "tasks"),
+    [
+        ({}, ["writer"]),
+        (JUDGING, ["writer", "judge"]),
+        ({"min_judge_score": 7.0}, ["writer", "judge"]),
+        (EXTRACTING, ["writer", "extractor"]),
+        (JUDGING | EXTRACTING, ["writer", "extractor", "judge"]),
+        (JUDGING | EXTRACTING | {"max_questions": 0}, []),
+        (JUDGING | EXTRACTING | {"own_pairs": "replace"}, []),
+        (JUDGING | {"own_pairs": "ignore"}, ["writer", "judge"]),
+    ],
+)
+def test_only_the_tasks_that_are_needed_have_a_model(settings, tasks):
+    assert list(QuestionsSettings(**settings).language_models) == tasks
+
+
+def test_a_task_without_a_model_has_the_writer_s_with_its_own_sampling():
+    writer = LanguageModelSettings(name="someone/writer", chat=True, max_model_tokens=8192, temperature=0.7, input_cost=2.0)
+    models = QuestionsSettings(writer=writer, **JUDGING, **EXTRACTING).language_models
+    assert models["writer"] == writer
+    assert models["judge"] == writer.model_copy(update={"temperature": 0.0, "max_new_tokens": 200})
+    assert models["extractor"] == writer.model_copy(update={"temperature": 0.0, "max_new_tokens": 300})
+    judge = LanguageModelSettings(name="someone/judge", temperature=0.1)
+    assert QuestionsSettings(writer=writer, judge=judge, **JUDGING).language_models["judge"] == judge
 
 
 def test_a_file_that_is_not_utf8_is_named(defaults):
