@@ -2,6 +2,7 @@
 
 import base64
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dagster import (
     DataVersion,
     MaterializeResult,
     MetadataValue,
+    PreviewWarning,
     TableColumn,
     TableSchema,
     asset,
@@ -30,6 +32,9 @@ from embed_assets.store import Artifact
 from embed_assets.workspace import Workspace
 
 GPU_POOL = "gpu"
+
+# Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
+warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=PreviewWarning)
 
 
 def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) -> Callable[[Callable[..., Any]], AssetsDefinition]:
@@ -53,7 +58,9 @@ def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) ->
         pool=GPU_POOL if gpu else None,
         automation_condition=automation_condition(),
         check_specs=[
-            AssetCheckSpec(name, asset=stage.name, description=check.description, blocking=check.blocking)
+            AssetCheckSpec(
+                name, asset=stage.name, description=check.description, blocking=check.blocking, partitions_def=collections
+            )
             for name, check in CHECKS[stage.name].items()
         ],
     )
