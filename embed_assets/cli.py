@@ -160,8 +160,11 @@ def _echo_scores(workspace: Workspace, collection: str, as_json: bool = False) -
         artifact = workspace.store.current("beir_scores", collection)
     except MissingArtifactError as error:
         raise click.ClickException(str(error)) from None
-    for summary in json.loads((artifact.folder / "scores.json").read_text()):
+    summaries = json.loads((artifact.folder / "scores.json").read_text())
+    for summary in summaries:
         click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
+    if not summaries:
+        click.echo(f"{collection}: {artifact.findings[0]['message']}", err=True)
 
 
 def _log_to_stderr() -> None:

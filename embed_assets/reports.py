@@ -1,4 +1,7 @@
-"""What people look at: figures, tables and charts in the report/ folder of an artifact."""
+"""What people look at: figures, tables and charts in the report/ folder of an artifact.
+
+A chart and a table of the same name belong together, and show as one.
+"""
 
 import dataclasses
 import json
@@ -24,6 +27,8 @@ from embed_assets.qa_pairs import QaPairs
 from embed_assets.scoring import HEADLINE, scores_table
 from embed_assets.settings import QuestionsSettings
 from embed_assets.store import FINDINGS, REPORT, SUMMARY
+
+LOSSES_SHOWN = 12
 
 
 def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument], chunks: pl.DataFrame) -> None:
@@ -120,7 +125,7 @@ def write_triplets(folder: Path, triplets: pl.DataFrame, queries: pl.DataFrame, 
 
 
 def write_training(folder: Path, curve: pl.DataFrame) -> None:
-    """Report on checkpoint: the loss curve, drawn and as Parquet."""
+    """Report on checkpoint: the loss curve, drawn, in a short table and as Parquet."""
     curve.write_parquet(folder / REPORT / "loss.parquet")
     losses = curve["loss"].drop_nulls()
     dev_losses = curve["dev_loss"].drop_nulls()
@@ -131,6 +136,8 @@ def write_training(folder: Path, curve: pl.DataFrame) -> None:
         summary["dev_loss"] = round(dev_losses[-1], 4)
     write_summary(folder, summary)
     draw_loss(folder, curve)
+    every = len(curve) // LOSSES_SHOWN + 1
+    write_table(folder, "loss", curve.filter((pl.int_range(pl.len()) % every == 0) | pl.col("dev_loss").is_not_null()))
     write_findings(folder, check_training(curve))
 
 
@@ -223,7 +230,7 @@ def draw_loss(folder: Path, curve: pl.DataFrame) -> None:
 def draw_scores(
     folder: Path, summary: Mapping[str, Any], metrics: tuple[str, ...] = ("ndcg@1", "ndcg@10", "recall@10", "map@10")
 ) -> None:
-    """Draw one group of bars for each metric to report/scores_<labels>.png, the value above each bar."""
+    """Draw one group of bars for each metric to report/<labels>_queries.png, the value above each bar."""
     systems = list(summary["systems"])
     figure, axes = _figure(8, 3.6)
     width = 0.84 / len(systems)
@@ -236,7 +243,7 @@ def draw_scores(
     axes.set_ylim(0, min(1.12, 1.15 * max(max(v[m] for m in metrics) for v in summary["systems"].values()) + 0.02))
     axes.set_title(f"{summary['collection']}, {summary['queries']} {summary['labels']} queries", fontsize=10, loc="left")
     axes.legend(frameon=False, fontsize=8, ncols=len(systems), loc="upper center", bbox_to_anchor=(0.5, -0.08))
-    _save(figure, folder / REPORT / f"scores_{summary['labels']}.png")
+    _save(figure, folder / REPORT / f"{summary['labels']}_queries.png")
 
 
 _COLORS = ("#9aa5b1", "#2a6f97", "#e0a458", "#c8553d", "#588b5b", "#7d5ba6")

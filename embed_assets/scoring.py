@@ -23,6 +23,17 @@ from embed_assets.settings import ScoringSettings
 METRICS = [f"{name}@{k}" for name in ("ndcg", "recall") for k in (1, 5, 10, 100)] + ["map@10", "mrr@10"]
 HEADLINE = "ndcg@10"
 
+PER_QUERY_SCHEMA = dict.fromkeys(("query_id", "query", "style", "source", "system"), pl.String)
+PER_QUERY_SCHEMA |= dict.fromkeys(METRICS, pl.Float64)
+RUNS_SCHEMA = {
+    "query_id": pl.String,
+    "unit": pl.String,
+    "rank": pl.Int64,
+    "score": pl.Float32,
+    "source": pl.String,
+    "system": pl.String,
+}
+
 
 class TextEncoder(Protocol):
     """Anything that turns texts into unit vectors, float32, shape (len(texts), dimensions)."""
@@ -92,6 +103,12 @@ def score_systems(
         runs = _retrieve(tested["query"].to_list(), encoders, vectors, bm25, groups, settings, hybrids or {})
         results.append(_evaluate(collection, source, tested, relevant, runs, units, settings, comparisons))
     return results
+
+
+def join_scores(scores: Sequence[Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The ``per_query`` and the ``runs`` of all label sources; without a source, tables without rows."""
+    per_query = pl.concat([pl.DataFrame(schema=PER_QUERY_SCHEMA), *(score.per_query for score in scores)])
+    return per_query, pl.concat([pl.DataFrame(schema=RUNS_SCHEMA), *(score.runs for score in scores)])
 
 
 def _relevant_units(

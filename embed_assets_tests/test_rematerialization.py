@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from dagster import AssetCheckKey, AssetKey
 from pydantic import BaseModel, ValidationError
 
 from embed_assets import lineage
@@ -62,6 +63,12 @@ def settings_as_before(graph: Graph) -> Iterator[None]:
 
 def test_materializing_again_computes_nothing(graph: Graph):
     assert graph.materialize_everything() == set()
+
+
+def test_check_results_are_kept_for_each_collection(graph: Graph):
+    check = AssetCheckKey(AssetKey("qa_pairs"), "enough_pairs")
+    results = graph.instance.event_log_storage.get_asset_check_partition_info([check])
+    assert sorted(result.partition_key for result in results) == sorted(COLLECTIONS)
 
 
 def test_changing_back_computes_nothing(graph: Graph):

@@ -7,8 +7,10 @@ import pytest
 
 from embed_assets.chunking import CHUNK_SCHEMA
 from embed_assets.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
-from embed_assets.scoring import METRICS, score_systems, scores_table
+from embed_assets.reports import write_scores
+from embed_assets.scoring import METRICS, join_scores, score_systems, scores_table
 from embed_assets.settings import ScoringSettings
+from embed_assets.store import FINDINGS, REPORT
 
 SETTINGS = ScoringSettings(resamples=200)
 
@@ -204,8 +206,15 @@ def test_all_chunks_that_answer_a_query_together_are_relevant():
     assert found["map@10"] == pytest.approx((1 / 2 + 2 / 4) / 2)
 
 
-def test_no_test_query_gives_no_score():
-    assert score_systems("animals", ANIMALS, SOUNDS.clear(), SOUND_LABELS.clear(), {"base": MIXED}, SETTINGS) == []
+def test_no_test_query_gives_a_report_that_says_so(tmp_path):
+    scores = score_systems("animals", ANIMALS, SOUNDS.clear(), SOUND_LABELS.clear(), {"base": MIXED}, SETTINGS)
+    (tmp_path / REPORT).mkdir()
+    write_scores(tmp_path, [score.summary for score in scores])
+    (finding,) = json.loads((tmp_path / REPORT / FINDINGS).read_text())
+    assert not finding["passed"] and "no test query" in finding["message"]
+    some = score_systems("animals", ANIMALS, SOUNDS, SOUND_LABELS, {"base": MIXED}, SETTINGS)
+    for empty, full in zip(join_scores(scores), join_scores(some), strict=True):
+        assert empty.is_empty() and not full.is_empty() and empty.schema == full.schema
 
 
 @pytest.fixture(scope="module")

@@ -235,9 +235,11 @@ def test_a_run_from_the_launch_window_builds_every_asset(first_run: dict[str, An
 
 def test_the_scores_are_drawn_on_the_page_of_the_partition(dagster: Dagster, page: Page, first_run: dict[str, Any]):
     page.goto(f"{dagster.url}/assets/beir_scores?view=partitions&partition=routers")
-    page.get_by_role("row").filter(has_text="scores_human").get_by_text("[Show Markdown]").click()
-    chart = page.locator("img[src^='data:image/png']")
+    page.get_by_role("row").filter(has_text="human_queries").get_by_text("[Show Markdown]").click()
+    window = page.get_by_role("dialog")
+    chart = window.locator("img[src^='data:image/png']")
     assert chart.evaluate("async image => { await image.decode(); return image.naturalWidth }") > 0
+    expect(window.get_by_role("cell", name="hybrid_base")).to_be_visible()
     take_screenshot(page, "ui-scores")
 
 

@@ -9,7 +9,7 @@ from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation_set import read_evaluation_set
 from embed_assets.models.encoders import Encoder
-from embed_assets.scoring import score_systems
+from embed_assets.scoring import join_scores, score_systems
 from embed_assets.stages import BEIR_SCORES
 
 HYBRIDS = {"hybrid_base": "base", "hybrid": "tuned"}
@@ -42,8 +42,9 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
             COMPARISONS,
         )
         (folder / "scores.json").write_text(json.dumps([score.summary for score in scores], indent=2))
-        pl.concat([score.per_query for score in scores]).write_parquet(folder / "per_query.parquet")
-        pl.concat([score.runs for score in scores]).write_parquet(folder / "runs.parquet")
+        per_query, runs = join_scores(scores)
+        per_query.write_parquet(folder / "per_query.parquet")
+        runs.write_parquet(folder / "runs.parquet")
         reports.write_scores(folder, [score.summary for score in scores])
 
     return materialize_stage(context, place, BEIR_SCORES, write)

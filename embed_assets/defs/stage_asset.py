@@ -2,6 +2,7 @@
 
 import base64
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dagster import (
     DataVersion,
     MaterializeResult,
     MetadataValue,
+    PreviewWarning,
     TableColumn,
     TableSchema,
     asset,
@@ -30,6 +32,9 @@ from embed_assets.store import Artifact
 from embed_assets.workspace import Workspace
 
 GPU_POOL = "gpu"
+
+# Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
+warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=PreviewWarning)
 
 
 def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) -> Callable[[Callable[..., Any]], AssetsDefinition]:
@@ -53,7 +58,9 @@ def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) ->
         pool=GPU_POOL if gpu else None,
         automation_condition=automation_condition(),
         check_specs=[
-            AssetCheckSpec(name, asset=stage.name, description=check.description, blocking=check.blocking)
+            AssetCheckSpec(
+                name, asset=stage.name, description=check.description, blocking=check.blocking, partitions_def=collections
+            )
             for name, check in CHECKS[stage.name].items()
         ],
     )
@@ -105,14 +112,22 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
         columns = [TableColumn(name, str(dtype)) for name, dtype in widest.collect_schema().items()]
         metadata["dagster/column_schema"] = TableSchema(columns)
         metadata["dagster/row_count"] = widest.select(pl.len()).collect().item()
-    for path in sorted(artifact.report.glob("*.md")):
-        metadata[path.stem] = MetadataValue.md(path.read_text(encoding="utf-8"))
-    for path in sorted(artifact.report.glob("*.png")):
-        image = base64.b64encode(path.read_bytes()).decode()
-        metadata[path.stem] = MetadataValue.md(f"![{path.stem}](data:image/png;base64,{image})")
+    for name in sorted({path.stem for path in artifact.report.iterdir() if path.suffix in (".png", ".md")}):
+        metadata[name] = MetadataValue.md(_picture_and_text(artifact.report, name))
     metadata["digest"] = manifest["digest"]
     metadata["artifact"] = MetadataValue.path(str(artifact.folder))
     metadata["made_of"] = MetadataValue.json(
         {key: manifest[key] for key in ("code_version", "settings", "inputs", "sources", "built_at", "seconds")}
     )
     return metadata
+
+
+def _picture_and_text(report: Path, name: str) -> str:
+    """<name>.png and <name>.md, those there are: the UI hides long entries behind a click, so one has to do."""
+    picture, text = report / f"{name}.png", report / f"{name}.md"
+    parts = []
+    if picture.is_file():
+        parts.append(f"![{name}](data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()})")
+    if text.is_file():
+        parts.append(text.read_text(encoding="utf-8"))
+    return "\n\n".join(parts)
