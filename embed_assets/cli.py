@@ -139,7 +139,7 @@ def _known(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str
     try:
         found = list(names) or list(workspace.collections())
         if not found:
-            raise CollectionError(f"{workspace.data}: no folder with documents/ or corpus.jsonl in it")
+            raise CollectionError(f"{workspace.data}: no folder with documents/, corpus.jsonl or a production table in it")
         for name in found:
             workspace.settings(name)
     except (CollectionError, SettingsError) as error:

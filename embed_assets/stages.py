@@ -26,7 +26,7 @@ class Stage:
     frozen: bool = False
 
 
-CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "chunking"))
+CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "production", "chunking"))
 QA_PAIRS = Stage("qa_pairs", "2", ("base_model", "questions"), ("corpus_chunks",))
 EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"), frozen=True)
 TRIPLETS = Stage("triplets", "1", ("base_model", "evaluation_set", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
