@@ -43,7 +43,7 @@ def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) ->
     """
     return asset(
         name=stage.name,
-        deps=list(stage.inputs),
+        deps=[*stage.inputs, *(["production_table"] if "production" in stage.settings else [])],
         partitions_def=collections,
         code_version=stage.code_version,
         group_name=group,
