@@ -74,6 +74,9 @@ CHECKS: dict[str, dict[str, Check]] = {
     "onnx_model": {
         "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
     },
+    "published_index": {
+        "promoted": Check("The checkpoint is in production: significantly better than what was there, or an operator said so."),
+    },
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from embed_assets import production
+from embed_assets import production, publishing
 from embed_assets.documents import source_digest
 from embed_assets.evaluation_set import human_labels_digest
 from embed_assets.models.language_models import language_model_digest
@@ -83,6 +83,8 @@ def _sources(
             sources[f"prompt {name}"] = prompt.fingerprint
         for task, model in settings.questions.language_models.items():
             sources[task] = language_model_digest(model)
+    if stage.name == "published_index" and settings.publishing.uri:
+        sources[publishing.SOURCE] = publishing.in_production(workspace, collection)
     if stage.name == "evaluation_set":
         sources["human labels"] = human_labels_digest(folder)
     return sources

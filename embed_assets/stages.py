@@ -33,5 +33,12 @@ TRIPLETS = Stage("triplets", "1", ("base_model", "evaluation_set", "negatives"),
 CHECKPOINT = Stage("checkpoint", "1", ("base_model", "training"), ("triplets",))
 BEIR_SCORES = Stage("beir_scores", "1", ("base_model", "scoring"), ("corpus_chunks", "evaluation_set", "checkpoint"))
 ONNX_MODEL = Stage("onnx_model", "1", ("base_model", "scoring", "export"), ("corpus_chunks", "evaluation_set", "checkpoint"))
+PUBLISHED_INDEX = Stage(
+    "published_index",
+    "1",
+    ("base_model", "scoring", "publishing"),
+    ("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
+)
 
-STAGES = {stage.name: stage for stage in (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL)}
+ALL_STAGES = (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL, PUBLISHED_INDEX)
+STAGES = {stage.name: stage for stage in ALL_STAGES}
