@@ -22,6 +22,7 @@ from embed_assets.store import fingerprint_of
 from embed_assets.workspace import Workspace
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from lancedb.table import Table
     from tokenizers import Tokenizer
 
@@ -92,6 +93,20 @@ def look(workspace: Workspace, collection: str) -> Snapshot:
         rows.write_parquet(temporary, metadata=seen)
         temporary.replace(path)
     return Snapshot(path, int(seen["version"]), seen["digest"], int(seen["rows"]))
+
+
+def change_since_built(workspace: Workspace, collection: str, now: Snapshot) -> Change:
+    """How the table differs from what the current chunks of a collection were made of.
+
+    Raises:
+        MissingArtifactError: there are no chunks yet.
+        CollectionError: they were made of files.
+    """
+    built = workspace.store.current("corpus_chunks", collection)
+    digest = built.manifest["sources"].get(SOURCE)
+    if digest is None:
+        raise CollectionError(f"{collection}: its chunks were made of files: materialize corpus_chunks once")
+    return Change(0, 0, 0, now.rows) if digest == now.digest else compare(built.folder / ROWS_FILE, now.path)
 
 
 def compare(before: Path, after: Path) -> Change:
@@ -197,12 +212,24 @@ def _open(uri: str, settings: ProductionSettings) -> "Table":
             raise CollectionError(
                 f"{_place(uri, settings)}: there is no column {column!r} (production.{setting}); there are {there}"
             )
-        kind = str(schema.field(column).type)
-        if "string" not in kind and not (setting in ("id_column", "document_column") and "int" in kind):
+        kind = schema.field(column).type
+        if not _is_text(kind) and not (setting in ("id_column", "document_column") and _is_whole_number(kind)):
             raise CollectionError(
                 f"{_place(uri, settings)}: the column {column!r} (production.{setting}) holds {kind}, not text; there are {there}"
             )
     return table
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_whole_number(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind)
 
 
 def _columns(settings: ProductionSettings) -> dict[str, str]:

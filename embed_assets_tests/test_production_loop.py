@@ -1,8 +1,11 @@
 """From a table of production to a better index and back, with real models, a real LanceDB and a real Dagster instance."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,13 @@ import yaml
 from click.testing import CliRunner
 from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, build_sensor_context
 
+from embed_assets import publishing
 from embed_assets.cli import main
 from embed_assets.definitions import defs
 from embed_assets.defs.production_sensor import REASON_TAG, retrain_on_production_change
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.gate import Verdict
+from embed_assets.models.hardware import Compute
 from embed_assets.published_index import metadata_of
 from embed_assets.publishing import index_of
 from embed_assets.run import materialize_collection, open_instance
@@ -173,6 +179,39 @@ def test_rolled_back_index_stays_rolled_back_until_an_operator_says_otherwise(lo
     assert not loop.decision()[0]
     assert loop.publish(anyway=True)
     assert index.pointer().current == before.current
+
+
+def test_of_two_publishers_at_once_one_does_the_work(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.rollback()
+    compared_with = publishing.in_production(loop.workspace, COLLECTION)
+    arguments = (loop.workspace, COLLECTION, Verdict(True, "better"), compared_with, Compute(), True)
+    with ThreadPoolExecutor(2) as pool:
+        results = [done.result() for done in [pool.submit(publishing.publish, *arguments) for _ in range(2)]]
+    assert results == [(True, "in production: better")] * 2
+    assert index.pointer().generation == before.generation + 1
+
+
+def test_embedding_function_runs_without_torch(loop: Loop, tmp_path: Path):
+    script = """
+import sys, lancedb
+from lancedb.embeddings import get_registry
+from lancedb.pydantic import LanceModel, Vector
+import embed_assets.lancedb_embedding
+function = get_registry().get("embed-assets").create(folder=sys.argv[1])
+class Note(LanceModel):
+    text: str = function.SourceField()
+    vector: Vector(function.ndims()) = function.VectorField()
+database = lancedb.connect(sys.argv[2])
+database.create_table("notes", schema=Note)
+# The function is read back from the table.
+table = database.open_table("notes")
+table.add([{"text": text} for text in ("The fan is broken.", "The van brings the bread.", "The clock drifts.")])
+print(table.search("wrong time of day").limit(1).to_list()[0]["text"], "torch" in sys.modules)
+"""
+    folder = loop.workspace.store.current("onnx_model", COLLECTION).folder
+    done = subprocess.run([sys.executable, "-c", script, folder, tmp_path], capture_output=True, text=True)
+    assert done.stdout.strip() == "The clock drifts. False", done.stderr
 
 
 def test_rollback_job_of_the_ui(loop: Loop):

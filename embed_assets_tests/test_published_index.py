@@ -60,7 +60,7 @@ def chunks(tmp_path: Path) -> Path:
 def put(index: PublishedIndex, chunks: Path, direction: int, vector_index_rows: int = 10**6) -> str:
     name = index.table_name(f"model{direction}")
     index.write(name, chunks, OneDirection(direction), {"model": direction}, vector_index_rows)
-    index.swap(index.pointer(), name, f"model {direction}")
+    index.swap(index.pointer(), name, f"it's model {direction}")
     return name
 
 
@@ -95,6 +95,7 @@ def test_current_and_previous_tables_are_kept_and_older_ones_deleted(index: Publ
     chunks = write_chunks(tmp_path / "few.parquet", 10)
     first, second, third = (put(index, chunks, direction) for direction in (1, 2, 3))
     assert (index.pointer().current, index.pointer().previous, index.pointer().generation) == (third, second, 3)
+    assert index.pointer().reason == "it's model 3"
     assert first not in {folder.stem for folder in Path(index.uri).iterdir()}
     assert index.rollback().current == second
     assert index.metadata() == {"model": 2}

@@ -69,10 +69,7 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
 
 def _look_at(context: SensorEvaluationContext, place: Workspace, collection: str, watch: Watch) -> tuple[Watch, Decision]:
     snapshot = production.look(place, collection)
-    built = place.store.current("corpus_chunks", collection)
-    change = production.Change(0, 0, 0, snapshot.rows)
-    if built.manifest["sources"].get(production.SOURCE) != snapshot.digest:
-        change = production.compare(built.folder / production.ROWS_FILE, snapshot.path)
+    change = production.change_since_built(place, collection, snapshot)
     of_collection = RunsFilter(tags={PARTITION_TAG: collection}, statuses=UNFINISHED)
     busy = bool(context.instance.get_runs(of_collection, limit=1))
     settings = place.settings(collection).retraining
