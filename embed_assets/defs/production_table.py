@@ -6,7 +6,7 @@ from embed_assets import production
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
 
-warnings.filterwarnings("ignore", message=".*observable_source_asset.*", category=BetaWarning)
+warnings.filterwarnings("ignore", message=".*(observable_source_asset|DataVersionsByPartition).*", category=BetaWarning)
 
 
 @observable_source_asset(partitions_def=collections, group_name="production", tags={"dagster/kind/lancedb": ""})
