@@ -143,8 +143,10 @@ def publish(
     index, settings, store = index_of(workspace, collection), workspace.settings(collection), workspace.store
     candidate = _candidate(workspace, collection)
     name = index.table_name(candidate["fingerprint"])
+    folder = store.root / "published_index" / collection
+    folder.mkdir(parents=True, exist_ok=True)
     # One publisher of a home at a time: the second one finds the work done. Those of another home meet at the pointer.
-    with lock(store.root / "published_index" / collection / "publish.lock"):
+    with lock(folder / "publish.lock"):
         before = index.pointer()
         if before.current == name:
             return True, f"in production: {before.reason}"

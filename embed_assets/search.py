@@ -50,7 +50,7 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         else:
             found = table.search(query_type="hybrid").vector(vector).text(_literal(query)).distance_type("cosine")
             score = "_relevance_score"
-    rows = found.select(["id", "document_id", "text"]).limit(max(limit, FUSED) if mode == "hybrid" else limit).to_list()
+    rows = found.limit(max(limit, FUSED) if mode == "hybrid" else limit).to_list()
     return [
         Hit(row["id"], row["document_id"], 1 - row[score] if mode == "dense" else row[score], row["text"]) for row in rows[:limit]
     ]
