@@ -107,6 +107,8 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
         hits = search_index(workspace, collection, query, mode, limit)
     except PublishingError as error:
         raise click.ClickException(str(error)) from None
+    if not hits:
+        click.echo("nothing was found", err=True)
     for place, hit in enumerate(hits, start=1):
         text = " ".join(hit.text.split())
         click.echo(json.dumps(asdict(hit)) if as_json else f"{place:3} {hit.score:.4f}  {hit.chunk_id}  {text:.100}")

@@ -125,7 +125,8 @@ class PublishedIndex:
             missing = batch.filter(~pl.col("id").is_in(there.implode()))
             if len(missing):
                 block = _with_vectors(missing, encoder, metadata)
-                table = table or database.create_table(name, schema=block.schema, exist_ok=True)
+                if table is None:
+                    table = database.create_table(name, schema=block.schema)
                 table.add(block)
         ids = _ids(table)
         if len(ids) != rows or ids.n_unique() != rows:
@@ -178,10 +179,10 @@ class PublishedIndex:
     def _move(self, before: Pointer, after: Pointer) -> None:
         import lancedb
 
-        database = lancedb.connect(self.uri)
-        table = self._open(f"{self.name}{POINTER}") or database.create_table(
-            f"{self.name}{POINTER}", [asdict(Pointer())], exist_ok=True
-        )
+        table = self._open(f"{self.name}{POINTER}")
+        if table is None:
+            # Of two publishers that come first, one creates it and the other opens what is there.
+            table = lancedb.connect(self.uri).create_table(f"{self.name}{POINTER}", [asdict(Pointer())], exist_ok=True)
         done = table.update(where=f"generation = {before.generation}", values=asdict(after))
         if done.rows_updated != 1:
             raise PublishingError(
