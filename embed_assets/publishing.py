@@ -16,7 +16,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.published_index import PublishedIndex, PublishingError
 from embed_assets.scoring import HEADLINE, score_systems
 from embed_assets.settings import BaseModelSettings
-from embed_assets.store import fingerprint_of, lock
+from embed_assets.store import Artifact, fingerprint_of, lock
 from embed_assets.workspace import Workspace
 
 SOURCE = "in production"
@@ -71,7 +71,7 @@ def judge_candidate(workspace: Workspace, collection: str, compared_with: str, c
         elif production.digest == checkpoint.digest:
             verdict = Verdict(True, "the model that is in production, for newer chunks")
         else:
-            verdict = _compare(workspace, collection, production.folder / "model", compute, folder)
+            verdict = _compare(workspace, collection, production, compute, folder)
     write_verdict(folder, verdict)
     return verdict
 
@@ -101,15 +101,14 @@ def describe(workspace: Workspace, collection: str) -> dict[str, str]:
     }
 
 
-def _compare(workspace: Workspace, collection: str, production: Path, compute: Compute, folder: Path) -> Verdict:
+def _compare(workspace: Workspace, collection: str, production: Artifact, compute: Compute, folder: Path) -> Verdict:
     settings, store = workspace.settings(collection), workspace.store
     corpus = store.current("corpus_chunks", collection).folder
     queries, labels = read_evaluation_set(store.current("evaluation_set", collection).folder, corpus)
     tuned = store.current("checkpoint", collection).folder / "model"
-    metadata = index_of(workspace, collection).metadata()
-    as_published = BaseModelSettings.model_validate(metadata.get("base_model", settings.base_model.model_dump()))
+    as_trained = BaseModelSettings.model_validate(production.manifest["settings"]["base_model"])
     encoders = {
-        "production": Encoder(as_published, workspace.memos, str(production), compute),
+        "production": Encoder(as_trained, workspace.memos, str(production.folder / "model"), compute),
         "tuned": Encoder(settings.base_model, workspace.memos, str(tuned), compute),
     }
     chunks = pl.read_parquet(corpus / "chunks.parquet")
