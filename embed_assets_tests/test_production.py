@@ -8,7 +8,9 @@ import pytest
 from embed_assets import production
 from embed_assets.chunking import CHUNK_SCHEMA, load_tokenizer
 from embed_assets.documents import CollectionError
+from embed_assets.lineage import ingredients
 from embed_assets.settings import BaseModelSettings
+from embed_assets.stages import CORPUS_CHUNKS
 from embed_assets.workspace import Workspace
 from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
 from embed_assets_tests.small_collections import ROUTERS
@@ -43,6 +45,12 @@ def test_folder_with_nothing_but_settings_is_a_collection(workspace: Workspace):
     (workspace.data / "collections" / "empty").mkdir()
     (workspace.data / "collections" / "empty" / "settings.yaml").write_text("chunking: {max_tokens: 64}")
     assert list(workspace.collections()) == ["support"]
+
+
+def test_table_without_a_uri_is_an_error(tmp_path: Path, workspace: Workspace):
+    write_table_collection(tmp_path, "support", production={"uri": ""})
+    with pytest.raises(CollectionError, match=r"neither documents/ nor corpus.jsonl, and its settings name no production.uri"):
+        ingredients(workspace, CORPUS_CHUNKS, "support")
 
 
 def test_rows_are_the_chunks(workspace: Workspace, tokenizer):
