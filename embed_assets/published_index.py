@@ -152,8 +152,9 @@ class PublishedIndex:
         Raises:
             PublishingError: the pointer was moved meanwhile.
         """
-        self._move(before, Pointer(before.generation + 1, current, before.current, "", reason, _now()))
-        if before.previous not in ("", current, before.current):
+        previous = before.current if before.current != current else before.previous
+        self._move(before, Pointer(before.generation + 1, current, previous, "", reason, _now()))
+        if before.previous not in ("", current, previous):
             self._drop(before.previous)
 
     def rollback(self) -> Pointer:

@@ -147,7 +147,7 @@ def publish(
     # One publisher of a home at a time: the second one finds the work done. Those of another home meet at the pointer.
     with lock(folder / "publish.lock"):
         before = index.pointer()
-        if before.current == name:
+        if before.current == name and index.metadata():
             return True, f"in production: {before.reason}"
         if not anyway and not verdict.better:
             return False, f"what is in production stays: {verdict.reason}"

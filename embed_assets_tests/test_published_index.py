@@ -104,6 +104,18 @@ def test_current_and_previous_tables_are_kept_and_older_ones_deleted(index: Publ
     assert index.pointer().withdrawn == ""
 
 
+def test_table_that_somebody_deleted_is_told_of_and_can_be_written_again(index: PublishedIndex, tmp_path: Path):
+    chunks = write_chunks(tmp_path / "few.parquet", 10)
+    first, second = put(index, chunks, 1), put(index, chunks, 2)
+    index._drop(second)
+    assert index.metadata() == {}
+    with pytest.raises(PublishingError, match=f"'{second}' is gone"):
+        index.open()
+    put(index, chunks, 2)
+    assert index.metadata() == {"model": 2}
+    assert index.pointer().previous == first
+
+
 def test_of_two_swaps_from_the_same_state_one_wins(index: PublishedIndex, tmp_path: Path):
     put(index, write_chunks(tmp_path / "few.parquet", 10), 0)
     before = index.pointer()
