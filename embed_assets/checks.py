@@ -52,7 +52,7 @@ TYPICAL_DEVIATION = 0.25
 CHECKS: dict[str, dict[str, Check]] = {
     "corpus_chunks": {
         "distinct_chunks": Check(f"At most {MOST_DUPLICATES:.0%} of the chunks repeat the text of another one."),
-        "documents_read": Check(f"At most {MOST_SKIPPED:.0%} of the source files were skipped."),
+        "documents_read": Check(f"At most {MOST_SKIPPED:.0%} of the source files or rows were skipped."),
     },
     "qa_pairs": {
         "enough_pairs": Check(f"At least {FEWEST_PAIRS} pairs are left after the filters.", error=True, blocking=True),
@@ -74,6 +74,9 @@ CHECKS: dict[str, dict[str, Check]] = {
     "onnx_model": {
         "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
     },
+    "published_index": {
+        "promoted": Check("The checkpoint is in production: significantly better than what was there, or an operator said so."),
+    },
 }
 
 
@@ -87,7 +90,7 @@ def check_corpus(chunks: pl.DataFrame, documents: int, skipped: int) -> list[Fin
             repeated <= MOST_DUPLICATES * len(chunks),
             f"{repeated} of {len(chunks)} chunks repeat the text of another one",
         ),
-        Finding("documents_read", skipped <= MOST_SKIPPED * sources, f"{skipped} of {sources} source files were skipped"),
+        Finding("documents_read", skipped <= MOST_SKIPPED * sources, f"{skipped} of {sources} source files or rows were skipped"),
     ]
 
 

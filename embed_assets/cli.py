@@ -5,12 +5,16 @@ import logging
 import os
 import sys
 import time
+from dataclasses import asdict
 
 import click
 import polars as pl
 
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.published_index import PublishingError
+from embed_assets.publishing import index_of
 from embed_assets.scoring import scores_table
+from embed_assets.search import Mode, search_index
 from embed_assets.settings import Settings, SettingsError, describe_settings
 from embed_assets.stages import STAGES
 from embed_assets.store import MissingArtifactError
@@ -58,7 +62,7 @@ def run(collections: tuple[str, ...], data: str, home: str, until: str | None) -
                 failed.append(name)
                 continue
             click.echo(f"{name}: done in {time.monotonic() - started:.0f} s", err=True)
-            if until in (None, "beir_scores", "onnx_model"):
+            if until in (None, "beir_scores", "onnx_model", "published_index"):
                 _echo_scores(workspace, name)
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}; what was built is kept, and a new run goes on from there")
@@ -85,6 +89,47 @@ def collections(data: str, home: str) -> None:
     for name in _known(workspace, ()):
         built = [stage for stage in STAGES if _is_built(workspace, stage, name)]
         click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}")
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("query")
+@click.option("--mode", type=click.Choice(["hybrid", "dense", "full-text"]), default="hybrid", show_default=True, help="How.")
+@click.option("--limit", default=10, show_default=True, help="Number of hits.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each hit.")
+@data_option
+@home_option
+def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, data: str, home: str) -> None:
+    """Search the published index of a collection, with the model that it was made with."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    try:
+        hits = search_index(workspace, collection, query, mode, limit)
+    except PublishingError as error:
+        raise click.ClickException(str(error)) from None
+    if not hits:
+        click.echo("nothing was found", err=True)
+    for place, hit in enumerate(hits, start=1):
+        text = " ".join(hit.text.split())
+        click.echo(json.dumps(asdict(hit)) if as_json else f"{place:3} {hit.score:.4f}  {hit.chunk_id}  {text:.100}")
+
+
+@main.command()
+@click.argument("collection")
+@data_option
+@home_option
+def rollback(collection: str, data: str, home: str) -> None:
+    """Bring the previous index of a collection, and its model, back into production.
+
+    A second rollback undoes the first.
+    """
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    try:
+        pointer = index_of(workspace, collection).rollback()
+    except PublishingError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{collection}: {pointer.current} is in production")
 
 
 @main.group()
@@ -139,7 +184,7 @@ def _known(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str
     try:
         found = list(names) or list(workspace.collections())
         if not found:
-            raise CollectionError(f"{workspace.data}: no folder with documents/ or corpus.jsonl in it")
+            raise CollectionError(f"{workspace.data}: no folder with documents/, corpus.jsonl or a production table in it")
         for name in found:
             workspace.settings(name)
     except (CollectionError, SettingsError) as error:

@@ -9,12 +9,27 @@ from embed_assets.defs.collections_sensor import register_collections
 from embed_assets.defs.corpus_chunks import corpus_chunks
 from embed_assets.defs.evaluation_set import evaluation_set
 from embed_assets.defs.onnx_model import onnx_model
+from embed_assets.defs.production_sensor import retrain_on_production_change
+from embed_assets.defs.production_table import production_table
+from embed_assets.defs.published_index import published_index
 from embed_assets.defs.qa_pairs import qa_pairs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
+from embed_assets.defs.rollback import roll_back
 from embed_assets.defs.triplets import triplets
 
 defs = Definitions(
-    assets=[corpus_chunks, qa_pairs, evaluation_set, triplets, checkpoint, beir_scores, onnx_model],
-    sensors=[register_collections, automation_sensor],
+    assets=[
+        production_table,
+        corpus_chunks,
+        qa_pairs,
+        evaluation_set,
+        triplets,
+        checkpoint,
+        beir_scores,
+        onnx_model,
+        published_index,
+    ],
+    jobs=[roll_back],
+    sensors=[register_collections, automation_sensor, retrain_on_production_change],
     resources={"workspace": WorkspaceResource(), "gpu": GpuResource()},
 )

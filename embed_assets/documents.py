@@ -42,10 +42,16 @@ class SkippedDocument:
 
 
 def source_files(folder: Path) -> list[Path]:
-    """The files that the documents of a collection are read from, sorted; hidden files are left out."""
+    """The files that the documents of a collection are read from, sorted; hidden files are left out.
+
+    Raises:
+        CollectionError: there are none.
+    """
     if (folder / "documents").is_dir():
         paths = (folder / "documents").rglob("*")
         return sorted(path for path in paths if path.is_file() and not _is_hidden(path, folder))
+    if not (folder / "corpus.jsonl").is_file():
+        raise CollectionError(f"{folder}: there is neither documents/ nor corpus.jsonl, and its settings name no production.uri")
     return [folder / "corpus.jsonl"]
 
 

@@ -1,5 +1,8 @@
 """What every result is made of, and which results are out of date."""
 
+from collections.abc import Mapping
+
+from embed_assets import production, publishing
 from embed_assets.documents import source_digest
 from embed_assets.evaluation_set import human_labels_digest
 from embed_assets.models.language_models import language_model_digest
@@ -12,13 +15,14 @@ from embed_assets.store import MissingArtifactError, fingerprint_of
 from embed_assets.workspace import Workspace
 
 
-def ingredients(workspace: Workspace, stage: Stage, collection: str) -> dict:
+def ingredients(workspace: Workspace, stage: Stage, collection: str, looked_at: Mapping[str, str] | None = None) -> dict:
     """All that a stage's result depends on; its hash is the fingerprint.
 
     Args:
         workspace: settings, sources and store.
         stage: the stage.
         collection: name of the collection.
+        looked_at: digests of sources that are taken as given.
 
     Returns:
         The code version, the settings that the stage reads, and the digests of its inputs and sources.
@@ -32,14 +36,15 @@ def ingredients(workspace: Workspace, stage: Stage, collection: str) -> dict:
         "code_version": stage.code_version,
         "settings": {block: getattr(settings, block).model_dump(mode="json") for block in stage.settings},
         "inputs": {name: workspace.store.current(name, collection).digest for name in inputs},
-        "sources": _sources(workspace, stage, collection, settings),
+        "sources": _sources(workspace, stage, collection, settings, looked_at or {}),
     }
 
 
 def out_of_date(workspace: Workspace, collection: str) -> dict[str, str]:
     """The stages of a collection that were built from other ingredients than there are now, or lie below one that was.
 
-    A stage that was never built is not out of date, nor is anything below it alone.
+    A stage that was never built is not out of date, nor is anything below it alone. Rows of a production table
+    that changed do not count: when they are worth a run is for the settings of ``retraining`` to say.
 
     Returns:
         Name of the stage → hash of what it is built from and should be built from, it and those above it. It
@@ -49,7 +54,8 @@ def out_of_date(workspace: Workspace, collection: str) -> dict[str, str]:
     for stage in STAGES.values():
         try:
             built = workspace.store.current(stage.name, collection)
-            fingerprint = fingerprint_of({"asset": stage.name, **ingredients(workspace, stage, collection)})
+            made_of = ingredients(workspace, stage, collection, built.manifest["sources"])
+            fingerprint = fingerprint_of({"asset": stage.name, **made_of})
         except MissingArtifactError:
             continue
         above = {name: tokens[name] for name in stage.inputs if name in tokens}
@@ -58,11 +64,15 @@ def out_of_date(workspace: Workspace, collection: str) -> dict[str, str]:
     return tokens
 
 
-def _sources(workspace: Workspace, stage: Stage, collection: str, settings: Settings) -> dict[str, str]:
+def _sources(
+    workspace: Workspace, stage: Stage, collection: str, settings: Settings, looked_at: Mapping[str, str]
+) -> dict[str, str]:
     """Digests of the inputs of a stage that are not artifacts."""
     folder = workspace.collection_folder(collection)
     sources: dict[str, str] = {}
-    if "documents" in stage.settings:
+    if "production" in stage.settings and settings.production.uri:
+        sources[production.SOURCE] = looked_at.get(production.SOURCE) or production.look(workspace, collection).digest
+    elif "documents" in stage.settings:
         sources["documents"] = source_digest(folder)
     if "base_model" in stage.settings:
         sources["base model"] = model_digest(settings.base_model.name)
@@ -73,6 +83,8 @@ def _sources(workspace: Workspace, stage: Stage, collection: str, settings: Sett
             sources[f"prompt {name}"] = prompt.fingerprint
         for task, model in settings.questions.language_models.items():
             sources[task] = language_model_digest(model)
+    if stage.name == "published_index" and settings.publishing.uri:
+        sources[publishing.SOURCE] = publishing.in_production(workspace, collection)
     if stage.name == "evaluation_set":
         sources["human labels"] = human_labels_digest(folder)
     return sources

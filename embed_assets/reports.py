@@ -165,6 +165,12 @@ def write_export(folder: Path, files: Mapping[str, Mapping[str, float]], summari
     write_findings(folder, check_export(files))
 
 
+def write_comparison(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Report on published_index: the candidate beside what is in production, a table for each label source."""
+    for summary in summaries:
+        write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
+
+
 def draw_funnel(folder: Path, table: pl.DataFrame) -> None:
     """Draw how many queries of each style were kept or dropped, and why, to report/funnel.png."""
     styles = sorted(table["style"].unique())

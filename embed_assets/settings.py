@@ -56,6 +56,33 @@ class DocumentsSettings(Block):
     min_characters: int = Field(1, ge=1, description="documents with less text are skipped, in characters")
 
 
+class ProductionSettings(Block):
+    """A LanceDB table with the chunks as production has them. Its rows take the place of documents/ and of chunking."""
+
+    uri: str = Field(
+        "",
+        description="database of the table: a path below the data folder or an object-store URI, whose credentials come from "
+        "environment variables; empty: the collection has files",
+    )
+    table: str = Field("chunks", min_length=1, description="name of the table")
+    id_column: str = Field(
+        "id", min_length=1, description="column with the id of each chunk, text or whole numbers, all different"
+    )
+    text_column: str = Field("text", min_length=1, description="column with the text of each chunk")
+    document_column: str = Field("", description="column with the id of the chunk's document; empty: each row is a document")
+    title_column: str = Field("", description="column with a title that is put in front of the text; empty: no title")
+    max_characters: int = Field(100_000, ge=1, description="rows with a longer text are skipped, in characters")
+
+
+class RetrainingSettings(Block):
+    """When a change of the production table is worth a run. It says when to compute, not what."""
+
+    changed_rows: int = Field(100, ge=1, description="run after at least this many added, changed and removed rows")
+    changed_share: float = Field(0.05, gt=0, le=1, description="or after at least this share of the rows")
+    quiet_minutes: float = Field(10.0, ge=0, description="wait until the table was left alone for so long, in minutes")
+    max_wait_minutes: float = Field(720.0, ge=0, description="but wait no longer than this after the first change, in minutes")
+
+
 class ChunkingSettings(Block):
     """How documents are cut into chunks: at headings, then paragraphs, sentences and words."""
 
@@ -317,11 +344,27 @@ class ExportSettings(Block):
     score_int8: bool = Field(True, description="score the int8 model on the evaluation set")
 
 
+class PublishingSettings(Block):
+    """The LanceDB index that search reads. A new one takes the place of the old one only if the model is better."""
+
+    uri: str = Field(
+        "", description="database of the index, a path below the data folder or an object-store URI; empty: nothing is published"
+    )
+    table: str = Field("", description="name that readers ask for; empty: the name of the collection")
+    significance: float = Field(0.05, gt=0, le=1, description="p value below which a difference of two models counts")
+    min_slice_queries: int = Field(5, ge=2, description="query styles with fewer test queries are not held against a model")
+    vector_index_rows: int = Field(
+        50_000, ge=256, description="from this many rows on there is a vector index; search in fewer is exact"
+    )
+
+
 class Settings(Block):
     """All settings of one collection."""
 
     base_model: BaseModelSettings = BaseModelSettings()
     documents: DocumentsSettings = DocumentsSettings()
+    production: ProductionSettings = ProductionSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     chunking: ChunkingSettings = ChunkingSettings()
     questions: QuestionsSettings = QuestionsSettings()
     evaluation_set: EvaluationSetSettings = EvaluationSetSettings()
@@ -329,6 +372,7 @@ class Settings(Block):
     training: TrainingSettings = TrainingSettings()
     scoring: ScoringSettings = ScoringSettings()
     export: ExportSettings = ExportSettings()
+    publishing: PublishingSettings = PublishingSettings()
 
 
 class _YamlLoader(yaml.SafeLoader):

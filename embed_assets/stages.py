@@ -26,12 +26,19 @@ class Stage:
     frozen: bool = False
 
 
-CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "chunking"))
+CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "production", "chunking"))
 QA_PAIRS = Stage("qa_pairs", "2", ("base_model", "questions"), ("corpus_chunks",))
 EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"), frozen=True)
 TRIPLETS = Stage("triplets", "1", ("base_model", "evaluation_set", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
 CHECKPOINT = Stage("checkpoint", "1", ("base_model", "training"), ("triplets",))
 BEIR_SCORES = Stage("beir_scores", "1", ("base_model", "scoring"), ("corpus_chunks", "evaluation_set", "checkpoint"))
 ONNX_MODEL = Stage("onnx_model", "1", ("base_model", "scoring", "export"), ("corpus_chunks", "evaluation_set", "checkpoint"))
+PUBLISHED_INDEX = Stage(
+    "published_index",
+    "1",
+    ("base_model", "scoring", "publishing"),
+    ("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
+)
 
-STAGES = {stage.name: stage for stage in (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL)}
+ALL_STAGES = (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL, PUBLISHED_INDEX)
+STAGES = {stage.name: stage for stage in ALL_STAGES}

@@ -117,7 +117,7 @@ class ArtifactStore:
         fingerprint = fingerprint_of({"asset": asset, **ingredients})
         parent = self.root / asset / collection
         parent.mkdir(parents=True, exist_ok=True)
-        with _lock(parent / "lock"):
+        with lock(parent / "lock"):
             artifact = self.find(asset, collection, fingerprint)
             if artifact is None:
                 artifact = self._build(asset, parent / fingerprint, ingredients, write)
@@ -180,7 +180,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Only one process builds an asset of a collection; the kernel frees the lock of a process that died."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -198,7 +198,7 @@ class Memo:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         # SQLite does not wait when two processes change the journal mode at once.
-        with _lock(path.with_suffix(".lock")), self._connect() as connection:
+        with lock(path.with_suffix(".lock")), self._connect() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
 

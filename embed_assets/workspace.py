@@ -49,7 +49,7 @@ class Workspace:
         else:
             parent = self.data / "collections"
             parent = parent if parent.is_dir() else self.data
-            folders = sorted(folder for folder in parent.iterdir() if _is_collection(folder))
+            folders = sorted(folder for folder in parent.iterdir() if _is_collection(folder) or _names_a_table(folder))
         for folder in folders:
             if not COLLECTION_NAME.fullmatch(folder.name):
                 logger.warning("%s is left out: a collection's name has at most 100 letters, digits, '-' and '_'", folder)
@@ -64,12 +64,19 @@ class Workspace:
         collections = self.collections()
         if name not in collections:
             there = ", ".join(collections) or "none"
-            raise CollectionError(f"{self.data}: no collection {name!r} with documents/ or corpus.jsonl (there: {there})")
+            raise CollectionError(
+                f"{self.data}: no collection {name!r} with documents/, corpus.jsonl or a 'production' block "
+                f"in its settings.yaml (there: {there})"
+            )
         return collections[name]
 
     def settings(self, collection: str) -> Settings:
         """The collection's settings: the data folder's settings.yaml with its own on top."""
         return load_settings(self.data / "settings.yaml", self.collection_folder(collection) / "settings.yaml")
+
+    def database(self, uri: str) -> str:
+        """The URI of a database as LanceDB opens it; a relative path is below the data folder."""
+        return uri if "://" in uri else str(self.data / Path(uri).expanduser())
 
     def prompt_folders(self, collection: str) -> list[Path]:
         """Where prompt files are looked for before the package's own: the collection's, then everybody's."""
@@ -78,3 +85,9 @@ class Workspace:
 
 def _is_collection(folder: Path) -> bool:
     return (folder / "documents").is_dir() or (folder / "corpus.jsonl").is_file()
+
+
+def _names_a_table(folder: Path) -> bool:
+    """Whether the folder's settings have a ``production`` block, be they right or wrong otherwise."""
+    settings = folder / "settings.yaml"
+    return settings.is_file() and re.search(rb"^production\s*:", settings.read_bytes(), re.MULTILINE) is not None

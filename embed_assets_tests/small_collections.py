@@ -64,12 +64,17 @@ def write_collection(folder: Path, documents: dict[str, str], queries: dict[str,
     for name, text in documents.items():
         (folder / "documents" / name).write_text(text)
     if queries:
-        (folder / "qrels").mkdir()
-        rows = [(f"q{i}", text, document) for i, (text, document) in enumerate(queries.items())]
-        (folder / "queries.jsonl").write_text("".join(json.dumps({"_id": i, "text": text}) + "\n" for i, text, _ in rows))
-        (folder / "qrels" / "test.tsv").write_text(
-            "query-id\tcorpus-id\tscore\n" + "".join(f"{i}\t{document}\t1\n" for i, _, document in rows)
-        )
+        write_labels(folder, queries)
+
+
+def write_labels(folder: Path, queries: dict[str, str]) -> None:
+    """Write queries.jsonl and qrels/test.tsv from queries and the document that answers each."""
+    (folder / "qrels").mkdir()
+    rows = [(f"q{i}", text, document) for i, (text, document) in enumerate(queries.items())]
+    (folder / "queries.jsonl").write_text("".join(json.dumps({"_id": i, "text": text}) + "\n" for i, text, _ in rows))
+    (folder / "qrels" / "test.tsv").write_text(
+        "query-id\tcorpus-id\tscore\n" + "".join(f"{i}\t{document}\t1\n" for i, _, document in rows)
+    )
 
 
 def write_small_collections(data: Path) -> None:

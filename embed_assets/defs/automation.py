@@ -70,7 +70,8 @@ def _out_of_date(collection: str, tick: datetime) -> dict[str, str]:
 def automation_condition() -> AutomationCondition:
     """What every asset of the graph has: new collections are built, changed ones are built again."""
     changed = IngredientsChanged().since_last_handled() & ~AutomationCondition.in_progress()
-    return AutomationCondition.on_missing() | changed
+    # Collections with files have no production table, so it must not be waited for.
+    return AutomationCondition.on_missing().ignore(AssetSelection.assets("production_table")) | changed
 
 
 # The condition above reads files, so it has to run in the code location, which Dagster calls a beta feature.

@@ -48,7 +48,7 @@ def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) ->
     """
     return asset(
         name=stage.name,
-        deps=list(stage.inputs),
+        deps=[*stage.inputs, *(["production_table"] if "production" in stage.settings else [])],
         partitions_def=collections,
         code_version=stage.code_version,
         group_name=group,
@@ -71,6 +71,7 @@ def materialize_stage(
     workspace: Workspace,
     stage: Stage,
     write: Callable[[Path, Path], None],
+    made_of: dict | None = None,
 ) -> MaterializeResult:
     """Build the stage's artifact for the partition, or take the one that is there.
 
@@ -79,10 +80,12 @@ def materialize_stage(
         workspace: settings and store.
         stage: the stage.
         write: writes the artifact, as in ArtifactStore.build.
+        made_of: what lineage.ingredients said, if it was asked before.
     """
     collection = context.partition_key
     started = time.monotonic()
-    artifact = workspace.store.build(stage.name, collection, ingredients(workspace, stage, collection), write)
+    made_of = made_of or ingredients(workspace, stage, collection)
+    artifact = workspace.store.build(stage.name, collection, made_of, write)
     context.log.info(
         "%s of %s: %s in %.1f s", stage.name, collection, "reused" if artifact.reused else "computed", time.monotonic() - started
     )

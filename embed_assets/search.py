@@ -1,0 +1,76 @@
+"""Search in the published index, with the model that it was made with."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from embed_assets.export import OnnxEncoder
+from embed_assets.models.encoders import Encoder
+from embed_assets.published_index import PublishingError, metadata_of
+from embed_assets.publishing import index_of
+from embed_assets.scoring import TextEncoder
+from embed_assets.settings import BaseModelSettings
+from embed_assets.store import MANIFEST
+from embed_assets.workspace import Workspace
+
+Mode = Literal["dense", "full-text", "hybrid"]
+FUSED = 100
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One chunk that was found; a higher score is better."""
+
+    chunk_id: str
+    document_id: str
+    score: float
+    text: str
+
+
+def search_index(workspace: Workspace, collection: str, query: str, mode: Mode = "hybrid", limit: int = 10) -> list[Hit]:
+    """Search the index of a collection that is in production.
+
+    Args:
+        workspace: settings and store.
+        collection: name of the collection.
+        query: what to look for.
+        mode: dense (cosine), full-text (BM25), or hybrid, which fuses the first 100 of both by reciprocal rank.
+        limit: how many hits.
+
+    Raises:
+        PublishingError: nothing is published, or its model is not in the store.
+    """
+    table = index_of(workspace, collection).open()
+    if mode == "full-text":
+        found, score = table.search(_literal(query), query_type="fts"), "_score"
+    else:
+        vector = _encoder(workspace, collection, metadata_of(table)).encode_queries([query])[0]
+        if mode == "dense":
+            found, score = table.search(vector).distance_type("cosine"), "_distance"
+        else:
+            found = table.search(query_type="hybrid").vector(vector).text(_literal(query)).distance_type("cosine")
+            score = "_relevance_score"
+    rows = found.limit(max(limit, FUSED) if mode == "hybrid" else limit).to_list()
+    return [
+        Hit(row["id"], row["document_id"], 1 - row[score] if mode == "dense" else row[score], row["text"]) for row in rows[:limit]
+    ]
+
+
+def _literal(query: str):
+    from lancedb.query import MatchQuery
+
+    return MatchQuery(query, "passage")
+
+
+def _encoder(workspace: Workspace, collection: str, metadata: dict) -> TextEncoder:
+    """The model that a table was made with: its ONNX export if there is one, which starts faster than torch."""
+    for path in (workspace.store.root / "onnx_model" / collection).glob(f"*/{MANIFEST}"):
+        manifest = json.loads(path.read_text())
+        same_model = manifest["inputs"].get("checkpoint") == metadata["model"]
+        if same_model and manifest["settings"]["base_model"] == metadata["base_model"]:
+            return OnnxEncoder(path.parent)
+    checkpoint = workspace.store.find("checkpoint", collection, metadata["checkpoint"])
+    if checkpoint is None:
+        raise PublishingError(f"{collection}: the model of the index, checkpoint {metadata['checkpoint']}, is not in the store")
+    base_model = BaseModelSettings.model_validate(metadata["base_model"])
+    return Encoder(base_model, workspace.memos, str(checkpoint.folder / "model"))

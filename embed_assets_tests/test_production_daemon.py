@@ -1,0 +1,78 @@
+"""The production loop as it runs by itself: Dagster's daemon, the sensor, and a table that grows in small commits."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+
+from embed_assets.defs.production_sensor import REASON_TAG
+from embed_assets.publishing import index_of
+from embed_assets.run import materialize_collection, open_instance
+from embed_assets.workspace import Workspace
+from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
+from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, write_labels
+
+ROOT = Path(__file__).parent.parent
+COLLECTION = "support"
+WORKSPACE = ("-w", str(ROOT / "workspace.yaml"))
+
+
+@pytest.fixture
+def daemon(workspace_folder: Path) -> Iterator[DagsterInstance]:
+    """A running daemon with the sensor turned on, and a collection whose chunks were read from its table."""
+    data = workspace_folder / "data"
+    retraining = {"changed_rows": 2, "quiet_minutes": 0.1}
+    write_table_collection(data, COLLECTION, retraining=retraining, publishing={"uri": "published"})
+    write_labels(data / "collections" / COLLECTION, QUERIES)
+    (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    write_production_table(data, rows_of(ROUTERS))
+    with open_instance(workspace_folder / "home") as instance:
+        assert materialize_collection(instance, COLLECTION, "corpus_chunks")
+        start = [sys.executable, "-m", "dagster", "sensor", "start", "retrain_on_production_change", *WORKSPACE]
+        subprocess.run(start, env=os.environ, cwd=workspace_folder, check=True, capture_output=True)
+        with (workspace_folder / "daemon.log").open("w") as log:
+            command = [sys.executable, "-m", "dagster._daemon", "run", *WORKSPACE]
+            process = subprocess.Popen(command, env=os.environ, cwd=workspace_folder, stdout=log, stderr=log)
+        yield instance
+        process.terminate()
+        process.wait(60)
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(2)
+
+
+def test_small_commits_lead_to_one_run_of_the_whole_graph(daemon: DagsterInstance, workspace_folder: Path):
+    workspace = Workspace(workspace_folder / "data", workspace_folder / "home")
+    table = production_database(workspace.data).open_table("chunks")
+    for number in range(50):
+        row = rows_of(ROUTERS)[number % 8]
+        new = {"id": f"new-{number}", "document": f"new-{number}.md", "text": f"{row['text']} See note NT-{number}."}
+        table.add([row | new])
+
+    def runs() -> list[DagsterRun]:
+        return [run for run in daemon.get_runs() if REASON_TAG in run.tags]
+
+    wait_for(runs, 240)
+    wait_for(lambda: runs()[0].is_finished, 1200)
+    finished = time.time()
+    (state,) = [state for state in daemon.all_instigator_state() if state.name == "retrain_on_production_change"]
+    wait_for(lambda: daemon.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0].timestamp > finished, 240)
+
+    (run,) = runs()
+    assert run.status == DagsterRunStatus.SUCCESS
+    assert run.tags[REASON_TAG] == "production table: 50 added, 0 changed, 0 removed of 58 rows"
+    assert workspace.store.current("corpus_chunks", COLLECTION).summary["chunks"] == 58
+    assert workspace.store.current("published_index", COLLECTION).manifest["sources"]["in production"] == "base model"
+    tick = daemon.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0]
+    assert tick.skip_reason == f"{COLLECTION}: nothing changed"
+    assert index_of(workspace, COLLECTION).pointer().generation in (0, 1)

@@ -1,0 +1,229 @@
+"""From a table of production to a better index and back, with real models, a real LanceDB and a real Dagster instance."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, build_sensor_context
+
+from embed_assets import publishing
+from embed_assets.cli import main
+from embed_assets.definitions import defs
+from embed_assets.defs.production_sensor import REASON_TAG, retrain_on_production_change
+from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.gate import Verdict
+from embed_assets.models.hardware import Compute
+from embed_assets.published_index import metadata_of
+from embed_assets.publishing import index_of
+from embed_assets.run import materialize_collection, open_instance
+from embed_assets.workspace import Workspace
+from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
+from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, write_labels
+
+COLLECTION = "support"
+NEW_ROWS = rows_of(
+    {
+        "cable.md": "# Cables\n\nUse the twinaxial cable CAB-7 for distances below three metres.\n\nCAB-9 is for longer ones.",
+        "clock.md": "# Clock\n\nThe clock of the router drifts by two seconds a day without the NTP client.",
+    }
+)
+
+
+class Loop:
+    """The sensor with its cursor, and runs of the graph."""
+
+    def __init__(self, folder: Path, instance: DagsterInstance):
+        self.instance = instance
+        self.workspace = Workspace(folder / "data", folder / "home")
+        self.cursor = None
+
+    def tick(self) -> SensorResult:
+        context = build_sensor_context(self.instance, self.cursor, resources={"workspace": WorkspaceResource()}, definitions=defs)
+        result = retrain_on_production_change(context)
+        self.cursor = result.cursor
+        return result
+
+    def publish(self, anyway: bool) -> bool:
+        config = {"ops": {"published_index": {"config": {"publish_anyway": anyway}}}}
+        job = defs.resolve_implicit_global_asset_job_def()
+        selection = [AssetKey("published_index")]
+        return job.execute_in_process(config, self.instance, COLLECTION, asset_selection=selection).success
+
+    def decision(self) -> tuple[bool, str]:
+        """What the gate said last."""
+        key = AssetCheckKey(AssetKey("published_index"), "promoted")
+        event = self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0].event
+        evaluation = event.dagster_event.asset_check_evaluation_data
+        return evaluation.passed, evaluation.description
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+    """A collection that is built from a table of routers' paragraphs, and one whose table is missing."""
+    folder = tmp_path_factory.mktemp("loop")
+    data = folder / "data"
+    write_table_collection(
+        data,
+        COLLECTION,
+        retraining={"changed_rows": 2, "quiet_minutes": 0.0},
+        publishing={"uri": "published", "min_slice_queries": 2},
+    )
+    write_table_collection(data, "broken", production={"table": "no_such_table"})
+    write_labels(data / "collections" / COLLECTION, QUERIES)
+    (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    write_production_table(data, rows_of(ROUTERS))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("EMBED_ASSETS_DATA", str(data))
+        environment.setenv("EMBED_ASSETS_HOME", str(folder / "home"))
+        with open_instance(folder / "home") as instance:
+            assert materialize_collection(instance, COLLECTION)
+            yield Loop(folder, instance)
+
+
+class Reader(threading.Thread):
+    """Queries the published index again and again, and notes failures and mixed answers."""
+
+    def __init__(self, workspace: Workspace):
+        super().__init__()
+        self.workspace = workspace
+        self.stopped = threading.Event()
+        self.answers: list[str] = []
+        self.faults: list[str] = []
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            try:
+                table = index_of(self.workspace, COLLECTION).open()
+                hits = table.search("router", query_type="fts").limit(20).to_list()
+                name = metadata_of(table)["fingerprint"]
+                if not hits or table.count_rows() != metadata_of(table)["rows"]:
+                    self.faults.append(f"{len(hits)} hits in {table.name}")
+                self.answers.append(name)
+            except Exception as error:
+                self.faults.append(repr(error))
+
+
+def test_rows_are_added_and_one_run_puts_a_new_index_into_production(loop: Loop):
+    built = loop.workspace.store.current("corpus_chunks", COLLECTION)
+    assert built.summary["chunks"] == len(rows_of(ROUTERS))
+    assert "than the base model: " in loop.decision()[1]
+
+    # Nothing happened to the table: nothing is asked for, and the broken table is told of.
+    first = loop.tick()
+    assert not first.run_requests
+    assert f"{COLLECTION}: nothing changed" in first.skip_reason.skip_message
+    assert "broken: " in first.skip_reason.skip_message and "no_such_table" in first.skip_reason.skip_message
+    (observation,) = first.asset_events
+    assert (observation.partition, observation.asset_key) == (COLLECTION, AssetKey("production_table"))
+
+    # An operator publishes the first one, whatever the gate says.
+    assert loop.publish(anyway=True)
+    assert loop.decision()[0]
+    before = index_of(loop.workspace, COLLECTION).pointer()
+
+    production_database(loop.workspace.data).open_table("chunks").add(NEW_ROWS)
+    (request,) = loop.tick().run_requests
+    assert request.tags[REASON_TAG] == f"production table: {len(NEW_ROWS)} added, 0 changed, 0 removed of 11 rows"
+    assert request.partition_key == COLLECTION
+    assert not loop.tick().run_requests
+
+    reader = Reader(loop.workspace)
+    reader.start()
+    try:
+        assert materialize_collection(loop.instance, COLLECTION)
+        assert loop.workspace.store.current("corpus_chunks", COLLECTION).summary["chunks"] == 11
+        passed, reason = loop.decision()
+        assert "the model in production" in reason
+        assert passed == (index_of(loop.workspace, COLLECTION).pointer() != before)
+        assert loop.publish(anyway=True)
+    finally:
+        reader.stopped.set()
+        reader.join()
+    assert reader.faults == []
+    assert len(set(reader.answers)) == 2
+    after = index_of(loop.workspace, COLLECTION).pointer()
+    assert (after.previous, after.generation) == (before.current, before.generation + 1)
+    assert "nothing changed" in loop.tick().skip_reason.skip_message
+
+
+def cli(loop: Loop, *arguments: str) -> str:
+    folders = ["--data", str(loop.workspace.data), "--home", str(loop.workspace.home)]
+    done = CliRunner().invoke(main, [*arguments, *folders])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("mode", ["dense", "full-text", "hybrid"])
+def test_search_finds_the_new_row(loop: Loop, mode: str):
+    hits = [json.loads(line) for line in cli(loop, "search", COLLECTION, "CAB-7 cable", "--mode", mode, "--json").splitlines()]
+    assert hits[0]["document_id"] == "cable.md"
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+def test_rolled_back_index_stays_rolled_back_until_an_operator_says_otherwise(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.pointer()
+    cli(loop, "rollback", COLLECTION)
+    assert index.pointer().current == before.previous
+    assert "cable.md" not in cli(loop, "search", COLLECTION, "CAB-7 cable", "--json")
+
+    assert loop.publish(anyway=False)
+    assert index.pointer().current == before.previous
+    assert not loop.decision()[0]
+    assert loop.publish(anyway=True)
+    assert index.pointer().current == before.current
+
+
+def test_of_two_publishers_at_once_one_does_the_work(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.rollback()
+    compared_with = publishing.in_production(loop.workspace, COLLECTION)
+    arguments = (loop.workspace, COLLECTION, Verdict(True, "better"), compared_with, Compute(), True)
+    with ThreadPoolExecutor(2) as pool:
+        results = [done.result() for done in [pool.submit(publishing.publish, *arguments) for _ in range(2)]]
+    assert results == [(True, "in production: better")] * 2
+    assert index.pointer().generation == before.generation + 1
+
+
+def test_embedding_function_runs_without_torch(loop: Loop, tmp_path: Path):
+    script = """
+import sys, lancedb
+from lancedb.embeddings import get_registry
+from lancedb.pydantic import LanceModel, Vector
+import embed_assets.lancedb_embedding
+function = get_registry().get("embed-assets").create(folder=sys.argv[1])
+class Note(LanceModel):
+    text: str = function.SourceField()
+    vector: Vector(function.ndims()) = function.VectorField()
+database = lancedb.connect(sys.argv[2])
+database.create_table("notes", schema=Note)
+# The function is read back from the table.
+table = database.open_table("notes")
+table.add([{"text": text} for text in ("The fan is broken.", "The van brings the bread.", "The clock drifts.")])
+print(table.search("wrong time of day").limit(1).to_list()[0]["text"], "torch" in sys.modules)
+"""
+    folder = loop.workspace.store.current("onnx_model", COLLECTION).folder
+    done = subprocess.run([sys.executable, "-c", script, folder, tmp_path], capture_output=True, text=True)
+    assert done.stdout.strip() == "The clock drifts. False", done.stderr
+
+
+def test_rollback_job_of_the_ui(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.pointer()
+    assert defs.resolve_job_def("roll_back").execute_in_process(instance=loop.instance, partition_key=COLLECTION).success
+    assert (index.pointer().current, index.pointer().previous) == (before.previous, before.current)
+
+
+def test_materializing_everything_again_computes_and_publishes_nothing(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before, manifests = index.pointer(), set(loop.workspace.store.root.glob("*/*/*/manifest.json"))
+    assert materialize_collection(loop.instance, COLLECTION)
+    assert set(loop.workspace.store.root.glob("*/*/*/manifest.json")) == manifests
+    assert index.pointer() == before
