@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from embed_assets.evaluation_set import HUMAN
+from embed_assets.evaluation_set import HUMAN, OWN, SYNTHETIC
 from embed_assets.pairs import normalize_query
 from embed_assets.scoring import HEADLINE
 
@@ -114,8 +114,9 @@ def check_pairs(pairs: pl.DataFrame, covered: int, identifiers: int) -> list[Fin
 def check_evaluation_set(queries: pl.DataFrame) -> list[Finding]:
     """enough_queries, for the human queries if there are any."""
     tested = queries.filter(pl.col("split") == "test")
-    human = tested.filter(pl.col("source") == HUMAN)
-    count, source = (len(human), "human") if len(human) else (len(tested), "synthetic")
+    counts = dict(tested.group_by("source").len().iter_rows())
+    source = next((source for source in (HUMAN, OWN) if source in counts), SYNTHETIC)
+    count = counts.get(source, 0)
     # A difference is found in 4 of 5 cases at the 5% level if it is 2.8 standard errors large (Cohen, 1988).
     detectable = (1.96 + 0.84) * TYPICAL_DEVIATION / math.sqrt(max(1, count))
     message = f"{count} {source} test queries: differences under about {detectable:.3f} {HEADLINE} will look like noise"

@@ -84,7 +84,12 @@ def hold_out_queries(
     labels = (
         held_out.filter(pl.col("query_id").is_in(queries["query_id"].to_list()))
         .sort("query_id", "document_id", "start")
-        .join(chunks.select("document_id", "start", "end", "text"), on=["document_id", "start", "end"], how="left")
+        .join(
+            chunks.select("document_id", "start", "end", "text"),
+            on=["document_id", "start", "end"],
+            how="left",
+            maintain_order="left",
+        )
     )
     return queries.select(list(QUERY_SCHEMA)), labels.select(list(LABEL_SCHEMA))
 

@@ -45,7 +45,7 @@ class Prompt:
     @property
     def version(self) -> str:
         """The version that the first line states, as in ``{#- version 2 -#}``; "" if it states none."""
-        stated = re.match(r"\{#-?\s*version\s+(\S+)\s*-?#\}", self.source)
+        stated = re.match(r"\{#-?\s*version\s+(\S+?)\s*-?#\}", self.source)
         return stated.group(1) if stated else ""
 
     @cached_property
@@ -83,10 +83,13 @@ def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
         prompt = Prompt(path.stem, path.read_text(encoding="utf-8"))
         variables = prompt.variables
         ENVIRONMENT.from_string(prompt.source)
+        others = list(jinja2.meta.find_referenced_templates(ENVIRONMENT.parse(prompt.source)))
     except jinja2.TemplateSyntaxError as error:
         raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
     except UnicodeDecodeError as error:
         raise PromptError(f"{path}: not UTF-8: {error}") from None
+    if others:
+        raise PromptError(f"{path}: a prompt is one file and cannot include or extend another one; found {others}")
     found = ", ".join(sorted(variables)) or "none"
     if file in TASK_VARIABLES:
         missing, unknown = TASK_VARIABLES[file] - variables - {"artifacts"}, variables - TASK_VARIABLES[file]

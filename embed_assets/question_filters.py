@@ -20,8 +20,13 @@ from embed_assets.settings import LanguageModelSettings, QuestionsSettings
 
 QUERIES_IN_A_BLOCK = 512
 FEWEST_WORDS_OF_A_LANGUAGE = 5
-SURE_OF_THE_LANGUAGE = 0.99
-PASSAGE_TALK = re.compile(r"\b(this|the|above|following|given) (passage|text|document|paragraph|section|line)s?\b", re.IGNORECASE)
+SURE_OF_THE_LANGUAGE, SURE_ENOUGH = 0.99, 0.9
+PASSAGE_TALK = re.compile(
+    r"\b(?:this|the|above|following|given) (?:passage|paragraph|section)s?\b"
+    r"|\b(?:this|above|following|given) (?:text|document|line)s?\b"
+    r"|\bthe text (?:say|state|mention|describe)",
+    re.IGNORECASE,
+)
 YES, NO = (" yes", "yes", " Yes", "Yes"), (" no", "no", " No", "No")
 
 
@@ -39,8 +44,10 @@ class QuestionRules:
     def clean(answer: str) -> str:
         """The question in an answer: its first line, without label, number and quotation marks."""
         line = next((line.strip() for line in answer.splitlines() if line.strip()), "")
-        line = re.sub(r"^(?:(?:question|query|q)\s*\d*\s*:|\d+[.)]|[-*•])\s+", "", line, flags=re.IGNORECASE)
-        return line.strip().strip("\"'“”‘’`").strip()
+        label = r"(?:question|query|q|how-to|problem|search)\s*\d*\s*:"
+        line = re.sub(rf"^(?:(?:\d+[.)]|[-*•])\s+)?(?:\*\*{label}\*\*\s*|{label}\s+)?", "", line, flags=re.IGNORECASE)
+        quoted = re.fullmatch(r"(?:\"([^\"]*)\"|“([^”]*)”|'(.*)'|‘(.*)’|`([^`]*)`)", line)
+        return next(filter(None, quoted.groups()), "").strip() if quoted else line
 
     def refuse(self, query: str, passages: Sequence[str], examples: Collection[str] = ()) -> str | None:
         """Why a written question cannot be used, or None.
@@ -55,7 +62,8 @@ class QuestionRules:
         normal = " ".join(words)
         if not words:
             return "empty"
-        if len(words) < settings.min_words:
+        # Scripts without spaces have words of a few characters; no single word is longer than the limit allows.
+        if max(len(words), len("".join(words)) // 6) < settings.min_words:
             return f"fewer than {settings.min_words} words"
         if len(words) > settings.max_words:
             return f"more than {settings.max_words} words"
@@ -64,9 +72,7 @@ class QuestionRules:
         texts = [normalize_query(passage) for passage in passages]
         if any(normal in text for text in texts):
             return "copy of the passage"
-        if re.search(
-            r"\b(this|the|above|following|given) (passage|text|document|paragraph|section|line)s?\b", query, re.IGNORECASE
-        ):
+        if PASSAGE_TALK.search(query):
             return "speaks of the passage"
         run = settings.max_copied_words + 1
         if any(" ".join(words[i : i + run]) in text for i in range(len(words) - run + 1) for text in texts):
@@ -74,7 +80,7 @@ class QuestionRules:
         if settings.known_identifiers:
             shown = "\n".join(passages)
             for identifier in find_identifiers(query, settings.all_identifier_patterns):
-                if identifier not in shown:
+                if not re.search(rf"(?<!\w){re.escape(identifier)}(?!\w)", shown):
                     return "unknown identifier"
         if settings.same_language and _differs_in_language(query, passages[0], len(words)):
             return "another language"
@@ -93,7 +99,9 @@ def _differs_in_language(query: str, passage: str, words: int) -> bool:
     if words < FEWEST_WORDS_OF_A_LANGUAGE:
         return False
     language, probability = _language_identifier().classify(query)
-    return probability >= SURE_OF_THE_LANGUAGE and language != _language_identifier().classify(passage)[0]
+    other, sure = _language_identifier().classify(passage)
+    # A passage of code and identifiers is of no language.
+    return probability >= SURE_OF_THE_LANGUAGE and sure >= SURE_ENOUGH and language != other
 
 
 def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
@@ -134,7 +142,9 @@ def _drop_lost(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, top_
     targets = [spans[span] for span in usable.select("document_id", "start", "end").iter_rows()]
     ranks = HybridRetriever(encoder, chunks["passage"].to_list()).ranks(usable["query"].to_list(), targets)
     rank_of_row = dict(zip(usable["row"].to_list(), ranks, strict=True))
-    lost = [row for row, rank in rank_of_row.items() if rank is None or rank > top_k]
+    lost_ids = {pairs["query_id"][row] for row, rank in rank_of_row.items() if rank is None or rank > top_k}
+    # A query that several chunks answer is lost as a whole: without one of them it is another query.
+    lost = [row for row in rank_of_row if pairs["query_id"][row] in lost_ids]
     rank = pl.Series("rank", [rank_of_row.get(row) for row in range(len(pairs))], dtype=pl.Int64)
     return _drop(pairs.with_columns(rank), lost, f"not in the first {top_k}")
 
@@ -241,7 +251,12 @@ def _questions_to_judge(pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Promp
     """The ids of the written queries that are left, and the prompt for each with all its passages."""
     written = pairs.filter(pl.col("dropped").is_null() & (pl.col("writer") != TEXT_WRITER))
     grouped = (
-        written.join(chunks.select("document_id", "start", "end", "passage"), on=["document_id", "start", "end"], how="left")
+        written.join(
+            chunks.select("document_id", "start", "end", "passage"),
+            on=["document_id", "start", "end"],
+            how="left",
+            maintain_order="left",
+        )
         .group_by("query_id", maintain_order=True)
         .agg(pl.col("query").first(), pl.col("passage").str.join("\n\n"))
     )

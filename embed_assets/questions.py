@@ -112,7 +112,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder,
     """
     identifiers = [find_identifiers(text, settings.all_identifier_patterns) for text in chunks["text"]]
     frequency = Counter(identifier for found in identifiers for identifier in found)
-    says_something = [len(HEADING.sub("", text).split()) >= FEWEST_WORDS for text in chunks["text"]]
+    says_something = [_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
     rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]
     jobs = []
     for prompt, count in _shares(prompts, settings):
@@ -125,7 +125,11 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder,
             if "identifier" not in prompt.variables or sample < len(rarest[row])
         ][:count]
         several = _shows_several(prompt, settings)
-        related = _related_chunks(chunks, {row for row, _ in candidates}, encoder, settings.bundle_chunks - 1) if several else {}
+        related = (
+            _related_chunks(chunks, {row for row, _ in candidates}, says_something, encoder, settings.bundle_chunks - 1)
+            if several
+            else {}
+        )
         for row, sample in candidates:
             identifier = rarest[row][sample] if "identifier" in prompt.variables else ""
             if not several or related[row] or settings.mode == "batch":
@@ -133,29 +137,42 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder,
     return jobs
 
 
+def _words(text: str) -> int:
+    """Number of words; of about eight characters in a script without spaces."""
+    return max(len(text.split()), len("".join(text.split())) // 8)
+
+
 def _shares(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int]]:
     """How many calls each prompt gets."""
     if settings.mode == "batch":
-        yield prompts[0], -(-settings.max_questions // settings.questions_per_chunk)
+        yield prompts[0], settings.max_questions // settings.questions_per_chunk
         return
-    whole = sum(settings.styles.values())
+    whole, share = sum(settings.styles.values()), 0.0
     for prompt in prompts:
-        yield prompt, round(settings.max_questions * settings.styles[prompt.name] / whole)
+        before, share = share, share + settings.styles[prompt.name] / whole
+        yield prompt, round(settings.max_questions * share) - round(settings.max_questions * before)
 
 
 def _shows_several(prompt: Prompt, settings: QuestionsSettings) -> bool:
     return "passages" in prompt.variables and (settings.mode == "single" or settings.styles.get("multi_hop", 0) > 0)
 
 
-def _related_chunks(chunks: pl.DataFrame, rows: set[int], encoder: Encoder, count: int) -> dict[int, tuple[int, ...]]:
+def _related_chunks(
+    chunks: pl.DataFrame, rows: set[int], says_something: list[bool], encoder: Encoder, count: int
+) -> dict[int, tuple[int, ...]]:
     """The chunks most similar to each row, but for near-duplicates."""
     vectors = encoder.encode_passages(chunks["passage"].to_list())
     related = {}
     for row in sorted(rows):
         similarity = vectors @ vectors[row]
         similarity[row] = -1
-        best = np.argsort(-np.where(similarity < MOST_ALIKE, similarity, -1), kind="stable")[:count]
-        related[row] = tuple(int(other) for other in best if similarity[other] > 0)
+        chosen: list[int] = []
+        for other in np.argsort(-similarity, kind="stable").tolist():
+            if len(chosen) == count or similarity[other] <= 0:
+                break
+            if says_something[other] and (vectors[[row, *chosen]] @ vectors[other] < MOST_ALIKE).all():
+                chosen.append(other)
+        related[row] = tuple(chosen)
     return related
 
 
@@ -207,7 +224,7 @@ def render_job(job: Job, rows: Sequence[dict], settings: QuestionsSettings, arti
             "passages": passages,
             "identifier": job.identifier,
             "artifacts": "\n".join(artifacts[row] for row in job.rows if row in artifacts),
-            "styles": _draw_styles(job, settings) if settings.mode == "batch" else {},
+            "styles": _draw_styles(job, passages, settings) if settings.mode == "batch" else {},
             "reasoning_types": settings.reasoning_types,
             "min_complexity": settings.min_complexity,
         }
@@ -226,10 +243,10 @@ def question_sampling(settings: QuestionsSettings) -> Sampling:
     )
 
 
-def _draw_styles(job: Job, settings: QuestionsSettings) -> dict[str, int]:
+def _draw_styles(job: Job, passages: Sequence[str], settings: QuestionsSettings) -> dict[str, int]:
     """Style → how many questions of it one call in batch mode is to write."""
     usable = {style: share for style, share in settings.styles.items() if style != "multi_hop" or len(job.rows) > 1}
-    draw = random.Random(f"{settings.seed} {job.rows}")
+    draw = random.Random(f"{settings.seed} {passages}")
     return dict(Counter(draw.choices(list(usable), list(usable.values()), k=settings.questions_per_chunk)))
 
 
@@ -237,19 +254,20 @@ def _batch_schema(settings: QuestionsSettings) -> str:
     """The JSON schema of BatchAnswer with the allowed styles, reasoning types and numbers."""
     question = {
         "query": {"type": "string"},
-        "style": {"enum": list(settings.styles)},
+        "style": {"enum": [style for style, share in settings.styles.items() if share]},
         "reasoning_type": {"enum": list(settings.reasoning_types)},
         "complexity": {"type": "integer", "minimum": 1, "maximum": 5},
         "passages": {
             "type": "array",
             "items": {"type": "integer", "minimum": 1, "maximum": settings.bundle_chunks},
             "minItems": 1,
+            "maxItems": settings.bundle_chunks,
         },
     }
     item = {"type": "object", "properties": question, "required": list(question), "additionalProperties": False}
     items = {"type": "array", "items": item, "minItems": 1, "maxItems": settings.questions_per_chunk}
     whole = {"type": "object", "properties": {"questions": items}, "required": ["questions"], "additionalProperties": False}
-    return json.dumps(whole, sort_keys=True)
+    return json.dumps(whole)
 
 
 def _read_single(job: Job, answer: Answer, rows: Sequence[dict], rules: QuestionRules, settings: QuestionsSettings) -> list[dict]:

@@ -89,6 +89,8 @@ def funnel_of(table: pl.DataFrame) -> pl.DataFrame:
     Args:
         table: pairs with ``style`` and ``dropped``.
     """
+    if table.is_empty():
+        return pl.DataFrame(schema={"style": pl.String, "candidates": pl.UInt32, "kept": pl.UInt32, "kept_share": pl.Float64})
     counted = table.with_columns(pl.col("dropped").fill_null("kept")).pivot(
         "dropped", index="style", values="query_id", aggregate_function="len"
     )

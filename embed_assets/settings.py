@@ -177,7 +177,7 @@ class QuestionsSettings(Block):
     max_lookups: int = Field(6000, ge=0, description="at most this many look-ups before the round-trip filter")
     identifier_patterns: Strings = Field(
         (
-            r"%?[A-Z][A-Z0-9]*(?:[-_][A-Z0-9]+)+",
+            r"%?[A-Z][A-Z0-9]*(?:[-_][A-Z0-9]+)+\b",
             r"--[a-z][a-z0-9-]+",
             r"\b[Vv]?\d+\.\d+(?:\.\d+)*[a-z]?\d*\b",
             r"\b0x[0-9A-Fa-f]{2,}\b",

@@ -140,7 +140,6 @@ def test_no_prompt_is_answered_twice(model, memos, caplog):
     assert successor.usage.problems == Counter(answer.problem for answer in answers if answer.problem)
 
 
-@pytest.mark.xfail(run=False, reason="VLLMValidationError is no ValueError: a prompt that is too long ends vllm_worker")
 def test_a_prompt_longer_than_the_context_is_a_problem_of_its_own(model):
     long, short = model.generate(["word " * 3000, "The capital of France is"], [0, 0], GREEDY)
     assert (long.text, long.problem) == ("", "longer than the model's context")

@@ -198,7 +198,6 @@ def test_the_funnel_of_pairs_that_are_all_kept_or_all_dropped():
     assert funnel_of(dropped).select("style", "candidates", "kept").rows() == [("question", 3, 0), ("search", 1, 0)]
 
 
-@pytest.mark.xfail(strict=True, reason="sum_horizontal of no column: nothing says that there are no pairs")
 def test_the_funnel_of_no_pair():
     assert funnel_of(funnel_table().clear()).is_empty()
 

@@ -54,7 +54,6 @@ def test_each_style_gets_its_share_and_stands_together(chunks, encoder):
         ({"question": 1, "how_to": 1, "search": 1, "symptom": 1, "contextual": 1}, 2),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="_shares rounds each style by itself: more than max_questions, or none")
 def test_all_styles_together_have_as_many_jobs_as_asked_for(chunks, encoder, styles, most):
     assert len(jobs_of(chunks, encoder, styles, max_questions=most)) == most
 
@@ -81,13 +80,11 @@ def test_nothing_is_asked_about_a_chunk_that_is_hardly_more_than_a_heading(cut, 
     assert shown == ["12.md"]
 
 
-@pytest.mark.xfail(strict=True, reason="plan_jobs counts words between spaces, which Chinese and Japanese do not write")
 def test_text_without_spaces_says_something_too(cut, encoder):
     text = "フロートスイッチが固着するとポンプが空運転します。リセットするまでパネルにエラーが表示されます。" * 3
     assert len(jobs_of(cut([Document("pump.md", "ポンプ", text)]), encoder, {"question": 1})) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="_related_chunks takes chunks about which nothing would be asked")
 def test_a_heading_alone_is_no_related_chunk(cut, encoder):
     chunks = cut([*DOCUMENTS, Document("heading.md", "", "# The pump runs dry because the float switch sticks, error E4012")])
     shown = [chunks["document_id"].gather(job.rows).to_list() for job in jobs_of(chunks, encoder, {"multi_hop": 1})]
@@ -131,10 +128,14 @@ def test_a_copy_is_no_related_chunk_and_a_chunk_without_relatives_is_left_out(cu
     chunks = cut([*DOCUMENTS, copy])
     shown = [chunks["document_id"].gather(job.rows).to_list() for job in jobs_of(chunks, encoder, {"multi_hop": 1})]
     assert len(shown) == 13 and ["pump.md", "copy.md"] not in shown and ["copy.md", "pump.md"] not in shown
-    assert jobs_of(cut([pump, copy]), encoder, {"multi_hop": 1}) == jobs_of(cut([pump]), encoder, {"multi_hop": 1}) == []
+    assert jobs_of(cut([pump]), encoder, {"multi_hop": 1}) == []
 
 
-@pytest.mark.xfail(strict=True, reason="_related_chunks compares with the first chunk alone: two copies fill the bundle")
+def test_a_chunk_with_nothing_but_a_copy_beside_it_is_left_out(cut, encoder):
+    chunks = cut([DOCUMENTS[0], replace(DOCUMENTS[0], document_id="copy.md")])
+    assert jobs_of(chunks, encoder, {"multi_hop": 1}) == []
+
+
 def test_two_copies_are_not_both_related_to_a_chunk(cut, encoder):
     chunks = cut([*DOCUMENTS, replace(DOCUMENTS[0], document_id="copy.md")])
     shown = [set(chunks["document_id"].gather(job.rows)) for job in jobs_of(chunks, encoder, {"multi_hop": 1}, bundle_chunks=5)]
@@ -187,7 +188,6 @@ def test_a_batch_call_asks_for_styles_by_their_shares():
     assert sum(alone.values()) == 8 and set(alone) == {"question", "search"}
 
 
-@pytest.mark.xfail(strict=True, reason="_draw_styles is seeded by the row numbers: a new document changes every batch prompt")
 def test_a_new_document_does_not_change_the_batch_prompts_of_the_others(cut, chunks, encoder):
     def prompts_about(table: pl.DataFrame) -> set[str]:
         settings = QuestionsSettings(mode="batch", styles={"question": 1, "how_to": 1, "search": 1}, questions_per_chunk=9)
@@ -365,7 +365,6 @@ def test_nothing_to_ask_gives_no_question(chunks, model, encoder):
     assert model.usage.asked == asked
 
 
-@pytest.mark.xfail(strict=True, reason="_batch_schema lets 'passages' go on for ever, and sorts it in front of the query")
 def test_a_small_model_writes_json_in_batch_mode(chunks, model, encoder):
     settings = QuestionsSettings(
         mode="batch",

@@ -137,6 +137,12 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
             id="url without scheme",
         ),
         pytest.param("questions: {writer: {name: ''}}", ["questions:", "writer.name is empty", "max_questions"], id="no writer"),
+        pytest.param(
+            "questions: {styles: {question: 1, judge: 1}}", ["questions.styles:", "'judge' is no style"], id="task as style"
+        ),
+        pytest.param(
+            "questions: {styles: {../how_to: 1}}", ["questions.styles:", "'../how_to' is no style", "letters"], id="path as style"
+        ),
         pytest.param("questions: {styles: {}}", ["questions:", "share 0"], id="no style"),
         pytest.param("questions: {styles: {question: 0, search: 0}}", ["questions:", "share 0"], id="no share"),
         pytest.param(

@@ -164,7 +164,11 @@ class LanguageModel:
         """
         model = {"model": language_model_digest(self.settings), "chat": self.settings.chat}
         if self.settings.engine == "vllm":
-            model |= {"dtype": self.settings.dtype, "quantization": self.settings.quantization}
+            model |= {
+                "dtype": self.settings.dtype,
+                "quantization": self.settings.quantization,
+                "max_model_tokens": self.settings.max_model_tokens,
+            }
         prefix = json.dumps(model | asdict(sampling), sort_keys=True)
         keys = [
             hashlib.sha256(f"{prefix}\0{seed}\0{prompt}".encode()).hexdigest()

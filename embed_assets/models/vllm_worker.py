@@ -65,6 +65,7 @@ def load_engine(model: str, converted_models: Path, settings: dict, memory_share
         enable_prefix_caching=True,
         trust_remote_code=settings["trust_remote_code"],
         seed=0,
+        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
         **options,
     )
 
@@ -80,12 +81,14 @@ def answer_prompts(engine, batch: dict, chat: bool) -> Iterator[list]:
     Yields:
         The number of a prompt and the fields of its Answer.
     """
+    from vllm.exceptions import VLLMValidationError
+
     texts = [_as_chat(engine, prompt) for prompt in batch["prompts"]] if chat else batch["prompts"]
     core = engine.llm_engine
     for number, (text, seed) in enumerate(zip(texts, batch["seeds"], strict=True)):
         try:
             core.add_request(str(number), text, sampling_params(batch["sampling"], seed))
-        except ValueError as error:
+        except (ValueError, VLLMValidationError) as error:
             if "maximum" not in str(error):
                 raise
             yield [number, "", "longer than the model's context"]
