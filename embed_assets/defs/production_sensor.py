@@ -70,9 +70,9 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
 
 
 def _look_at(context: SensorEvaluationContext, place: Workspace, collection: str, watch: Watch) -> tuple[Watch, Decision]:
+    snapshot = production.look(place, collection)
     if not context.instance.has_dynamic_partition(collections.name, collection):
         raise CollectionError("it is not a partition yet: the sensor register_collections adds it")
-    snapshot = production.look(place, collection)
     change = production.change_since_built(place, collection, snapshot)
     of_collection = RunsFilter(tags={PARTITION_TAG: collection}, statuses=UNFINISHED)
     busy = bool(context.instance.get_runs(of_collection, limit=1))
