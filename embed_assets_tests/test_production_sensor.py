@@ -87,6 +87,12 @@ def test_each_changed_table_gets_one_run_and_a_broken_one_stops_none(instance: D
     assert "no_such" not in fourth.cursor and set(json.loads(fourth.cursor)) == {"support", "bread", "broken"}
 
 
+def test_collection_that_is_no_partition_yet_waits(instance: DagsterInstance):
+    build(instance)
+    instance.delete_dynamic_partition(collections.name, "support")
+    assert "support: it is not a partition yet" in tick(instance).skip_reason.skip_message
+
+
 def test_lost_cursor_asks_for_no_run_where_nothing_changed(instance: DagsterInstance):
     build(instance)
     assert not tick(instance, None).run_requests

@@ -175,7 +175,7 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def graph(dagster: Dagster, browser: Browser) -> Iterator[Page]:
     """The asset graph, with nothing beside it and all its groups unfolded."""
-    with open_page(browser, zoom=0.8) as page:  # the assets show what is in them only if there is space
+    with open_page(browser, zoom=0.7) as page:  # the assets show what is in them only if there is space
         page.goto(f"{dagster.url}/asset-groups")
         page.get_by_label("unfold_more").first.wait_for()
         page.get_by_label("panel_show_right").last.click()

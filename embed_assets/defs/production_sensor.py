@@ -15,8 +15,10 @@ from dagster import (
 )
 
 from embed_assets import production
+from embed_assets.defs.partitions import collections
 from embed_assets.defs.production_table import production_table
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.documents import CollectionError
 from embed_assets.retraining import Decision, Watch, decide
 from embed_assets.workspace import Workspace
 
@@ -69,6 +71,8 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
 
 def _look_at(context: SensorEvaluationContext, place: Workspace, collection: str, watch: Watch) -> tuple[Watch, Decision]:
     snapshot = production.look(place, collection)
+    if not context.instance.has_dynamic_partition(collections.name, collection):
+        raise CollectionError("it is not a partition yet: the sensor register_collections adds it")
     change = production.change_since_built(place, collection, snapshot)
     of_collection = RunsFilter(tags={PARTITION_TAG: collection}, statuses=UNFINISHED)
     busy = bool(context.instance.get_runs(of_collection, limit=1))

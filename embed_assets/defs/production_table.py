@@ -9,7 +9,7 @@ from embed_assets.defs.resources import WorkspaceResource
 warnings.filterwarnings("ignore", message=".*(observable_source_asset|DataVersionsByPartition).*", category=BetaWarning)
 
 
-@observable_source_asset(partitions_def=collections, group_name="production", tags={"dagster/kind/lancedb": ""})
+@observable_source_asset(partitions_def=collections, group_name="data", tags={"dagster/kind/lancedb": ""})
 def production_table(context: OpExecutionContext, workspace: WorkspaceResource) -> DataVersionsByPartition:
     """The chunks as production has them, in LanceDB; collections with files have none.
 
