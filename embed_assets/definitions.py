@@ -7,7 +7,9 @@ from embed_assets.defs.beir_scores import beir_scores
 from embed_assets.defs.checkpoint import checkpoint
 from embed_assets.defs.collections_sensor import register_collections
 from embed_assets.defs.corpus_chunks import corpus_chunks
+from embed_assets.defs.dead_runs import watch_runs
 from embed_assets.defs.evaluation_set import evaluation_set
+from embed_assets.defs.executor import executor
 from embed_assets.defs.onnx_model import onnx_model
 from embed_assets.defs.production_sensor import retrain_on_production_change
 from embed_assets.defs.production_table import production_table
@@ -30,6 +32,7 @@ defs = Definitions(
         published_index,
     ],
     jobs=[roll_back],
-    sensors=[register_collections, automation_sensor, retrain_on_production_change],
+    sensors=[register_collections, watch_runs, automation_sensor, retrain_on_production_change],
+    executor=executor,
     resources={"workspace": WorkspaceResource(), "gpu": GpuResource()},
 )

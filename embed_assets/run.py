@@ -3,23 +3,20 @@
 import importlib.resources
 import logging
 import os
-import platform
 import time
 from pathlib import Path
 
-import psutil
-from dagster import AssetSelection, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import AssetSelection, DagsterInstance
 
 from embed_assets.definitions import defs
+from embed_assets.defs.dead_runs import PROCESS_TAG, end_dead_runs, this_process
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.stage_asset import GPU_POOL
 
 logger = logging.getLogger(__name__)
 
 DAGSTER_YAML = "dagster.yaml"
-PROCESS_TAG = "embed_assets/process"
 SECONDS_BETWEEN_LOOKS = 2.0
-CLOCK_DRIFT = 5.0  # seconds by which the start of a process may seem to move when the clock is set
 
 
 def open_instance(home: Path) -> DagsterInstance:
@@ -51,7 +48,7 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
         partition_key=collection,
         asset_selection=sorted(keys),
         raise_on_error=False,
-        tags={PROCESS_TAG: _this_process()},
+        tags={PROCESS_TAG: this_process()},
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     for event in result.all_events:
@@ -66,7 +63,7 @@ def _wait_for_gpu(instance: DagsterInstance) -> None:
     """Wait until no other run holds the gpu pool: Dagster's in-process executor would wait with a busy loop, and say nothing."""
     told: set[str] = set()
     while True:
-        _end_dead_runs(instance)
+        end_dead_runs(instance)
         pool = instance.event_log_storage.get_concurrency_info(GPU_POOL)
         if pool.limit is None or pool.active_slot_count < pool.limit:
             return
@@ -74,31 +71,3 @@ def _wait_for_gpu(instance: DagsterInstance) -> None:
             logger.info("waiting for the %s pool, which run %s holds", GPU_POOL, ", ".join(sorted(pool.active_run_ids)))
             told |= pool.active_run_ids
         time.sleep(SECONDS_BETWEEN_LOOKS)
-
-
-def _end_dead_runs(instance: DagsterInstance) -> None:
-    """End the runs of this module whose process was killed, and free their slots of the gpu pool.
-
-    Dagster's run monitoring does that for runs that its daemon launched. Without it, a run would wait for
-    ever for a slot that a dead one holds.
-    """
-    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED])):
-        if PROCESS_TAG in run.tags and not _is_alive(run.tags[PROCESS_TAG]):
-            instance.report_run_failed(run, "its process died")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
-def _this_process() -> str:
-    """Host, number and start (seconds since 1970): the number alone is used again."""
-    process = psutil.Process()
-    return f"{platform.node()} {process.pid} {int(process.create_time())}"
-
-
-def _is_alive(name: str) -> bool:
-    host, number, started = name.rsplit(" ", 2)
-    if host != platform.node():
-        return True
-    try:
-        return abs(psutil.Process(int(number)).create_time() - int(started)) < CLOCK_DRIFT
-    except psutil.NoSuchProcess:
-        return False

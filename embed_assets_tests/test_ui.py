@@ -21,7 +21,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from embed_assets.defs.stage_asset import GPU_POOL
 from embed_assets.run import open_instance
 from embed_assets.stages import STAGES
-from embed_assets_tests.small_collections import write_small_collections
+from embed_assets_tests.small_collections import override, write_collection, write_small_collections
+from embed_assets_tests.test_rematerialization import BELOW_PAIRS
 
 pytestmark = pytest.mark.ui
 
@@ -37,6 +38,14 @@ BROWSER_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+PROMPT = """Each passage comes from a handbook. Below it stands what somebody types into a search box to find it.
+
+Passage: Coffee machine. Descale the machine once a month with citric acid. The red lamp goes out afterwards.
+Search: how often does the coffee machine have to be descaled
+
+Passage: {{ passage }}
+Search:"""
 
 ASSETS = "{ assetNodes { assetKey { path } partitionKeys pools } }"
 RUNS = """{ runsOrError { ... on Runs { results {
@@ -54,10 +63,11 @@ CLOSE_FIRST_WINDOW = "mutation { setNuxSeen }"
 
 
 class Dagster:
-    """A running ``dagster dev``, asked over GraphQL."""
+    """A running ``dagster dev``, asked over GraphQL, and its data folder."""
 
-    def __init__(self, port: int):
+    def __init__(self, port: int, data: Path):
         self.url = f"http://localhost:{port}"
+        self.data = data
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -87,15 +97,20 @@ class Dagster:
             runs.setdefault(tags["dagster/partition"], []).append(run)
         return runs
 
-    def launch_backfill(self, collections: list[str]) -> str:
-        """Materialize all assets of the collections; returns the backfill's id."""
+    def backfill(self, collections: list[str]) -> str:
+        """Materialize all assets of the collections and wait for the end; returns the status of the backfill."""
+        backfill = self._launch_backfill(collections)
+        return wait_for("the end of the backfill", lambda: self._end_of_backfill(backfill))
+
+    def _launch_backfill(self, collections: list[str]) -> str:
         parameters = {"assetSelection": [{"path": [asset]} for asset in STAGES], "partitionNames": collections}
         launched = self.ask(LAUNCH_BACKFILL, parameters=parameters)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return launched["backfillId"]
 
-    def backfill_status(self, backfill: str) -> str:
-        return self.ask(BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
+    def _end_of_backfill(self, backfill: str) -> str | None:
+        status = self.ask(BACKFILL, id=backfill)["partitionBackfillOrError"]["status"]
+        return status if status.startswith("COMPLETED") else None
 
 
 def wait_for(what: str, look: Callable[[], Any]) -> Any:
@@ -135,9 +150,10 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
         environment.setenv("EMBED_ASSETS_HOME", str(folder / "home"))
         environment.setenv("DAGSTER_HOME", str(folder / "home"))
         write_small_collections(folder / "data")
+        override(folder / "data", "bakery", {"questions": {"max_questions": 4}})
         open_instance(folder / "home").dispose()
         server = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
-        dagster = Dagster(port)
+        dagster = Dagster(port, folder / "data")
 
         def answers() -> bool:
             assert server.poll() is None, (folder / "dagster.log").read_text()
@@ -246,9 +262,7 @@ def test_the_scores_are_drawn_on_the_page_of_the_partition(dagster: Dagster, pag
 @pytest.fixture(scope="module")
 def runs(dagster: Dagster, first_run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Collection → its runs, after a backfill of both collections."""
-    backfill = dagster.launch_backfill(["bakery", "routers"])
-    wait_for("the end of the backfill", lambda: dagster.backfill_status(backfill) != "REQUESTED")
-    assert dagster.backfill_status(backfill) == "COMPLETED_SUCCESS"
+    assert dagster.backfill(["bakery", "routers"]) == "COMPLETED_SUCCESS"
     return dagster.runs()
 
 
@@ -270,3 +284,30 @@ def test_one_step_at_a_time_uses_the_gpu(dagster: Dagster, runs: dict[str, list[
     assert len(steps) == 3 * len(gpu_assets) > 0
     for step, following in pairwise(sorted(steps, key=lambda step: step["startTime"])):
         assert step["endTime"] <= following["startTime"], (step, following)
+
+
+@pytest.fixture(scope="module")
+def later_runs(dagster: Dagster, runs: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Collection → its latest run, after an edit of the prompt of ``bakery``, a new collection without text, and a backfill."""
+    prompts = dagster.data / "collections" / "bakery" / "prompts"
+    prompts.mkdir()
+    (prompts / "question.jinja").write_text(PROMPT)
+    write_collection(dagster.data / "collections" / "attic", {"empty.md": ""})
+    wait_for("the new collection", lambda: "attic" in dagster.collections())
+    assert dagster.backfill(["attic", "bakery", "routers"]) == "COMPLETED_FAILED"
+    return {collection: latest for collection, (latest, *_) in dagster.runs().items()}
+
+
+def test_a_prompt_edit_computes_what_is_below_it_for_its_collection_alone(later_runs: dict[str, dict[str, Any]]):
+    computed = {"qa_pairs"} | BELOW_PAIRS
+    assert reused_assets(later_runs["bakery"]) == {asset: asset not in computed for asset in STAGES}
+    assert reused_assets(later_runs["routers"]) == dict.fromkeys(STAGES, True)
+
+
+def test_a_failing_collection_does_not_stop_the_others(later_runs: dict[str, dict[str, Any]]):
+    assert {collection: run["status"] for collection, run in later_runs.items()} == {
+        "attic": "FAILURE",
+        "bakery": "SUCCESS",
+        "routers": "SUCCESS",
+    }
+    assert not later_runs["attic"]["assetMaterializations"]

@@ -1,6 +1,10 @@
 """How a stage becomes an asset: the same for all of them."""
 
 import base64
+import multiprocessing
+import os
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -82,6 +86,7 @@ def materialize_stage(
         write: writes the artifact, as in ArtifactStore.build.
         made_of: what lineage.ingredients said, if it was asked before.
     """
+    _die_with_run()
     collection = context.partition_key
     started = time.monotonic()
     made_of = made_of or ingredients(workspace, stage, collection)
@@ -102,6 +107,21 @@ def materialize_stage(
             for finding in artifact.findings
         ],
     )
+
+
+def _die_with_run() -> None:
+    """Kill this step as soon as the process of its run is gone.
+
+    It would go on computing, beside the run that gets its slot of the gpu pool.
+    """
+    run = multiprocessing.parent_process()
+
+    def follow() -> None:
+        run.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if run is not None:
+        threading.Thread(target=follow, daemon=True).start()
 
 
 def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
