@@ -75,10 +75,10 @@ def read_own_pairs(
             lost.append(pair)
         elif normalize_query(pair.query) in tested:
             leaks.append(pair)
-        elif pair.passage and pair.start is None and "".join(pair.passage.split()) not in squeeze(texts[pair.document_id])[0]:
+        elif (located := _locate(pair, texts[pair.document_id], squeeze)) is None:
             stale.append(pair)
         else:
-            kept.append(pair)
+            kept.append(located)
     notes = []
     if lost:
         some = _some({pair.document_id for pair in lost})
@@ -95,7 +95,7 @@ def read_own_pairs(
         names = ", ".join(map(str, files))
         raise CollectionError(f"{names}: no pair is left ({'; '.join(notes) or 'there is none'}): correct or remove the file")
     distinct: dict[tuple[str, int], _OwnPair] = {}
-    for pair, row in zip(kept, _chunk_rows(kept, texts, squeeze, chunks, encoder), strict=True):
+    for pair, row in zip(kept, _chunk_rows(kept, chunks, encoder), strict=True):
         distinct.setdefault((normalize_query(pair.query), row), pair)
     if len(distinct) < len(kept):
         notes.append(f"{len(kept) - len(distinct)} pairs repeat the query and the chunk of another one")
@@ -181,20 +181,19 @@ def _whole_number(place: str, name: str, value: Any) -> int | None:
     return int(value)
 
 
-def _chunk_rows(
-    pairs: Sequence[_OwnPair], texts: dict[str, str], squeeze: Squeeze, chunks: pl.DataFrame, encoder: Encoder
-) -> list[int]:
+def _chunk_rows(pairs: Sequence[_OwnPair], chunks: pl.DataFrame, encoder: Encoder) -> list[int]:
     """Row of the chunk that answers each pair."""
     groups = chunks.with_row_index("row").group_by("document_id").agg("row")
     rows_of = {document_id: np.array(rows) for document_id, rows in groups.iter_rows()}
     spans = SpanIndex(chunks)
     found: list[int | None] = []
     for pair in pairs:
-        span = _span(pair, texts[pair.document_id], squeeze)
-        if span:
-            row = spans.best(pair.document_id, *span)
+        if pair.start is not None and pair.end is not None:
+            row = spans.best(pair.document_id, pair.start, pair.end)
             if row is None:
-                raise CollectionError(f"{pair.place}: the span from {span[0]} to {span[1]} of {pair.document_id!r} holds no text")
+                raise CollectionError(
+                    f"{pair.place}: the span from {pair.start} to {pair.end} of {pair.document_id!r} holds no text"
+                )
         else:
             row = int(rows_of[pair.document_id][0]) if len(rows_of[pair.document_id]) == 1 else None
         found.append(row)
@@ -203,8 +202,8 @@ def _chunk_rows(
     return [next(chosen) if row is None else row for row in found]
 
 
-def _span(pair: _OwnPair, text: str, squeeze: Squeeze) -> tuple[int, int] | None:
-    """Where the answer stands in the document's text; None if the pair does not say."""
+def _locate(pair: _OwnPair, text: str, squeeze: Squeeze) -> _OwnPair | None:
+    """The pair with the span of its answer, if it names one; None if its passage does not occur in the document's text."""
     if pair.start is not None and pair.end is not None:
         if not 0 <= pair.start < pair.end <= len(text):
             raise CollectionError(
@@ -216,13 +215,15 @@ def _span(pair: _OwnPair, text: str, squeeze: Squeeze) -> tuple[int, int] | None
                 f"{pair.place}: the passage is not what stands from {pair.start} to {pair.end} in {pair.document_id!r}: "
                 "leave out the passage, or 'start' and 'end'"
             )
-        return pair.start, pair.end
+        return pair
     if pair.passage is None:
-        return None
+        return pair
     characters, places = squeeze(text)
     passage = "".join(pair.passage.split())
     first = characters.find(passage)
-    return int(places[first]), int(places[first + len(passage) - 1]) + 1
+    if first < 0:
+        return None
+    return pair._replace(start=int(places[first]), end=int(places[first + len(passage) - 1]) + 1)
 
 
 def _squeeze(text: str) -> tuple[str, np.ndarray]:

@@ -14,7 +14,7 @@ from embed_assets.gate import Verdict, judge
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.published_index import PublishedIndex, PublishingError
-from embed_assets.scoring import HEADLINE, score_systems
+from embed_assets.scoring import HEADLINE, join_scores, score_systems
 from embed_assets.settings import BaseModelSettings
 from embed_assets.store import Artifact, fingerprint_of, lock
 from embed_assets.workspace import Workspace
@@ -116,7 +116,7 @@ def _compare(workspace: Workspace, collection: str, production: Artifact, comput
     scores = score_systems(collection, chunks, queries, labels, encoders, settings.scoring, comparisons=comparisons)
     summaries = [score.summary for score in scores]
     reports.write_comparison(folder, summaries)
-    per_query = pl.concat([score.per_query for score in scores]) if scores else pl.DataFrame()
+    per_query, _ = join_scores(scores)
     return judge(summaries, per_query, "production", "the model in production", settings.publishing)
 
 
