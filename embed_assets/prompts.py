@@ -11,14 +11,14 @@ import jinja2
 import jinja2.meta
 
 from embed_assets.pairs import normalize_query
-from embed_assets.settings import QuestionsSettings
+from embed_assets.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.store import fingerprint_of
 
 ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
 
 # A prompt of a style shows one chunk or several, and may ask about an identifier of it or be given its artifacts.
 STYLE_VARIABLES = ({"passage", "passages"}, {"identifier", "artifacts"})
-BATCH, ARTIFACTS, ANSWERABLE, JUDGE = "batch.jinja", "artifacts.jinja", "answerable.jinja", "judge.jinja"
+BATCH, ARTIFACTS, ANSWERABLE, JUDGE = (f"{name}.jinja" for name in TASK_PROMPTS)
 TASK_VARIABLES = {
     BATCH: {"passages", "styles", "reasoning_types", "min_complexity", "artifacts"},
     ARTIFACTS: {"passage"},

@@ -82,14 +82,14 @@ def _write(chunks, prompts, open_model, encoder, settings, usage) -> pl.DataFram
     if "writer" not in settings.language_models:
         return pl.DataFrame(schema=PAIR_SCHEMA)
     styles = [prompt for name, prompt in prompts.items() if name not in TASK_PROMPTS or name == "batch"]
+    jobs = plan_jobs(chunks, styles, encoder, settings)
     artifacts = {}
     if model_settings := settings.language_models.get("extractor"):
         with open_model(model_settings) as extractor:
-            jobs = plan_jobs(chunks, styles, encoder, settings)
             artifacts = extract_artifacts(chunks, jobs, prompts["artifacts"], extractor, model_settings)
             usage["extractor"] = extractor.usage
     with open_model(settings.language_models["writer"]) as writer:
-        written = write_questions(chunks, styles, writer, encoder, settings, artifacts)
+        written = write_questions(chunks, jobs, writer, settings, artifacts)
         usage["writer"] = writer.usage
     return written
 

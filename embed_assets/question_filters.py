@@ -201,7 +201,7 @@ def drop_unanswerable(
         not asked for).
     """
     query_ids, texts = _questions_to_judge(pairs, chunks, prompt)
-    answers = model.generate(texts, [0] * len(texts), Sampling(choices=YES + NO), "judging answerability") if texts else []
+    answers = model.generate(texts, [0] * len(texts), Sampling(choices=YES + NO), "judging answerability")
     scores = {}
     for query_id, answer in zip(query_ids, answers, strict=True):
         if not answer.problem:
@@ -234,9 +234,8 @@ def drop_badly_judged(
         The pairs with the reason of each drop, and ``judge_score``, the mean (null where it was not asked for).
     """
     query_ids, texts = _questions_to_judge(pairs, chunks, prompt)
-    schema = json.dumps(Judgement.model_json_schema())
-    sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, json_schema=schema)
-    answers = model.generate(texts, [0] * len(texts), sampling, "judging") if texts else []
+    sampling = Sampling.of(settings, json_schema=json.dumps(Judgement.model_json_schema()))
+    answers = model.generate(texts, [0] * len(texts), sampling, "judging")
     scores = {}
     for query_id, answer in zip(query_ids, answers, strict=True):
         try:

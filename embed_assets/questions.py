@@ -68,9 +68,8 @@ class Job:
 
 def write_questions(
     chunks: pl.DataFrame,
-    prompts: Sequence[Prompt],
+    jobs: Sequence[Job],
     model: LanguageModel,
-    encoder: Encoder,
     settings: QuestionsSettings,
     artifacts: Mapping[int, str] | None = None,
 ) -> pl.DataFrame:
@@ -78,16 +77,14 @@ def write_questions(
 
     Args:
         chunks: the collection's chunks.
-        prompts: one for each style, or in batch mode the batch prompt.
+        jobs: what is asked, from plan_jobs.
         model: the writer.
-        encoder: the base model, which finds related chunks for prompts that show several.
-        settings: how many of which style, and the rules.
+        settings: its sampling, and the rules.
         artifacts: row of a chunk → its artifacts in words.
 
     Returns:
         Pairs in PAIR_SCHEMA, those that the rules refuse with the reason in ``dropped``.
     """
-    jobs = plan_jobs(chunks, prompts, encoder, settings)
     rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
     rules = QuestionRules(settings)
     sampling = question_sampling(settings)
@@ -107,8 +104,14 @@ def write_questions(
 def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder, settings: QuestionsSettings) -> list[Job]:
     """The calls of the writer, so that every style has its share and the chunks are spread evenly over documents.
 
-    Chunks that are hardly more than a heading are left out.
-    Jobs of a style stand together: vLLM computes what their prompts have in common only once.
+    Chunks that are hardly more than a heading are left out. Jobs of a style stand together: vLLM computes what
+    their prompts have in common only once.
+
+    Args:
+        chunks: the collection's chunks.
+        prompts: one for each style, or in batch mode the batch prompt.
+        encoder: the base model, which finds related chunks for prompts that show several.
+        settings: how many of which style.
     """
     identifiers = [find_identifiers(text, settings.all_identifier_patterns) for text in chunks["text"]]
     frequency = Counter(identifier for found in identifiers for identifier in found)
@@ -193,9 +196,8 @@ def extract_artifacts(
     """
     rows = sorted({row for job in jobs for row in job.rows})
     texts = [prompt.render({"passage": chunks["passage"][row]}) for row in rows]
-    schema = json.dumps(Artifacts.model_json_schema())
-    sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, json_schema=schema)
-    answers = model.generate(texts, [seed_of(0, 0, text) for text in texts], sampling, "extracting artifacts") if texts else []
+    sampling = Sampling.of(settings, json_schema=json.dumps(Artifacts.model_json_schema()))
+    answers = model.generate(texts, [seed_of(0, 0, text) for text in texts], sampling, "extracting artifacts")
     artifacts = {}
     for row, answer in zip(rows, answers, strict=True):
         try:
@@ -234,10 +236,8 @@ def render_job(job: Job, rows: Sequence[dict], settings: QuestionsSettings, arti
 def question_sampling(settings: QuestionsSettings) -> Sampling:
     """How the writer's answers are taken: one line in single mode, JSON in batch mode."""
     writer, batch = settings.writer, settings.mode == "batch"
-    return Sampling(
-        writer.temperature,
-        writer.top_p,
-        writer.max_new_tokens,
+    return Sampling.of(
+        writer,
         stop=() if writer.chat or batch else ("\n",),
         json_schema=_batch_schema(settings) if batch else "",
     )

@@ -316,7 +316,7 @@ SINGLE = QuestionsSettings(styles=STYLES, max_questions=12)
 
 @pytest.fixture(scope="module")
 def written(chunks, model, encoder) -> pl.DataFrame:
-    return write_questions(chunks, prompts_of(*STYLES), model, encoder, SINGLE)
+    return write_questions(chunks, plan_jobs(chunks, prompts_of(*STYLES), encoder, SINGLE), model, SINGLE)
 
 
 def test_a_language_model_writes_questions_of_each_style(chunks, written):
@@ -345,7 +345,9 @@ def test_a_language_model_writes_questions_of_each_style(chunks, written):
 
 def test_a_second_run_asks_nothing_and_starts_no_model_whatever_the_order_of_the_chunks(chunks, written, encoder, memos, caplog):
     with caplog.at_level("INFO"), LanguageModel(LanguageModelSettings(), memos) as second:
-        again = write_questions(chunks.reverse(), prompts_of(*STYLES), second, encoder, SINGLE)
+        again = write_questions(
+            chunks.reverse(), plan_jobs(chunks.reverse(), prompts_of(*STYLES), encoder, SINGLE), second, SINGLE
+        )
     assert again.equals(written)
     assert second.usage.reused == second.usage.asked == 12 and "starting vLLM" not in caplog.text
 
@@ -353,15 +355,22 @@ def test_a_second_run_asks_nothing_and_starts_no_model_whatever_the_order_of_the
 def test_another_seed_or_sample_gives_another_question(chunks, model, written, encoder):
     pump = chunks.filter(pl.col("document_id") == "pump.md")
     settings = QuestionsSettings(styles={"question": 1}, questions_per_chunk=3, writer=LanguageModelSettings(temperature=1.0))
-    samples = write_questions(pump, [QUESTION], model, encoder, settings)
-    others = write_questions(pump, [QUESTION], model, encoder, settings.model_copy(update={"seed": 14}))
+    samples = write_questions(pump, plan_jobs(pump, [QUESTION], encoder, settings), model, settings)
+    others = write_questions(
+        pump,
+        plan_jobs(pump, [QUESTION], encoder, settings.model_copy(update={"seed": 14})),
+        model,
+        settings.model_copy(update={"seed": 14}),
+    )
     assert len(samples) == len(others) == 3 and len({*samples["query"], *others["query"]}) > 2
 
 
 def test_nothing_to_ask_gives_no_question(chunks, model, encoder):
     asked = model.usage.asked
     settings = QuestionsSettings(styles={"multi_hop": 1})
-    assert write_questions(chunks.head(1), prompts_of("multi_hop"), model, encoder, settings).is_empty()
+    assert write_questions(
+        chunks.head(1), plan_jobs(chunks.head(1), prompts_of("multi_hop"), encoder, settings), model, settings
+    ).is_empty()
     assert model.usage.asked == asked
 
 
@@ -374,7 +383,7 @@ def test_a_small_model_writes_json_in_batch_mode(chunks, model, encoder):
         reasoning_types=("factual", "causal"),
         writer=LanguageModelSettings(max_new_tokens=300),
     )
-    table = write_questions(chunks, [BATCH], model, encoder, settings)
+    table = write_questions(chunks, plan_jobs(chunks, [BATCH], encoder, settings), model, settings)
     assert set(table["prompt"]) == {BATCH.fingerprint}
     assert not set(table["dropped"]) & {"not the JSON that was asked for", "longer than the model's context"}
     answered = table.filter(pl.col("style") != "batch")

@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
-from embed_assets.models.language_models import Answer, GenerationError, Sampling
+from embed_assets.models.language_models import LIKELIEST_TOKENS, Answer, GenerationError, Sampling
 from embed_assets.settings import LanguageModelSettings
 
 logger = logging.getLogger(__name__)
 
-LIKELIEST_TOKENS = 20
 FEWEST_FAILURES = 8
 LONGEST_CONNECT_SECONDS = 10.0
 TOO_LONG = re.compile(r"context.?(length|size|window)|maximum (\w+ )?length|(prompt|input) is too long", re.IGNORECASE)

@@ -21,6 +21,7 @@ from embed_assets.store import Memo
 logger = logging.getLogger(__name__)
 
 ANSWERS_IN_A_BATCH = 64
+LIKELIEST_TOKENS = 20  # among which choices are looked for
 MOST_FAILED = 0.01  # share of the prompts that may stay without an answer for reasons that may pass
 
 
@@ -48,6 +49,11 @@ class Sampling:
     stop: tuple[str, ...] = ()
     json_schema: str = ""
     choices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: LanguageModelSettings, stop: tuple[str, ...] = (), json_schema: str = "") -> Self:
+        """The sampling that the settings of a model ask for."""
+        return cls(settings.temperature, settings.top_p, settings.max_new_tokens, stop, json_schema)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from embed_assets.models.language_models import LIKELIEST_TOKENS
+
 ANSWERS_IN_A_LINE = 16
-LIKELIEST_TOKENS = 20
 
 
 def main() -> None:
