@@ -74,6 +74,13 @@ CHECKS: dict[str, dict[str, Check]] = {
     "onnx_model": {
         "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
     },
+    "trial": {
+        "loss_fell": Check("The loss at the end is below the loss at the start."),
+    },
+    "leaderboard": {
+        "settings_hold": Check("No trial is significantly better on the dev queries than the settings as they are."),
+    },
+    "saturation_curve": {},
     "published_index": {
         "promoted": Check("The checkpoint is in production: significantly better than what was there, or an operator said so."),
     },

@@ -11,6 +11,7 @@ import click
 import polars as pl
 
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.lineage import dev_scores
 from embed_assets.published_index import PublishingError
 from embed_assets.publishing import index_of
 from embed_assets.scoring import scores_table
@@ -18,6 +19,7 @@ from embed_assets.search import Mode, search_index
 from embed_assets.settings import Settings, SettingsError, describe_settings
 from embed_assets.stages import STAGES
 from embed_assets.store import MissingArtifactError
+from embed_assets.trials import TrialError, planned_trials, promote_trial, suggest_trial
 from embed_assets.workspace import CollectionError, Workspace
 
 data_option = click.option(
@@ -78,6 +80,61 @@ def scores(collection: str, data: str, home: str, as_json: bool) -> None:
     workspace = _workspace(data, home)
     _known(workspace, [collection])
     _echo_scores(workspace, collection, as_json)
+
+
+@main.command()
+@click.argument("collection")
+@click.option("--suggested", default=0, help="So many trials are suggested by Optuna, after the planned ones.")
+@data_option
+@home_option
+def sweep(collection: str, suggested: int, data: str, home: str) -> None:
+    """Train and score the trials of a collection, and print which settings are best.
+
+    The settings block 'trials' says which; finished ones are taken from the store.
+    """
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    os.environ["DAGSTER_HOME"] = os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
+    os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
+    from embed_assets.run import compare_trials, materialize_collection, materialize_trial, open_instance
+
+    _log_to_stderr()
+    chosen = workspace.settings(collection)
+    names = planned_trials(chosen)
+    with open_instance(workspace.home) as instance:
+        if not materialize_collection(instance, collection, until="triplets"):
+            raise click.ClickException(f"{collection}: there are no triplets to train on")
+        for number in range(len(names) + suggested):
+            name = names[number] if number < len(names) else suggest_trial(chosen, dev_scores(workspace, collection))
+            click.echo(f"{collection}: trial {number + 1} of {len(names) + suggested}, {name}", err=True)
+            if not materialize_trial(instance, collection, name):
+                raise click.ClickException(f"{collection}: the trial {name} failed; finished ones are kept")
+        done = compare_trials(instance, collection)
+    for asset in ("leaderboard", "saturation_curve"):
+        if _is_built(workspace, asset, collection):
+            report = workspace.store.current(asset, collection).report
+            click.echo("\n".join(["", *(path.read_text(encoding="utf-8") for path in sorted(report.glob("*.md")))]))
+    if not done:
+        raise click.ClickException(f"{collection}: the trials could not be compared")
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("trial")
+@data_option
+@home_option
+def promote(collection: str, trial: str, data: str, home: str) -> None:
+    """Write the settings of a trial into the collection's settings.yaml, so that it becomes the checkpoint.
+
+    What the trial has trained is used again by the next run.
+    """
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    try:
+        path = promote_trial(workspace, collection, trial)
+    except TrialError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{path}: written; 'embed-assets run {collection}' takes it over")
 
 
 @main.command()

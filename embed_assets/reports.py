@@ -5,10 +5,13 @@ A chart and a table of the same name belong together, and show as one.
 
 import dataclasses
 import json
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from embed_assets.checks import (
@@ -22,11 +25,13 @@ from embed_assets.checks import (
     check_triplets,
 )
 from embed_assets.documents import SkippedDocument
+from embed_assets.leaderboard import BEST, NOISE, WORSE, Leaderboard
 from embed_assets.lookups import identifier_coverage
 from embed_assets.qa_pairs import QaPairs
-from embed_assets.scoring import HEADLINE, scores_table
-from embed_assets.settings import QuestionsSettings
-from embed_assets.store import FINDINGS, REPORT, SUMMARY
+from embed_assets.saturation import Saturation
+from embed_assets.scoring import HEADLINE, bootstrap_interval, scores_table
+from embed_assets.settings import QuestionsSettings, ScoringSettings
+from embed_assets.store import FINDINGS, REPORT, SUMMARY, Artifact
 
 LOSSES_SHOWN = 12
 
@@ -173,6 +178,81 @@ def write_comparison(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> No
         write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
 
 
+def write_trial(folder: Path, checkpoint: Artifact, summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Report on trial: scores on dev and test, and the loss curve of its checkpoint."""
+    figures = {"training_seconds": checkpoint.manifest["seconds"], "checkpoint": str(checkpoint.folder / "model")}
+    for split, of_split in summaries.items():
+        for summary in of_split:
+            write_text(folder, f"{split}_{summary['labels']}_queries", scores_table(summary))
+            name = f"{split}_{summary['labels']}_{HEADLINE.replace('@', '_at_')}"
+            figures |= {f"{name}_{system}": round(values[HEADLINE], 4) for system, values in summary["systems"].items()}
+    write_summary(folder, checkpoint.summary | figures)
+    shutil.copy(checkpoint.report / "loss.png", folder / REPORT)
+    (folder / REPORT / FINDINGS).write_text(json.dumps(checkpoint.findings, indent=2))
+
+
+def write_leaderboard(folder: Path, collection: str, leaderboard: Leaderboard, seconds: Mapping[str, float]) -> None:
+    """Report on leaderboard: trials with intervals, drawn and as a table, and which one to promote."""
+    table = leaderboard.table
+    shown = table.with_columns(minutes=pl.col("trial").replace_strict(seconds, return_dtype=pl.Float64) / 60)
+    write_table(folder, "leaderboard", shown, longest=60)
+    write_summary(folder, {"trials": len(table), "best": table["trial"][0], "advice": leaderboard.advice})
+    write_findings(folder, [Finding("settings_hold", leaderboard.settled, leaderboard.advice)])
+    columns = [("dev", f"{HEADLINE}, dev")] + ([("gain", f"gain of {HEADLINE}, test")] if "gain" in table.columns else [])
+    figure, *axes = _figure(4 + 3 * len(columns), 1.3 + 0.32 * len(table), len(columns))
+    for panel, (column, label) in zip(axes, columns, strict=True):
+        panel.set_xlabel(label)
+        rows = range(len(table))
+        errors = [table[column] - table[f"{column}_low"], table[f"{column}_high"] - table[column]]
+        colors = [_VERDICT_COLORS[verdict] for verdict in table["verdict"]]
+        panel.errorbar(table[column], rows, xerr=errors, fmt="none", ecolor="#b8c0c8", zorder=1)
+        panel.scatter(table[column], rows, color=colors, zorder=2)
+        panel.set_ylim(len(table) - 0.5, -0.5)
+        panel.set_yticks(rows, table["trial"] if panel is axes[0] else [""] * len(table), fontsize=8)
+    if len(columns) > 1:
+        axes[1].axvline(0, color="#4a5560", linewidth=0.8)
+    for verdict, color in _VERDICT_COLORS.items():
+        axes[0].scatter([], [], color=color, label=verdict)
+    figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower center")
+    figure.suptitle(f"{collection}: {leaderboard.queries}", fontsize=10)
+    _save(figure, folder / REPORT / "leaderboard.png")
+
+
+def write_saturation(
+    folder: Path, collection: str, curve: Saturation, examples: np.ndarray, gains: np.ndarray, settings: ScoringSettings
+) -> None:
+    """Report on saturation_curve: the points with intervals and the curve, drawn and as a table."""
+    means, intervals = gains.mean(axis=1), [bootstrap_interval(row, settings) for row in gains]
+    points = {"examples": examples, "gain": means, "low": [low for low, _ in intervals], "high": [high for _, high in intervals]}
+    write_table(folder, "saturation", pl.DataFrame(points))
+    write_summary(folder, {"verdict": curve.verdict, "limit": round(curve.limit, 4), "queries": gains.shape[1]})
+    figure, axes = _figure(7, 3.6)
+    most = int(examples.max())
+    errors = [[mean - low for mean, (low, _) in zip(means, intervals, strict=True)]]
+    errors.append([high - mean for mean, (_, high) in zip(means, intervals, strict=True)])
+    axes.errorbar(examples, means, yerr=errors, fmt="o", color="#2a6f97", label="trials, 95%")
+    line = np.linspace(0, 2 * most, 200)
+    axes.plot(line[line <= most], curve.gain(line[line <= most]), color="#2a6f97", linewidth=1)
+    axes.plot(
+        line[line >= most], curve.gain(line[line >= most]), color="#2a6f97", linewidth=1, linestyle="--", label="extrapolated"
+    )
+    reached = curve.gain(np.array(most))
+    axes.errorbar(
+        [2 * most],
+        [reached + curve.added],
+        yerr=[[curve.added - curve.added_low], [curve.added_high - curve.added]],
+        fmt="s",
+        color="#e0a458",
+        label="twice the data, 95%",
+    )
+    axes.axhline(0, color="#4a5560", linewidth=0.8)
+    axes.set_xlabel("training examples")
+    axes.set_ylabel(f"gain of {HEADLINE}")
+    axes.set_title(textwrap.fill(f"{collection}, {gains.shape[1]} queries: {curve.verdict}", 90), fontsize=9, loc="left")
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, folder / REPORT / "saturation.png")
+
+
 def draw_funnel(folder: Path, table: pl.DataFrame) -> None:
     """Draw how many queries of each style were kept or dropped, and why, to report/funnel.png."""
     styles = sorted(table["style"].unique())
@@ -254,20 +334,22 @@ def draw_scores(
     _save(figure, folder / REPORT / f"{summary['labels']}_queries.png")
 
 
+_VERDICT_COLORS = {BEST: "#2a6f97", NOISE: "#e0a458", WORSE: "#c8553d"}
 _COLORS = ("#9aa5b1", "#2a6f97", "#e0a458", "#c8553d", "#588b5b", "#7d5ba6")
 _DROP_COLORS = ("#d9dee3", "#b8c0c8", "#e0a458", "#7d8b99", "#c8553d", "#588b5b", "#7d5ba6", "#4a5560", "#c9b27c", "#a3c4bc")
 
 
-def _figure(width: float, height: float):
-    """A figure that needs no display and leaves matplotlib's global state alone."""
+def _figure(width: float, height: float, panels: int = 1):
+    """A figure that needs no display and leaves matplotlib's global state alone, and its panels side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    axes = [figure.add_subplot(1, panels, panel + 1) for panel in range(panels)]
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, *axes
 
 
 def _save(figure, path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from embed_assets.chunking import SpanIndex
-from embed_assets.evaluation_set import HUMAN, OWN, SYNTHETIC
+from embed_assets.evaluation_set import HUMAN, OWN, SYNTHETIC, Split
 from embed_assets.retrieval import (
     QUERIES_IN_A_BLOCK,
     Bm25Index,
@@ -65,8 +65,9 @@ def score_systems(
     settings: ScoringSettings,
     hybrids: Mapping[str, str] | None = None,
     comparisons: Sequence[tuple[str, str]] = (),
+    split: Split = "test",
 ) -> list[Scores]:
-    """Score systems on the test queries, human labels, the user's own pairs and synthetic ones apart.
+    """Score systems on the queries of a split, human labels, the user's own pairs and synthetic ones apart.
 
     Human labels name documents: a document scores as its best chunk. All others name spans: the
     chunks that share at least half of the shorter of the two with a span are relevant.
@@ -74,7 +75,7 @@ def score_systems(
     Args:
         collection: name for the summary.
         chunks: the collection's chunks.
-        queries: queries of the evaluation set; only the test split is used.
+        queries: queries of the evaluation set.
         labels: its labels, as they apply to the documents (evaluation_set.current_labels). Queries without a
             label are left out.
         encoders: dense systems by name.
@@ -82,6 +83,7 @@ def score_systems(
         hybrids: name of a hybrid system → the dense system that is fused with BM25; BM25 itself is
             scored as ``bm25`` where this is not None.
         comparisons: (system, baseline) pairs that are tested.
+        split: whose queries are used; choices are made on dev, so that test stays a fair judge.
 
     Returns:
         One Scores for each label source that has queries, human first.
@@ -92,7 +94,7 @@ def score_systems(
     results = []
     for source in (HUMAN, OWN, SYNTHETIC):
         tested = queries.filter(
-            (pl.col("source") == source) & (pl.col("split") == "test") & pl.col("query_id").is_in(labels["query_id"].to_list())
+            (pl.col("source") == source) & (pl.col("split") == split) & pl.col("query_id").is_in(labels["query_id"].to_list())
         ).sort("query_id")
         if tested.is_empty():
             continue
@@ -211,7 +213,7 @@ def _evaluate(
         "labels": source,
         "queries": len(names),
         "systems": {row.pop("system"): row for row in means.iter_rows(named=True)},
-        "intervals": {system: list(_interval(_column(table, system, HEADLINE), settings)) for system in runs},
+        "intervals": {system: list(bootstrap_interval(_column(table, system, HEADLINE), settings)) for system in runs},
         "tests": [_test(table, system, baseline, p_values[system, baseline], settings) for system, baseline in comparisons],
         "styles": _slices(table),
     }
@@ -237,7 +239,7 @@ def _p_values(qrels, runs: dict, settings: ScoringSettings) -> dict[tuple[str, s
 
 def _test(table: pl.DataFrame, system: str, baseline: str, p_value: float, settings: ScoringSettings) -> dict[str, Any]:
     differences = _column(table, system, HEADLINE) - _column(table, baseline, HEADLINE)
-    low, high = _interval(differences, settings)
+    low, high = bootstrap_interval(differences, settings)
     return {
         "system": system,
         "baseline": baseline,
@@ -254,7 +256,7 @@ def _column(table: pl.DataFrame, system: str, metric: str) -> np.ndarray:
     return table.filter(pl.col("system") == system)[metric].to_numpy()
 
 
-def _interval(values: np.ndarray, settings: ScoringSettings) -> tuple[float, float]:
+def bootstrap_interval(values: np.ndarray, settings: ScoringSettings) -> tuple[float, float]:
     """95% bootstrap percentile interval of the mean (Efron and Tibshirani, 1993)."""
     if len(values) < 2 or np.ptp(values) == 0:
         return float(values.mean()), float(values.mean())

@@ -317,9 +317,34 @@ class TrainingSettings(Block):
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW weight decay")
     temperature: float = Field(0.05, gt=0, le=1, description="temperature of the softmax over cosines; 0.05 is a scale of 20")
     dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
+    hard_negatives: int | None = Field(
+        None, ge=1, le=50, description="train on the first n of the mined hard negatives; null: on all of them"
+    )
+    data_share: float = Field(
+        1.0, gt=0, le=1, description="train on this share of the triplets; a smaller share is part of a larger"
+    )
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
     checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
+
+
+class TrialsSettings(Block):
+    """The trials of a sweep. No result depends on this block: a trial's name says what is different in it."""
+
+    learning_rate_factors: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Strict(False)] = Field(
+        (0.5, 1.0, 2.0), description="grid: multiples of training.learning_rate"
+    )
+    epochs: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Strict(False)] = Field(
+        (1.0, 2.0, 3.0), description="grid: passes over the triplets"
+    )
+    warmup_shares: Annotated[tuple[Share, ...], Strict(False)] = Field((), description="grid: values of training.warmup_share")
+    hard_negatives: Annotated[tuple[Annotated[int, Field(ge=1, le=50)], ...], Strict(False)] = Field(
+        (), description="grid: values of training.hard_negatives; negatives.per_query has to be as large"
+    )
+    data_shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Strict(False)] = Field(
+        (0.1, 0.25, 0.5, 1.0), description="beside the grid, for the saturation curve: values of training.data_share"
+    )
+    suggested: int = Field(0, ge=0, le=1000, description="beside the grid: so many trials are suggested by Optuna, one by one")
 
 
 class ScoringSettings(Block):
@@ -370,6 +395,7 @@ class Settings(Block):
     evaluation_set: EvaluationSetSettings = EvaluationSetSettings()
     negatives: NegativesSettings = NegativesSettings()
     training: TrainingSettings = TrainingSettings()
+    trials: TrialsSettings = TrialsSettings()
     scoring: ScoringSettings = ScoringSettings()
     export: ExportSettings = ExportSettings()
     publishing: PublishingSettings = PublishingSettings()

@@ -39,6 +39,9 @@ PUBLISHED_INDEX = Stage(
     ("base_model", "scoring", "publishing"),
     ("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
 )
+TRIAL = Stage("trial", "1", ("base_model", "training", "scoring"), ("corpus_chunks", "triplets", "evaluation_set"))
+LEADERBOARD = Stage("leaderboard", "1", ("base_model", "training", "scoring"), ("trial",))
+SATURATION_CURVE = Stage("saturation_curve", "1", ("base_model", "training", "scoring"), ("trial",))
 
 ALL_STAGES = (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL, PUBLISHED_INDEX)
 STAGES = {stage.name: stage for stage in ALL_STAGES}

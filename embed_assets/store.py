@@ -103,6 +103,7 @@ class ArtifactStore:
         collection: str,
         ingredients: Mapping[str, Any],
         write: Callable[[Path, Path], None],
+        make_current: bool = True,
     ) -> Artifact:
         """Return the artifact made of these ingredients, building it only if it is not there yet.
 
@@ -113,6 +114,7 @@ class ArtifactStore:
                 values. Their hash is the fingerprint, and the manifest keeps them.
             write: called as write(folder, scratch) with an empty folder for the result and a scratch folder
                 that survives a crash, so that a long computation can go on where it stopped.
+            make_current: whether ``current`` returns it from now on.
         """
         fingerprint = fingerprint_of({"asset": asset, **ingredients})
         parent = self.root / asset / collection
@@ -121,7 +123,8 @@ class ArtifactStore:
             artifact = self.find(asset, collection, fingerprint)
             if artifact is None:
                 artifact = self._build(asset, parent / fingerprint, ingredients, write)
-        write_atomically(parent / "current", fingerprint)
+        if make_current:
+            write_atomically(parent / "current", fingerprint)
         return artifact
 
     def _build(self, asset: str, folder: Path, ingredients: Mapping[str, Any], write: Callable[[Path, Path], None]) -> Artifact:
@@ -135,7 +138,7 @@ class ArtifactStore:
         content = [path for path in files if path.relative_to(building).parts[0] != REPORT]
         manifest = {
             "asset": asset,
-            "collection": folder.parent.name,
+            "collection": str(folder.parent.relative_to(self.root / asset)),
             "fingerprint": folder.name,
             "digest": digest_of_files(building, content),
             **ingredients,

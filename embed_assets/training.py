@@ -59,8 +59,7 @@ def fine_tune(
         "positive",
         *sorted(name for name in triplets.columns if name.startswith("negative_") and name != "negative_chunks"),
     ]
-    train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
-    train = train.head(settings.max_examples)
+    train = training_examples(triplets, settings)
     dev = triplets.filter(pl.col("split") == "dev").head(4 * settings.batch_size)
     if train.height < 2:
         raise ValueError(f"{train.height} triplets are too few to train on; more documents or questions are needed")
@@ -125,6 +124,12 @@ def fine_tune(
     # The same training gives the same files, however long it took.
     card.write_text(re.sub(r"### Training Time\n(- .*\n)*", "", card.read_text(encoding="utf-8")), encoding="utf-8")
     return _loss_curve(trainer.state.log_history)
+
+
+def training_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> pl.DataFrame:
+    """The triplets that are trained on."""
+    train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
+    return train.head(settings.max_examples).head(math.ceil(settings.data_share * min(len(train), settings.max_examples)))
 
 
 def _set_dropout(model, rate: float) -> None:

@@ -20,6 +20,7 @@ from embed_assets.defs.production_table import production_table
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.documents import CollectionError
 from embed_assets.retraining import Decision, Watch, decide
+from embed_assets.stages import STAGES
 from embed_assets.workspace import Workspace
 
 REASON_TAG = "embed_assets/reason"
@@ -34,7 +35,7 @@ UNFINISHED = [
 
 
 @sensor(
-    target=AssetSelection.all(),
+    target=AssetSelection.assets(*STAGES),
     minimum_interval_seconds=30,
     default_status=DefaultSensorStatus.STOPPED,
     description="Retrains a collection when enough rows of its production table changed and the table came to rest.",
