@@ -63,6 +63,11 @@ CHECKS: dict[str, dict[str, Check]] = {
     },
     "triplets": {
         "no_leaked_test_queries": Check("No test query is trained on.", error=True, blocking=True),
+        "no_leaked_documents": Check(
+            "No positive is of a document with synthetic or own test queries, nor a trained one of a document with dev queries.",
+            error=True,
+            blocking=True,
+        ),
         "hard_negatives_found": Check(f"At most {MOST_RANDOM_NEGATIVES:.0%} of the negatives had to be drawn at random."),
     },
     "checkpoint": {
@@ -123,16 +128,28 @@ def check_evaluation_set(queries: pl.DataFrame) -> list[Finding]:
     return [Finding("enough_queries", count >= FEWEST_QUERIES, message)]
 
 
-def check_triplets(triplets: pl.DataFrame, queries: pl.DataFrame, drawn_at_random: int) -> list[Finding]:
-    """no_leaked_test_queries and hard_negatives_found."""
+def check_triplets(
+    triplets: pl.DataFrame, chunks: pl.DataFrame, queries: pl.DataFrame, labels: pl.DataFrame, drawn_at_random: int
+) -> list[Finding]:
+    """no_leaked_test_queries, no_leaked_documents and hard_negatives_found."""
     tested = {normalize_query(query) for query in queries.filter(pl.col("split") == "test")["query"]}
     leaked = sorted({anchor for anchor in triplets["anchor"] if normalize_query(anchor) in tested})
+    held_out = labels.join(queries.filter(pl.col("source") != HUMAN), on="query_id").select("document_id", held_out="split")
+    learnt = triplets.join(chunks, left_on="positive_chunk", right_on="chunk_id").join(held_out.unique(), on="document_id")
+    leaked_documents = sorted(set(learnt.filter((pl.col("held_out") == "test") | (pl.col("split") == "train"))["document_id"]))
     negatives = len(triplets) * sum(name.startswith("negative_") and name != "negative_chunks" for name in triplets.columns)
     return [
         Finding(
             "no_leaked_test_queries",
             not leaked,
             f"{len(leaked)} test queries are trained on, such as {leaked[0]!r}" if leaked else "no test query is trained on",
+        ),
+        Finding(
+            "no_leaked_documents",
+            not leaked_documents,
+            f"{len(leaked_documents)} held-out documents are trained on, such as {leaked_documents[0]!r}"
+            if leaked_documents
+            else "no held-out document is trained on",
         ),
         Finding(
             "hard_negatives_found",
