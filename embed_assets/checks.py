@@ -48,6 +48,8 @@ MOST_RANDOM_NEGATIVES = 0.2
 LEAST_COSINE = 0.9999
 # Standard deviation of per-query nDCG@10 differences between two systems: 0.13 to 0.33 on the sample collections.
 TYPICAL_DEVIATION = 0.25
+# A difference is found in 4 of 5 cases at the 5% level if it is so many standard errors large (Cohen, 1988).
+DETECTABLE_ERRORS = 1.96 + 0.84
 
 CHECKS: dict[str, dict[str, Check]] = {
     "corpus_chunks": {
@@ -122,8 +124,7 @@ def check_evaluation_set(queries: pl.DataFrame) -> list[Finding]:
     counts = dict(tested.group_by("source").len().iter_rows())
     source = next((source for source in (HUMAN, OWN) if source in counts), SYNTHETIC)
     count = counts.get(source, 0)
-    # A difference is found in 4 of 5 cases at the 5% level if it is 2.8 standard errors large (Cohen, 1988).
-    detectable = (1.96 + 0.84) * TYPICAL_DEVIATION / math.sqrt(max(1, count))
+    detectable = DETECTABLE_ERRORS * TYPICAL_DEVIATION / math.sqrt(max(1, count))
     message = f"{count} {source} test queries: differences under about {detectable:.3f} {HEADLINE} will look like noise"
     return [Finding("enough_queries", count >= FEWEST_QUERIES, message)]
 
@@ -179,6 +180,10 @@ def check_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
         f"{test['difference']:+.3f} {HEADLINE} on {summary['queries']} {summary['labels']} queries "
         f"(95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g})"
     )
+    # The interval is a bootstrap over the differences of the queries, 1.96 standard errors to each side.
+    detectable = DETECTABLE_ERRORS * (test["high"] - test["low"]) / (2 * 1.96)
+    if detectable:
+        message += f"; so many queries show differences from about {detectable:.3f} on"
     perfect = summary["systems"]["base"][HEADLINE] == 1
     return [Finding("tuned_beats_base", perfect or test["difference"] > 0, message)]
 

@@ -20,7 +20,7 @@ checkpoint <- triplets; model; huggingface, pytorch; loss_fell
 beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; tuned_beats_base
 onnx_model <- checkpoint, corpus_chunks, evaluation_set; model; onnx; agrees_with_torch
 published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; production; lancedb; promoted
-"""
+"""  # noqa: E501
 HEAVY = ("torch", "transformers", "sentence_transformers", "vllm", "lancedb", "onnxruntime", "ranx", "matplotlib", "sklearn")
 
 
