@@ -48,6 +48,8 @@ MOST_RANDOM_NEGATIVES = 0.2
 LEAST_COSINE = 0.9999
 # Standard deviation of per-query nDCG@10 differences between two systems: 0.13 to 0.33 on the sample collections.
 TYPICAL_DEVIATION = 0.25
+# A difference is found in 4 of 5 cases at the 5% level if it is so many standard errors large (Cohen, 1988).
+DETECTABLE_ERRORS = 1.96 + 0.84
 
 CHECKS: dict[str, dict[str, Check]] = {
     "corpus_chunks": {
@@ -63,6 +65,11 @@ CHECKS: dict[str, dict[str, Check]] = {
     },
     "triplets": {
         "no_leaked_test_queries": Check("No test query is trained on.", error=True, blocking=True),
+        "no_leaked_documents": Check(
+            "No positive is of a document with synthetic or own test queries, nor a trained one of a document with dev queries.",
+            error=True,
+            blocking=True,
+        ),
         "hard_negatives_found": Check(f"At most {MOST_RANDOM_NEGATIVES:.0%} of the negatives had to be drawn at random."),
     },
     "checkpoint": {
@@ -124,22 +131,33 @@ def check_evaluation_set(queries: pl.DataFrame) -> list[Finding]:
     counts = dict(tested.group_by("source").len().iter_rows())
     source = next((source for source in (HUMAN, OWN) if source in counts), SYNTHETIC)
     count = counts.get(source, 0)
-    # A difference is found in 4 of 5 cases at the 5% level if it is 2.8 standard errors large (Cohen, 1988).
-    detectable = (1.96 + 0.84) * TYPICAL_DEVIATION / math.sqrt(max(1, count))
+    detectable = DETECTABLE_ERRORS * TYPICAL_DEVIATION / math.sqrt(max(1, count))
     message = f"{count} {source} test queries: differences under about {detectable:.3f} {HEADLINE} will look like noise"
     return [Finding("enough_queries", count >= FEWEST_QUERIES, message)]
 
 
-def check_triplets(triplets: pl.DataFrame, queries: pl.DataFrame, drawn_at_random: int) -> list[Finding]:
-    """no_leaked_test_queries and hard_negatives_found."""
+def check_triplets(
+    triplets: pl.DataFrame, chunks: pl.DataFrame, queries: pl.DataFrame, labels: pl.DataFrame, drawn_at_random: int
+) -> list[Finding]:
+    """no_leaked_test_queries, no_leaked_documents and hard_negatives_found."""
     tested = {normalize_query(query) for query in queries.filter(pl.col("split") == "test")["query"]}
     leaked = sorted({anchor for anchor in triplets["anchor"] if normalize_query(anchor) in tested})
+    held_out = labels.join(queries.filter(pl.col("source") != HUMAN), on="query_id").select("document_id", held_out="split")
+    learnt = triplets.join(chunks, left_on="positive_chunk", right_on="chunk_id").join(held_out.unique(), on="document_id")
+    leaked_documents = sorted(set(learnt.filter((pl.col("held_out") == "test") | (pl.col("split") == "train"))["document_id"]))
     negatives = len(triplets) * sum(name.startswith("negative_") and name != "negative_chunks" for name in triplets.columns)
     return [
         Finding(
             "no_leaked_test_queries",
             not leaked,
             f"{len(leaked)} test queries are trained on, such as {leaked[0]!r}" if leaked else "no test query is trained on",
+        ),
+        Finding(
+            "no_leaked_documents",
+            not leaked_documents,
+            f"{len(leaked_documents)} held-out documents are trained on, such as {leaked_documents[0]!r}"
+            if leaked_documents
+            else "no held-out document is trained on",
         ),
         Finding(
             "hard_negatives_found",
@@ -169,6 +187,10 @@ def check_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
         f"{test['difference']:+.3f} {HEADLINE} on {summary['queries']} {summary['labels']} queries "
         f"(95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g})"
     )
+    # The interval is a bootstrap over the differences of the queries, 1.96 standard errors to each side.
+    detectable = DETECTABLE_ERRORS * (test["high"] - test["low"]) / (2 * 1.96)
+    if detectable:
+        message += f"; so many queries show differences from about {detectable:.3f} on"
     perfect = summary["systems"]["base"][HEADLINE] == 1
     return [Finding("tuned_beats_base", perfect or test["difference"] > 0, message)]
 

@@ -6,11 +6,13 @@ import os
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 import polars as pl
 
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.evaluation_set import read_evaluation_set
 from embed_assets.lineage import dev_scores
 from embed_assets.published_index import PublishingError
 from embed_assets.publishing import index_of
@@ -80,6 +82,39 @@ def scores(collection: str, data: str, home: str, as_json: bool) -> None:
     workspace = _workspace(data, home)
     _known(workspace, [collection])
     _echo_scores(workspace, collection, as_json)
+
+
+@main.command("export-beir")
+@click.argument("collection")
+@click.argument("folder", type=click.Path(path_type=Path))
+@data_option
+@home_option
+def export_beir_command(collection: str, folder: Path, data: str, home: str) -> None:
+    """Write a collection's corpus, queries, labels and runs to a new folder, in the formats of BEIR and trec_eval.
+
+    There is a BEIR folder for each label source: human/ with documents, own/ and synthetic/ with chunks.
+    """
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    from embed_assets.beir_export import export_beir
+
+    try:
+        corpus, triplets, yardstick, scored = (
+            workspace.store.current(name, collection).folder
+            for name in ("corpus_chunks", "triplets", "evaluation_set", "beir_scores")
+        )
+        counts = export_beir(
+            folder,
+            pl.read_parquet(corpus / "documents.parquet"),
+            pl.read_parquet(corpus / "chunks.parquet"),
+            pl.read_parquet(triplets / "triplets.parquet"),
+            *read_evaluation_set(yardstick, corpus),
+            pl.read_parquet(scored / "runs.parquet"),
+        )
+    except (MissingArtifactError, FileExistsError) as error:
+        raise click.ClickException(str(error)) from None
+    for source, row in counts.items():
+        click.echo(f"{folder / source}: " + ", ".join(f"{name} {count}" for name, count in row.items()))
 
 
 @main.command()

@@ -39,6 +39,7 @@ LABEL_SCHEMA = {
     "relevance": pl.Int64,
 }
 HUMAN, OWN, SYNTHETIC = "human", "own", "synthetic"
+QRELS_HEADER = ["query-id", "corpus-id", "score"]
 
 
 def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
@@ -201,7 +202,7 @@ def read_qrels(path: Path, queries: Collection[str]) -> list[tuple[str, str, int
             rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
     except UnicodeDecodeError as error:
         raise CollectionError(f"{path}: not UTF-8: {error}") from None
-    if not rows or rows[0] != ["query-id", "corpus-id", "score"]:
+    if not rows or rows[0] != QRELS_HEADER:
         raise CollectionError(f"{path}:1: expected the header query-id, corpus-id, score, separated by tabs")
     labels = []
     for number, row in enumerate(rows[1:], start=2):

@@ -117,6 +117,8 @@ def _sources(
             sources[f"prompt {name}"] = prompt.fingerprint
         for task, model in settings.questions.language_models.items():
             sources[task] = language_model_digest(model)
+    if "negatives" in stage.settings and settings.negatives.cross_encoder:
+        sources["cross-encoder"] = model_digest(settings.negatives.cross_encoder)
     if stage.name == "published_index" and settings.publishing.uri:
         sources[publishing.SOURCE] = publishing.in_production(workspace, collection)
     if stage.name == "evaluation_set":

@@ -26,6 +26,7 @@ from embed_assets.checks import (
 )
 from embed_assets.documents import SkippedDocument
 from embed_assets.leaderboard import BEST, NOISE, WORSE, Leaderboard
+from embed_assets.leaks import OF_TEST_DOCUMENT
 from embed_assets.lookups import identifier_coverage
 from embed_assets.qa_pairs import QaPairs
 from embed_assets.saturation import Saturation
@@ -119,16 +120,29 @@ def write_evaluation_set(folder: Path, queries: pl.DataFrame, notes: Sequence[st
     write_findings(folder, check_evaluation_set(queries))
 
 
-def write_triplets(folder: Path, triplets: pl.DataFrame, queries: pl.DataFrame, left_out: Mapping[str, int]) -> None:
-    """Report on triplets: counts by split and reason, and samples."""
-    counts = dict(triplets.group_by("split").len().iter_rows())
+def write_triplets(
+    folder: Path,
+    triplets: pl.DataFrame,
+    chunks: pl.DataFrame,
+    queries: pl.DataFrame,
+    labels: pl.DataFrame,
+    left_out: pl.DataFrame,
+    counts: Mapping[str, int],
+) -> None:
+    """Report on triplets: counts by split and reason, samples, and what was left out because something like it is tested."""
+    splits = dict(triplets.group_by("split").len().iter_rows())
+    reasons = dict(left_out.group_by("reason").len().sort("reason").iter_rows())
     write_summary(
         folder,
-        {"train_triplets": counts.get("train", 0), "dev_triplets": counts.get("dev", 0)}
-        | {reason.replace(" ", "_"): count for reason, count in left_out.items()},
+        {"train_triplets": splits.get("train", 0), "dev_triplets": splits.get("dev", 0)}
+        | {f"left_out_{reason.replace(' ', '_')}": count for reason, count in reasons.items()}
+        | {name.replace(" ", "_"): count for name, count in counts.items()},
     )
     write_table(folder, "samples", triplets.head(8).select("style", "anchor", "positive", "negative_1"))
-    write_findings(folder, check_triplets(triplets, queries, left_out["drawn at random"]))
+    leaks = left_out.filter(pl.col("reason") != OF_TEST_DOCUMENT)
+    if not leaks.is_empty():
+        write_table(folder, "left_out", leaks.group_by("reason", maintain_order=True).head(8).sort("reason"))
+    write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"]))
 
 
 def write_training(folder: Path, curve: pl.DataFrame) -> None:

@@ -22,6 +22,8 @@ from embed_assets.settings import ScoringSettings
 
 METRICS = [f"{name}@{k}" for name in ("ndcg", "recall") for k in (1, 5, 10, 100)] + ["map@10", "mrr@10"]
 HEADLINE = "ndcg@10"
+# Stands for what a label points to if there is no such thing any more: the query counts as not answered.
+NO_SUCH_UNIT = "(no such unit)"
 
 PER_QUERY_SCHEMA = dict.fromkeys(("query_id", "query", "style", "source", "system"), pl.String)
 PER_QUERY_SCHEMA |= dict.fromkeys(METRICS, pl.Float64)
@@ -101,7 +103,7 @@ def score_systems(
         by_document = source == HUMAN
         groups = group_numbers(chunks["document_id"]) if by_document else np.arange(len(chunks))
         units = (chunks["document_id"].unique(maintain_order=True) if by_document else chunks["chunk_id"]).to_list()
-        relevant = _relevant_units(tested, labels, chunks, by_document)
+        relevant = relevant_units(tested, labels, chunks, by_document)
         runs = _retrieve(tested["query"].to_list(), encoders, vectors, bm25, groups, settings, hybrids or {})
         results.append(_evaluate(collection, source, tested, relevant, runs, units, settings, comparisons))
     return results
@@ -113,9 +115,17 @@ def join_scores(scores: Sequence[Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
     return per_query, pl.concat([pl.DataFrame(schema=RUNS_SCHEMA), *(score.runs for score in scores)])
 
 
-def _relevant_units(
+def relevant_units(
     queries: pl.DataFrame, labels: pl.DataFrame, chunks: pl.DataFrame, by_document: bool
 ) -> dict[str, dict[str, int]]:
+    """Query id → unit → relevance; NO_SUCH_UNIT where the labels of a query point to nothing that exists any more.
+
+    Args:
+        queries: queries of one label source.
+        labels: labels of these and other queries.
+        chunks: the collection's chunks.
+        by_document: whether the units are documents, else chunks.
+    """
     relevant: dict[str, dict[str, int]] = {name: {} for name in queries["query_id"]}
     spans, chunk_ids = SpanIndex(chunks), chunks["chunk_id"]
     known_documents = set(chunks["document_id"])
@@ -127,7 +137,7 @@ def _relevant_units(
         else:
             units = [chunk_ids[row] for row in spans.overlapping(label["document_id"], label["start"], label["end"])]
         relevant[label["query_id"]].update(dict.fromkeys(units, label["relevance"]))
-    return relevant
+    return {name: found or {NO_SUCH_UNIT: 1} for name, found in relevant.items()}
 
 
 def _retrieve(
@@ -171,8 +181,7 @@ def _evaluate(
 
     warnings.filterwarnings("ignore", category=NumbaTypeSafetyWarning)
 
-    # A query whose labels point to nothing that exists any more counts as not answered, by an impossible label.
-    qrels = Qrels.from_dict({name: found or {"(no such unit)": 1} for name, found in relevant.items()})
+    qrels = Qrels.from_dict(relevant)
     names = queries["query_id"].to_list()
     place = {name: i for i, name in enumerate(qrels.keys())}
     order = [place[name] for name in names]

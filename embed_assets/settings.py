@@ -287,23 +287,6 @@ class EvaluationSetSettings(Block):
         return self
 
 
-class NegativesSettings(Block):
-    """Hard negatives, mined from hybrid retrieval (BM25 and the base model)."""
-
-    per_query: int = Field(1, ge=1, le=50, description="hard negatives for each query")
-    top_k: int = Field(50, ge=2, le=1000, description="negatives come from the first k chunks")
-    cut_sentences: bool = Field(
-        True,
-        description="take a sentence query out of its positive, so that more than its words is learnt (arXiv:1906.00300)",
-    )
-    margin: float = Field(
-        0.95,
-        gt=0,
-        le=1,
-        description="a negative scores at most this share of the positive (TopK-PercPos of NV-Retriever, arXiv:2407.15831)",
-    )
-
-
 class TrainingSettings(Block):
     """Contrastive fine-tuning: in-batch and hard negatives (InfoNCE)."""
 
@@ -345,6 +328,34 @@ class TrialsSettings(Block):
         (0.1, 0.25, 0.5, 1.0), description="beside the grid, for the saturation curve: values of training.data_share"
     )
     suggested: int = Field(0, ge=0, le=1000, description="beside the grid: so many trials are suggested by Optuna, one by one")
+
+
+class NegativesSettings(Block):
+    """Hard negatives, mined from hybrid retrieval (BM25 and the base model)."""
+
+    per_query: int = Field(1, ge=1, le=50, description="hard negatives for each query")
+    top_k: int = Field(50, ge=2, le=1000, description="negatives come from the first k chunks")
+    cut_sentences: bool = Field(
+        True,
+        description="take a sentence query out of its positive, so that more than its words is learnt (arXiv:1906.00300)",
+    )
+    margin: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="a negative scores at most this share of the positive (TopK-PercPos of NV-Retriever, arXiv:2407.15831)",
+    )
+    cross_encoder: str = Field(
+        "",
+        description="a cross-encoder, named as base_model.name, that reads the candidates: those to which it gives more than the "
+        "share 'margin' of the positive's probability of relevance are taken for answers and dropped; empty: none",
+    )
+    cross_encoder_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the cross-encoder")
+    second_round: bool = Field(
+        False, description="fine-tune a draft on these negatives and mine again with it, for harder ones (ANCE, arXiv:2007.00808)"
+    )
+    draft: TrainingSettings = Field(TrainingSettings(), description="how the draft of the second round is trained")
 
 
 class ScoringSettings(Block):

@@ -183,6 +183,24 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 @contextmanager
+def write_folder_atomically(folder: Path) -> Iterator[Path]:
+    """A folder beside this one to write to, which takes its name when all is written.
+
+    Raises:
+        FileExistsError: there is something in the folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty: name a new folder")
+    building = folder.with_name(f".{folder.name}.{os.getpid()}")
+    building.mkdir(parents=True)
+    try:
+        yield building
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Only one process builds an asset of a collection; the kernel frees the lock of a process that died."""
     with path.open("w") as handle:

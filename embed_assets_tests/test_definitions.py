@@ -15,12 +15,12 @@ GRAPH = """
 corpus_chunks <- production_table; data; polars, python; distinct_chunks, documents_read
 qa_pairs <- corpus_chunks; data; polars, vllm; enough_pairs, identifiers_covered
 evaluation_set <- corpus_chunks, qa_pairs; evaluation; polars; enough_queries
-triplets <- corpus_chunks, evaluation_set, qa_pairs; data; polars; hard_negatives_found, no_leaked_test_queries
+triplets <- corpus_chunks, evaluation_set, qa_pairs; data; polars; hard_negatives_found, no_leaked_documents, no_leaked_test_queries
 checkpoint <- triplets; model; huggingface, pytorch; loss_fell
 beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; tuned_beats_base
 onnx_model <- checkpoint, corpus_chunks, evaluation_set; model; onnx; agrees_with_torch
 published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; production; lancedb; promoted
-"""
+"""  # noqa: E501
 HEAVY = ("torch", "transformers", "sentence_transformers", "vllm", "lancedb", "onnxruntime", "ranx", "matplotlib", "sklearn")
 
 

@@ -1,13 +1,15 @@
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
 
 from embed_assets.chunking import CHUNK_SCHEMA
-from embed_assets.evaluation_set import QUERY_SCHEMA, split_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
-from embed_assets.negatives import mine_hard_negatives, training_pairs
-from embed_assets.settings import BaseModelSettings, EvaluationSetSettings, NegativesSettings
+from embed_assets.models.rerankers import Reranker, load_cross_encoder
+from embed_assets.negatives import mine_hard_negatives, mine_triplets
+from embed_assets.settings import BaseModelSettings, NegativesSettings, TrainingSettings
 
 TEXTS = {
     "pump.md": ["The pump runs dry when the float switch sticks.", "The pump needs new oil after a thousand hours."],
@@ -176,44 +178,6 @@ def test_a_query_that_is_labelled_with_every_document_has_no_negatives(encoder):
         )
 
 
-SETTINGS = EvaluationSetSettings(test_share=0.3, dev_share=0.2)
-
-
-@pytest.fixture
-def document_of() -> dict[str, str]:
-    """A document of each split."""
-    return {split_of(name, SETTINGS): name for name in (f"page-{number}.md" for number in range(50))}
-
-
-def test_pairs_of_test_documents_are_left_out(document_of):
-    pairs = make_pairs([(f"question about {split}", name, 0) for split, name in document_of.items()]).drop("split")
-    kept, left_out = training_pairs(pairs, pl.DataFrame(schema=QUERY_SCHEMA), SETTINGS)
-    assert sorted(kept.select("query", "document_id", "split").rows()) == [
-        ("question about dev", document_of["dev"], "dev"),
-        ("question about train", document_of["train"], "train"),
-    ]
-    assert left_out == {"of test documents": 1, "equal to a test query": 0}
-
-
-def test_a_query_that_a_test_document_helps_to_answer_is_left_out_with_all_its_rows(document_of):
-    splits = [("train", "train"), ("train", "test"), ("dev", "test"), ("train", "dev"), ("test", "test")]
-    pairs = make_pairs([(f"query {n}", document_of[split], n) for n, both in enumerate(splits) for split in both]).drop("split")
-    pairs = pairs.with_columns(query_id=pl.col("query"))
-    kept, left_out = training_pairs(pairs, pl.DataFrame(schema=QUERY_SCHEMA), SETTINGS)
-    assert kept.select("query", "split").rows() == [
-        ("query 0", "train"), ("query 0", "train"), ("query 3", "train"), ("query 3", "dev")
-    ]  # fmt: skip
-    assert left_out == {"of test documents": 6, "equal to a test query": 0}
-
-
-def test_the_user_s_own_test_queries_are_not_trained_on_in_any_other_form(document_of):
-    """The same query may be written about another document, or stand there as a look-up."""
-    pairs = make_pairs([("PRT-7719", document_of["train"], 0), ("PRT-7720", document_of["train"], 0)]).drop("split")
-    tested = pl.DataFrame([("t1", "prt 7719", "own", "own", "test")], schema=QUERY_SCHEMA, orient="row")
-    kept, left_out = training_pairs(pairs, tested, SETTINGS)
-    assert kept["query"].to_list() == ["PRT-7720"] and left_out == {"of test documents": 0, "equal to a test query": 1}
-
-
 def test_a_query_of_several_chunks_has_a_triplet_for_each_and_negatives_of_neither(encoder):
     pairs = make_pairs([("why is the pump loud and dry", "pump.md", 0), ("why is the pump loud and dry", "motor.md", 0)])
     pairs = pairs.with_columns(query_id=pl.lit("q"))
@@ -223,27 +187,96 @@ def test_a_query_of_several_chunks_has_a_triplet_for_each_and_negatives_of_neith
     assert counts["span in no chunk"] == 0
 
 
-def test_pairs_whose_query_is_a_test_query_are_left_out(document_of):
-    queries = ["How do I reset PRT-7719?", "how do i reset PRT 7719", "how do I reset PRT-7720?", "only tuned on"]
-    pairs = make_pairs([(query, document_of["train"], 0) for query in queries]).drop("split")
-    tested = pl.DataFrame(
-        [("t1", "HOW do I reset: PRT-7719", "", "human", "test"), ("d1", "only tuned on", "", "synthetic", "dev")],
-        schema=QUERY_SCHEMA,
-        orient="row",
+def test_a_passage_that_says_the_same_as_the_positive_is_no_negative(encoder):
+    """But one that names another identifier in the same words is, as the entries of a list of error messages are."""
+    error = "Error {} is shown on the panel when the float switch of the pump sticks and nobody resets it"
+    chunks = make_chunks(
+        {
+            **TEXTS,
+            "error.md": [error.format("E4012")],
+            "reworded.md": [error.format("E4012").replace("nobody resets", "no one resets")],
+            "other.md": [error.format("E4013")],
+        }
     )
-    kept, left_out = training_pairs(pairs, tested, SETTINGS)
-    assert kept["query"].to_list() == queries[2:]
-    assert left_out == {"of test documents": 0, "equal to a test query": 2}
+    settings = NegativesSettings(per_query=5, margin=1.0)
+    pairs = make_pairs([(error.format("E4012"), "error.md", 0)])
+    triplets, counts = mine_hard_negatives(pairs, chunks, encoder, settings)
+    assert "reworded.md::0" not in triplets["negative_chunks"][0] and triplets["negative_chunks"][0][0] == "other.md::0"
+    assert counts["like the positive"] == 1
+    few = chunks.filter(pl.col("document_id").is_in(["error.md", "reworded.md", "bread.md"]))
+    triplets, counts = mine_hard_negatives(pairs, few, encoder, NegativesSettings(per_query=2, top_k=2))
+    assert set(triplets["negative_chunks"][0]) == {"bread.md::0", "bread.md::1"} and counts["drawn at random"] == 2
 
 
-def test_every_pair_is_either_kept_or_counted(document_of):
-    names = [f"page-{number}.md" for number in range(200)]
-    pairs = make_pairs([(f"question {number}", name, 0) for number, name in enumerate(names)]).drop("split")
-    tested = pl.DataFrame(
-        [(f"t{n}", f"Question {n}!", "", "human", "test") for n in range(20)], schema=QUERY_SCHEMA, orient="row"
+class TableReranker:
+    """The logit of each passage, as written down, whatever the query; -4 where nothing is written."""
+
+    def __init__(self, logits: dict[str, float]):
+        self.logits = logits
+        self.asked: list[tuple[str, str]] = []
+
+    def score(self, pairs):
+        self.asked += pairs
+        return np.array([self.logits.get(passage, -4.0) for _, passage in pairs], dtype=np.float32)
+
+
+def test_what_the_cross_encoder_takes_for_an_answer_is_no_negative(encoder):
+    """The positive has a probability of .982: with a margin of .95, .731 is a negative and .953 is an answer."""
+    settings, chunks = NegativesSettings(per_query=2), make_chunks(TEXTS)
+    before, _ = mine_hard_negatives(make_pairs(QUESTIONS[:1]), chunks, encoder, settings)
+    first, second = before["negative_chunks"][0]
+    passages = dict(chunks.select("chunk_id", "passage").iter_rows())
+    reranker = TableReranker({TEXTS["pump.md"][0]: 4.0, passages[first]: 3.0, passages[second]: 1.0})
+    after, counts = mine_hard_negatives(make_pairs(QUESTIONS[:1]), chunks, encoder, settings, reranker)
+    negatives = after["negative_chunks"][0].to_list()
+    assert first not in negatives and negatives[0] == second and len(negatives) == 2
+    assert (counts["answers by the cross-encoder"], counts["drawn at random"]) == (1, 0)
+    # The positive, two candidates, and one in place of the first: no more than needed is read.
+    assert len(reranker.asked) == 4
+
+
+def test_random_negatives_stand_in_where_the_cross_encoder_takes_everything_for_an_answer(encoder):
+    answers = TableReranker({text: 4.0 for texts in TEXTS.values() for text in texts})
+    settings = NegativesSettings(per_query=2, top_k=5)
+    triplets, counts = mine_hard_negatives(make_pairs(QUESTIONS), make_chunks(TEXTS), encoder, settings, answers)
+    assert triplets["negative_chunks"].list.n_unique().to_list() == [2] * len(QUESTIONS)
+    assert counts["drawn at random"] == 2 * len(QUESTIONS) and counts["answers by the cross-encoder"] > 2 * len(QUESTIONS)
+
+
+def test_a_real_cross_encoder_is_asked(encoder, tmp_path):
+    """Its untrained head tells nothing, but its verdicts have to be kept."""
+    import torch
+
+    torch.manual_seed(5)
+    load_cross_encoder(BaseModelSettings().name, "cpu", 64, new_head=True).save_pretrained(str(tmp_path / "cross-encoder"))
+    settings = NegativesSettings(cross_encoder=str(tmp_path / "cross-encoder"), cross_encoder_tokens=64, margin=1.0)
+    triplets, counts = mine_triplets(
+        make_pairs(QUESTIONS), make_chunks(TEXTS), encoder.settings, settings, tmp_path, tmp_path, Compute(device="cpu")
     )
-    kept, left_out = training_pairs(pairs, tested, SETTINGS)
-    assert len(kept) + sum(left_out.values()) == 200
-    assert set(kept["split"]) == {"train", "dev"}
-    assert kept["split"].to_list() == [split_of(name, SETTINGS) for name in kept["document_id"]]
-    assert np.isclose(left_out["of test documents"], 60, atol=20)
+    reranker = Reranker(settings.cross_encoder, tmp_path, Compute(device="cpu"), 64)
+    texts = triplets.select("anchor", "positive", "negative_1").rows()
+    positive, negative = (1 / (1 + np.exp(-reranker.score([(row[0], row[i]) for row in texts]))) for i in (1, 2))
+    assert counts["answers by the cross-encoder"] > 0
+    assert (negative <= positive).sum() >= len(QUESTIONS) - counts["drawn at random"] > 0
+
+
+def test_the_second_round_asks_a_draft_that_learnt_from_the_first(encoder, tmp_path):
+    """A killed run goes on with the draft's training state, and gives the same."""
+    pairs, chunks = make_pairs(QUESTIONS), make_chunks(TEXTS)
+    draft = TrainingSettings(epochs=4, batch_size=4, learning_rate=2e-4, warmup_share=0.0)
+    once = NegativesSettings(draft=draft)
+    twice = once.model_copy(update={"second_round": True})
+
+    def mine(settings, scratch):
+        scratch.mkdir(exist_ok=True)
+        return mine_triplets(pairs, chunks, encoder.settings, settings, tmp_path / "memos", scratch, Compute(device="cpu"))[0]
+
+    first, second = mine(once, tmp_path / "1"), mine(twice, tmp_path / "2")
+    assert first.drop("^negative.*$").equals(second.drop("^negative.*$"))
+    assert not first["negative_1"].equals(second["negative_1"])
+    tuned = Encoder(encoder.settings, tmp_path, str(tmp_path / "2" / "draft"), Compute(device="cpu"))
+    expected, _ = mine_hard_negatives(pairs, chunks, tuned, once)
+    assert second.equals(expected)
+    states = list((tmp_path / "2" / "trainer").glob("checkpoint-*"))
+    shutil.rmtree(tmp_path / "2" / "draft")
+    assert states and mine(twice, tmp_path / "2").equals(second)

@@ -1,10 +1,13 @@
 import json
+import re
 from math import log2
 
 import numpy as np
 import polars as pl
 import pytest
+import pytrec_eval
 
+from embed_assets.checks import check_scores
 from embed_assets.chunking import CHUNK_SCHEMA
 from embed_assets.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.reports import write_scores
@@ -283,6 +286,18 @@ def test_the_summary_is_json_with_exactly_these_keys(extremes):
     assert set(extremes.summary["tests"][0]) == {"system", "baseline", "metric", "difference", "low", "high", "p_value", "test"}
 
 
+def test_the_check_tells_the_smallest_difference_that_so_many_queries_show(extremes):
+    """The scores of "half" are 0 or 1, ten times each: the standard error is 0.5 / sqrt(20), and 2.8 of it are 0.31."""
+    test = next(test for test in extremes.summary["tests"] if test["system"] == "half")
+    summary = extremes.summary | {"tests": [test | {"system": "tuned", "baseline": "base"}]}
+    summary["systems"] = extremes.summary["systems"] | {"base": extremes.summary["systems"]["useless"]}
+    (finding,) = check_scores([summary])
+    detectable = float(re.search(r"differences from about ([0-9.]+) on", finding.message).group(1))
+    assert finding.passed and detectable == pytest.approx(2.8 * 0.5 / 20**0.5, rel=0.15)
+    same = test | {"system": "tuned", "baseline": "base", "difference": 0.0, "low": 0.0, "high": 0.0}
+    assert "differences" not in check_scores([summary | {"tests": [same]}])[0].message
+
+
 def test_scoring_twice_gives_the_same(extremes):
     again = [score_systems("animals", ANIMALS, SOUNDS, SOUND_LABELS, {"base": MIXED}, SETTINGS)[0].summary for _ in range(2)]
     assert again[0] == again[1]
@@ -332,3 +347,85 @@ def test_the_table_shows_every_system_and_test(extremes):
     assert table.startswith("numbers: 20 human queries\n")
     assert "| perfect | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 – 1.000 |" in table
     assert "- perfect against useless: +1.000 ndcg@10" in table
+
+
+TREC_MEASURES = {
+    name: name.replace("ndcg@", "ndcg_cut_")
+    .replace("recall@", "recall_")
+    .replace("map@", "map_cut_")
+    .replace("mrr@10", "recip_rank")
+    for name in METRICS
+}
+
+
+def trec_eval(qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The metrics of trec_eval by query; a query that found nothing has 0."""
+    measures = {measure.rpartition("_")[0] if measure[-1].isdigit() else measure for measure in TREC_MEASURES.values()}
+    cutoffs = {f"{measure}.{','.join(c for c in ('1', '5', '10', '100'))}" for measure in measures if measure != "recip_rank"}
+    found = pytrec_eval.RelevanceEvaluator(qrels, cutoffs).evaluate(run)
+    # trec_eval has no reciprocal rank of the first ten; it ranks by score, so the ten best make a run of their own.
+    first_ten = {query: dict(sorted(units.items(), key=lambda item: -item[1])[:10]) for query, units in run.items()}
+    reciprocal = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}).evaluate(first_ten)
+    values = {query: found[query] | reciprocal[query] for query in found}
+    return {query: {name: values.get(query, {}).get(measure, 0.0) for name, measure in TREC_MEASURES.items()} for query in qrels}
+
+
+def random_collection(source: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, dict[str, TableEncoder]]:
+    """150 documents of one or two chunks, 60 queries with graded labels, and two systems with many equal scores."""
+    random = np.random.default_rng(13)
+    words = [f"word{number}" for number in range(80)]
+    chunks = make_chunks(
+        *(
+            (f"d{document:03}", 10 * part, 10 * part + 9, f"{document} {part} {' '.join(random.choice(words, 6))}")
+            for document in range(150)
+            for part in range(1 + document % 2)
+        )
+    )
+    texts = {f"q{number}": f"{number} {' '.join(random.choice(words, 2))}" for number in range(60)} | {"none": "zzz"}
+    passages = chunks["passage"].to_list()
+    encoders = {
+        name: TableEncoder(
+            {text: dict(zip(passages, random.integers(0, 30, len(passages)) / 30, strict=True)) for text in texts.values()}
+        )
+        for name in ("base", "tuned")
+    }
+    rows = []
+    for query in texts:
+        for row in random.choice(len(chunks), random.integers(1, 15), replace=False).tolist():
+            document, start, end = chunks.row(row)[1:4]
+            rows.append(
+                (query, document, *((None, None) if source == "human" else (start, end)), None, int(random.integers(1, 4)))
+            )
+    rows = [*rows, ("q0", "gone", *((None, None) if source == "human" else (0, 9)), None, 2)]
+    labels = pl.DataFrame(rows, schema=LABEL_SCHEMA, orient="row").unique(
+        ["query_id", "document_id", "start"], maintain_order=True
+    )
+    return chunks, make_queries(source, texts), labels, encoders
+
+
+@pytest.mark.parametrize("source", ["human", "synthetic"])
+def test_every_metric_is_that_of_trec_eval(source):
+    """Graded labels, equal scores, documents of several chunks, a query that finds nothing, a label that is gone."""
+    chunks, queries, labels, encoders = random_collection(source)
+    (scores,) = score_systems("random", chunks, queries, labels, encoders, SETTINGS, hybrids={"hybrid": "tuned"})
+    unit = "document_id" if source == "human" else pl.format("{}::{}", "document_id", "start")
+    qrels: dict[str, dict[str, int]] = {}
+    for query, name, relevance in (
+        labels.filter(pl.col("document_id") != "gone").select("query_id", unit, "relevance").iter_rows()
+    ):
+        qrels.setdefault(query, {})[name] = relevance
+    assert scores.runs.filter((pl.col("system") == "bm25") & (pl.col("query_id") == "none")).is_empty()
+    ties = scores.runs.filter(pl.col("system") == "base").group_by("query_id").agg(pl.col("score").n_unique(), pl.len())
+    assert (ties["score"] < ties["len"]).all()
+    for system in ("base", "tuned", "bm25", "hybrid"):
+        run: dict[str, dict[str, float]] = {}
+        for query, name, rank in scores.runs.filter(pl.col("system") == system).select("query_id", "unit", "rank").iter_rows():
+            run.setdefault(query, {})[name] = float(1000 - rank)
+        expected = trec_eval(qrels, run)
+        ours = {row["query_id"]: row for row in scores.per_query.filter(pl.col("system") == system).iter_rows(named=True)}
+        assert set(ours) == set(expected) and len(ours) == 61
+        for query, row in expected.items():
+            assert {metric: ours[query][metric] for metric in METRICS} == pytest.approx(row, abs=1e-6), (system, query)
+        means = {metric: np.mean([row[metric] for row in expected.values()]) for metric in METRICS}
+        assert scores.summary["systems"][system] == pytest.approx(means, abs=1e-6)
+    assert 0 < scores.summary["systems"]["base"]["ndcg@10"] < 1

@@ -6,8 +6,9 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets import reports
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
+from embed_assets.leaks import training_pairs
 from embed_assets.models.encoders import Encoder
-from embed_assets.negatives import mine_hard_negatives, training_pairs
+from embed_assets.negatives import mine_triplets
 from embed_assets.stages import TRIPLETS
 
 
@@ -21,11 +22,13 @@ def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
     def write(folder: Path, scratch: Path) -> None:
         chunks = pl.read_parquet(place.store.current("corpus_chunks", collection).folder / "chunks.parquet")
         pairs = pl.read_parquet(place.store.current("qa_pairs", collection).folder / "pairs.parquet")
-        tested = pl.read_parquet(place.store.current("evaluation_set", collection).folder / "queries.parquet")
-        pairs, left_out = training_pairs(pairs, tested, settings.evaluation_set)
+        yardstick = place.store.current("evaluation_set", collection).folder
+        tested = pl.read_parquet(yardstick / "queries.parquet")
         encoder = Encoder(settings.base_model, place.memos, compute=gpu.compute())
-        mined, counts = mine_hard_negatives(pairs, chunks, encoder, settings.negatives)
+        pairs, left_out = training_pairs(pairs, chunks, tested, encoder, settings.evaluation_set)
+        mined, counts = mine_triplets(pairs, chunks, settings.base_model, settings.negatives, place.memos, scratch, gpu.compute())
         mined.write_parquet(folder / "triplets.parquet")
-        reports.write_triplets(folder, mined, tested, left_out | counts)
+        labels = pl.read_parquet(yardstick / "labels.parquet")
+        reports.write_triplets(folder, mined, chunks, tested, labels, left_out, counts)
 
     return materialize_stage(context, place, TRIPLETS, write)
