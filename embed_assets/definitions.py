@@ -11,10 +11,13 @@ from embed_assets.defs.dead_runs import watch_runs
 from embed_assets.defs.evaluation_set import evaluation_set
 from embed_assets.defs.executor import executor
 from embed_assets.defs.onnx_model import onnx_model
+from embed_assets.defs.onnx_reranker import onnx_reranker
 from embed_assets.defs.production_sensor import retrain_on_production_change
 from embed_assets.defs.production_table import production_table
 from embed_assets.defs.published_index import published_index
 from embed_assets.defs.qa_pairs import qa_pairs
+from embed_assets.defs.reranker import reranker
+from embed_assets.defs.reranker_scores import reranker_scores
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.rollback import roll_back
 from embed_assets.defs.triplets import triplets
@@ -30,6 +33,9 @@ defs = Definitions(
         beir_scores,
         onnx_model,
         published_index,
+        reranker,
+        reranker_scores,
+        onnx_reranker,
     ],
     jobs=[roll_back],
     sensors=[register_collections, watch_runs, automation_sensor, retrain_on_production_change],

@@ -18,6 +18,7 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetsDefinition,
+    AssetSelection,
     DataVersion,
     MaterializeResult,
     MetadataValue,
@@ -31,7 +32,7 @@ from embed_assets.checks import CHECKS
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
 from embed_assets.lineage import ingredients
-from embed_assets.stages import Stage
+from embed_assets.stages import STAGES, Stage
 from embed_assets.store import Artifact
 from embed_assets.workspace import Workspace
 
@@ -60,7 +61,7 @@ def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) ->
         owners=["team:search"],
         tags={"compute": "gpu" if gpu else "cpu"},
         pool=GPU_POOL if gpu else None,
-        automation_condition=automation_condition(),
+        automation_condition=automation_condition(stage.optional),
         check_specs=[
             AssetCheckSpec(
                 name, asset=stage.name, description=check.description, blocking=check.blocking, partitions_def=collections
@@ -68,6 +69,11 @@ def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) ->
             for name, check in CHECKS[stage.name].items()
         ],
     )
+
+
+def not_optional() -> AssetSelection:
+    """All assets but those that are built only if somebody asks for them."""
+    return AssetSelection.all() - AssetSelection.assets(*(stage.name for stage in STAGES.values() if stage.optional))
 
 
 def materialize_stage(
