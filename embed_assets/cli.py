@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import click
 import polars as pl
@@ -23,6 +24,8 @@ from embed_assets.stages import STAGES
 from embed_assets.store import MissingArtifactError
 from embed_assets.trials import TrialError, planned_trials, promote_trial, suggest_trial
 from embed_assets.workspace import CollectionError, Workspace
+
+OPTIONAL = [stage.name for stage in STAGES.values() if stage.optional]
 
 data_option = click.option(
     "--data",
@@ -45,8 +48,14 @@ def main() -> None:
 @click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
 @data_option
 @home_option
-@click.option("--until", type=click.Choice(list(STAGES)), metavar="ASSET", help=f"Stop after this asset: {', '.join(STAGES)}.")
-def run(collections: tuple[str, ...], data: str, home: str, until: str | None) -> None:
+@click.option(
+    "--until",
+    type=click.Choice(list(STAGES)),
+    metavar="ASSET",
+    multiple=True,
+    help=f"Stop after this asset; may be given more than once: {', '.join(STAGES)}.  [default: all but {', '.join(OPTIONAL)}]",
+)
+def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ...]) -> None:
     """Materialize the assets of collections (all, if none is named) and print the score tables.
 
     What is already built is taken from the store. One failing collection does not stop the others.
@@ -62,12 +71,14 @@ def run(collections: tuple[str, ...], data: str, home: str, until: str | None) -
     with open_instance(workspace.home) as instance:
         for name in names:
             started = time.monotonic()
-            if not materialize_collection(instance, name, until):
+            if not materialize_collection(instance, name, *until):
                 failed.append(name)
                 continue
             click.echo(f"{name}: done in {time.monotonic() - started:.0f} s", err=True)
-            if until in (None, "beir_scores", "onnx_model", "published_index"):
+            if not until or {"beir_scores", "onnx_model", "published_index"} & set(until):
                 _echo_scores(workspace, name)
+            if "reranker_scores" in until:
+                _echo_scores(workspace, name, "reranker_scores")
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}; what was built is kept, and a new run goes on from there")
 
@@ -76,12 +87,13 @@ def run(collections: tuple[str, ...], data: str, home: str, until: str | None) -
 @click.argument("collection")
 @data_option
 @home_option
+@click.option("--reranked", is_flag=True, help="With the re-ranker, from reranker_scores.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
-def scores(collection: str, data: str, home: str, as_json: bool) -> None:
+def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool) -> None:
     """Print the scores of a collection again."""
     workspace = _workspace(data, home)
     _known(workspace, [collection])
-    _echo_scores(workspace, collection, as_json)
+    _echo_scores(workspace, collection, "reranker_scores" if reranked else "beir_scores", as_json)
 
 
 @main.command("export-beir")
@@ -137,7 +149,7 @@ def sweep(collection: str, suggested: int, data: str, home: str) -> None:
     chosen = workspace.settings(collection)
     names = planned_trials(chosen)
     with open_instance(workspace.home) as instance:
-        if not materialize_collection(instance, collection, until="triplets"):
+        if not materialize_collection(instance, collection, "triplets"):
             raise click.ClickException(f"{collection}: there are no triplets to train on")
         for number in range(len(names) + suggested):
             name = names[number] if number < len(names) else suggest_trial(chosen, dev_scores(workspace, collection))
@@ -186,7 +198,7 @@ def collections(data: str, home: str) -> None:
 @main.command()
 @click.argument("collection")
 @click.argument("query")
-@click.option("--mode", type=click.Choice(["hybrid", "dense", "full-text"]), default="hybrid", show_default=True, help="How.")
+@click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True, help="How.")
 @click.option("--limit", default=10, show_default=True, help="Number of hits.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each hit.")
 @data_option
@@ -197,7 +209,7 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
     _known(workspace, [collection])
     try:
         hits = search_index(workspace, collection, query, mode, limit)
-    except PublishingError as error:
+    except (PublishingError, MissingArtifactError) as error:
         raise click.ClickException(str(error)) from None
     if not hits:
         click.echo("nothing was found", err=True)
@@ -292,9 +304,9 @@ def _is_built(workspace: Workspace, stage: str, collection: str) -> bool:
     return True
 
 
-def _echo_scores(workspace: Workspace, collection: str, as_json: bool = False) -> None:
+def _echo_scores(workspace: Workspace, collection: str, asset: str = "beir_scores", as_json: bool = False) -> None:
     try:
-        artifact = workspace.store.current("beir_scores", collection)
+        artifact = workspace.store.current(asset, collection)
     except MissingArtifactError as error:
         raise click.ClickException(str(error)) from None
     summaries = json.loads((artifact.folder / "scores.json").read_text())

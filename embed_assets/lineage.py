@@ -110,6 +110,8 @@ def _sources(
         sources["documents"] = source_digest(folder)
     if "base_model" in stage.settings:
         sources["base model"] = model_digest(settings.base_model.name)
+    if "reranker" in stage.settings and settings.reranker.name:
+        sources["re-ranker"] = model_digest(settings.reranker.name)
     if "questions" in stage.settings:
         if settings.questions.own_pairs != "ignore" and (own := own_pairs_digest(folder)):
             sources["own pairs"] = own

@@ -20,6 +20,8 @@ from embed_assets.checks import (
     check_evaluation_set,
     check_export,
     check_pairs,
+    check_reranker_export,
+    check_reranker_scores,
     check_scores,
     check_training,
     check_triplets,
@@ -164,26 +166,47 @@ def write_training(folder: Path, curve: pl.DataFrame) -> None:
 
 def write_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Report on beir_scores: a table and a chart for each label source."""
+    _write_scores(folder, summaries, ("base", "tuned", "hybrid"), check_scores(summaries))
+
+
+def write_reranker_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Report on reranker_scores: a table and a chart for each label source."""
+    _write_scores(folder, summaries, ("tuned", "hybrid", "hybrid_reranked"), check_reranker_scores(summaries))
+
+
+def _write_scores(
+    folder: Path, summaries: Sequence[Mapping[str, Any]], systems: Sequence[str], findings: Sequence[Finding]
+) -> None:
     figures = {}
     for summary in summaries:
         labels = summary["labels"]
         write_text(folder, f"{labels}_queries", scores_table(summary))
         draw_scores(folder, summary)
-        for system in ("base", "tuned", "hybrid"):
+        for system in systems:
             figures[f"{labels}_{HEADLINE.replace('@', '_at_')}_{system}"] = round(summary["systems"][system][HEADLINE], 4)
     write_summary(folder, figures)
-    write_findings(folder, check_scores(summaries))
+    write_findings(folder, findings)
 
 
 def write_export(folder: Path, files: Mapping[str, Mapping[str, float]], summaries: Sequence[Mapping[str, Any]]) -> None:
     """Report on onnx_model: parity and size of each file, and the scores of int8 beside those of torch."""
+    _write_parity(folder, files)
+    for summary in summaries:
+        write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
+    write_findings(folder, check_export(files))
+
+
+def write_reranker_export(folder: Path, files: Mapping[str, Mapping[str, float]]) -> None:
+    """Report on onnx_reranker: parity and size of each file."""
+    _write_parity(folder, files)
+    write_findings(folder, check_reranker_export(files))
+
+
+def _write_parity(folder: Path, files: Mapping[str, Mapping[str, float]]) -> None:
     write_summary(
         folder, {f"{name.removesuffix('.onnx')}_{key}": value for name, row in files.items() for key, value in row.items()}
     )
     write_table(folder, "parity", pl.DataFrame([{"file": name} | dict(row) for name, row in files.items()]))
-    for summary in summaries:
-        write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
-    write_findings(folder, check_export(files))
 
 
 def write_comparison(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:

@@ -11,8 +11,8 @@ from dagster import AssetSelection, DagsterInstance, MultiPartitionKey
 from embed_assets.definitions import defs
 from embed_assets.defs.dead_runs import PROCESS_TAG, end_dead_runs, this_process
 from embed_assets.defs.partitions import collections, trials
-from embed_assets.defs.stage_asset import GPU_POOL
-from embed_assets.stages import LEADERBOARD, SATURATION_CURVE, STAGES, TRIAL
+from embed_assets.defs.stage_asset import GPU_POOL, not_optional
+from embed_assets.stages import LEADERBOARD, SATURATION_CURVE, TRIAL
 
 logger = logging.getLogger(__name__)
 
@@ -29,19 +29,19 @@ def open_instance(home: Path) -> DagsterInstance:
     return DagsterInstance.get()
 
 
-def materialize_collection(instance: DagsterInstance, collection: str, until: str | None = None) -> bool:
+def materialize_collection(instance: DagsterInstance, collection: str, *until: str) -> bool:
     """Materialize the assets of one collection, in this process.
 
     Args:
         instance: where the run, its events and the partition are recorded.
         collection: name of the collection; its partition is registered if it is new.
-        until: the last asset, with all that it is made from; everything if None.
+        until: the last assets, with all that they are made from; without any, all assets but the optional ones.
 
     Returns:
         Whether the run succeeded. Errors are logged.
     """
     instance.add_dynamic_partitions(collections.name, [collection])
-    selection = AssetSelection.assets(until).upstream() if until else AssetSelection.assets(*STAGES)
+    selection = AssetSelection.assets(*until).upstream() if until else not_optional()
     return _materialize(instance, selection, collection)
 
 

@@ -358,6 +358,41 @@ class NegativesSettings(Block):
     draft: TrainingSettings = Field(TrainingSettings(), description="how the draft of the second round is trained")
 
 
+class RerankerSettings(Block):
+    """The re-ranker: a cross-encoder, fine-tuned on queries with their positives, hard negatives and random passages."""
+
+    name: str = Field(
+        "",
+        description="the model to start from, as base_model.name: a cross-encoder, or any other encoder, which gets a new "
+        "head; empty: base_model",
+    )
+    max_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
+    hard_negatives: int = Field(
+        5, ge=1, le=50, description="the first n mined negatives of each query; negatives.per_query mines them"
+    )
+    random_negatives: int = Field(2, ge=0, le=50, description="passages of other queries beside them, for each query")
+    epochs: float = Field(1.0, gt=0, le=100, description="passes over the pairs of a query and a passage")
+    batch_size: int = Field(32, ge=2, le=65536, description="pairs of a query and a passage in a batch")
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="peak learning rate of AdamW")
+    warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
+    max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
+    checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
+    seed: int = Field(13, ge=0, description="seed of the new head, of the random passages, of shuffling and of dropout")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+
+class RerankingSettings(Block):
+    """What the re-ranker re-orders. A change of it trains nothing."""
+
+    top_k: int = Field(100, ge=1, le=10_000, description="re-order the first k chunks of hybrid retrieval, as BEIR does with 100")
+    max_queries: int = Field(
+        0,
+        ge=0,
+        description="score on at most this many test queries of each label source, the same for all systems, for machines on "
+        "which re-ranking takes too long; 0 takes all",
+    )
+
+
 class ScoringSettings(Block):
     """BEIR metrics, significance test and confidence intervals."""
 
@@ -407,6 +442,8 @@ class Settings(Block):
     negatives: NegativesSettings = NegativesSettings()
     training: TrainingSettings = TrainingSettings()
     trials: TrialsSettings = TrialsSettings()
+    reranker: RerankerSettings = RerankerSettings()
+    reranking: RerankingSettings = RerankingSettings()
     scoring: ScoringSettings = ScoringSettings()
     export: ExportSettings = ExportSettings()
     publishing: PublishingSettings = PublishingSettings()

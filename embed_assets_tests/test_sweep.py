@@ -34,7 +34,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 @pytest.fixture(scope="module")
 def instance(workspace: Workspace) -> Iterator[DagsterInstance]:
     with open_instance(workspace.home) as instance:
-        assert materialize_collection(instance, "routers", until="checkpoint")
+        assert materialize_collection(instance, "routers", "checkpoint")
         assert all(materialize_trial(instance, "routers", name) for name in TRIALS)
         yield instance
 
@@ -70,12 +70,12 @@ def test_a_promoted_trial_is_the_checkpoint_without_any_training(workspace: Work
     done = promote_trial.execute_in_process(
         config, instance=instance, partition_key="routers", resources={"workspace": WorkspaceResource()}
     )
-    assert done.success and materialize_collection(instance, "routers", until="checkpoint")
+    assert done.success and materialize_collection(instance, "routers", "checkpoint")
     current = workspace.store.current("checkpoint", "routers")
     assert current.manifest["settings"]["training"]["learning_rate"] == 2e-4
     assert checkpoints(workspace) == before
     settings.write_text(text)
-    assert materialize_collection(instance, "routers", until="checkpoint")
+    assert materialize_collection(instance, "routers", "checkpoint")
 
 
 def test_trials_of_other_settings_do_not_count(workspace: Workspace, instance: DagsterInstance):

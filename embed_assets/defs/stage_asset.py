@@ -18,6 +18,7 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetsDefinition,
+    AssetSelection,
     DataVersion,
     MaterializeResult,
     MetadataValue,
@@ -32,7 +33,7 @@ from embed_assets.checks import CHECKS
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
 from embed_assets.lineage import ingredients
-from embed_assets.stages import Stage
+from embed_assets.stages import STAGES, Stage
 from embed_assets.store import Artifact
 from embed_assets.workspace import Workspace
 
@@ -70,7 +71,7 @@ def stage_asset(
         owners=["team:search"],
         tags={"compute": "gpu" if gpu else "cpu"},
         pool=GPU_POOL if gpu else None,
-        automation_condition=automation_condition() if automatic else None,
+        automation_condition=automation_condition(stage.optional) if automatic else None,
         check_specs=[
             AssetCheckSpec(
                 name, asset=stage.name, description=check.description, blocking=check.blocking, partitions_def=partitions
@@ -78,6 +79,11 @@ def stage_asset(
             for name, check in CHECKS[stage.name].items()
         ],
     )
+
+
+def not_optional() -> AssetSelection:
+    """All assets but those that are built only if somebody asks for them."""
+    return AssetSelection.all() - AssetSelection.assets(*(stage.name for stage in STAGES.values() if stage.optional))
 
 
 def materialize_stage(
