@@ -27,7 +27,7 @@ onnx_reranker <- reranker, triplets; model; onnx; agrees_with_torch
 trial <- corpus_chunks, evaluation_set, triplets; sweep; pytorch; loss_fell
 leaderboard <- trial; sweep; polars; settings_hold
 saturation_curve <- trial; sweep; numpy; none
-"""
+"""  # noqa: E501
 HEAVY = ("torch", "transformers", "sentence_transformers", "vllm", "lancedb", "onnxruntime", "ranx", "matplotlib", "sklearn")
 
 
@@ -38,10 +38,8 @@ def test_graph_is_as_designed():
         node = next(node for node in graph.asset_nodes if node.key.to_user_string() == stage.name)
         parents = sorted(key.to_user_string() for key in node.parent_keys)
         kinds = sorted(node.kinds)
-        checks = sorted(key.name for key in node.check_keys)
-        lines.append(
-            f"{stage.name} <- {', '.join(parents)}; {node.group_name}; {', '.join(kinds)}; {', '.join(checks) or 'none'}"
-        )
+        checks = sorted(key.name for key in node.check_keys) or ["none"]
+        lines.append(f"{stage.name} <- {', '.join(parents)}; {node.group_name}; {', '.join(kinds)}; {', '.join(checks)}")
         assert node.partitions_def == (collections_and_trials if stage == TRIAL else collections)
         assert node.code_version == stage.code_version
         assert node.description

@@ -82,8 +82,8 @@ def stage_asset(
 
 
 def not_optional() -> AssetSelection:
-    """All assets but those that are built only if somebody asks for them."""
-    return AssetSelection.all() - AssetSelection.assets(*(stage.name for stage in STAGES.values() if stage.optional))
+    """The assets that a run of the whole graph materializes."""
+    return AssetSelection.assets(*(stage.name for stage in STAGES.values() if not stage.optional))
 
 
 def materialize_stage(
