@@ -18,7 +18,9 @@ def checkpoint(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
 
     def write(folder: Path, scratch: Path) -> None:
         examples = pl.read_parquet(place.store.current("triplets", context.partition_key).folder / "triplets.parquet")
-        curve = fine_tune(examples, folder / "model", scratch, settings.base_model, settings.training, gpu.compute())
+        # Beside the artifacts, so that TensorBoard shows all trainings, those under way too.
+        logs = place.logs / "checkpoint" / context.partition_key / scratch.stem
+        curve = fine_tune(examples, folder / "model", scratch, settings.base_model, settings.training, gpu.compute(), logs)
         reports.write_training(folder, curve)
 
     return materialize_stage(context, place, CHECKPOINT, write)
