@@ -25,6 +25,7 @@ TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Strings = Annotated[tuple[str, ...], Strict(False)]
+Dimensions = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Strict(False)]
 
 
 class Block(BaseModel):
@@ -300,13 +301,28 @@ class TrainingSettings(Block):
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW weight decay")
     temperature: float = Field(0.05, gt=0, le=1, description="temperature of the softmax over cosines; 0.05 is a scale of 20")
     dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
-    hard_negatives: int | None = Field(
-        None, ge=1, le=50, description="train on the first n of the mined hard negatives; null: on all of them"
-    )
-    data_share: float = Field(
-        1.0, gt=0, le=1, description="train on this share of the triplets; a smaller share is part of a larger"
-    )
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
+    data_share: float = Field(1.0, gt=0, le=1, description="train on this share of them; a smaller share is part of a larger one")
+    hard_negatives: int | None = Field(
+        None, ge=0, description="train on the first n of the mined hard negatives; null takes all, 0 only in-batch negatives"
+    )
+    matryoshka_dimensions: Dimensions = Field(
+        (), description="also train the first n dimensions of a vector to do without the rest (arXiv:2205.13147), for each n"
+    )
+    lora_rank: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="rank of low-rank adapters (arXiv:2106.09685), trained in place of all weights and merged into them; "
+        "they want a higher learning rate; 0 trains all weights",
+    )
+    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them in memory")
+    early_stopping: int = Field(
+        0,
+        ge=0,
+        description="stop after n evaluations, four in each epoch, without a smaller dev loss, and keep the model with the "
+        "smallest; 0 trains to the end and keeps the last",
+    )
     checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
 

@@ -32,7 +32,7 @@ CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "product
 QA_PAIRS = Stage("qa_pairs", "2", ("base_model", "questions"), ("corpus_chunks",))
 EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"), frozen=True)
 TRIPLETS = Stage("triplets", "2", ("base_model", "evaluation_set", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
-CHECKPOINT = Stage("checkpoint", "1", ("base_model", "training"), ("triplets",))
+CHECKPOINT = Stage("checkpoint", "2", ("base_model", "training"), ("triplets",))
 BEIR_SCORES = Stage("beir_scores", "1", ("base_model", "scoring"), ("corpus_chunks", "evaluation_set", "checkpoint"))
 ONNX_MODEL = Stage("onnx_model", "1", ("base_model", "scoring", "export"), ("corpus_chunks", "evaluation_set", "checkpoint"))
 PUBLISHED_INDEX = Stage(

@@ -27,7 +27,9 @@ def trainer(workspace: Workspace, collection: str, settings: Settings, compute: 
 
     def write(folder: Path, scratch: Path) -> None:
         examples = pl.read_parquet(workspace.store.current("triplets", collection).folder / "triplets.parquet")
-        curve = fine_tune(examples, folder / "model", scratch, settings.base_model, settings.training, compute)
+        # Beside the artifacts, so that TensorBoard shows all trainings, those under way too.
+        logs = workspace.logs / "checkpoint" / collection / scratch.stem
+        curve = fine_tune(examples, folder / "model", scratch, settings.base_model, settings.training, compute, logs)
         reports.write_training(folder, curve)
 
     return write

@@ -50,7 +50,7 @@ def trial(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: Gpu
         summaries = {split: [score.summary for score in scores] for split, scores in of_split.items()}
         (folder / "scores.json").write_text(json.dumps(summaries, indent=2))
         triplets = pl.read_parquet(store.current("triplets", collection).folder / "triplets.parquet")
-        (folder / EXAMPLES).write_text(json.dumps(len(training_examples(triplets, settings.training))))
+        (folder / EXAMPLES).write_text(json.dumps(len(training_examples(triplets, settings.training)[0])))
         reports.write_trial(folder, trained, summaries)
 
     made_of = ingredients(place, TRIAL, collection, settings=settings)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import torch
 
 
+Logger = Literal["tensorboard", "mlflow", "wandb"]
+
+
 @dataclass(frozen=True)
 class Compute:
     """Where and how to compute. None of it changes what is computed, but for rounding.
@@ -20,6 +23,8 @@ class Compute:
         batch_size: texts encoded at once.
         mini_batch_size: overrides training.mini_batch_size if it is not 0.
         memory_share: share of the GPU's memory that the language model may take.
+        processes: how many train together, each on a GPU of its own.
+        loggers: where the loss curve of a training also goes.
     """
 
     device: str = "auto"
@@ -27,6 +32,8 @@ class Compute:
     batch_size: int = 64
     mini_batch_size: int = 0
     memory_share: float = 0.85
+    processes: int = 1
+    loggers: tuple[Logger, ...] = ("tensorboard",)
 
     def torch_device(self) -> str:
         """The device as torch names it."""
