@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import math
-import re
 import sys
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import polars as pl
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker, load_cross_encoder
 from embed_assets.settings import BaseModelSettings, RerankerSettings, RerankingSettings
-from embed_assets.training import _last_state, _log_callback, _loss_curve
+from embed_assets.training import last_state, save_model
+from embed_assets.training_log import log_callback, loss_curve
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def fine_tune_reranker(
 
     Raises:
         ValueError: there are fewer than two triplets to train on.
-        TrainingDivergedError: the loss became NaN or infinite.
+        TrainingDivergedError: the loss became NaN or infinite, or rose far above its start.
     """
     from datasets import Dataset, disable_progress_bars
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
@@ -94,20 +94,16 @@ def fine_tune_reranker(
         train_dataset=Dataset.from_polars(pairs),
         eval_dataset=Dataset.from_polars(labelled_pairs(dev, settings)) if dev.height else None,
         loss=losses.BinaryCrossEntropyLoss(model),
-        callbacks=[_log_callback()],
+        callbacks=[log_callback("reranker", settings)],
     )
     trainer.remove_callback(PrinterCallback)
     if arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
-    last = _last_state(scratch / "trainer")
+    last = last_state(scratch / "trainer")
     logger.info("training on %d pairs for %d steps on %s%s", pairs.height, steps, device, f", from {last.name}" if last else "")
     trainer.train(resume_from_checkpoint=str(last) if last else None)
-    model.eval()
-    model.save_pretrained(str(folder), safe_serialization=True)
-    card = folder / "README.md"
-    # The same training gives the same files, however long it took.
-    card.write_text(re.sub(r"### Training Time\n(- .*\n)*", "", card.read_text(encoding="utf-8")), encoding="utf-8")
-    return _loss_curve(trainer.state.log_history)
+    save_model(model, folder)
+    return loss_curve(trainer.state.log_history)
 
 
 def labelled_pairs(triplets: pl.DataFrame, settings: RerankerSettings) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from embed_assets.training_loss import contrastive_loss
 from embed_assets.training_processes import fine_tune_in_processes
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+    from sentence_transformers import CrossEncoder, SentenceTransformer, SentenceTransformerTrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -76,27 +76,28 @@ def fine_tune(
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
     mini_batch_size = compute.mini_batch_size or settings.mini_batch_size
+    terms = max(1, len(settings.matryoshka_dimensions))
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_polars(train),
         eval_dataset=Dataset.from_polars(dev) if dev.height >= 2 else None,
         loss=contrastive_loss(model, settings, mini_batch_size, arguments.world_size),
-        callbacks=[log_callback(settings), *logger_callbacks(compute.loggers, logs or scratch / "logs")],
+        callbacks=[log_callback("training", settings, terms), *logger_callbacks(compute.loggers, logs or scratch / "logs")],
     )
     if settings.early_stopping:
         trainer.add_callback(early_stopping_callback(settings.early_stopping))
     trainer.remove_callback(PrinterCallback)
     if arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
-    last = _last_state(scratch / "trainer")
+    last = last_state(scratch / "trainer")
     start = f", from {last.name}" if last else ""
     logger.info("training on %d triplets on %s%s", train.height, compute.torch_device(), start)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     if trainer.is_world_process_zero():
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
-        _save(model, folder)
+        save_model(model, folder)
     return loss_curve(trainer.state.log_history)
 
 
@@ -225,15 +226,15 @@ def _merge_adapters(model: "SentenceTransformer", base_model: BaseModelSettings,
     model[0].model = PeftModel.from_pretrained(whole.transformers_model, str(scratch)).merge_and_unload()
 
 
-def _save(model: "SentenceTransformer", folder: Path) -> None:
+def save_model(model: "SentenceTransformer | CrossEncoder", folder: Path) -> None:
+    """Save a trained model; the same training gives the same files, however long it took."""
     model.eval()
     model.save_pretrained(str(folder), safe_serialization=True)
     card = folder / "README.md"
-    # The same training gives the same files, however long it took.
     card.write_text(re.sub(r"### Training Time\n(- .*\n)*", "", card.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def _last_state(folder: Path) -> Path | None:
+def last_state(folder: Path) -> Path | None:
     """The newest complete training state: trainer_state.json is what the trainer writes last."""
     complete = []
     for path in folder.glob("checkpoint-*/trainer_state.json"):

@@ -7,11 +7,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from typing import get_args
 
 import polars as pl
 
 from embed_assets.models.hardware import Logger
-from embed_assets.settings import TrainingSettings
+from embed_assets.settings import RerankerSettings, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,14 @@ class TrainingDivergedError(RuntimeError):
     """The loss is not a number any more, or far above its start; the message says what to try."""
 
 
-def log_callback(settings: TrainingSettings):
-    """A trainer callback that writes the loss to the log, and stops a training that diverges."""
+def log_callback(block: str, settings: TrainingSettings | RerankerSettings, terms: int = 1):
+    """A trainer callback that writes the loss to the log, and stops a training that diverges.
+
+    Args:
+        block: what the advice calls the settings.
+        settings: how is trained.
+        terms: number of losses that each logged one is the sum of.
+    """
     from transformers import TrainerCallback
 
     class LogCallback(TrainerCallback):
@@ -34,11 +41,11 @@ def log_callback(settings: TrainingSettings):
             if "loss" not in (logs or {}):
                 return
             losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-            complaint = divergence(losses, max(1, len(settings.matryoshka_dimensions)))
+            complaint = divergence(losses, terms)
             if complaint:
                 raise TrainingDivergedError(
-                    f"{complaint} at step {state.global_step} of {state.max_steps}: lower training.learning_rate "
-                    f"({settings.learning_rate:g}) or raise training.warmup_share ({settings.warmup_share:g})"
+                    f"{complaint} at step {state.global_step} of {state.max_steps}: lower {block}.learning_rate "
+                    f"({settings.learning_rate:g}) or raise {block}.warmup_share ({settings.warmup_share:g})"
                 )
             if state.is_world_process_zero:
                 logger.info("step %d of %d: loss %.4f", state.global_step, state.max_steps, logs["loss"])
@@ -85,11 +92,13 @@ def logger_callbacks(loggers: Sequence[Logger], folder: Path) -> list:
         folder: where those that write files do so.
 
     Raises:
-        ValueError: a logger is not installed.
+        ValueError: there is no such logger, or it is not installed.
     """
     from transformers.integrations import MLflowCallback, TensorBoardCallback, WandbCallback
 
     for name in loggers:
+        if name not in get_args(Logger):
+            raise ValueError(f"there is no logger {name!r}, only {', '.join(get_args(Logger))}")
         if importlib.util.find_spec(name) is None:
             raise ValueError(f"logger {name!r} is not installed: pip install 'embed-assets[loggers]', or leave it out of loggers")
     callbacks = []
