@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from embed_assets.scoring import scores_table
 from embed_assets.search import Mode, search_index
 from embed_assets.settings import Settings, SettingsError, describe_settings
 from embed_assets.stages import STAGES
-from embed_assets.store import MissingArtifactError
+from embed_assets.store import HTML_REPORT, MissingArtifactError
 from embed_assets.trials import TrialError, planned_trials, promote_trial, suggest_trial
 from embed_assets.workspace import CollectionError, Workspace
 
@@ -94,6 +95,21 @@ def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool)
     workspace = _workspace(data, home)
     _known(workspace, [collection])
     _echo_scores(workspace, collection, "reranker_scores" if reranked else "beir_scores", as_json)
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@data_option
+@home_option
+def report(collection: str, file: Path, data: str, home: str) -> None:
+    """Write all about the checkpoint of a collection into one HTML file, which can be mailed."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    try:
+        shutil.copyfile(workspace.store.current("beir_scores", collection).report / HTML_REPORT, file)
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @main.command("export-beir")

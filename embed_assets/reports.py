@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from embed_assets.breakdowns import changed_queries, changes_by_document, compare_with_before, scores_by_style, with_hits
 from embed_assets.checks import (
     Finding,
     check_corpus,
@@ -32,11 +33,12 @@ from embed_assets.leaks import OF_TEST_DOCUMENT
 from embed_assets.lookups import identifier_coverage
 from embed_assets.qa_pairs import QaPairs
 from embed_assets.saturation import Saturation
-from embed_assets.scoring import HEADLINE, bootstrap_interval, scores_table
+from embed_assets.scoring import HEADLINE, Scores, bootstrap_interval, join_scores, scores_table
 from embed_assets.settings import QuestionsSettings, ScoringSettings
 from embed_assets.store import FINDINGS, REPORT, SUMMARY, Artifact
 
 LOSSES_SHOWN = 12
+QUERIES_SHOWN = 20
 
 
 def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument], chunks: pl.DataFrame) -> None:
@@ -164,9 +166,38 @@ def write_training(folder: Path, curve: pl.DataFrame) -> None:
     write_findings(folder, check_training(curve))
 
 
-def write_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
-    """Report on beir_scores: a table and a chart for each label source."""
+def write_scores(
+    folder: Path, scores: Sequence[Scores], labels: pl.DataFrame, before: pl.DataFrame | None, settings: ScoringSettings
+) -> None:
+    """Report on beir_scores: a table and a chart for each label source, and where the gain comes from.
+
+    Args:
+        folder: of the artifact.
+        scores: of all label sources; the first one is looked at closely.
+        labels: of the evaluation set.
+        before: scores of each query of the checkpoint before this one, if there was one.
+        settings: bootstrap.
+    """
+    summaries = [score.summary for score in scores]
     _write_scores(folder, summaries, ("base", "tuned", "hybrid"), check_scores(summaries))
+    if not scores:
+        return
+    first = scores[0]
+    changed = changed_queries(first.per_query, "base", "tuned")
+    for name, some in (("lost_most", changed.filter(pl.col("difference") < 0)), ("gained_most", changed.reverse())):
+        some = some.filter(pl.col("difference") != 0).head(QUERIES_SHOWN)
+        write_table(folder, name, with_hits(some, first.runs, first.qrels, ("base", "tuned")).drop("query_id"))
+    documents = changes_by_document(changed, labels)
+    if len(documents) > QUERIES_SHOWN:
+        documents = pl.concat([documents.head(QUERIES_SHOWN // 2), documents.tail(QUERIES_SHOWN // 2)])
+    write_table(folder, "by_document", documents)
+    if not (styles := scores_by_style(first.per_query)).is_empty():
+        write_table(folder, "by_style", styles)
+    if before is not None:
+        per_query, _ = join_scores(scores)
+        write_table(
+            folder, "against_the_checkpoint_before", pl.DataFrame(compare_with_before(per_query, before, "tuned", settings))
+        )
 
 
 def write_reranker_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:

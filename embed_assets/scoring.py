@@ -72,12 +72,13 @@ class Scores:
     """The scores of all systems on the test queries of one label source.
 
     ``summary`` is what ``embed-assets scores --json`` prints; ``per_query`` has one row for each query and
-    system; ``runs`` has the retrieved units with rank and score.
+    system; ``runs`` has the retrieved units with rank and score; ``qrels`` is query id → unit → relevance.
     """
 
     summary: dict[str, Any]
     per_query: pl.DataFrame
     runs: pl.DataFrame
+    qrels: dict[str, dict[str, int]]
 
 
 def score_systems(
@@ -277,7 +278,7 @@ def _evaluate(
         "tests": [_test(table, system, baseline, p_values[system, baseline], settings) for system, baseline in comparisons],
         "styles": _slices(table),
     }
-    return Scores(summary, table, pl.concat(ranked))
+    return Scores(summary, table, pl.concat(ranked), relevant)
 
 
 def _p_values(qrels, runs: dict, settings: ScoringSettings) -> dict[tuple[str, str], float]:

@@ -29,6 +29,7 @@ MANIFEST = "manifest.json"
 REPORT = "report"
 SUMMARY = "summary.json"
 FINDINGS = "findings.json"
+HTML_REPORT = "report.html"
 
 
 class MissingArtifactError(LookupError):
@@ -96,6 +97,16 @@ class ArtifactStore:
         if artifact is None:
             raise MissingArtifactError(f"{asset} of collection {collection!r} is not in {self.root}: materialize it first")
         return artifact
+
+    def latest(self, asset: str, collection: str, inputs: Mapping[str, str]) -> Artifact | None:
+        """The newest artifact among those that were built with these digests of inputs."""
+        found = [
+            artifact
+            for path in (self.root / asset / collection).glob(f"*/{MANIFEST}")
+            if (artifact := self.find(asset, collection, path.parent.name))
+            and inputs.items() <= artifact.manifest["inputs"].items()
+        ]
+        return max(found, key=lambda artifact: artifact.manifest["built_at"], default=None)
 
     def build(
         self,

@@ -34,7 +34,7 @@ from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
 from embed_assets.lineage import ingredients
 from embed_assets.stages import STAGES, Stage
-from embed_assets.store import Artifact
+from embed_assets.store import HTML_REPORT, Artifact
 from embed_assets.workspace import Workspace
 
 GPU_POOL = "gpu"
@@ -155,6 +155,8 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
         metadata["dagster/row_count"] = widest.select(pl.len()).collect().item()
     for name in sorted({path.stem for path in artifact.report.iterdir() if path.suffix in (".png", ".md")}):
         metadata[name] = MetadataValue.md(_picture_and_text(artifact.report, name))
+    if (artifact.report / HTML_REPORT).is_file():
+        metadata["html_report"] = MetadataValue.path(str(artifact.report / HTML_REPORT))
     metadata["digest"] = manifest["digest"]
     metadata["artifact"] = MetadataValue.path(str(artifact.folder))
     metadata["made_of"] = MetadataValue.json(
