@@ -14,7 +14,7 @@ import polars as pl
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.settings import BaseModelSettings, TrainingSettings
-from embed_assets.training_batches import batch_sampler
+from embed_assets.training_batches import SlicedBatches
 from embed_assets.training_log import early_stopping_callback, log_callback, logger_callbacks, loss_curve
 from embed_assets.training_loss import contrastive_loss
 from embed_assets.training_processes import fine_tune_in_processes
@@ -141,6 +141,7 @@ def _arguments(
 ) -> "SentenceTransformerTrainingArguments":
     from accelerate import PartialState
     from sentence_transformers import SentenceTransformerTrainingArguments
+    from sentence_transformers.base.sampler import BatchSamplers
 
     cpu = compute.torch_device() == "cpu"
     processes = PartialState(cpu=cpu).num_processes
@@ -177,7 +178,7 @@ def _arguments(
         weight_decay=settings.weight_decay,
         warmup_steps=math.ceil(settings.warmup_share * steps),
         lr_scheduler_type="cosine",
-        batch_sampler=batch_sampler(processes),
+        batch_sampler=SlicedBatches(processes) if processes > 1 else BatchSamplers.NO_DUPLICATES,
         prompts={"anchor": base_model.query_prompt} | dict.fromkeys(train.columns[1:], base_model.passage_prompt),
         seed=settings.seed,
         data_seed=settings.seed,
@@ -190,6 +191,8 @@ def _arguments(
         report_to="none",
         **evaluation,
     )
+    # Several processes drop uneven batches by default; SlicedBatches makes them even.
+    arguments.dataloader_drop_last = False
     # One process has one GPU, however many there are: DataParallel would split its batches.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
@@ -229,8 +232,9 @@ def _save(model: "SentenceTransformer", folder: Path) -> None:
     model.eval()
     model.save_pretrained(str(folder), safe_serialization=True)
     card = folder / "README.md"
-    # The same training gives the same files, however long it took.
-    card.write_text(re.sub(r"### Training Time\n(- .*\n)*", "", card.read_text(encoding="utf-8")), encoding="utf-8")
+    # The same training gives the same files, however long it took and how often it was interrupted.
+    varying = re.compile(r"^### Training (Logs|Time)\n.*?(?=^##)", re.DOTALL | re.MULTILINE)
+    card.write_text(varying.sub("", card.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _last_state(folder: Path) -> Path | None:

@@ -4,6 +4,7 @@ It reads request.json and triplets.parquet in the folder that it is given. The f
 curve.parquet; one that fails writes error-RANK.json.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -27,7 +28,9 @@ def main() -> None:
     request = json.loads((work / "request.json").read_text())
     threading.Thread(target=_end_with, args=(request["process"],), daemon=True).start()
     if rank == 0:
-        logging.basicConfig(level=logging.WARNING, format=f"{NEWS}%(message)s", stream=sys.stderr)
+        news = logging.StreamHandler(sys.stderr)
+        news.setFormatter(logging.Formatter(f"{NEWS}%(message)s"))
+        logging.getLogger("embed_assets").addHandler(news)
         logging.getLogger("embed_assets").setLevel(logging.INFO)
     try:
         curve = fine_tune(
@@ -49,10 +52,8 @@ def main() -> None:
 
 def _end_with(process: int) -> None:
     """torchrun outlives whoever started it and was killed; its workers would go on beside the next run."""
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(process).wait()
-    except psutil.NoSuchProcess:
-        pass
     os._exit(1)
 
 

@@ -21,6 +21,6 @@ def checkpoint(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
         # Beside the artifacts, so that TensorBoard shows all trainings, those under way too.
         logs = place.logs / "checkpoint" / context.partition_key / scratch.stem
         curve = fine_tune(examples, folder / "model", scratch, settings.base_model, settings.training, gpu.compute(), logs)
-        reports.write_training(folder, curve)
+        reports.write_training(folder, curve, best_kept=settings.training.early_stopping > 0)
 
     return materialize_stage(context, place, CHECKPOINT, write)
