@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import sys
@@ -139,12 +140,11 @@ def _arguments(
     settings: TrainingSettings,
     compute: Compute,
 ) -> "SentenceTransformerTrainingArguments":
-    from accelerate import PartialState
     from sentence_transformers import SentenceTransformerTrainingArguments
     from sentence_transformers.base.sampler import BatchSamplers
 
     cpu = compute.torch_device() == "cpu"
-    processes = PartialState(cpu=cpu).num_processes
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
     batch_size = min(settings.batch_size, train.height)
     steps_per_epoch = math.ceil(train.height / batch_size)
     steps = max(1, math.ceil(train.height / batch_size * settings.epochs))

@@ -301,7 +301,9 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_logger_that_is_not_installed_is_named(base, tmp_path, monkeypatch):
+def test_a_logger_that_is_not_there_is_named(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="logger 'tensorbord' is none of tensorboard, mlflow, wandb"):
+        training.logger_callbacks(["tensorbord"], tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"logger 'mlflow' is not installed: pip install 'embed-assets\[loggers\]'"):
         training.logger_callbacks(["mlflow"], tmp_path)

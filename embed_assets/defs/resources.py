@@ -8,7 +8,7 @@ from typing import Literal
 from dagster import ConfigurableResource
 from pydantic import Field
 
-from embed_assets.models.hardware import Compute, Logger
+from embed_assets.models.hardware import Compute
 from embed_assets.workspace import Workspace
 
 
@@ -33,9 +33,9 @@ class GpuResource(ConfigurableResource):
     mini_batch_size: int = Field(0, ge=0, description="overrides training.mini_batch_size where memory is short")
     memory_share: float = Field(0.85, gt=0, le=1, description="share of the GPU's memory for the language model")
     processes: int = Field(1, ge=1, description="processes that train together, each on a GPU of its own")
-    loggers: list[Logger] = Field(
+    loggers: list[str] = Field(
         ["tensorboard"],
-        description="where the loss curve also goes; the keys of mlflow and wandb come from their own environment variables",
+        description="where the loss curve also goes: tensorboard, mlflow, wandb; keys come from their own environment variables",
     )
 
     def compute(self) -> Compute:
