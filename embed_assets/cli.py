@@ -277,9 +277,27 @@ def benchmark_questions(collection: str, count: int, data: str, home: str) -> No
         raise click.ClickException(str(error)) from None
     prompts = load_question_prompts(chosen.questions, workspace.prompt_folders(collection))
     encoder = Encoder(chosen.base_model, workspace.memos)
-    table = benchmarks.benchmark_questions(chunks, prompts, chosen.questions, encoder, workspace.memos, count)
-    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1):
-        click.echo(table)
+    _echo_table(benchmarks.benchmark_questions(chunks, prompts, chosen.questions, encoder, workspace.memos, count))
+
+
+@benchmark.command("training")
+@click.argument("collection")
+@click.option("--examples", default=256, show_default=True, help="Number of triplets.")
+@data_option
+@home_option
+def benchmark_training(collection: str, examples: int, data: str, home: str) -> None:
+    """Examples per second against the trainer of sentence-transformers, with the triplets of a collection."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    chosen = workspace.settings(collection)
+    from embed_assets import benchmarks
+
+    try:
+        triplets = pl.read_parquet(workspace.store.current("triplets", collection).folder / "triplets.parquet")
+        table = benchmarks.benchmark_training(triplets, chosen.base_model, chosen.training, examples)
+    except (MissingArtifactError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    _echo_table(table)
 
 
 @main.command()
@@ -330,6 +348,11 @@ def _echo_scores(workspace: Workspace, collection: str, asset: str = "beir_score
         click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
     if not summaries:
         click.echo(f"{collection}: {artifact.findings[0]['message']}", err=True)
+
+
+def _echo_table(table: pl.DataFrame) -> None:
+    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1):
+        click.echo(table)
 
 
 def _log_to_stderr() -> None:

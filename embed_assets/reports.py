@@ -149,15 +149,24 @@ def write_triplets(
     write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"]))
 
 
-def write_training(folder: Path, curve: pl.DataFrame) -> None:
-    """Report on checkpoint: the loss curve, drawn, in a short table and as Parquet."""
+def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False) -> None:
+    """Report on checkpoint: the loss curve, drawn, in a short table and as Parquet.
+
+    Args:
+        folder: the artifact.
+        curve: from fine_tune.
+        best_kept: whether the model with the smallest dev loss was kept, and not the last one.
+    """
     curve.write_parquet(folder / REPORT / "loss.parquet")
     losses = curve["loss"].drop_nulls()
     dev_losses = curve["dev_loss"].drop_nulls()
     summary = {"steps": int(curve["step"].max() or 0)}
     if len(losses):
         summary |= {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
-    if len(dev_losses):
+    if best_kept:
+        best = curve.drop_nulls("dev_loss").sort("dev_loss", maintain_order=True).row(0, named=True)
+        summary |= {"dev_loss": round(best["dev_loss"], 4), "kept_step": best["step"]}
+    elif len(dev_losses):
         summary["dev_loss"] = round(dev_losses[-1], 4)
     write_summary(folder, summary)
     draw_loss(folder, curve)

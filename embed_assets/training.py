@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import sys
@@ -14,7 +15,7 @@ import polars as pl
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.settings import BaseModelSettings, TrainingSettings
-from embed_assets.training_batches import batch_sampler
+from embed_assets.training_batches import SlicedBatches
 from embed_assets.training_log import early_stopping_callback, log_callback, logger_callbacks, loss_curve
 from embed_assets.training_loss import contrastive_loss
 from embed_assets.training_processes import fine_tune_in_processes
@@ -140,11 +141,11 @@ def _arguments(
     settings: TrainingSettings,
     compute: Compute,
 ) -> "SentenceTransformerTrainingArguments":
-    from accelerate import PartialState
     from sentence_transformers import SentenceTransformerTrainingArguments
+    from sentence_transformers.base.sampler import BatchSamplers
 
     cpu = compute.torch_device() == "cpu"
-    processes = PartialState(cpu=cpu).num_processes
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
     batch_size = min(settings.batch_size, train.height)
     steps_per_epoch = math.ceil(train.height / batch_size)
     steps = max(1, math.ceil(train.height / batch_size * settings.epochs))
@@ -178,7 +179,7 @@ def _arguments(
         weight_decay=settings.weight_decay,
         warmup_steps=math.ceil(settings.warmup_share * steps),
         lr_scheduler_type="cosine",
-        batch_sampler=batch_sampler(processes),
+        batch_sampler=SlicedBatches(processes) if processes > 1 else BatchSamplers.NO_DUPLICATES,
         prompts={"anchor": base_model.query_prompt} | dict.fromkeys(train.columns[1:], base_model.passage_prompt),
         seed=settings.seed,
         data_seed=settings.seed,
@@ -191,6 +192,8 @@ def _arguments(
         report_to="none",
         **evaluation,
     )
+    # Several processes drop uneven batches by default; SlicedBatches makes them even.
+    arguments.dataloader_drop_last = False
     # One process has one GPU, however many there are: DataParallel would split its batches.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
@@ -227,11 +230,12 @@ def _merge_adapters(model: "SentenceTransformer", base_model: BaseModelSettings,
 
 
 def save_model(model: "SentenceTransformer | CrossEncoder", folder: Path) -> None:
-    """Save a trained model; the same training gives the same files, however long it took."""
+    """Save a trained model; the same training gives the same files, however long it took and how often it was interrupted."""
     model.eval()
     model.save_pretrained(str(folder), safe_serialization=True)
     card = folder / "README.md"
-    card.write_text(re.sub(r"### Training Time\n(- .*\n)*", "", card.read_text(encoding="utf-8")), encoding="utf-8")
+    varying = re.compile(r"^### Training (Logs|Time)\n.*?(?=^##)", re.DOTALL | re.MULTILINE)
+    card.write_text(varying.sub("", card.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def last_state(folder: Path) -> Path | None:

@@ -1,40 +1,55 @@
-"""Batches without duplicates, for one process or several."""
+"""Batches without duplicates for several processes."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentence_transformers.base.sampler import DefaultBatchSampler
 
 
-def batch_sampler(processes: int) -> Callable:
-    """What the trainer makes its batches with: no text stands twice in a batch, where it would be its own negative.
+@dataclass(frozen=True)
+class SlicedBatches:
+    """Makes a batch sampler whose batches are slices of the batches that one process would have.
 
-    The batches of several processes together are the batches of one; each process has its slice of every batch.
-    Of a batch that does not divide evenly, the last few examples are left out.
+    No text stands twice in the batch that the slices make together, where it would be its own negative. Of a batch
+    that does not divide evenly, the last few examples are left out.
 
     Args:
-        processes: how many train together.
+        processes: how many train together; every batch has so many slices, one after the other.
     """
-    from sentence_transformers.base.sampler import BatchSamplers, DefaultBatchSampler, NoDuplicatesBatchSampler
 
-    if processes == 1:
-        return BatchSamplers.NO_DUPLICATES
+    processes: int
 
-    class SlicedBatches(DefaultBatchSampler):
-        def __init__(self, dataset, batch_size, **options):
-            super().__init__(dataset, batch_size=batch_size, **options)
-            self._whole = NoDuplicatesBatchSampler(dataset, batch_size * processes, **options)
-            # accelerate hands batch i to process i modulo processes; without a batch size, it adds none of its own.
-            self.batch_size = None
+    def __call__(self, dataset, batch_size: int, **options) -> "DefaultBatchSampler":
+        """The sampler.
 
-        def set_epoch(self, epoch):
-            self._whole.set_epoch(epoch)
+        Args:
+            dataset: what to sample from.
+            batch_size: size of a slice.
+            options: as for NoDuplicatesBatchSampler.
+        """
+        from sentence_transformers.base.sampler import DefaultBatchSampler, NoDuplicatesBatchSampler
 
-        def __iter__(self):
-            for batch in self._whole:
-                size = len(batch) // processes
-                for process in range(processes if size else 0):
-                    yield batch[process * size : (process + 1) * size]
+        processes = self.processes
 
-        def __len__(self):
-            full, rest = divmod(len(self._whole.dataset), self._whole.batch_size)
-            return processes * (full + (rest >= processes))
+        class Slices(DefaultBatchSampler):
+            def __init__(self):
+                super().__init__(dataset, batch_size=batch_size, **options)
+                self._whole = NoDuplicatesBatchSampler(dataset, batch_size * processes, **options)
+                # accelerate hands batch i to process i modulo processes; without a batch size, it adds none of its own.
+                self.batch_size = None
 
-    return SlicedBatches
+            def set_epoch(self, epoch):
+                self._whole.set_epoch(epoch)
+
+            def __iter__(self):
+                for batch in self._whole:
+                    size = len(batch) // processes
+                    for process in range(processes if size else 0):
+                        yield batch[process * size : (process + 1) * size]
+
+            def __len__(self):
+                full, rest = divmod(len(dataset), self._whole.batch_size)
+                return processes * (full + (rest >= processes))
+
+        return Slices()

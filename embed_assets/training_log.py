@@ -7,14 +7,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import get_args
 
 import polars as pl
 
-from embed_assets.models.hardware import Logger
 from embed_assets.settings import RerankerSettings, TrainingSettings
 
 logger = logging.getLogger(__name__)
+
+LOGGERS = ("tensorboard", "mlflow", "wandb")
 
 # A loss is logged about 25 times in a training; so many of them are averaged.
 SMOOTHED = 3
@@ -82,7 +82,7 @@ def early_stopping_callback(patience: int):
     return EarlyStopping(patience)
 
 
-def logger_callbacks(loggers: Sequence[Logger], folder: Path) -> list:
+def logger_callbacks(loggers: Sequence[str], folder: Path) -> list:
     """Trainer callbacks of the loggers.
 
     Keys and addresses come from the loggers' own environment variables (WANDB_API_KEY, MLFLOW_TRACKING_URI …).
@@ -92,13 +92,13 @@ def logger_callbacks(loggers: Sequence[Logger], folder: Path) -> list:
         folder: where those that write files do so.
 
     Raises:
-        ValueError: there is no such logger, or it is not installed.
+        ValueError: a logger is unknown or not installed.
     """
     from transformers.integrations import MLflowCallback, TensorBoardCallback, WandbCallback
 
     for name in loggers:
-        if name not in get_args(Logger):
-            raise ValueError(f"there is no logger {name!r}, only {', '.join(get_args(Logger))}")
+        if name not in LOGGERS:
+            raise ValueError(f"logger {name!r} is none of {', '.join(LOGGERS)}")
         if importlib.util.find_spec(name) is None:
             raise ValueError(f"logger {name!r} is not installed: pip install 'embed-assets[loggers]', or leave it out of loggers")
     callbacks = []

@@ -28,7 +28,9 @@ def main() -> None:
     request = json.loads((work / "request.json").read_text())
     threading.Thread(target=_end_with, args=(request["process"],), daemon=True).start()
     if rank == 0:
-        logging.basicConfig(level=logging.WARNING, format=f"{NEWS}%(message)s", stream=sys.stderr)
+        news = logging.StreamHandler(sys.stderr)
+        news.setFormatter(logging.Formatter(f"{NEWS}%(message)s"))
+        logging.getLogger("embed_assets").addHandler(news)
         logging.getLogger("embed_assets").setLevel(logging.INFO)
     try:
         curve = fine_tune(

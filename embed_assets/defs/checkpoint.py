@@ -30,6 +30,6 @@ def trainer(workspace: Workspace, collection: str, settings: Settings, compute: 
         # Beside the artifacts, so that TensorBoard shows all trainings, those under way too.
         logs = workspace.logs / "checkpoint" / collection / scratch.stem
         curve = fine_tune(examples, folder / "model", scratch, settings.base_model, settings.training, compute, logs)
-        reports.write_training(folder, curve)
+        reports.write_training(folder, curve, best_kept=settings.training.early_stopping > 0)
 
     return write

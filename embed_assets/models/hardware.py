@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     import torch
 
 
-Logger = Literal["tensorboard", "mlflow", "wandb"]
-
-
 @dataclass(frozen=True)
 class Compute:
     """Where and how to compute. None of it changes what is computed, but for rounding.
@@ -24,7 +21,7 @@ class Compute:
         mini_batch_size: overrides training.mini_batch_size if it is not 0.
         memory_share: share of the GPU's memory that the language model may take.
         processes: how many train together, each on a GPU of its own.
-        loggers: where the loss curve of a training also goes.
+        loggers: where the loss curve of a training also goes: tensorboard, mlflow, wandb.
     """
 
     device: str = "auto"
@@ -33,7 +30,7 @@ class Compute:
     mini_batch_size: int = 0
     memory_share: float = 0.85
     processes: int = 1
-    loggers: tuple[Logger, ...] = ("tensorboard",)
+    loggers: tuple[str, ...] = ("tensorboard",)
 
     def torch_device(self) -> str:
         """The device as torch names it."""
