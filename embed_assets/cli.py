@@ -193,8 +193,28 @@ def benchmark_questions(collection: str, count: int, data: str, home: str) -> No
     prompts = load_question_prompts(chosen.questions, workspace.prompt_folders(collection))
     encoder = Encoder(chosen.base_model, workspace.memos)
     table = benchmarks.benchmark_questions(chunks, prompts, chosen.questions, encoder, workspace.memos, count)
-    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1):
-        click.echo(table)
+    _echo_table(table)
+
+
+@benchmark.command("mining")
+@click.argument("collection")
+@click.option("--count", default=1000, show_default=True, help="Number of QA pairs.")
+@data_option
+@home_option
+def benchmark_mining(collection: str, count: int, data: str, home: str) -> None:
+    """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    chosen = workspace.settings(collection)
+    from embed_assets import benchmarks
+
+    try:
+        chunks = pl.read_parquet(workspace.store.current("corpus_chunks", collection).folder / "chunks.parquet")
+        pairs = pl.read_parquet(workspace.store.current("qa_pairs", collection).folder / "pairs.parquet")
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+    pairs = pairs.head(count).with_columns(split=pl.lit("train"))
+    _echo_table(benchmarks.benchmark_mining(benchmarks.Mining(chunks, pairs, chosen.base_model, chosen.negatives)))
 
 
 @main.command()
@@ -245,6 +265,11 @@ def _echo_scores(workspace: Workspace, collection: str, as_json: bool = False) -
         click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
     if not summaries:
         click.echo(f"{collection}: {artifact.findings[0]['message']}", err=True)
+
+
+def _echo_table(table: pl.DataFrame) -> None:
+    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1):
+        click.echo(table)
 
 
 def _log_to_stderr() -> None:
