@@ -77,7 +77,9 @@ def _export_source(folder, by_document, documents, chunks, triplets, queries, la
     _write_jsonl(
         folder / "corpus.jsonl", ({"_id": _id(i), "title": title, "text": text} for i, title, text in corpus.iter_rows())
     )
-    trained = triplets.filter(pl.col("split") == "train").join(chunks, left_on="positive_chunk", right_on="chunk_id")
+    trained = triplets.filter(pl.col("split") == "train").join(
+        chunks, left_on="positive_chunk", right_on="chunk_id", maintain_order="left"
+    )
     trained = trained.select(
         "query_id", pl.col("anchor").alias("query"), "style", unit="document_id" if by_document else "positive_chunk"
     ).unique(maintain_order=True)

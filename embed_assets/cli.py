@@ -280,6 +280,27 @@ def benchmark_questions(collection: str, count: int, data: str, home: str) -> No
     _echo_table(benchmarks.benchmark_questions(chunks, prompts, chosen.questions, encoder, workspace.memos, count))
 
 
+@benchmark.command("mining")
+@click.argument("collection")
+@click.option("--count", default=1000, show_default=True, help="Number of QA pairs.")
+@data_option
+@home_option
+def benchmark_mining(collection: str, count: int, data: str, home: str) -> None:
+    """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    chosen = workspace.settings(collection)
+    from embed_assets import benchmarks
+
+    try:
+        chunks = pl.read_parquet(workspace.store.current("corpus_chunks", collection).folder / "chunks.parquet")
+        pairs = pl.read_parquet(workspace.store.current("qa_pairs", collection).folder / "pairs.parquet")
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+    pairs = pairs.head(count).with_columns(split=pl.lit("train"))
+    _echo_table(benchmarks.benchmark_mining(benchmarks.Mining(chunks, pairs, chosen.base_model, chosen.negatives)))
+
+
 @benchmark.command("training")
 @click.argument("collection")
 @click.option("--examples", default=256, show_default=True, help="Number of triplets.")
