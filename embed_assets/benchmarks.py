@@ -206,7 +206,7 @@ class Mining:
     pairs: pl.DataFrame
     base_model: BaseModelSettings
     settings: NegativesSettings
-    compute: Compute = Compute()
+    compute: Compute = field(default_factory=Compute)
 
 
 def benchmark_mining(task: Mining) -> pl.DataFrame:

@@ -83,6 +83,9 @@ CHECKS: dict[str, dict[str, Check]] = {
     "onnx_model": {
         "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
     },
+    "forgetting": {
+        "nothing_forgotten": Check("The fine-tuned model is not significantly worse on a collection that was not trained on."),
+    },
     "trial": {
         "loss_fell": Check("The loss at the end is below the loss at the start."),
     },
@@ -205,6 +208,15 @@ def check_reranker_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Findin
     test, message = _test_in_words(summaries[0], "hybrid_reranked", "hybrid")
     worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
     return [Finding("reranking_does_no_harm", not worse, message)]
+
+
+def check_forgetting(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """nothing_forgotten, on the human queries of the other collection if there are any."""
+    if not summaries:
+        return [Finding("nothing_forgotten", True, "nothing was looked at: name a collection in forgetting.collection")]
+    test, message = _test_in_words(summaries[0], "tuned", "base")
+    worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
+    return [Finding("nothing_forgotten", not worse, f"{summaries[0]['collection']}: {message}")]
 
 
 def _test_in_words(summary: Mapping[str, Any], system: str, baseline: str) -> tuple[Mapping[str, Any], str]:

@@ -16,6 +16,7 @@ import polars as pl
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.evaluation_set import read_evaluation_set
 from embed_assets.lineage import dev_scores
+from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.published_index import PublishingError
 from embed_assets.publishing import index_of
 from embed_assets.scoring import scores_table
@@ -95,6 +96,29 @@ def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool)
     workspace = _workspace(data, home)
     _known(workspace, [collection])
     _echo_scores(workspace, collection, "reranker_scores" if reranked else "beir_scores", as_json)
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
+@data_option
+@home_option
+def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, home: str) -> None:
+    """Score any models on the evaluation set of a collection; each is tested against the first one.
+
+    A MODEL is 'base', the fingerprint of a checkpoint (or how it begins), or the name or folder of a model.
+    """
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    from embed_assets.comparison import compare_models
+
+    try:
+        summaries = compare_models(workspace, collection, models)
+    except (MissingArtifactError, ModelNotFoundError) as error:
+        raise click.ClickException(str(error)) from None
+    for summary in summaries:
+        click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
 
 
 @main.command()

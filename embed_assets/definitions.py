@@ -10,6 +10,7 @@ from embed_assets.defs.corpus_chunks import corpus_chunks
 from embed_assets.defs.dead_runs import watch_runs
 from embed_assets.defs.evaluation_set import evaluation_set
 from embed_assets.defs.executor import executor
+from embed_assets.defs.forgetting import forgetting
 from embed_assets.defs.leaderboard import leaderboard
 from embed_assets.defs.onnx_model import onnx_model
 from embed_assets.defs.onnx_reranker import onnx_reranker
@@ -38,6 +39,7 @@ defs = Definitions(
         beir_scores,
         onnx_model,
         published_index,
+        forgetting,
         trial,
         leaderboard,
         saturation_curve,

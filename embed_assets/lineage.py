@@ -123,6 +123,9 @@ def _sources(
         sources["cross-encoder"] = model_digest(settings.negatives.cross_encoder)
     if stage.name == "published_index" and settings.publishing.uri:
         sources[publishing.SOURCE] = publishing.in_production(workspace, collection)
+    if stage.name == "forgetting" and (other := settings.forgetting.collection):
+        for name in ("corpus_chunks", "evaluation_set"):
+            sources[f"{name} of {other}"] = workspace.store.current(name, other).digest
     if stage.name == "evaluation_set":
         sources["human labels"] = human_labels_digest(folder)
     return sources

@@ -20,6 +20,7 @@ from embed_assets.checks import (
     check_corpus,
     check_evaluation_set,
     check_export,
+    check_forgetting,
     check_pairs,
     check_reranker_export,
     check_reranker_scores,
@@ -212,6 +213,11 @@ def write_scores(
 def write_reranker_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Report on reranker_scores: a table and a chart for each label source."""
     _write_scores(folder, summaries, ("tuned", "hybrid", "hybrid_reranked"), check_reranker_scores(summaries))
+
+
+def write_forgetting(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Report on forgetting: a table and a chart for each label source of the other collection."""
+    _write_scores(folder, summaries, ("base", "tuned"), check_forgetting(summaries))
 
 
 def _write_scores(

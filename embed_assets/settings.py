@@ -421,6 +421,14 @@ class ScoringSettings(Block):
     seed: int = Field(13, ge=0, description="seed of the resamples")
 
 
+class ForgettingSettings(Block):
+    """Whether the fine-tuned model has become worse at something else."""
+
+    collection: str = Field(
+        "", description="a collection that the model is not trained on, with labels of its own; empty: nothing is looked at"
+    )
+
+
 class ExportSettings(Block):
     """ONNX files."""
 
@@ -461,6 +469,7 @@ class Settings(Block):
     reranker: RerankerSettings = RerankerSettings()
     reranking: RerankingSettings = RerankingSettings()
     scoring: ScoringSettings = ScoringSettings()
+    forgetting: ForgettingSettings = ForgettingSettings()
     export: ExportSettings = ExportSettings()
     publishing: PublishingSettings = PublishingSettings()
 

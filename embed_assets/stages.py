@@ -41,6 +41,7 @@ PUBLISHED_INDEX = Stage(
     ("base_model", "scoring", "publishing"),
     ("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
 )
+FORGETTING = Stage("forgetting", "1", ("base_model", "scoring", "forgetting"), ("checkpoint",), optional=True)
 TRIAL = Stage("trial", "1", ("base_model", "training", "scoring"), ("corpus_chunks", "triplets", "evaluation_set"))
 LEADERBOARD = Stage("leaderboard", "1", ("base_model", "training", "scoring"), ("trial",))
 SATURATION_CURVE = Stage("saturation_curve", "1", ("base_model", "training", "scoring"), ("trial",))
@@ -66,5 +67,6 @@ ALL_STAGES = (
     RERANKER,
     RERANKER_SCORES,
     ONNX_RERANKER,
+    FORGETTING,
 )
 STAGES = {stage.name: stage for stage in ALL_STAGES}

@@ -24,6 +24,7 @@ published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; produ
 reranker <- triplets; model; huggingface, pytorch; loss_fell
 reranker_scores <- checkpoint, corpus_chunks, evaluation_set, reranker; evaluation; ranx; reranking_does_no_harm
 onnx_reranker <- reranker, triplets; model; onnx; agrees_with_torch
+forgetting <- checkpoint; evaluation; ranx; nothing_forgotten
 trial <- corpus_chunks, evaluation_set, triplets; sweep; pytorch; loss_fell
 leaderboard <- trial; sweep; polars; settings_hold
 saturation_curve <- trial; sweep; numpy; none

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance, build_sensor_context
 
+from embed_assets.comparison import compare_models
 from embed_assets.defs.collections_sensor import register_collections
 from embed_assets.defs.partitions import collections, trials
 from embed_assets.defs.promote_trial import promote_trial
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.search_sensor import search_trials
 from embed_assets.lineage import dev_scores, finished_trials
+from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.run import compare_trials, materialize_collection, materialize_trial, open_instance
 from embed_assets.workspace import Workspace
 from embed_assets_tests.small_collections import override, write_small_collections
@@ -86,6 +88,32 @@ def test_trials_of_other_settings_do_not_count(workspace: Workspace, instance: D
     assert not compare_trials(instance, "routers")
     settings.write_text(text)
     assert sorted(finished_trials(workspace, "routers")) == TRIALS
+
+
+def test_any_two_models_can_be_compared(workspace: Workspace, instance: DagsterInstance):
+    checkpoint = workspace.store.current("checkpoint", "routers")
+    human, _ = compare_models(workspace, "routers", ["base", checkpoint.fingerprint[:8]])
+    assert set(human["systems"]) == {"base", checkpoint.fingerprint[:8], "bm25"} and human["queries"] == 5
+    assert [(test["system"], test["baseline"]) for test in human["tests"]] == [(checkpoint.fingerprint[:8], "base")]
+    folder = str(checkpoint.folder / "model")
+    assert compare_models(workspace, "routers", [folder])[0]["systems"][folder] == human["systems"][checkpoint.fingerprint[:8]]
+    with pytest.raises(ModelNotFoundError, match="nothing at"):
+        compare_models(workspace, "routers", ["./no-such-model"])
+
+
+def test_forgetting_is_looked_for_on_another_collection(workspace: Workspace, instance: DagsterInstance):
+    assert materialize_collection(instance, "routers", "forgetting")
+    (finding,) = workspace.store.current("forgetting", "routers").findings
+    assert finding["passed"] and "name a collection in forgetting.collection" in finding["message"]
+    settings = workspace.data / "collections" / "routers" / "settings.yaml"
+    text = settings.read_text()
+    override(workspace.data, "routers", {"trials": GRID, "forgetting": {"collection": "bakery"}})
+    assert not materialize_collection(instance, "routers", "forgetting")  # the bakery has no evaluation set yet
+    assert materialize_collection(instance, "bakery", "evaluation_set")
+    assert materialize_collection(instance, "routers", "forgetting")
+    (finding,) = workspace.store.current("forgetting", "routers").findings
+    assert finding["message"].startswith("bakery: ")
+    settings.write_text(text)
 
 
 def test_planned_trials_become_partitions(workspace: Workspace):
