@@ -140,7 +140,7 @@ def benchmark_training(
     train, _ = training_examples(triplets, settings)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        _train_plainly(train.head(2 * settings.batch_size), Path(folder), base_model, settings, compute)  # warms up
+        _train_plainly(train.head(2), Path(folder), base_model, settings, compute)  # warms up
         for system in ("sentence-transformers", "fine_tune"):
             started = time.perf_counter()
             if system == "fine_tune":
@@ -149,10 +149,14 @@ def benchmark_training(
             else:
                 loss = _train_plainly(train, Path(folder), base_model, settings, compute)
             seconds = time.perf_counter() - started
-            rows.append({"system": system, "examples": len(train), "seconds": round(seconds, 1), "loss": round(loss, 3)})
-    speed = [row["examples"] / row["seconds"] for row in rows]
-    return pl.DataFrame(rows).with_columns(
-        examples_per_second=pl.Series(speed).round(2), ratio=pl.Series(speed).truediv(speed[0]).round(3)
+            rows.append({"system": system, "examples": len(train), "seconds": seconds, "loss": loss})
+    return pl.DataFrame(rows).select(
+        "system",
+        "examples",
+        pl.col("seconds").round(1),
+        examples_per_second=(pl.col("examples") / pl.col("seconds")).round(2),
+        loss=pl.col("loss").round(3),
+        ratio=(pl.col("seconds").first() / pl.col("seconds")).round(3),
     )
 
 
