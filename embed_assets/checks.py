@@ -46,6 +46,8 @@ LEAST_COVERAGE = 0.5
 FEWEST_QUERIES = 100
 MOST_RANDOM_NEGATIVES = 0.2
 LEAST_COSINE = 0.9999
+LARGEST_DIFFERENCE = 0.001
+SIGNIFICANCE = 0.05
 # Standard deviation of per-query nDCG@10 differences between two systems: 0.13 to 0.33 on the sample collections.
 TYPICAL_DEVIATION = 0.25
 # A difference is found in 4 of 5 cases at the 5% level if it is so many standard errors large (Cohen, 1988).
@@ -80,6 +82,22 @@ CHECKS: dict[str, dict[str, Check]] = {
     },
     "onnx_model": {
         "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
+    },
+    "trial": {
+        "loss_fell": Check("The loss at the end is below the loss at the start."),
+    },
+    "leaderboard": {
+        "settings_hold": Check("No trial is significantly better on the dev queries than the settings as they are."),
+    },
+    "saturation_curve": {},
+    "reranker": {
+        "loss_fell": Check("The loss at the end is below the loss at the start."),
+    },
+    "reranker_scores": {
+        "reranking_does_no_harm": Check(f"Re-ranking does not make the {HEADLINE} of the hybrid significantly worse."),
+    },
+    "onnx_reranker": {
+        "agrees_with_torch": Check(f"The scores of the float32 file are within {LARGEST_DIFFERENCE} of torch's.", error=True),
     },
     "published_index": {
         "promoted": Check("The checkpoint is in production: significantly better than what was there, or an operator said so."),
@@ -175,20 +193,39 @@ def check_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
     if not summaries:
         return [Finding("tuned_beats_base", False, "there is no test query: add human labels or documents")]
     summary = summaries[0]
-    test = next(test for test in summary["tests"] if (test["system"], test["baseline"]) == ("tuned", "base"))
+    test, message = _test_in_words(summary, "tuned", "base")
+    perfect = summary["systems"]["base"][HEADLINE] == 1
+    return [Finding("tuned_beats_base", perfect or test["difference"] > 0, message)]
+
+
+def check_reranker_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """reranking_does_no_harm, on the human queries if there are any."""
+    if not summaries:
+        return [Finding("reranking_does_no_harm", False, "there is no test query: add human labels or documents")]
+    test, message = _test_in_words(summaries[0], "hybrid_reranked", "hybrid")
+    worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
+    return [Finding("reranking_does_no_harm", not worse, message)]
+
+
+def _test_in_words(summary: Mapping[str, Any], system: str, baseline: str) -> tuple[Mapping[str, Any], str]:
+    test = next(test for test in summary["tests"] if (test["system"], test["baseline"]) == (system, baseline))
     message = (
         f"{test['difference']:+.3f} {HEADLINE} on {summary['queries']} {summary['labels']} queries "
         f"(95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g})"
     )
     # The interval is a bootstrap over the differences of the queries, 1.96 standard errors to each side.
-    detectable = DETECTABLE_ERRORS * (test["high"] - test["low"]) / (2 * 1.96)
-    if detectable:
+    if detectable := DETECTABLE_ERRORS * (test["high"] - test["low"]) / (2 * 1.96):
         message += f"; so many queries show differences from about {detectable:.3f} on"
-    perfect = summary["systems"]["base"][HEADLINE] == 1
-    return [Finding("tuned_beats_base", perfect or test["difference"] > 0, message)]
+    return test, message
 
 
 def check_export(files: Mapping[str, Mapping[str, float]]) -> list[Finding]:
     """agrees_with_torch."""
     least = files["model.onnx"]["min_cosine"]
     return [Finding("agrees_with_torch", least >= LEAST_COSINE, f"least cosine to torch: {least:.6f}")]
+
+
+def check_reranker_export(files: Mapping[str, Mapping[str, float]]) -> list[Finding]:
+    """agrees_with_torch, for a re-ranker."""
+    largest = files["model.onnx"]["max_difference"]
+    return [Finding("agrees_with_torch", largest <= LARGEST_DIFFERENCE, f"largest difference to torch's scores: {largest:.6f}")]

@@ -3,24 +3,30 @@
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import click
 import polars as pl
 
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.evaluation_set import read_evaluation_set
+from embed_assets.lineage import dev_scores
 from embed_assets.published_index import PublishingError
 from embed_assets.publishing import index_of
 from embed_assets.scoring import scores_table
 from embed_assets.search import Mode, search_index
 from embed_assets.settings import Settings, SettingsError, describe_settings
 from embed_assets.stages import STAGES
-from embed_assets.store import MissingArtifactError
+from embed_assets.store import HTML_REPORT, MissingArtifactError
+from embed_assets.trials import TrialError, planned_trials, promote_trial, suggest_trial
 from embed_assets.workspace import CollectionError, Workspace
+
+OPTIONAL = [stage.name for stage in STAGES.values() if stage.optional]
 
 data_option = click.option(
     "--data",
@@ -43,8 +49,14 @@ def main() -> None:
 @click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
 @data_option
 @home_option
-@click.option("--until", type=click.Choice(list(STAGES)), metavar="ASSET", help=f"Stop after this asset: {', '.join(STAGES)}.")
-def run(collections: tuple[str, ...], data: str, home: str, until: str | None) -> None:
+@click.option(
+    "--until",
+    type=click.Choice(list(STAGES)),
+    metavar="ASSET",
+    multiple=True,
+    help=f"Stop after this asset; may be given more than once: {', '.join(STAGES)}.  [default: all but {', '.join(OPTIONAL)}]",
+)
+def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ...]) -> None:
     """Materialize the assets of collections (all, if none is named) and print the score tables.
 
     What is already built is taken from the store. One failing collection does not stop the others.
@@ -60,12 +72,14 @@ def run(collections: tuple[str, ...], data: str, home: str, until: str | None) -
     with open_instance(workspace.home) as instance:
         for name in names:
             started = time.monotonic()
-            if not materialize_collection(instance, name, until):
+            if not materialize_collection(instance, name, *until):
                 failed.append(name)
                 continue
             click.echo(f"{name}: done in {time.monotonic() - started:.0f} s", err=True)
-            if until in (None, "beir_scores", "onnx_model", "published_index"):
+            if not until or {"beir_scores", "onnx_model", "published_index"} & set(until):
                 _echo_scores(workspace, name)
+            if "reranker_scores" in until:
+                _echo_scores(workspace, name, "reranker_scores")
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}; what was built is kept, and a new run goes on from there")
 
@@ -74,12 +88,28 @@ def run(collections: tuple[str, ...], data: str, home: str, until: str | None) -
 @click.argument("collection")
 @data_option
 @home_option
+@click.option("--reranked", is_flag=True, help="With the re-ranker, from reranker_scores.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
-def scores(collection: str, data: str, home: str, as_json: bool) -> None:
+def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool) -> None:
     """Print the scores of a collection again."""
     workspace = _workspace(data, home)
     _known(workspace, [collection])
-    _echo_scores(workspace, collection, as_json)
+    _echo_scores(workspace, collection, "reranker_scores" if reranked else "beir_scores", as_json)
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@data_option
+@home_option
+def report(collection: str, file: Path, data: str, home: str) -> None:
+    """Write all about the checkpoint of a collection into one HTML file, which can be mailed."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    try:
+        shutil.copyfile(workspace.store.current("beir_scores", collection).report / HTML_REPORT, file)
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @main.command("export-beir")
@@ -116,6 +146,61 @@ def export_beir_command(collection: str, folder: Path, data: str, home: str) -> 
 
 
 @main.command()
+@click.argument("collection")
+@click.option("--suggested", default=0, help="So many trials are suggested by Optuna, after the planned ones.")
+@data_option
+@home_option
+def sweep(collection: str, suggested: int, data: str, home: str) -> None:
+    """Train and score the trials of a collection, and print which settings are best.
+
+    The settings block 'trials' says which; finished ones are taken from the store.
+    """
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    os.environ["DAGSTER_HOME"] = os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
+    os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
+    from embed_assets.run import compare_trials, materialize_collection, materialize_trial, open_instance
+
+    _log_to_stderr()
+    chosen = workspace.settings(collection)
+    names = planned_trials(chosen)
+    with open_instance(workspace.home) as instance:
+        if not materialize_collection(instance, collection, "triplets"):
+            raise click.ClickException(f"{collection}: there are no triplets to train on")
+        for number in range(len(names) + suggested):
+            name = names[number] if number < len(names) else suggest_trial(chosen, dev_scores(workspace, collection))
+            click.echo(f"{collection}: trial {number + 1} of {len(names) + suggested}, {name}", err=True)
+            if not materialize_trial(instance, collection, name):
+                raise click.ClickException(f"{collection}: the trial {name} failed; finished ones are kept")
+        done = compare_trials(instance, collection)
+    for asset in ("leaderboard", "saturation_curve"):
+        if _is_built(workspace, asset, collection):
+            report = workspace.store.current(asset, collection).report
+            click.echo("\n".join(["", *(path.read_text(encoding="utf-8") for path in sorted(report.glob("*.md")))]))
+    if not done:
+        raise click.ClickException(f"{collection}: the trials could not be compared")
+
+
+@main.command()
+@click.argument("collection")
+@click.argument("trial")
+@data_option
+@home_option
+def promote(collection: str, trial: str, data: str, home: str) -> None:
+    """Write the settings of a trial into the collection's settings.yaml, so that it becomes the checkpoint.
+
+    What the trial has trained is used again by the next run.
+    """
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    try:
+        path = promote_trial(workspace, collection, trial)
+    except TrialError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{path}: written; 'embed-assets run {collection}' takes it over")
+
+
+@main.command()
 @data_option
 @home_option
 def collections(data: str, home: str) -> None:
@@ -129,7 +214,7 @@ def collections(data: str, home: str) -> None:
 @main.command()
 @click.argument("collection")
 @click.argument("query")
-@click.option("--mode", type=click.Choice(["hybrid", "dense", "full-text"]), default="hybrid", show_default=True, help="How.")
+@click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True, help="How.")
 @click.option("--limit", default=10, show_default=True, help="Number of hits.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each hit.")
 @data_option
@@ -140,7 +225,7 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
     _known(workspace, [collection])
     try:
         hits = search_index(workspace, collection, query, mode, limit)
-    except PublishingError as error:
+    except (PublishingError, MissingArtifactError) as error:
         raise click.ClickException(str(error)) from None
     if not hits:
         click.echo("nothing was found", err=True)
@@ -192,8 +277,7 @@ def benchmark_questions(collection: str, count: int, data: str, home: str) -> No
         raise click.ClickException(str(error)) from None
     prompts = load_question_prompts(chosen.questions, workspace.prompt_folders(collection))
     encoder = Encoder(chosen.base_model, workspace.memos)
-    table = benchmarks.benchmark_questions(chunks, prompts, chosen.questions, encoder, workspace.memos, count)
-    _echo_table(table)
+    _echo_table(benchmarks.benchmark_questions(chunks, prompts, chosen.questions, encoder, workspace.memos, count))
 
 
 @benchmark.command("mining")
@@ -215,6 +299,26 @@ def benchmark_mining(collection: str, count: int, data: str, home: str) -> None:
         raise click.ClickException(str(error)) from None
     pairs = pairs.head(count).with_columns(split=pl.lit("train"))
     _echo_table(benchmarks.benchmark_mining(benchmarks.Mining(chunks, pairs, chosen.base_model, chosen.negatives)))
+
+
+@benchmark.command("training")
+@click.argument("collection")
+@click.option("--examples", default=256, show_default=True, help="Number of triplets.")
+@data_option
+@home_option
+def benchmark_training(collection: str, examples: int, data: str, home: str) -> None:
+    """Examples per second against the trainer of sentence-transformers, with the triplets of a collection."""
+    workspace = _workspace(data, home)
+    _known(workspace, [collection])
+    chosen = workspace.settings(collection)
+    from embed_assets import benchmarks
+
+    try:
+        triplets = pl.read_parquet(workspace.store.current("triplets", collection).folder / "triplets.parquet")
+        table = benchmarks.benchmark_training(triplets, chosen.base_model, chosen.training, examples)
+    except (MissingArtifactError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    _echo_table(table)
 
 
 @main.command()
@@ -255,9 +359,9 @@ def _is_built(workspace: Workspace, stage: str, collection: str) -> bool:
     return True
 
 
-def _echo_scores(workspace: Workspace, collection: str, as_json: bool = False) -> None:
+def _echo_scores(workspace: Workspace, collection: str, asset: str = "beir_scores", as_json: bool = False) -> None:
     try:
-        artifact = workspace.store.current("beir_scores", collection)
+        artifact = workspace.store.current(asset, collection)
     except MissingArtifactError as error:
         raise click.ClickException(str(error)) from None
     summaries = json.loads((artifact.folder / "scores.json").read_text())

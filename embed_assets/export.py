@@ -1,7 +1,8 @@
-"""ONNX files of an embedding model: written with torch, read with onnxruntime and tokenizers alone.
+"""ONNX files of an embedding model or a re-ranker: written with torch, read with onnxruntime and tokenizers alone.
 
 The folder has the layout of sentence-transformers' ``backend="onnx"``. The graph holds the whole model,
-pooling and normalization included, so other runtimes get finished vectors from ``sentence_embedding``.
+pooling and normalization included, so other runtimes get finished vectors from ``sentence_embedding``; that of a
+re-ranker gives ``logits``.
 """
 
 import json
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.progress import track
-from embed_assets.settings import BaseModelSettings, ExportSettings
+from embed_assets.settings import BaseModelSettings, ExportSettings, RerankerSettings
 
 if TYPE_CHECKING:
     import torch
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 MODEL = "model.onnx"
 INT8_MODEL = "model_int8.onnx"
@@ -43,14 +45,49 @@ def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings,
         ValueError: the model has no tokenizer that works without transformers, or keeps the prompt out of its pooling.
     """
     model = load_sentence_transformer(base_model, device="cpu", name=str(model_folder)).float().eval()
-    if not getattr(model.tokenizer, "is_fast", False):
-        raise ValueError(f"{model_folder}: only a model of text with a fast tokenizer can be exported")
+    _check_tokenizer(model, model_folder)
     prompts = base_model.query_prompt or base_model.passage_prompt
     if prompts and not all(getattr(part, "include_prompt", True) for part in model):
         raise ValueError(f"{model_folder}: its pooling leaves out the prompt, which ONNX files cannot do")
+    return _write_files(model, _whole_pipeline(model), ["last_hidden_state", "sentence_embedding"], folder, settings)
+
+
+def export_onnx_reranker(model_folder: Path, folder: Path, reranker: RerankerSettings, settings: ExportSettings) -> list[Path]:
+    """Write a cross-encoder as ONNX, in float32 and, if the settings ask for it, in int8.
+
+    Args:
+        model_folder: the cross-encoder.
+        folder: gets the ONNX files in onnx/, the tokenizer and the configuration, but no weights of the transformer.
+        reranker: longest input in tokens.
+        settings: operator set and quantization.
+
+    Returns:
+        The ONNX files. Inputs are int64, (pairs, tokens); the output ``logits``, (pairs, 1), is float32. Weights of
+        more than 2 GB lie beside their file.
+
+    Raises:
+        ValueError: the model has no tokenizer that works without transformers.
+    """
+    model = load_cross_encoder(str(model_folder), "cpu", reranker.max_tokens, reranker.trust_remote_code).float().eval()
+    _check_tokenizer(model, model_folder)
+    return _write_files(model, _logits(model), ["logits"], folder, settings)
+
+
+def _check_tokenizer(model: "SentenceTransformer | CrossEncoder", model_folder: Path) -> None:
+    if not getattr(model.tokenizer, "is_fast", False):
+        raise ValueError(f"{model_folder}: only a model of text with a fast tokenizer can be exported")
+
+
+def _write_files(
+    model: "SentenceTransformer | CrossEncoder",
+    pipeline: "torch.nn.Module",
+    outputs: list[str],
+    folder: Path,
+    settings: ExportSettings,
+) -> list[Path]:
     files = [folder / "onnx" / MODEL]
     files[0].parent.mkdir(parents=True, exist_ok=True)
-    _write_graph(model, files[0], settings.opset)
+    _write_graph(model, pipeline, outputs, files[0], settings.opset)
     if settings.int8:
         files.append(folder / "onnx" / INT8_MODEL)
         _quantize(*files, per_channel=settings.per_channel)
@@ -58,7 +95,9 @@ def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings,
     return files
 
 
-def _write_graph(model: "SentenceTransformer", path: Path, opset: int) -> None:
+def _write_graph(
+    model: "SentenceTransformer | CrossEncoder", pipeline: "torch.nn.Module", outputs: list[str], path: Path, opset: int
+) -> None:
     import torch
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
@@ -68,10 +107,10 @@ def _write_graph(model: "SentenceTransformer", path: Path, opset: int) -> None:
     axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens", max=model.max_seq_length)}
     with _quiet():
         program = torch.onnx.export(
-            _whole_pipeline(model),
+            pipeline,
             kwargs={name: example[name] for name in names},
             input_names=names,
-            output_names=["last_hidden_state", "sentence_embedding"],
+            output_names=outputs,
             dynamic_shapes=dict.fromkeys(names, axes),
             opset_version=opset,
             dynamo=True,
@@ -99,6 +138,23 @@ def _whole_pipeline(model: "SentenceTransformer") -> "torch.nn.Module":
             return features["token_embeddings"], torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
 
     return Pipeline().eval()
+
+
+def _logits(model: "CrossEncoder") -> "torch.nn.Module":
+    import torch
+
+    class Logits(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids, attention_mask, token_type_ids=None):
+            features = {"input_ids": input_ids, "attention_mask": attention_mask}
+            if token_type_ids is not None:
+                features["token_type_ids"] = token_type_ids
+            return self.model(features)["scores"].reshape(-1, 1)
+
+    return Logits().eval()
 
 
 def _quantize(source: Path, target: Path, per_channel: bool) -> None:
@@ -134,7 +190,7 @@ def _is_error(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR
 
 
-def _write_configuration(model: "SentenceTransformer", folder: Path) -> None:
+def _write_configuration(model: "SentenceTransformer | CrossEncoder", folder: Path) -> None:
     from tokenizers import Tokenizer
 
     transformer = model[0].model
@@ -155,7 +211,39 @@ def _write_configuration(model: "SentenceTransformer", folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-class OnnxEncoder:
+class _OnnxModel:
+    """A tokenizer and an ONNX file in a folder that export_onnx or export_onnx_reranker wrote."""
+
+    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0):
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.session = onnxruntime.InferenceSession(folder / "onnx" / file_name, options, providers=["CPUExecutionProvider"])
+
+    def _run_all(
+        self, inputs: Sequence[str] | Sequence[tuple[str, str]], lengths: Sequence[int], output: str, batch_size: int, what: str
+    ) -> np.ndarray:
+        # Inputs of like length share a batch, so that there is little padding.
+        order = sorted(range(len(inputs)), key=lambda row: -lengths[row])
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        blocks = [self._run([inputs[row] for row in rows], output) for rows in track(batches, what)]
+        return np.concatenate(blocks)[np.argsort(order)]
+
+    def _run(self, inputs: list[str] | list[tuple[str, str]], output: str) -> np.ndarray:
+        encodings = self.tokenizer.encode_batch(inputs)
+        features = {
+            "input_ids": [encoding.ids for encoding in encodings],
+            "attention_mask": [encoding.attention_mask for encoding in encodings],
+            "token_type_ids": [encoding.type_ids for encoding in encodings],
+        }
+        fed = {given.name: np.array(features[given.name], dtype=np.int64) for given in self.session.get_inputs()}
+        return self.session.run([output], fed)[0]
+
+
+class OnnxEncoder(_OnnxModel):
     """Encodes texts on the CPU with an exported model; needs neither torch nor transformers.
 
     In int8 the vector of a text depends a little on the texts in its batch, which share one scale.
@@ -167,14 +255,8 @@ class OnnxEncoder:
     """
 
     def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0):
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        super().__init__(folder, file_name, threads)
         self.prompts = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.session = onnxruntime.InferenceSession(folder / "onnx" / file_name, options, providers=["CPUExecutionProvider"])
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
@@ -192,22 +274,25 @@ class OnnxEncoder:
         """
         if not texts:
             raise ValueError("there is no text to encode")
-        # Texts of like length share a batch, so that there is little padding.
-        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        progress = track(batches, f"encoding {len(texts)} texts")
-        blocks = [self._run([prompt + texts[row] for row in rows]) for rows in progress]
-        return np.concatenate(blocks)[np.argsort(order)]
+        prompted = [prompt + text for text in texts]
+        return self._run_all(prompted, [*map(len, texts)], "sentence_embedding", batch_size, f"encoding {len(texts)} texts")
 
-    def _run(self, texts: list[str]) -> np.ndarray:
-        encodings = self.tokenizer.encode_batch(texts)
-        features = {
-            "input_ids": [encoding.ids for encoding in encodings],
-            "attention_mask": [encoding.attention_mask for encoding in encodings],
-            "token_type_ids": [encoding.type_ids for encoding in encodings],
-        }
-        inputs = {given.name: np.array(features[given.name], dtype=np.int64) for given in self.session.get_inputs()}
-        return self.session.run(["sentence_embedding"], inputs)[0]
+
+class OnnxReranker(_OnnxModel):
+    """Scores pairs on the CPU with an exported re-ranker; needs neither torch nor transformers.
+
+    Args:
+        folder: what export_onnx_reranker wrote.
+        file_name: model.onnx or model_int8.onnx.
+        threads: number of threads; 0 leaves the choice to onnxruntime.
+    """
+
+    def score(self, pairs: Sequence[tuple[str, str]], batch_size: int = 32) -> np.ndarray:
+        """Scores of (query, passage) pairs, float32, shape (len(pairs),): logits, as those of Reranker."""
+        if not pairs:
+            return np.empty(0, dtype=np.float32)
+        lengths = [len(query) + len(passage) for query, passage in pairs]
+        return self._run_all(pairs, lengths, "logits", batch_size, f"re-ranking {len(pairs)} pairs")[:, 0]
 
 
 def check_parity(
@@ -231,6 +316,38 @@ def check_parity(
         | {"megabytes": round(path.stat().st_size / 1e6, 1)}
         for path in sorted((folder / "onnx").glob("*.onnx"))
     }
+
+
+def check_reranker_parity(
+    model_folder: Path, folder: Path, reranker: RerankerSettings, pairs: Sequence[tuple[str, str]]
+) -> dict[str, dict[str, float]]:
+    """Compare the exported files of a re-ranker with torch in float32.
+
+    Args:
+        model_folder: the cross-encoder.
+        folder: what export_onnx_reranker wrote.
+        reranker: longest input in tokens.
+        pairs: real queries and passages.
+
+    Returns:
+        For each ONNX file the largest and the mean absolute difference to torch's scores (logits), the correlation
+        with them, and its size in megabytes (10^6 bytes).
+    """
+    import torch
+
+    model = load_cross_encoder(str(model_folder), "cpu", reranker.max_tokens, reranker.trust_remote_code).float()
+    reference = model.predict(list(pairs), activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    files = {}
+    for path in sorted((folder / "onnx").glob("*.onnx")):
+        scores = OnnxReranker(folder, path.name).score(pairs)
+        differences = np.abs(scores - reference)
+        files[path.name] = {
+            "max_difference": round(float(differences.max()), 7),
+            "mean_difference": round(float(differences.mean()), 7),
+            "correlation": round(float(np.corrcoef(scores, reference)[0, 1]), 7),
+            "megabytes": round(path.stat().st_size / 1e6, 1),
+        }
+    return files
 
 
 def parity(reference: np.ndarray, candidate: np.ndarray) -> dict[str, float]:

@@ -10,12 +10,19 @@ from embed_assets.models.locations import model_digest
 from embed_assets.own_pairs import own_pairs_digest
 from embed_assets.prompts import load_question_prompts
 from embed_assets.settings import Settings
-from embed_assets.stages import STAGES, Stage
-from embed_assets.store import MissingArtifactError, fingerprint_of
+from embed_assets.stages import STAGES, TRIAL, Stage
+from embed_assets.store import Artifact, MissingArtifactError, fingerprint_of
+from embed_assets.trials import TrialError, read_trial, trial_place, with_trial
 from embed_assets.workspace import Workspace
 
 
-def ingredients(workspace: Workspace, stage: Stage, collection: str, looked_at: Mapping[str, str] | None = None) -> dict:
+def ingredients(
+    workspace: Workspace,
+    stage: Stage,
+    collection: str,
+    looked_at: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+) -> dict:
     """All that a stage's result depends on; its hash is the fingerprint.
 
     Args:
@@ -23,6 +30,7 @@ def ingredients(workspace: Workspace, stage: Stage, collection: str, looked_at: 
         stage: the stage.
         collection: name of the collection.
         looked_at: digests of sources that are taken as given.
+        settings: those of the collection, unless something else is to be tried.
 
     Returns:
         The code version, the settings that the stage reads, and the digests of its inputs and sources.
@@ -30,14 +38,40 @@ def ingredients(workspace: Workspace, stage: Stage, collection: str, looked_at: 
     Raises:
         MissingArtifactError: an input was never built.
     """
-    settings = workspace.settings(collection)
-    inputs = () if stage.frozen else stage.inputs
+    settings = settings or workspace.settings(collection)
+    inputs: dict[str, str] = {}
+    for name in () if stage.frozen else stage.inputs:
+        if name == TRIAL.name:
+            inputs |= {trial: artifact.digest for trial, artifact in finished_trials(workspace, collection).items()}
+        else:
+            inputs[name] = workspace.store.current(name, collection).digest
     return {
         "code_version": stage.code_version,
         "settings": {block: getattr(settings, block).model_dump(mode="json") for block in stage.settings},
-        "inputs": {name: workspace.store.current(name, collection).digest for name in inputs},
+        "inputs": inputs,
         "sources": _sources(workspace, stage, collection, settings, looked_at or {}),
     }
+
+
+def finished_trials(workspace: Workspace, collection: str) -> dict[str, Artifact]:
+    """The trials of a collection that were made of what there is now: name → artifact, sorted by name."""
+    settings = workspace.settings(collection)
+    finished = {}
+    for folder in sorted((workspace.store.root / TRIAL.name / collection).glob("*/")):
+        try:
+            trial = workspace.store.current(TRIAL.name, trial_place(collection, folder.name))
+            wanted = ingredients(workspace, TRIAL, collection, settings=with_trial(settings, folder.name))
+        except (MissingArtifactError, TrialError):
+            continue
+        if trial.fingerprint == fingerprint_of({"asset": TRIAL.name, **wanted}):
+            finished[folder.name] = trial
+    return finished
+
+
+def dev_scores(workspace: Workspace, collection: str) -> dict[str, float]:
+    """The finished trials of a collection → their mean nDCG@10 on the dev queries."""
+    trials = [read_trial(*finished) for finished in finished_trials(workspace, collection).items()]
+    return {trial.name: float(trial.values("dev").mean()) for trial in trials if len(trial.values("dev"))}
 
 
 def out_of_date(workspace: Workspace, collection: str) -> dict[str, str]:
@@ -76,6 +110,8 @@ def _sources(
         sources["documents"] = source_digest(folder)
     if "base_model" in stage.settings:
         sources["base model"] = model_digest(settings.base_model.name)
+    if "reranker" in stage.settings and settings.reranker.name:
+        sources["re-ranker"] = model_digest(settings.reranker.name)
     if "questions" in stage.settings:
         if settings.questions.own_pairs != "ignore" and (own := own_pairs_digest(folder)):
             sources["own pairs"] = own

@@ -5,31 +5,40 @@ A chart and a table of the same name belong together, and show as one.
 
 import dataclasses
 import json
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from embed_assets.breakdowns import changed_queries, changes_by_document, compare_with_before, scores_by_style, with_hits
 from embed_assets.checks import (
     Finding,
     check_corpus,
     check_evaluation_set,
     check_export,
     check_pairs,
+    check_reranker_export,
+    check_reranker_scores,
     check_scores,
     check_training,
     check_triplets,
 )
 from embed_assets.documents import SkippedDocument
+from embed_assets.leaderboard import BEST, NOISE, WORSE, Leaderboard
 from embed_assets.leaks import OF_TEST_DOCUMENT
 from embed_assets.lookups import identifier_coverage
 from embed_assets.qa_pairs import QaPairs
-from embed_assets.scoring import HEADLINE, scores_table
-from embed_assets.settings import QuestionsSettings
-from embed_assets.store import FINDINGS, REPORT, SUMMARY
+from embed_assets.saturation import Saturation
+from embed_assets.scoring import HEADLINE, Scores, bootstrap_interval, join_scores, scores_table
+from embed_assets.settings import QuestionsSettings, ScoringSettings
+from embed_assets.store import FINDINGS, REPORT, SUMMARY, Artifact
 
 LOSSES_SHOWN = 12
+QUERIES_SHOWN = 20
 
 
 def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument], chunks: pl.DataFrame) -> None:
@@ -140,15 +149,24 @@ def write_triplets(
     write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"]))
 
 
-def write_training(folder: Path, curve: pl.DataFrame) -> None:
-    """Report on checkpoint: the loss curve, drawn, in a short table and as Parquet."""
+def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False) -> None:
+    """Report on checkpoint: the loss curve, drawn, in a short table and as Parquet.
+
+    Args:
+        folder: the artifact.
+        curve: from fine_tune.
+        best_kept: whether the model with the smallest dev loss was kept, and not the last one.
+    """
     curve.write_parquet(folder / REPORT / "loss.parquet")
     losses = curve["loss"].drop_nulls()
     dev_losses = curve["dev_loss"].drop_nulls()
     summary = {"steps": int(curve["step"].max() or 0)}
     if len(losses):
         summary |= {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
-    if len(dev_losses):
+    if best_kept:
+        best = curve.drop_nulls("dev_loss").sort("dev_loss", maintain_order=True).row(0, named=True)
+        summary |= {"dev_loss": round(best["dev_loss"], 4), "kept_step": best["step"]}
+    elif len(dev_losses):
         summary["dev_loss"] = round(dev_losses[-1], 4)
     write_summary(folder, summary)
     draw_loss(folder, curve)
@@ -157,34 +175,159 @@ def write_training(folder: Path, curve: pl.DataFrame) -> None:
     write_findings(folder, check_training(curve))
 
 
-def write_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
-    """Report on beir_scores: a table and a chart for each label source."""
+def write_scores(
+    folder: Path, scores: Sequence[Scores], labels: pl.DataFrame, before: pl.DataFrame | None, settings: ScoringSettings
+) -> None:
+    """Report on beir_scores: a table and a chart for each label source, and where the gain comes from.
+
+    Args:
+        folder: of the artifact.
+        scores: of all label sources; the first one is looked at closely.
+        labels: of the evaluation set.
+        before: scores of each query of the checkpoint before this one, if there was one.
+        settings: bootstrap.
+    """
+    summaries = [score.summary for score in scores]
+    _write_scores(folder, summaries, ("base", "tuned", "hybrid"), check_scores(summaries))
+    if not scores:
+        return
+    first = scores[0]
+    changed = changed_queries(first.per_query, "base", "tuned")
+    for name, some in (("lost_most", changed.filter(pl.col("difference") < 0)), ("gained_most", changed.reverse())):
+        some = some.filter(pl.col("difference") != 0).head(QUERIES_SHOWN)
+        write_table(folder, name, with_hits(some, first.runs, first.qrels, ("base", "tuned")).drop("query_id"))
+    documents = changes_by_document(changed, labels)
+    if len(documents) > QUERIES_SHOWN:
+        documents = pl.concat([documents.head(QUERIES_SHOWN // 2), documents.tail(QUERIES_SHOWN // 2)])
+    write_table(folder, "by_document", documents)
+    if not (styles := scores_by_style(first.per_query)).is_empty():
+        write_table(folder, "by_style", styles)
+    if before is not None:
+        per_query, _ = join_scores(scores)
+        write_table(
+            folder, "against_the_checkpoint_before", pl.DataFrame(compare_with_before(per_query, before, "tuned", settings))
+        )
+
+
+def write_reranker_scores(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Report on reranker_scores: a table and a chart for each label source."""
+    _write_scores(folder, summaries, ("tuned", "hybrid", "hybrid_reranked"), check_reranker_scores(summaries))
+
+
+def _write_scores(
+    folder: Path, summaries: Sequence[Mapping[str, Any]], systems: Sequence[str], findings: Sequence[Finding]
+) -> None:
     figures = {}
     for summary in summaries:
         labels = summary["labels"]
         write_text(folder, f"{labels}_queries", scores_table(summary))
         draw_scores(folder, summary)
-        for system in ("base", "tuned", "hybrid"):
+        for system in systems:
             figures[f"{labels}_{HEADLINE.replace('@', '_at_')}_{system}"] = round(summary["systems"][system][HEADLINE], 4)
     write_summary(folder, figures)
-    write_findings(folder, check_scores(summaries))
+    write_findings(folder, findings)
 
 
 def write_export(folder: Path, files: Mapping[str, Mapping[str, float]], summaries: Sequence[Mapping[str, Any]]) -> None:
     """Report on onnx_model: parity and size of each file, and the scores of int8 beside those of torch."""
+    _write_parity(folder, files)
+    for summary in summaries:
+        write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
+    write_findings(folder, check_export(files))
+
+
+def write_reranker_export(folder: Path, files: Mapping[str, Mapping[str, float]]) -> None:
+    """Report on onnx_reranker: parity and size of each file."""
+    _write_parity(folder, files)
+    write_findings(folder, check_reranker_export(files))
+
+
+def _write_parity(folder: Path, files: Mapping[str, Mapping[str, float]]) -> None:
     write_summary(
         folder, {f"{name.removesuffix('.onnx')}_{key}": value for name, row in files.items() for key, value in row.items()}
     )
     write_table(folder, "parity", pl.DataFrame([{"file": name} | dict(row) for name, row in files.items()]))
-    for summary in summaries:
-        write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
-    write_findings(folder, check_export(files))
 
 
 def write_comparison(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Report on published_index: the candidate beside what is in production, a table for each label source."""
     for summary in summaries:
         write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
+
+
+def write_trial(folder: Path, checkpoint: Artifact, summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Report on trial: scores on dev and test, and the loss curve of its checkpoint."""
+    figures = {"training_seconds": checkpoint.manifest["seconds"], "checkpoint": str(checkpoint.folder / "model")}
+    for split, of_split in summaries.items():
+        for summary in of_split:
+            write_text(folder, f"{split}_{summary['labels']}_queries", scores_table(summary))
+            name = f"{split}_{summary['labels']}_{HEADLINE.replace('@', '_at_')}"
+            figures |= {f"{name}_{system}": round(values[HEADLINE], 4) for system, values in summary["systems"].items()}
+    write_summary(folder, checkpoint.summary | figures)
+    shutil.copy(checkpoint.report / "loss.png", folder / REPORT)
+    (folder / REPORT / FINDINGS).write_text(json.dumps(checkpoint.findings, indent=2))
+
+
+def write_leaderboard(folder: Path, collection: str, leaderboard: Leaderboard, seconds: Mapping[str, float]) -> None:
+    """Report on leaderboard: trials with intervals, drawn and as a table, and which one to promote."""
+    table = leaderboard.table
+    shown = table.with_columns(minutes=pl.col("trial").replace_strict(seconds, return_dtype=pl.Float64) / 60)
+    write_table(folder, "leaderboard", shown, longest=60)
+    write_summary(folder, {"trials": len(table), "best": table["trial"][0], "advice": leaderboard.advice})
+    write_findings(folder, [Finding("settings_hold", leaderboard.settled, leaderboard.advice)])
+    columns = [("dev", f"{HEADLINE}, dev")] + ([("gain", f"gain of {HEADLINE}, test")] if "gain" in table.columns else [])
+    figure, *axes = _figure(4 + 3 * len(columns), 1.3 + 0.32 * len(table), len(columns))
+    for panel, (column, label) in zip(axes, columns, strict=True):
+        panel.set_xlabel(label)
+        rows = range(len(table))
+        errors = [table[column] - table[f"{column}_low"], table[f"{column}_high"] - table[column]]
+        colors = [_VERDICT_COLORS[verdict] for verdict in table["verdict"]]
+        panel.errorbar(table[column], rows, xerr=errors, fmt="none", ecolor="#b8c0c8", zorder=1)
+        panel.scatter(table[column], rows, color=colors, zorder=2)
+        panel.set_ylim(len(table) - 0.5, -0.5)
+        panel.set_yticks(rows, table["trial"] if panel is axes[0] else [""] * len(table), fontsize=8)
+    if len(columns) > 1:
+        axes[1].axvline(0, color="#4a5560", linewidth=0.8)
+    for verdict, color in _VERDICT_COLORS.items():
+        axes[0].scatter([], [], color=color, label=verdict)
+    figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower center")
+    figure.suptitle(f"{collection}: {leaderboard.queries}", fontsize=10)
+    _save(figure, folder / REPORT / "leaderboard.png")
+
+
+def write_saturation(
+    folder: Path, collection: str, curve: Saturation, examples: np.ndarray, gains: np.ndarray, settings: ScoringSettings
+) -> None:
+    """Report on saturation_curve: the points with intervals and the curve, drawn and as a table."""
+    means, intervals = gains.mean(axis=1), [bootstrap_interval(row, settings) for row in gains]
+    points = {"examples": examples, "gain": means, "low": [low for low, _ in intervals], "high": [high for _, high in intervals]}
+    write_table(folder, "saturation", pl.DataFrame(points))
+    write_summary(folder, {"verdict": curve.verdict, "limit": round(curve.limit, 4), "queries": gains.shape[1]})
+    figure, axes = _figure(7, 3.6)
+    most = int(examples.max())
+    errors = [[mean - low for mean, (low, _) in zip(means, intervals, strict=True)]]
+    errors.append([high - mean for mean, (_, high) in zip(means, intervals, strict=True)])
+    axes.errorbar(examples, means, yerr=errors, fmt="o", color="#2a6f97", label="trials, 95%")
+    line = np.linspace(0, 2 * most, 200)
+    axes.plot(line[line <= most], curve.gain(line[line <= most]), color="#2a6f97", linewidth=1)
+    axes.plot(
+        line[line >= most], curve.gain(line[line >= most]), color="#2a6f97", linewidth=1, linestyle="--", label="extrapolated"
+    )
+    reached = curve.gain(np.array(most))
+    axes.errorbar(
+        [2 * most],
+        [reached + curve.added],
+        yerr=[[curve.added - curve.added_low], [curve.added_high - curve.added]],
+        fmt="s",
+        color="#e0a458",
+        label="twice the data, 95%",
+    )
+    axes.axhline(0, color="#4a5560", linewidth=0.8)
+    axes.set_xlabel("training examples")
+    axes.set_ylabel(f"gain of {HEADLINE}")
+    axes.set_title(textwrap.fill(f"{collection}, {gains.shape[1]} queries: {curve.verdict}", 90), fontsize=9, loc="left")
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, folder / REPORT / "saturation.png")
 
 
 def draw_funnel(folder: Path, table: pl.DataFrame) -> None:
@@ -268,20 +411,22 @@ def draw_scores(
     _save(figure, folder / REPORT / f"{summary['labels']}_queries.png")
 
 
+_VERDICT_COLORS = {BEST: "#2a6f97", NOISE: "#e0a458", WORSE: "#c8553d"}
 _COLORS = ("#9aa5b1", "#2a6f97", "#e0a458", "#c8553d", "#588b5b", "#7d5ba6")
 _DROP_COLORS = ("#d9dee3", "#b8c0c8", "#e0a458", "#7d8b99", "#c8553d", "#588b5b", "#7d5ba6", "#4a5560", "#c9b27c", "#a3c4bc")
 
 
-def _figure(width: float, height: float):
-    """A figure that needs no display and leaves matplotlib's global state alone."""
+def _figure(width: float, height: float, panels: int = 1):
+    """A figure that needs no display and leaves matplotlib's global state alone, and its panels side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    axes = [figure.add_subplot(1, panels, panel + 1) for panel in range(panels)]
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, *axes
 
 
 def _save(figure, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Exact retrieval: BM25, dense, and the two fused."""
+"""Exact retrieval: BM25, dense, the two fused, and re-ranked."""
 
 from collections.abc import Iterator, Sequence
 
@@ -119,6 +119,34 @@ def best_per_group(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     return np.maximum.reduceat(scores, starts, axis=1)
+
+
+def rerank(run: np.ndarray, candidates: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Re-order a run by the scores of a re-ranker: a unit scores as the best of its passages that were re-ranked.
+
+    Units without such a passage keep their order, below all others.
+
+    Args:
+        run: units (passages, or documents), best first, shape (queries, length); -1 where nothing was found.
+        candidates: columns of the passages that were re-ranked, shape (queries, candidates); -1 stands for none.
+        scores: what the re-ranker gave them, same shape.
+        groups: number of each passage's unit, as in best_per_group.
+
+    Returns:
+        Units, best first, and their scores, both of shape (queries, length). The score of a unit that was not
+        re-ranked says only that it is lower.
+    """
+    rows = np.arange(len(run))[:, None]
+    # The column beyond the last one takes what was not found: -1 points there.
+    of_passages = np.full((len(run), len(groups) + 1), -np.inf, dtype=np.float32)
+    of_passages[rows, candidates] = scores
+    best = best_per_group(of_passages[:, :-1], groups)
+    lowest = np.min(scores, axis=1, keepdims=True, initial=0, where=candidates >= 0)
+    below = np.full((len(run), best.shape[1] + 1), -np.inf, dtype=np.float32)
+    below[rows, run] = lowest - 1 - np.arange(run.shape[1])
+    values = np.where(np.isfinite(best), best, below[:, :-1])
+    columns = top_k(values, run.shape[1])
+    return columns, np.take_along_axis(values, columns, axis=1)
 
 
 def group_numbers(names: pl.Series) -> np.ndarray:

@@ -6,12 +6,13 @@ import os
 import time
 from pathlib import Path
 
-from dagster import AssetSelection, DagsterInstance
+from dagster import AssetSelection, DagsterInstance, MultiPartitionKey
 
 from embed_assets.definitions import defs
 from embed_assets.defs.dead_runs import PROCESS_TAG, end_dead_runs, this_process
-from embed_assets.defs.partitions import collections
-from embed_assets.defs.stage_asset import GPU_POOL
+from embed_assets.defs.partitions import collections, trials
+from embed_assets.defs.stage_asset import GPU_POOL, not_optional
+from embed_assets.stages import LEADERBOARD, SATURATION_CURVE, TRIAL
 
 logger = logging.getLogger(__name__)
 
@@ -28,24 +29,40 @@ def open_instance(home: Path) -> DagsterInstance:
     return DagsterInstance.get()
 
 
-def materialize_collection(instance: DagsterInstance, collection: str, until: str | None = None) -> bool:
+def materialize_collection(instance: DagsterInstance, collection: str, *until: str) -> bool:
     """Materialize the assets of one collection, in this process.
 
     Args:
         instance: where the run, its events and the partition are recorded.
         collection: name of the collection; its partition is registered if it is new.
-        until: the last asset, with all that it is made from; everything if None.
+        until: the last assets, with all that they are made from; without any, all assets but the optional ones.
 
     Returns:
         Whether the run succeeded. Errors are logged.
     """
-    _wait_for_gpu(instance)
     instance.add_dynamic_partitions(collections.name, [collection])
-    selection = AssetSelection.assets(until).upstream() if until else AssetSelection.all()
+    selection = AssetSelection.assets(*until).upstream() if until else not_optional()
+    return _materialize(instance, selection, collection)
+
+
+def materialize_trial(instance: DagsterInstance, collection: str, name: str) -> bool:
+    """Materialize one trial of a collection, as materialize_collection does."""
+    instance.add_dynamic_partitions(collections.name, [collection])
+    instance.add_dynamic_partitions(trials.name, [name])
+    return _materialize(instance, AssetSelection.assets(TRIAL.name), MultiPartitionKey({"collection": collection, "trial": name}))
+
+
+def compare_trials(instance: DagsterInstance, collection: str) -> bool:
+    """Materialize the leaderboard and the saturation curve of a collection, as materialize_collection does."""
+    return _materialize(instance, AssetSelection.assets(LEADERBOARD.name, SATURATION_CURVE.name), collection)
+
+
+def _materialize(instance: DagsterInstance, selection: AssetSelection, partition: str) -> bool:
+    _wait_for_gpu(instance)
     keys = selection.resolve(defs.resolve_asset_graph())
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,
-        partition_key=collection,
+        partition_key=partition,
         asset_selection=sorted(keys),
         raise_on_error=False,
         tags={PROCESS_TAG: this_process()},
@@ -55,7 +72,7 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
         if event.is_step_failure:
             error = event.step_failure_data.error
             cause = error.cause or error
-            logger.error("%s: %s failed: %s", collection, event.step_key, cause.message.strip())
+            logger.error("%s: %s failed: %s", partition, event.step_key, cause.message.strip())
     return result.success
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import polars as pl
 
 from embed_assets.chunking import SpanIndex
-from embed_assets.evaluation_set import HUMAN, OWN, SYNTHETIC
+from embed_assets.evaluation_set import HUMAN, OWN, SYNTHETIC, Split
 from embed_assets.retrieval import (
     QUERIES_IN_A_BLOCK,
     Bm25Index,
     best_per_group,
     group_numbers,
     reciprocal_rank_fusion,
+    rerank,
     top_k,
 )
 from embed_assets.settings import ScoringSettings
@@ -45,17 +46,39 @@ class TextEncoder(Protocol):
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray: ...
 
 
+class PairScorer(Protocol):
+    """Anything that scores (query, passage) pairs, float32, shape (len(pairs),)."""
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class RerankedSystem:
+    """Another system whose first passages are re-ordered.
+
+    Args:
+        system: name of the other system.
+        reranker: scores the passages.
+        top_k: how many passages of each query it scores.
+    """
+
+    system: str
+    reranker: PairScorer
+    top_k: int
+
+
 @dataclass(frozen=True)
 class Scores:
     """The scores of all systems on the test queries of one label source.
 
     ``summary`` is what ``embed-assets scores --json`` prints; ``per_query`` has one row for each query and
-    system; ``runs`` has the retrieved units with rank and score.
+    system; ``runs`` has the retrieved units with rank and score; ``qrels`` is query id → unit → relevance.
     """
 
     summary: dict[str, Any]
     per_query: pl.DataFrame
     runs: pl.DataFrame
+    qrels: dict[str, dict[str, int]]
 
 
 def score_systems(
@@ -67,8 +90,10 @@ def score_systems(
     settings: ScoringSettings,
     hybrids: Mapping[str, str] | None = None,
     comparisons: Sequence[tuple[str, str]] = (),
+    reranked: Mapping[str, RerankedSystem] | None = None,
+    split: Split = "test",
 ) -> list[Scores]:
-    """Score systems on the test queries, human labels, the user's own pairs and synthetic ones apart.
+    """Score systems on the queries of a split, human labels, the user's own pairs and synthetic ones apart.
 
     Human labels name documents: a document scores as its best chunk. All others name spans: the
     chunks that share at least half of the shorter of the two with a span are relevant.
@@ -76,7 +101,7 @@ def score_systems(
     Args:
         collection: name for the summary.
         chunks: the collection's chunks.
-        queries: queries of the evaluation set; only the test split is used.
+        queries: queries of the evaluation set.
         labels: its labels, as they apply to the documents (evaluation_set.current_labels). Queries without a
             label are left out.
         encoders: dense systems by name.
@@ -84,6 +109,8 @@ def score_systems(
         hybrids: name of a hybrid system → the dense system that is fused with BM25; BM25 itself is
             scored as ``bm25`` where this is not None.
         comparisons: (system, baseline) pairs that are tested.
+        reranked: systems that re-order the chunks of another one, by name.
+        split: whose queries are used; choices are made on dev, so that test stays a fair judge.
 
     Returns:
         One Scores for each label source that has queries, human first.
@@ -94,7 +121,7 @@ def score_systems(
     results = []
     for source in (HUMAN, OWN, SYNTHETIC):
         tested = queries.filter(
-            (pl.col("source") == source) & (pl.col("split") == "test") & pl.col("query_id").is_in(labels["query_id"].to_list())
+            (pl.col("source") == source) & (pl.col("split") == split) & pl.col("query_id").is_in(labels["query_id"].to_list())
         ).sort("query_id")
         if tested.is_empty():
             continue
@@ -102,7 +129,8 @@ def score_systems(
         groups = group_numbers(chunks["document_id"]) if by_document else np.arange(len(chunks))
         units = (chunks["document_id"].unique(maintain_order=True) if by_document else chunks["chunk_id"]).to_list()
         relevant = relevant_units(tested, labels, chunks, by_document)
-        runs = _retrieve(tested["query"].to_list(), encoders, vectors, bm25, groups, settings, hybrids or {})
+        texts = tested["query"].to_list()
+        runs = _retrieve(texts, passages, encoders, vectors, bm25, groups, settings, hybrids or {}, reranked or {})
         results.append(_evaluate(collection, source, tested, relevant, runs, units, settings, comparisons))
     return results
 
@@ -140,28 +168,54 @@ def relevant_units(
 
 def _retrieve(
     texts: list[str],
+    passages: list[str],
     encoders: Mapping[str, TextEncoder],
     vectors: Mapping[str, np.ndarray],
     bm25: Bm25Index | None,
     groups: np.ndarray,
     settings: ScoringSettings,
     hybrids: Mapping[str, str],
+    reranked: Mapping[str, RerankedSystem],
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Units (columns, best first, -1 where none is left) and scores of each system, both of shape (queries, top_k)."""
     query_vectors = {name: encoder.encode_queries(texts) for name, encoder in encoders.items()}
     blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for start in range(0, len(texts), QUERIES_IN_A_BLOCK):
         block = slice(start, start + QUERIES_IN_A_BLOCK)
-        scores = {name: best_per_group(query_vectors[name][block] @ vectors[name].T, groups) for name in encoders}
+        of_chunks = {name: query_vectors[name][block] @ vectors[name].T for name in encoders}
         if bm25 is not None:
-            scores["bm25"] = best_per_group(bm25.scores(texts[block]), groups)
-        best = {name: top_k(values, settings.top_k, 0 if name == "bm25" else -np.inf) for name, values in scores.items()}
-        for name, dense in hybrids.items():
-            fused = reciprocal_rank_fusion([best["bm25"], best[dense]], int(groups[-1]) + 1, settings.rrf_k)
-            scores[name], best[name] = fused, top_k(fused, settings.top_k, above=0)
-        for name, columns in best.items():
-            blocks.setdefault(name, []).append((columns, np.take_along_axis(scores[name], columns, axis=1)))
+            of_chunks["bm25"] = bm25.scores(texts[block])
+        of_units = {name: best_per_group(values, groups) for name, values in of_chunks.items()}
+        found = _rank(of_units, hybrids, settings.rrf_k, settings.top_k)
+        for name, system in reranked.items():
+            chunks, _ = _rank(of_chunks, hybrids, settings.rrf_k, max(settings.top_k, system.top_k))[system.system]
+            candidates = chunks[:, : system.top_k]
+            values = _score_candidates(system.reranker, texts[block], passages, candidates)
+            found[name] = rerank(found[system.system][0], candidates, values, groups)
+        for name, run in found.items():
+            blocks.setdefault(name, []).append(run)
     return {name: tuple(np.concatenate(part) for part in zip(*parts, strict=True)) for name, parts in blocks.items()}
+
+
+def _rank(
+    scores: Mapping[str, np.ndarray], hybrids: Mapping[str, str], rrf_k: int, k: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The first k columns of each system, best first, and their scores; hybrids come after what they are fused from."""
+    scores = dict(scores)
+    best = {name: top_k(values, k, 0 if name == "bm25" else -np.inf) for name, values in scores.items()}
+    for name, dense in hybrids.items():
+        scores[name] = reciprocal_rank_fusion([best["bm25"], best[dense]], scores[dense].shape[1], rrf_k)
+        best[name] = top_k(scores[name], k, above=0)
+    return {name: (columns, np.take_along_axis(scores[name], columns, axis=1)) for name, columns in best.items()}
+
+
+def _score_candidates(reranker: PairScorer, texts: list[str], passages: list[str], candidates: np.ndarray) -> np.ndarray:
+    scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
+    found = candidates >= 0
+    rows = np.nonzero(found)[0].tolist()
+    pairs = [(texts[row], passages[column]) for row, column in zip(rows, candidates[found].tolist(), strict=True)]
+    scores[found] = reranker.score(pairs)
+    return scores
 
 
 def _evaluate(
@@ -220,11 +274,11 @@ def _evaluate(
         "labels": source,
         "queries": len(names),
         "systems": {row.pop("system"): row for row in means.iter_rows(named=True)},
-        "intervals": {system: list(_interval(_column(table, system, HEADLINE), settings)) for system in runs},
+        "intervals": {system: list(bootstrap_interval(_column(table, system, HEADLINE), settings)) for system in runs},
         "tests": [_test(table, system, baseline, p_values[system, baseline], settings) for system, baseline in comparisons],
         "styles": _slices(table),
     }
-    return Scores(summary, table, pl.concat(ranked))
+    return Scores(summary, table, pl.concat(ranked), relevant)
 
 
 def _p_values(qrels, runs: dict, settings: ScoringSettings) -> dict[tuple[str, str], float]:
@@ -246,7 +300,7 @@ def _p_values(qrels, runs: dict, settings: ScoringSettings) -> dict[tuple[str, s
 
 def _test(table: pl.DataFrame, system: str, baseline: str, p_value: float, settings: ScoringSettings) -> dict[str, Any]:
     differences = _column(table, system, HEADLINE) - _column(table, baseline, HEADLINE)
-    low, high = _interval(differences, settings)
+    low, high = bootstrap_interval(differences, settings)
     return {
         "system": system,
         "baseline": baseline,
@@ -263,7 +317,7 @@ def _column(table: pl.DataFrame, system: str, metric: str) -> np.ndarray:
     return table.filter(pl.col("system") == system)[metric].to_numpy()
 
 
-def _interval(values: np.ndarray, settings: ScoringSettings) -> tuple[float, float]:
+def bootstrap_interval(values: np.ndarray, settings: ScoringSettings) -> tuple[float, float]:
     """95% bootstrap percentile interval of the mean (Efron and Tibshirani, 1993)."""
     if len(values) < 2 or np.ptp(values) == 0:
         return float(values.mean()), float(values.mean())

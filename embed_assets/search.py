@@ -1,19 +1,20 @@
-"""Search in the published index, with the model that it was made with."""
+"""Search in the published index, with the model that it was made with, and with the re-ranker of the collection."""
 
 import json
 from dataclasses import dataclass
 from typing import Literal
 
-from embed_assets.export import OnnxEncoder
+from embed_assets.export import OnnxEncoder, OnnxReranker
 from embed_assets.models.encoders import Encoder
 from embed_assets.published_index import PublishingError, metadata_of
 from embed_assets.publishing import index_of
-from embed_assets.scoring import TextEncoder
-from embed_assets.settings import BaseModelSettings
-from embed_assets.store import MANIFEST
+from embed_assets.reranking import open_reranker
+from embed_assets.scoring import PairScorer, TextEncoder
+from embed_assets.settings import BaseModelSettings, RerankerSettings
+from embed_assets.store import MANIFEST, MissingArtifactError
 from embed_assets.workspace import Workspace
 
-Mode = Literal["dense", "full-text", "hybrid"]
+Mode = Literal["dense", "full-text", "hybrid", "reranked"]
 FUSED = 100
 
 
@@ -34,12 +35,15 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         workspace: settings and store.
         collection: name of the collection.
         query: what to look for.
-        mode: dense (cosine), full-text (BM25), or hybrid, which fuses the first 100 of both by reciprocal rank.
+        mode: dense (cosine), full-text (BM25), hybrid, which fuses the first 100 of both by reciprocal rank, or reranked,
+            which re-orders the first ``reranking.top_k`` of hybrid.
         limit: how many hits.
 
     Raises:
         PublishingError: nothing is published, or its model is not in the store.
+        MissingArtifactError: no re-ranker was trained.
     """
+    reranker = _reranker(workspace, collection) if mode == "reranked" else None
     table = index_of(workspace, collection).open()
     if mode == "full-text":
         found, score = table.search(_literal(query), query_type="fts"), "_score"
@@ -50,7 +54,12 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         else:
             found = table.search(query_type="hybrid").vector(vector).text(_literal(query)).distance_type("cosine")
             score = "_relevance_score"
-    rows = found.limit(max(limit, FUSED) if mode == "hybrid" else limit).to_list()
+    fetched = {"hybrid": FUSED, "reranked": workspace.settings(collection).reranking.top_k}.get(mode, limit)
+    rows = found.limit(max(limit, fetched)).to_list()
+    if reranker is not None:
+        scores = reranker.score([(query, row["passage"]) for row in rows]).tolist()
+        rows = [row | {score: value} for row, value in zip(rows, scores, strict=True)]
+        rows.sort(key=lambda row: -row[score])
     return [
         Hit(row["id"], row["document_id"], 1 - row[score] if mode == "dense" else row[score], row["text"]) for row in rows[:limit]
     ]
@@ -74,3 +83,20 @@ def _encoder(workspace: Workspace, collection: str, metadata: dict) -> TextEncod
         raise PublishingError(f"{collection}: the model of the index, checkpoint {metadata['checkpoint']}, is not in the store")
     base_model = BaseModelSettings.model_validate(metadata["base_model"])
     return Encoder(base_model, workspace.memos, str(checkpoint.folder / "model"))
+
+
+def _reranker(workspace: Workspace, collection: str) -> PairScorer:
+    """The current re-ranker: its ONNX export if there is one, which starts faster than torch."""
+    try:
+        trained = workspace.store.current("reranker", collection)
+    except MissingArtifactError:
+        raise MissingArtifactError(
+            f"{collection}: no re-ranker was trained: embed-assets run {collection} --until onnx_reranker"
+        ) from None
+    for path in (workspace.store.root / "onnx_reranker" / collection).glob(f"*/{MANIFEST}"):
+        manifest = json.loads(path.read_text())
+        same_settings = manifest["settings"]["reranker"] == trained.manifest["settings"]["reranker"]
+        if manifest["inputs"]["reranker"] == trained.digest and same_settings:
+            return OnnxReranker(path.parent)
+    settings = RerankerSettings.model_validate(trained.manifest["settings"]["reranker"])
+    return open_reranker(trained.folder / "model", workspace.memos, settings)

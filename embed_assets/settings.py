@@ -25,6 +25,7 @@ TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Strings = Annotated[tuple[str, ...], Strict(False)]
+Dimensions = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Strict(False)]
 
 
 class Block(BaseModel):
@@ -301,8 +302,48 @@ class TrainingSettings(Block):
     temperature: float = Field(0.05, gt=0, le=1, description="temperature of the softmax over cosines; 0.05 is a scale of 20")
     dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
+    data_share: float = Field(1.0, gt=0, le=1, description="train on this share of them; a smaller share is part of a larger one")
+    hard_negatives: int | None = Field(
+        None, ge=0, description="train on the first n of the mined hard negatives; null takes all, 0 only in-batch negatives"
+    )
+    matryoshka_dimensions: Dimensions = Field(
+        (), description="also train the first n dimensions of a vector to do without the rest (arXiv:2205.13147), for each n"
+    )
+    lora_rank: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="rank of low-rank adapters (arXiv:2106.09685), trained in place of all weights and merged into them; "
+        "they want a higher learning rate; 0 trains all weights",
+    )
+    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them in memory")
+    early_stopping: int = Field(
+        0,
+        ge=0,
+        description="stop after n evaluations, four in each epoch, without a smaller dev loss, and keep the model with the "
+        "smallest; 0 trains to the end and keeps the last",
+    )
     checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
+
+
+class TrialsSettings(Block):
+    """The trials of a sweep. No result depends on this block: a trial's name says what is different in it."""
+
+    learning_rate_factors: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Strict(False)] = Field(
+        (0.5, 1.0, 2.0), description="grid: multiples of training.learning_rate"
+    )
+    epochs: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Strict(False)] = Field(
+        (1.0, 2.0, 3.0), description="grid: passes over the triplets"
+    )
+    warmup_shares: Annotated[tuple[Share, ...], Strict(False)] = Field((), description="grid: values of training.warmup_share")
+    hard_negatives: Annotated[tuple[Annotated[int, Field(ge=1, le=50)], ...], Strict(False)] = Field(
+        (), description="grid: values of training.hard_negatives; negatives.per_query has to be as large"
+    )
+    data_shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Strict(False)] = Field(
+        (0.1, 0.25, 0.5, 1.0), description="beside the grid, for the saturation curve: values of training.data_share"
+    )
+    suggested: int = Field(0, ge=0, le=1000, description="beside the grid: so many trials are suggested by Optuna, one by one")
 
 
 class NegativesSettings(Block):
@@ -331,6 +372,41 @@ class NegativesSettings(Block):
         False, description="fine-tune a draft on these negatives and mine again with it, for harder ones (ANCE, arXiv:2007.00808)"
     )
     draft: TrainingSettings = Field(TrainingSettings(), description="how the draft of the second round is trained")
+
+
+class RerankerSettings(Block):
+    """The re-ranker: a cross-encoder, fine-tuned on queries with their positives, hard negatives and random passages."""
+
+    name: str = Field(
+        "",
+        description="the model to start from, as base_model.name: a cross-encoder, or any other encoder, which gets a new "
+        "head; empty: base_model",
+    )
+    max_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
+    hard_negatives: int = Field(
+        5, ge=1, le=50, description="the first n mined negatives of each query; negatives.per_query mines them"
+    )
+    random_negatives: int = Field(2, ge=0, le=50, description="passages of other queries beside them, for each query")
+    epochs: float = Field(1.0, gt=0, le=100, description="passes over the pairs of a query and a passage")
+    batch_size: int = Field(32, ge=2, le=65536, description="pairs of a query and a passage in a batch")
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="peak learning rate of AdamW")
+    warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
+    max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
+    checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
+    seed: int = Field(13, ge=0, description="seed of the new head, of the random passages, of shuffling and of dropout")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+
+class RerankingSettings(Block):
+    """What the re-ranker re-orders. A change of it trains nothing."""
+
+    top_k: int = Field(100, ge=1, le=10_000, description="re-order the first k chunks of hybrid retrieval, as BEIR does with 100")
+    max_queries: int = Field(
+        0,
+        ge=0,
+        description="score on at most this many test queries of each label source, the same for all systems, for machines on "
+        "which re-ranking takes too long; 0 takes all",
+    )
 
 
 class ScoringSettings(Block):
@@ -381,6 +457,9 @@ class Settings(Block):
     evaluation_set: EvaluationSetSettings = EvaluationSetSettings()
     negatives: NegativesSettings = NegativesSettings()
     training: TrainingSettings = TrainingSettings()
+    trials: TrialsSettings = TrialsSettings()
+    reranker: RerankerSettings = RerankerSettings()
+    reranking: RerankingSettings = RerankingSettings()
     scoring: ScoringSettings = ScoringSettings()
     export: ExportSettings = ExportSettings()
     publishing: PublishingSettings = PublishingSettings()

@@ -17,6 +17,7 @@ class Stage:
         settings: the blocks of the settings that it reads.
         inputs: the assets that it reads.
         frozen: its inputs are drawn from once; a change of theirs does not make its result out of date.
+        optional: it is built only if somebody asks for it.
     """
 
     name: str
@@ -24,13 +25,14 @@ class Stage:
     settings: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     frozen: bool = False
+    optional: bool = False
 
 
 CORPUS_CHUNKS = Stage("corpus_chunks", "1", ("base_model", "documents", "production", "chunking"))
 QA_PAIRS = Stage("qa_pairs", "2", ("base_model", "questions"), ("corpus_chunks",))
 EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"), frozen=True)
 TRIPLETS = Stage("triplets", "2", ("base_model", "evaluation_set", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
-CHECKPOINT = Stage("checkpoint", "1", ("base_model", "training"), ("triplets",))
+CHECKPOINT = Stage("checkpoint", "2", ("base_model", "training"), ("triplets",))
 BEIR_SCORES = Stage("beir_scores", "1", ("base_model", "scoring"), ("corpus_chunks", "evaluation_set", "checkpoint"))
 ONNX_MODEL = Stage("onnx_model", "1", ("base_model", "scoring", "export"), ("corpus_chunks", "evaluation_set", "checkpoint"))
 PUBLISHED_INDEX = Stage(
@@ -39,6 +41,30 @@ PUBLISHED_INDEX = Stage(
     ("base_model", "scoring", "publishing"),
     ("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
 )
+TRIAL = Stage("trial", "1", ("base_model", "training", "scoring"), ("corpus_chunks", "triplets", "evaluation_set"))
+LEADERBOARD = Stage("leaderboard", "1", ("base_model", "training", "scoring"), ("trial",))
+SATURATION_CURVE = Stage("saturation_curve", "1", ("base_model", "training", "scoring"), ("trial",))
+RERANKER = Stage("reranker", "1", ("base_model", "reranker"), ("triplets",), optional=True)
+RERANKER_SCORES = Stage(
+    "reranker_scores",
+    "1",
+    ("base_model", "reranker", "reranking", "scoring"),
+    ("corpus_chunks", "evaluation_set", "checkpoint", "reranker"),
+    optional=True,
+)
+ONNX_RERANKER = Stage("onnx_reranker", "1", ("reranker", "export"), ("triplets", "reranker"), optional=True)
 
-ALL_STAGES = (CORPUS_CHUNKS, QA_PAIRS, EVALUATION_SET, TRIPLETS, CHECKPOINT, BEIR_SCORES, ONNX_MODEL, PUBLISHED_INDEX)
+ALL_STAGES = (
+    CORPUS_CHUNKS,
+    QA_PAIRS,
+    EVALUATION_SET,
+    TRIPLETS,
+    CHECKPOINT,
+    BEIR_SCORES,
+    ONNX_MODEL,
+    PUBLISHED_INDEX,
+    RERANKER,
+    RERANKER_SCORES,
+    ONNX_RERANKER,
+)
 STAGES = {stage.name: stage for stage in ALL_STAGES}

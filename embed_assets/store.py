@@ -29,6 +29,7 @@ MANIFEST = "manifest.json"
 REPORT = "report"
 SUMMARY = "summary.json"
 FINDINGS = "findings.json"
+HTML_REPORT = "report.html"
 
 
 class MissingArtifactError(LookupError):
@@ -97,12 +98,23 @@ class ArtifactStore:
             raise MissingArtifactError(f"{asset} of collection {collection!r} is not in {self.root}: materialize it first")
         return artifact
 
+    def latest(self, asset: str, collection: str, inputs: Mapping[str, str]) -> Artifact | None:
+        """The newest artifact among those that were built with these digests of inputs."""
+        found = [
+            artifact
+            for path in (self.root / asset / collection).glob(f"*/{MANIFEST}")
+            if (artifact := self.find(asset, collection, path.parent.name))
+            and inputs.items() <= artifact.manifest["inputs"].items()
+        ]
+        return max(found, key=lambda artifact: artifact.manifest["built_at"], default=None)
+
     def build(
         self,
         asset: str,
         collection: str,
         ingredients: Mapping[str, Any],
         write: Callable[[Path, Path], None],
+        make_current: bool = True,
     ) -> Artifact:
         """Return the artifact made of these ingredients, building it only if it is not there yet.
 
@@ -113,6 +125,7 @@ class ArtifactStore:
                 values. Their hash is the fingerprint, and the manifest keeps them.
             write: called as write(folder, scratch) with an empty folder for the result and a scratch folder
                 that survives a crash, so that a long computation can go on where it stopped.
+            make_current: whether ``current`` returns it from now on.
         """
         fingerprint = fingerprint_of({"asset": asset, **ingredients})
         parent = self.root / asset / collection
@@ -121,7 +134,8 @@ class ArtifactStore:
             artifact = self.find(asset, collection, fingerprint)
             if artifact is None:
                 artifact = self._build(asset, parent / fingerprint, ingredients, write)
-        write_atomically(parent / "current", fingerprint)
+        if make_current:
+            write_atomically(parent / "current", fingerprint)
         return artifact
 
     def _build(self, asset: str, folder: Path, ingredients: Mapping[str, Any], write: Callable[[Path, Path], None]) -> Artifact:
@@ -135,7 +149,7 @@ class ArtifactStore:
         content = [path for path in files if path.relative_to(building).parts[0] != REPORT]
         manifest = {
             "asset": asset,
-            "collection": folder.parent.name,
+            "collection": str(folder.parent.relative_to(self.root / asset)),
             "fingerprint": folder.name,
             "digest": digest_of_files(building, content),
             **ingredients,

@@ -36,6 +36,11 @@ class Workspace:
         """Folder of the embeddings and language-model answers that later runs use again."""
         return self.home / "memos"
 
+    @property
+    def logs(self) -> Path:
+        """Folder of what loggers write while something is computed; nothing is read from it."""
+        return self.home / "logs"
+
     def collections(self) -> dict[str, Path]:
         """Name and folder of every collection, sorted by name; folders with unusable names are left out with a warning.
 

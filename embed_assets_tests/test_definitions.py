@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from embed_assets.definitions import defs
-from embed_assets.stages import STAGES
+from embed_assets.defs.partitions import collections, collections_and_trials
+from embed_assets.stages import ALL_STAGES, LEADERBOARD, SATURATION_CURVE, STAGES, TRIAL
 
 ROOT = Path(__file__).parent.parent
 GRAPH = """
@@ -20,6 +21,12 @@ checkpoint <- triplets; model; huggingface, pytorch; loss_fell
 beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; tuned_beats_base
 onnx_model <- checkpoint, corpus_chunks, evaluation_set; model; onnx; agrees_with_torch
 published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; production; lancedb; promoted
+reranker <- triplets; model; huggingface, pytorch; loss_fell
+reranker_scores <- checkpoint, corpus_chunks, evaluation_set, reranker; evaluation; ranx; reranking_does_no_harm
+onnx_reranker <- reranker, triplets; model; onnx; agrees_with_torch
+trial <- corpus_chunks, evaluation_set, triplets; sweep; pytorch; loss_fell
+leaderboard <- trial; sweep; polars; settings_hold
+saturation_curve <- trial; sweep; numpy; none
 """  # noqa: E501
 HEAVY = ("torch", "transformers", "sentence_transformers", "vllm", "lancedb", "onnxruntime", "ranx", "matplotlib", "sklearn")
 
@@ -27,21 +34,22 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "vllm", "lancedb", "o
 def test_graph_is_as_designed():
     graph = defs.resolve_asset_graph()
     lines = []
-    for stage in STAGES:
-        node = next(node for node in graph.asset_nodes if node.key.to_user_string() == stage)
+    for stage in (*ALL_STAGES, TRIAL, LEADERBOARD, SATURATION_CURVE):
+        node = next(node for node in graph.asset_nodes if node.key.to_user_string() == stage.name)
         parents = sorted(key.to_user_string() for key in node.parent_keys)
         kinds = sorted(node.kinds)
-        checks = sorted(key.name for key in node.check_keys)
-        lines.append(f"{stage} <- {', '.join(parents)}; {node.group_name}; {', '.join(kinds)}; {', '.join(checks)}")
-        assert node.partitions_def.name == "collection"
-        assert node.code_version == STAGES[stage].code_version
+        checks = sorted(key.name for key in node.check_keys) or ["none"]
+        lines.append(f"{stage.name} <- {', '.join(parents)}; {node.group_name}; {', '.join(kinds)}; {', '.join(checks)}")
+        assert node.partitions_def == (collections_and_trials if stage == TRIAL else collections)
+        assert node.code_version == stage.code_version
         assert node.description
-    assert "\n".join(lines) == GRAPH.strip()
+    assert "\n".join(lines) == GRAPH.strip("\n")
 
 
 def test_heavy_assets_share_the_gpu_pool():
     pools = {assets.key.to_user_string(): assets.op.pool for assets in defs.assets}
-    assert {name for name, pool in pools.items() if pool == "gpu"} == set(STAGES) - {"corpus_chunks", "evaluation_set"}
+    heavy = set(STAGES) - {"corpus_chunks", "evaluation_set"} | {"trial"}
+    assert {name for name, pool in pools.items() if pool == "gpu"} == heavy
 
 
 def test_loading_the_code_location_imports_nothing_heavy():

@@ -128,6 +128,14 @@ def test_speed_is_measured_against_bare_vllm(finished: tuple[Path, str]):
     assert float(rows["writer"][0]) > 0 and float(rows["writer"][-1]) > 0
 
 
+def test_training_is_measured_against_the_trainer_underneath(finished: tuple[Path, str]):
+    folder, _ = finished
+    printed, _ = finish(embed_assets(folder, "benchmark", "training", COLLECTION, "--examples", "32"))
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in printed.splitlines() if line.startswith("|")}
+    assert float(rows["sentence-transformers"][-1]) == 1
+    assert rows["fine_tune"][0].strip() == "32" and float(rows["fine_tune"][-1]) > 0
+
+
 def test_a_second_run_reuses_everything(finished: tuple[Path, str]):
     folder, _ = finished
     before = {stage: artifact.manifest for stage, artifact in artifacts(folder).items()}

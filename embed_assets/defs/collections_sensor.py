@@ -1,28 +1,46 @@
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
-from embed_assets.defs.partitions import collections
+from embed_assets.defs.partitions import collections, trials
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.documents import CollectionError
+from embed_assets.settings import SettingsError
+from embed_assets.trials import planned_trials
+from embed_assets.workspace import Workspace
 
 
 @sensor(
     minimum_interval_seconds=30,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Registers new collection folders as partitions, and tells of those that are gone.",
+    description="Registers new collection folders and planned trials as partitions, and tells of folders that are gone.",
 )
 def register_collections(context: SensorEvaluationContext, workspace: WorkspaceResource) -> SensorResult | SkipReason:
-    """Registers new collection folders as partitions, and tells of those that are gone.
+    """Registers new collection folders and planned trials as partitions, and tells of folders that are gone.
 
     The partition of a folder that is gone stays, with its history and its artifacts: delete it in the UI.
     """
+    place = workspace.open()
     try:
-        there = workspace.open().collections()
+        there = place.collections()
     except CollectionError as error:
         return SkipReason(str(error))
     registered = set(context.instance.get_dynamic_partitions(collections.name))
     new, gone = sorted(set(there) - registered), sorted(registered - set(there))
+    planned = sorted(_planned(context, place) - set(context.instance.get_dynamic_partitions(trials.name)))
     if gone:
         context.log.warning("the folders of these collections are gone: %s", ", ".join(gone))
-    if not new:
+    requests = [
+        definition.build_add_request(names) for definition, names in ((collections, new), (trials, sorted(planned))) if names
+    ]
+    if not requests:
         return SkipReason(f"no new collection; the folders of these are gone: {', '.join(gone)}" if gone else "no new collection")
-    return SensorResult(dynamic_partitions_requests=[collections.build_add_request(new)])
+    return SensorResult(dynamic_partitions_requests=requests)
+
+
+def _planned(context: SensorEvaluationContext, place: Workspace) -> set[str]:
+    planned = set()
+    for collection in place.collections():
+        try:
+            planned |= set(planned_trials(place.settings(collection)))
+        except SettingsError as error:  # those of one collection must not stop the others
+            context.log.warning("%s: %s", collection, error)
+    return planned

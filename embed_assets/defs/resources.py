@@ -1,5 +1,6 @@
 """What the assets need from outside: the folders, and the device."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Literal
@@ -24,13 +25,19 @@ class WorkspaceResource(ConfigurableResource):
 
 
 class GpuResource(ConfigurableResource):
-    """Device, dtype and memory. Nothing here changes what is computed, so it is not part of any fingerprint."""
+    """Device, dtype, memory and loggers. Nothing here changes what is computed, so it is not part of any fingerprint."""
 
     device: str = Field("auto", description="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto is bfloat16 where the hardware has it")
     batch_size: int = Field(64, ge=1, description="texts encoded at once")
     mini_batch_size: int = Field(0, ge=0, description="overrides training.mini_batch_size where memory is short")
     memory_share: float = Field(0.85, gt=0, le=1, description="share of the GPU's memory for the language model")
+    processes: int = Field(1, ge=1, description="processes that train together, each on a GPU of its own")
+    loggers: list[str] = Field(
+        ["tensorboard"],
+        description="where the loss curve also goes: tensorboard, mlflow, wandb; keys come from their own environment variables",
+    )
 
     def compute(self) -> Compute:
-        return Compute(self.device, self.dtype, self.batch_size, self.mini_batch_size, self.memory_share)
+        options = self.model_dump(include={field.name for field in dataclasses.fields(Compute)})
+        return Compute(**options | {"loggers": tuple(self.loggers)})

@@ -18,9 +18,11 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetsDefinition,
+    AssetSelection,
     DataVersion,
     MaterializeResult,
     MetadataValue,
+    PartitionsDefinition,
     PreviewWarning,
     TableColumn,
     TableSchema,
@@ -31,8 +33,8 @@ from embed_assets.checks import CHECKS
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
 from embed_assets.lineage import ingredients
-from embed_assets.stages import Stage
-from embed_assets.store import Artifact
+from embed_assets.stages import STAGES, Stage
+from embed_assets.store import HTML_REPORT, Artifact
 from embed_assets.workspace import Workspace
 
 GPU_POOL = "gpu"
@@ -41,33 +43,47 @@ GPU_POOL = "gpu"
 warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=PreviewWarning)
 
 
-def stage_asset(stage: Stage, group: str, kinds: set[str], gpu: bool = False) -> Callable[[Callable[..., Any]], AssetsDefinition]:
-    """Decorator: an asset with the stage's name, inputs and code version, one partition for each collection.
+def stage_asset(
+    stage: Stage,
+    group: str,
+    kinds: set[str],
+    gpu: bool = False,
+    automatic: bool = True,
+    partitions: PartitionsDefinition = collections,
+) -> Callable[[Callable[..., Any]], AssetsDefinition]:
+    """Decorator: an asset with the stage's name, inputs and code version.
 
     Args:
         stage: the stage.
         group: its group in the graph.
         kinds: what it is made with, shown as icons.
         gpu: whether it takes a slot of the gpu pool.
+        automatic: whether changes propagate to it by themselves; what is only worth its time when asked for does without.
+        partitions: one for each collection, unless there is a second dimension.
     """
     return asset(
         name=stage.name,
         deps=[*stage.inputs, *(["production_table"] if "production" in stage.settings else [])],
-        partitions_def=collections,
+        partitions_def=partitions,
         code_version=stage.code_version,
         group_name=group,
         kinds=kinds,
         owners=["team:search"],
         tags={"compute": "gpu" if gpu else "cpu"},
         pool=GPU_POOL if gpu else None,
-        automation_condition=automation_condition(),
+        automation_condition=automation_condition(stage.optional) if automatic else None,
         check_specs=[
             AssetCheckSpec(
-                name, asset=stage.name, description=check.description, blocking=check.blocking, partitions_def=collections
+                name, asset=stage.name, description=check.description, blocking=check.blocking, partitions_def=partitions
             )
             for name, check in CHECKS[stage.name].items()
         ],
     )
+
+
+def not_optional() -> AssetSelection:
+    """The assets that a run of the whole graph materializes."""
+    return AssetSelection.assets(*(stage.name for stage in STAGES.values() if not stage.optional))
 
 
 def materialize_stage(
@@ -76,6 +92,7 @@ def materialize_stage(
     stage: Stage,
     write: Callable[[Path, Path], None],
     made_of: dict | None = None,
+    place: str | None = None,
 ) -> MaterializeResult:
     """Build the stage's artifact for the partition, or take the one that is there.
 
@@ -85,14 +102,15 @@ def materialize_stage(
         stage: the stage.
         write: writes the artifact, as in ArtifactStore.build.
         made_of: what lineage.ingredients said, if it was asked before.
+        place: where the artifact lies below the stage's folder, if not under the name of the partition.
     """
     _die_with_run()
-    collection = context.partition_key
+    place = place or context.partition_key
     started = time.monotonic()
-    made_of = made_of or ingredients(workspace, stage, collection)
-    artifact = workspace.store.build(stage.name, collection, made_of, write)
+    made_of = made_of or ingredients(workspace, stage, context.partition_key)
+    artifact = workspace.store.build(stage.name, place, made_of, write)
     context.log.info(
-        "%s of %s: %s in %.1f s", stage.name, collection, "reused" if artifact.reused else "computed", time.monotonic() - started
+        "%s of %s: %s in %.1f s", stage.name, place, "reused" if artifact.reused else "computed", time.monotonic() - started
     )
     return MaterializeResult(
         data_version=DataVersion(artifact.digest),
@@ -137,6 +155,8 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
         metadata["dagster/row_count"] = widest.select(pl.len()).collect().item()
     for name in sorted({path.stem for path in artifact.report.iterdir() if path.suffix in (".png", ".md")}):
         metadata[name] = MetadataValue.md(_picture_and_text(artifact.report, name))
+    if (artifact.report / HTML_REPORT).is_file():
+        metadata["html_report"] = MetadataValue.path(str(artifact.report / HTML_REPORT))
     metadata["digest"] = manifest["digest"]
     metadata["artifact"] = MetadataValue.path(str(artifact.folder))
     metadata["made_of"] = MetadataValue.json(

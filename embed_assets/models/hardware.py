@@ -20,6 +20,8 @@ class Compute:
         batch_size: texts encoded at once.
         mini_batch_size: overrides training.mini_batch_size if it is not 0.
         memory_share: share of the GPU's memory that the language model may take.
+        processes: how many train together, each on a GPU of its own.
+        loggers: where the loss curve of a training also goes: tensorboard, mlflow, wandb.
     """
 
     device: str = "auto"
@@ -27,6 +29,8 @@ class Compute:
     batch_size: int = 64
     mini_batch_size: int = 0
     memory_share: float = 0.85
+    processes: int = 1
+    loggers: tuple[str, ...] = ("tensorboard",)
 
     def torch_device(self) -> str:
         """The device as torch names it."""

@@ -1,0 +1,29 @@
+import json
+from pathlib import Path
+
+from dagster import AssetExecutionContext, MaterializeResult
+
+from embed_assets import reports
+from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.defs.stage_asset import materialize_stage, stage_asset
+from embed_assets.leaderboard import rank_trials
+from embed_assets.lineage import finished_trials
+from embed_assets.stages import LEADERBOARD
+from embed_assets.trials import read_trial
+
+
+@stage_asset(LEADERBOARD, group="sweep", kinds={"polars"}, automatic=False)
+def leaderboard(context: AssetExecutionContext, workspace: WorkspaceResource) -> MaterializeResult:
+    """The finished trials of a collection, best first, with intervals, and which differences are noise."""
+    place = workspace.open()
+    collection = context.partition_key
+    settings = place.settings(collection)
+
+    def write(folder: Path, scratch: Path) -> None:
+        trials = [read_trial(*finished) for finished in finished_trials(place, collection).items()]
+        ranked = rank_trials(trials, settings.training, settings.scoring)
+        ranked.table.write_parquet(folder / "leaderboard.parquet")
+        (folder / "advice.json").write_text(json.dumps({"advice": ranked.advice, "settled": ranked.settled}))
+        reports.write_leaderboard(folder, collection, ranked, {trial.name: trial.seconds for trial in trials})
+
+    return materialize_stage(context, place, LEADERBOARD, write)

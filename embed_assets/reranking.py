@@ -1,0 +1,149 @@
+"""The re-ranker of a collection: how it is trained on triplets, and on which queries it is scored."""
+
+import hashlib
+import logging
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from embed_assets.models.hardware import Compute
+from embed_assets.models.rerankers import Reranker, load_cross_encoder
+from embed_assets.settings import BaseModelSettings, RerankerSettings, RerankingSettings
+from embed_assets.training import last_state, save_model
+from embed_assets.training_log import log_callback, loss_curve
+
+logger = logging.getLogger(__name__)
+
+
+def fine_tune_reranker(
+    triplets: pl.DataFrame,
+    folder: Path,
+    scratch: Path,
+    base_model: BaseModelSettings,
+    settings: RerankerSettings,
+    compute: Compute = Compute(),
+) -> pl.DataFrame:
+    """Fine-tune a cross-encoder and save it as a sentence-transformers CrossEncoder folder.
+
+    The loss is binary cross-entropy over single pairs, as of the cross-encoders for MS MARCO (Nogueira and Cho,
+    arXiv:1901.04085; BinaryCrossEntropyLoss), with a linear warm-up and a cosine decay of the learning rate.
+
+    Args:
+        triplets: ``anchor``, ``positive``, ``negative_1`` … ``negative_n`` and ``split`` (train or dev).
+        folder: where the model is saved.
+        scratch: where the training state is kept; a run that was interrupted goes on from there.
+        base_model: the model to start from if the settings name none: its transformer with a new head of one output.
+        settings: how to train.
+        compute: device and dtype.
+
+    Returns:
+        The loss curve: ``step``, ``epoch``, ``loss``, ``dev_loss``, ``learning_rate`` (null where not logged).
+
+    Raises:
+        ValueError: there are fewer than two triplets to train on.
+        TrainingDivergedError: the loss became NaN or infinite, or rose far above its start.
+    """
+    from datasets import Dataset, disable_progress_bars
+    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
+    from transformers import set_seed
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    disable_progress_bars()
+    train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
+    train = train.head(settings.max_examples)
+    dev = triplets.filter(pl.col("split") == "dev").head(2 * settings.batch_size)
+    if train.height < 2:
+        raise ValueError(f"{train.height} triplets are too few to train on; more documents or questions are needed")
+    pairs = labelled_pairs(train, settings)
+    batch_size = min(settings.batch_size, pairs.height)
+    steps = max(1, math.ceil(pairs.height / batch_size * settings.epochs))
+
+    device = compute.torch_device()
+    set_seed(settings.seed)
+    start = settings.name or base_model.name
+    model = load_cross_encoder(start, device, settings.max_tokens, settings.trust_remote_code, new_head=True)
+    arguments = CrossEncoderTrainingArguments(
+        output_dir=str(scratch / "trainer"),
+        use_cpu=device == "cpu",
+        bf16=str(compute.torch_dtype()) == "torch.bfloat16",
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=0.01,
+        warmup_steps=math.ceil(settings.warmup_share * steps),
+        lr_scheduler_type="cosine",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        save_strategy="steps",
+        save_steps=max(1, steps // settings.checkpoints),
+        save_total_limit=2,
+        eval_strategy="epoch" if dev.height else "no",
+        logging_steps=max(1, steps // 25),
+        logging_nan_inf_filter=False,
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=device != "cpu",
+        report_to="none",
+    )
+    trainer = CrossEncoderTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_polars(pairs),
+        eval_dataset=Dataset.from_polars(labelled_pairs(dev, settings)) if dev.height else None,
+        loss=losses.BinaryCrossEntropyLoss(model),
+        callbacks=[log_callback("reranker", settings)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if arguments.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+    last = last_state(scratch / "trainer")
+    logger.info("training on %d pairs for %d steps on %s%s", pairs.height, steps, device, f", from {last.name}" if last else "")
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    save_model(model, folder)
+    return loss_curve(trainer.state.log_history)
+
+
+def labelled_pairs(triplets: pl.DataFrame, settings: RerankerSettings) -> pl.DataFrame:
+    """Each query with its positive (label 1), and with its hard negatives and some passages of other queries (label 0).
+
+    Args:
+        triplets: ``anchor``, ``positive`` and ``negative_1`` … ``negative_n``.
+        settings: how many negatives.
+
+    Returns:
+        ``query``, ``passage`` and ``label``.
+    """
+    names = [name for i in range(settings.hard_negatives) if (name := f"negative_{i + 1}") in triplets.columns]
+    positives = triplets["positive"].to_list()
+    rng = np.random.default_rng(settings.seed)
+    rows = []
+    for anchor, positive, *negatives in triplets.select("anchor", "positive", *names).iter_rows():
+        drawn = [positives[i] for i in rng.integers(len(positives), size=settings.random_negatives)]
+        negatives += [passage for passage in drawn if passage != positive]
+        rows += [(anchor, positive, 1), *((anchor, passage, 0) for passage in dict.fromkeys(negatives))]
+    return pl.DataFrame(rows, schema={"query": pl.String, "passage": pl.String, "label": pl.Int64}, orient="row")
+
+
+def open_reranker(folder: Path, memos: Path, settings: RerankerSettings, compute: Compute = Compute()) -> Reranker:
+    """The re-ranker that fine_tune_reranker saved in the folder."""
+    return Reranker(str(folder), memos, compute, settings.max_tokens, settings.trust_remote_code)
+
+
+def draw_queries(queries: pl.DataFrame, labels: pl.DataFrame, settings: RerankingSettings) -> pl.DataFrame:
+    """The test queries on which re-ranking is scored: at most ``max_queries`` of each label source that have a label.
+
+    Which ones is up to a hash of their ids, so that a new query changes at most one of them.
+
+    Args:
+        queries: queries of the evaluation set.
+        labels: its labels, as they apply now.
+        settings: how many; 0 is all.
+    """
+    if not settings.max_queries:
+        return queries
+    place = pl.col("query_id").map_elements(lambda name: hashlib.sha256(name.encode()).hexdigest(), return_dtype=pl.String)
+    labelled = queries.filter((pl.col("split") == "test") & pl.col("query_id").is_in(labels["query_id"].to_list()))
+    return labelled.sort(place).group_by("source", maintain_order=True).head(settings.max_queries)

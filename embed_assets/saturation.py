@@ -1,0 +1,99 @@
+"""How the gain grows with the number of training examples, and whether more of them would help."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embed_assets.settings import TrainingSettings
+from embed_assets.trials import Trial
+
+LEAST_GAIN = 0.005  # a smaller difference of nDCG@10 is not worth the work
+RESAMPLES = 300
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """A fitted curve of gain against training size.
+
+    Args:
+        limit: the gain that it approaches.
+        half: number of examples with half of that gain.
+        added, added_low, added_high: what twice as many examples would add, with its 95% interval.
+        verdict: whether more data would help, in words.
+    """
+
+    limit: float
+    half: float
+    added: float
+    added_low: float
+    added_high: float
+    verdict: str
+
+    def gain(self, examples: np.ndarray) -> np.ndarray:
+        """The gain at numbers of examples."""
+        return hyperbola(examples, self.limit, self.half)
+
+
+def hyperbola(examples: np.ndarray, limit: float, half: float) -> np.ndarray:
+    """limit · n / (n + half): no gain without examples, and a limit (Michaelis and Menten, 1913)."""
+    return limit * examples / (examples + half)
+
+
+def gains_by_examples(trials: Sequence[Trial], training: TrainingSettings) -> tuple[np.ndarray, np.ndarray]:
+    """The points of the curve: trials that differ from the settings in nothing but the share of the data.
+
+    Returns:
+        Number of training examples, ascending, shape (trials,), and what the test queries have gained over the base
+        model (nDCG@10), shape (trials, queries).
+
+    Raises:
+        ValueError: there are fewer than three sizes.
+    """
+    points = {}
+    for trial in trials:
+        if trial.training.model_copy(update={"data_share": training.data_share}) == training:
+            points[trial.examples] = trial.values("test") - trial.values("test", "base")
+    if len(points) < 3:
+        raise ValueError(
+            f"a saturation curve needs trials of at least three sizes, and {len(points)} are finished: "
+            "materialize the partitions data_share=… of 'trial'"
+        )
+    return np.array(sorted(points)), np.stack([points[examples] for examples in sorted(points)])
+
+
+def fit_saturation(examples: np.ndarray, gains: np.ndarray, seed: int) -> Saturation:
+    """Fit gain against training size, and say what twice the data would add.
+
+    Args:
+        examples: number of training examples of each trial, shape (trials,).
+        gains: difference to the base model for each query, shape (trials, queries).
+        seed: of the bootstrap over the queries that gives the interval.
+    """
+    limit, half = _fit(examples, gains.mean(axis=1))
+    most = float(examples.max())
+
+    def added(limit: float, half: float) -> float:
+        return float(hyperbola(2 * most, limit, half) - hyperbola(most, limit, half))
+
+    generator = np.random.default_rng(seed)
+    draws = generator.integers(0, gains.shape[1], size=(RESAMPLES, gains.shape[1]))
+    low, high = np.percentile([added(*_fit(examples, gains[:, draw].mean(axis=1))) for draw in draws], [2.5, 97.5])
+    middle = added(limit, half)
+    if low > LEAST_GAIN:
+        verdict = "more data would help"
+    elif high < LEAST_GAIN:
+        verdict = "more data of this kind would hardly help"
+    else:
+        verdict = "these queries cannot tell whether more data would help"
+    words = f"{verdict}: twice as many examples would add {middle:+.3f} (95% {low:+.3f} to {high:+.3f})"
+    return Saturation(limit, half, middle, float(low), float(high), words)
+
+
+def _fit(examples: np.ndarray, gains: np.ndarray) -> tuple[float, float]:
+    """Least squares: for a given half the best limit has a closed form, so that only half is searched for."""
+    halves = np.geomspace(examples.min() / 100, examples.max() * 100, 400)
+    shapes = examples / (examples + halves[:, None])
+    limits = shapes @ gains / (shapes**2).sum(axis=1)
+    best = int(np.argmin(((gains - limits[:, None] * shapes) ** 2).sum(axis=1)))
+    return float(limits[best]), float(halves[best])

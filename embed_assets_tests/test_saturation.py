@@ -1,0 +1,49 @@
+"""The curve of gain against training size."""
+
+import numpy as np
+import pytest
+
+from embed_assets.saturation import fit_saturation, gains_by_examples, hyperbola
+from embed_assets_tests.test_leaderboard import AS_SET, trial
+
+EXAMPLES = np.array([100, 250, 500, 1000])
+
+
+def gains(limit: float, half: float, noise: float, queries: int = 400) -> np.ndarray:
+    spread = np.random.default_rng(3).normal(0, noise, queries)
+    return hyperbola(EXAMPLES, limit, half)[:, None] + spread - spread.mean()
+
+
+def test_the_curve_that_made_the_points_is_found():
+    curve = fit_saturation(EXAMPLES, gains(0.2, 400, 0.05), seed=1)
+    assert curve.limit == pytest.approx(0.2, rel=0.05) and curve.half == pytest.approx(400, rel=0.1)
+    assert curve.added == pytest.approx(0.2 * (2000 / 2400 - 1000 / 1400), rel=0.1)
+    assert curve.gain(EXAMPLES) == pytest.approx(hyperbola(EXAMPLES, 0.2, 400), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("half", "noise", "verdict"),
+    [
+        (2000, 0.05, "more data would help"),
+        (10, 0.05, "more data of this kind would hardly help"),
+        (400, 3.0, "these queries cannot tell whether more data would help"),
+    ],
+)
+def test_the_verdict_goes_by_the_interval(half: float, noise: float, verdict: str):
+    curve = fit_saturation(EXAMPLES, gains(0.1, half, noise), seed=1)
+    assert curve.verdict.startswith(f"{verdict}: twice as many examples would add")
+    assert curve.added_low <= curve.added <= curve.added_high
+
+
+def test_points_are_trials_that_differ_in_the_share_of_the_data_alone():
+    trials = [
+        trial("data_share=1", [], [0.5, 1.0], examples=100),
+        trial("data_share=0.25", [], [0.25, 0.5], examples=25, data_share=0.25),
+        trial("data_share=0.5", [], [0.25, 0.75], examples=50, data_share=0.5),
+        trial("epochs=2_data_share=0.1", [], [0.0, 0.0], examples=10, data_share=0.1, epochs=2.0),
+    ]
+    examples, found = gains_by_examples(trials, AS_SET)
+    assert examples.tolist() == [25, 50, 100]
+    assert found.tolist() == [[0.0, 0.25], [0.0, 0.5], [0.25, 0.75]]
+    with pytest.raises(ValueError, match="three sizes, and 2 are finished"):
+        gains_by_examples(trials[:2], AS_SET)
