@@ -224,9 +224,9 @@ def benchmark_mining(task: Mining) -> pl.DataFrame:
 
     Returns:
         One row each for sentence-transformers, for this package with nothing encoded before, and for it with the
-        embeddings of an earlier run: seconds, the process's peak memory and what of it came after the model was
-        loaded, in MB (10^6 bytes), the share of the pairs that got all their negatives, and the ratio of the seconds to
-        those of sentence-transformers.
+        embeddings of an earlier run: seconds on the clock and of all cores; the process's peak memory, and what of it
+        came after the model was loaded, in MB (10^6 bytes); the share of the pairs that got all their negatives; and
+        how many times faster than sentence-transformers it was on the clock.
     """
     rows = []
     with tempfile.TemporaryDirectory() as memos:
@@ -286,12 +286,13 @@ def _mine_with_sentence_transformers(task: Mining, memos: Path) -> dict[str, flo
 
 def _measure(mine: Callable[[], int], pairs: int) -> dict[str, float]:
     before = _peak_memory()
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     complete = mine()
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - worked
     peak = _peak_memory()
     return {
         "seconds": seconds,
+        "cpu_seconds": round(cpu_seconds, 2),
         "peak_memory_mb": round(peak),
         "memory_of_mining_mb": round(peak - before),
         "complete": round(complete / pairs, 3),

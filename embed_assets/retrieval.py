@@ -63,14 +63,25 @@ def top_k(scores: np.ndarray, k: int, above: float = -np.inf) -> np.ndarray:
     Returns:
         shape (rows, k); -1 stands after the last column that was found.
     """
+    import torch
+
     k = min(k, scores.shape[1])
-    worst = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
-    better, tied = scores > worst, scores == worst
-    first_tied = tied & (np.cumsum(tied, axis=1) <= k - better.sum(axis=1, keepdims=True))
-    columns = np.nonzero(better | first_tied)[1].reshape(len(scores), k)
-    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    columns = np.take_along_axis(columns, order, axis=1)
-    return np.where(np.take_along_axis(scores, columns, axis=1) > above, columns, -1)
+    # torch finds the k best several times faster than numpy, but takes any of those that tie.
+    worst = (
+        torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), k, dim=1, sorted=False).values.amin(1, keepdim=True).numpy()
+    )
+    rows, columns = np.nonzero((scores >= worst) & (scores > above))
+    return _first_k(rows, columns, scores[rows, columns], len(scores), k)
+
+
+def _first_k(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray, count: int, k: int) -> np.ndarray:
+    """The columns of the k best of the scores of each row, shape (count, k); -1 after the last."""
+    order = np.lexsort((columns, -scores, rows))
+    rows, columns = rows[order], columns[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    best = np.full((count, k), -1)
+    best[rows[place < k], place[place < k]] = columns[place < k]
+    return best
 
 
 def reciprocal_rank_fusion(runs: Sequence[np.ndarray], columns: int, k: int = 60) -> np.ndarray:

