@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ def fine_tune_reranker(
 ) -> pl.DataFrame:
     """Fine-tune a cross-encoder and save it as a sentence-transformers CrossEncoder folder.
 
-    The loss is binary cross-entropy over single pairs, as of the cross-encoders for MS MARCO (Nogueira and Cho,
-    arXiv:1901.04085; BinaryCrossEntropyLoss), with a linear warm-up and a cosine decay of the learning rate.
+    The loss is LambdaLoss with the weights of NDCG-Loss2++ (Wang et al., CIKM 2018), which looks at all passages of a
+    query together, with a linear warm-up and a cosine decay of the learning rate.
 
     Args:
         triplets: ``anchor``, ``positive``, ``negative_1`` … ``negative_n`` and ``split`` (train or dev).
@@ -54,12 +55,12 @@ def fine_tune_reranker(
     disable_progress_bars()
     train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
     train = train.head(settings.max_examples)
-    dev = triplets.filter(pl.col("split") == "dev").head(2 * settings.batch_size)
+    dev = triplets.filter(pl.col("split") == "dev").head(8 * settings.batch_size)
     if train.height < 2:
         raise ValueError(f"{train.height} triplets are too few to train on; more documents or questions are needed")
-    pairs = labelled_pairs(train, settings)
-    batch_size = min(settings.batch_size, pairs.height)
-    steps = max(1, math.ceil(pairs.height / batch_size * settings.epochs))
+    lists = labelled_passages(train, settings)
+    batch_size = min(settings.batch_size, lists.height)
+    steps = max(1, math.ceil(lists.height / batch_size * settings.epochs))
 
     device = compute.torch_device()
     set_seed(settings.seed)
@@ -91,40 +92,45 @@ def fine_tune_reranker(
     trainer = CrossEncoderTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_polars(pairs),
-        eval_dataset=Dataset.from_polars(labelled_pairs(dev, settings)) if dev.height else None,
-        loss=losses.BinaryCrossEntropyLoss(model),
+        train_dataset=Dataset.from_polars(lists),
+        eval_dataset=Dataset.from_polars(labelled_passages(dev, settings)) if dev.height else None,
+        loss=losses.LambdaLoss(model, weighting_scheme=losses.NDCGLoss2PPScheme(), mini_batch_size=-1),
         callbacks=[log_callback("reranker", settings)],
     )
     trainer.remove_callback(PrinterCallback)
     if arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
     last = last_state(scratch / "trainer")
-    logger.info("training on %d pairs for %d steps on %s%s", pairs.height, steps, device, f", from {last.name}" if last else "")
+    logger.info("training on %d queries for %d steps on %s%s", lists.height, steps, device, f", from {last.name}" if last else "")
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     save_model(model, folder)
     return loss_curve(trainer.state.log_history)
 
 
-def labelled_pairs(triplets: pl.DataFrame, settings: RerankerSettings) -> pl.DataFrame:
-    """Each query with its positive (label 1), and with its hard negatives and some passages of other queries (label 0).
+def labelled_passages(triplets: pl.DataFrame, settings: RerankerSettings) -> pl.DataFrame:
+    """Each query with its positives (label 1), its hard negatives and some passages of other queries (label 0).
 
     Args:
         triplets: ``anchor``, ``positive`` and ``negative_1`` … ``negative_n``.
         settings: how many negatives.
 
     Returns:
-        ``query``, ``passage`` and ``label``.
+        One row for each query: ``query``, and the lists ``passage`` and ``label``. No passage stands twice for a query.
     """
     names = [name for i in range(settings.hard_negatives) if (name := f"negative_{i + 1}") in triplets.columns]
-    positives = triplets["positive"].to_list()
-    rng = np.random.default_rng(settings.seed)
+    answers, negatives = defaultdict(list), defaultdict(list)
+    for anchor, positive, *hard in triplets.select("anchor", "positive", *names).iter_rows():
+        answers[anchor].append(positive)
+        negatives[anchor] += hard
+    everything, rng = triplets["positive"].to_list(), np.random.default_rng(settings.seed)
     rows = []
-    for anchor, positive, *negatives in triplets.select("anchor", "positive", *names).iter_rows():
-        drawn = [positives[i] for i in rng.integers(len(positives), size=settings.random_negatives)]
-        negatives += [passage for passage in drawn if passage != positive]
-        rows += [(anchor, positive, 1), *((anchor, passage, 0) for passage in dict.fromkeys(negatives))]
-    return pl.DataFrame(rows, schema={"query": pl.String, "passage": pl.String, "label": pl.Int64}, orient="row")
+    for query, positives in answers.items():
+        drawn = [everything[i] for i in rng.integers(len(everything), size=settings.random_negatives)]
+        labels = dict.fromkeys(negatives[query] + drawn, 0)
+        labels = dict.fromkeys(positives, 1) | {passage: 0 for passage in labels if passage not in positives}
+        rows.append((query, list(labels), list(labels.values())))
+    schema = {"query": pl.String, "passage": pl.List(pl.String), "label": pl.List(pl.Int64)}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def open_reranker(folder: Path, memos: Path, settings: RerankerSettings, compute: Compute = Compute()) -> Reranker:

@@ -383,12 +383,10 @@ class RerankerSettings(Block):
         "head; empty: base_model",
     )
     max_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
-    hard_negatives: int = Field(
-        5, ge=1, le=50, description="the first n mined negatives of each query; negatives.per_query mines them"
-    )
+    hard_negatives: int = Field(5, ge=1, le=50, description="the first n mined negatives of each query, if there are as many")
     random_negatives: int = Field(2, ge=0, le=50, description="passages of other queries beside them, for each query")
-    epochs: float = Field(1.0, gt=0, le=100, description="passes over the pairs of a query and a passage")
-    batch_size: int = Field(32, ge=2, le=65536, description="pairs of a query and a passage in a batch")
+    epochs: float = Field(1.0, gt=0, le=100, description="passes over the queries")
+    batch_size: int = Field(8, ge=1, le=65536, description="queries in a batch, each with all its passages")
     learning_rate: float = Field(5e-5, gt=0, le=1, description="peak learning rate of AdamW")
     warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")

@@ -5,10 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embed_assets.export import INT8_MODEL, MODEL, OnnxEncoder, export_onnx, parity
+from embed_assets.export import (
+    INT8_MODEL,
+    MODEL,
+    OnnxEncoder,
+    OnnxReranker,
+    check_reranker_parity,
+    export_onnx,
+    export_onnx_reranker,
+    parity,
+)
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.locations import locate_model
-from embed_assets.settings import BaseModelSettings, ExportSettings
+from embed_assets.models.rerankers import load_cross_encoder
+from embed_assets.settings import BaseModelSettings, ExportSettings, RerankerSettings
 
 BASE_MODEL = BaseModelSettings(max_tokens=64)
 VERY_LONG = "The backup job copies every changed file to the second disk and then compares the checksums. " * 40
@@ -100,3 +110,57 @@ def test_parity_needs_equal_shapes():
     assert close == pytest.approx({"min_cosine": 0.5**0.5, "mean_cosine": (1 + 0.5**0.5) / 2})
     with pytest.raises(ValueError, match="shapes"):
         parity(np.eye(2), np.eye(3))
+
+
+RERANKER = RerankerSettings(max_tokens=64)
+PAIRS = [(query, passage) for query in (*TEXTS[:4], VERY_LONG) for passage in TEXTS]
+
+
+@pytest.fixture(scope="module")
+def cross_encoder(tmp_path_factory) -> Path:
+    """A cross-encoder with a new head, whose scores are spread out as those of a trained one are."""
+    import torch
+
+    torch.manual_seed(13)
+    model = load_cross_encoder(BASE_MODEL.name, "cpu", RERANKER.max_tokens, new_head=True)
+    with torch.no_grad():
+        model.model.classifier.weight *= 30
+    folder = tmp_path_factory.mktemp("cross_encoder")
+    model.save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported_reranker(cross_encoder, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx_reranker")
+    files = export_onnx_reranker(cross_encoder, folder, RERANKER, ExportSettings())
+    assert files == [folder / "onnx" / MODEL, folder / "onnx" / INT8_MODEL]
+    return folder
+
+
+def test_scores_of_the_re_ranker_equal_those_of_torch(cross_encoder, exported_reranker):
+    found = check_reranker_parity(cross_encoder, exported_reranker, RERANKER, PAIRS)
+    assert np.ptp(OnnxReranker(exported_reranker, threads=2).score(PAIRS)) > 0.5
+    assert found[MODEL]["max_difference"] < 1e-4
+    assert found[INT8_MODEL]["correlation"] > 0.95
+    assert 3 < found[MODEL]["megabytes"] / found[INT8_MODEL]["megabytes"] < 5
+
+
+def test_parity_notices_another_model(cross_encoder, exported_reranker, tmp_path):
+    model = load_cross_encoder(str(cross_encoder), "cpu", RERANKER.max_tokens)
+    model.model.classifier.bias.data += 0.1
+    model.save_pretrained(str(tmp_path))
+    found = check_reranker_parity(tmp_path, exported_reranker, RERANKER, PAIRS)
+    assert found[MODEL]["max_difference"] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_re_ranking_needs_only_onnxruntime_and_tokenizers(exported_reranker):
+    program = (
+        "import sys; from pathlib import Path; from embed_assets.export import OnnxReranker\n"
+        f"reranker = OnnxReranker(Path({str(exported_reranker)!r}), {INT8_MODEL!r}, threads=2)\n"
+        "print(reranker.score([('one', 'two words'), ('a longer query', 'three')]).shape, reranker.score([]).shape)\n"
+        "assert not {'torch', 'transformers', 'sentence_transformers', 'onnx'} & set(sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "(2,) (0,)\n"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -20,6 +21,7 @@ from embed_assets.defs.production_sensor import REASON_TAG, retrain_on_productio
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.gate import Verdict
 from embed_assets.models.hardware import Compute
+from embed_assets.models.rerankers import Reranker
 from embed_assets.published_index import metadata_of
 from embed_assets.publishing import index_of
 from embed_assets.run import materialize_collection, open_instance
@@ -165,6 +167,29 @@ def test_search_finds_the_new_row(loop: Loop, mode: str):
     hits = [json.loads(line) for line in cli(loop, "search", COLLECTION, "CAB-7 cable", "--mode", mode, "--json").splitlines()]
     assert hits[0]["document_id"] == "cable.md"
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+def test_search_re_ranks_what_hybrid_search_found(loop: Loop):
+    arguments = ["search", COLLECTION, "CAB-7 cable", "--json", "--mode"]
+    with pytest.raises(AssertionError, match="no re-ranker was trained: embed-assets run support --until onnx_reranker"):
+        cli(loop, *arguments, "reranked")
+    found = {}
+    for asset in ("reranker", "onnx_reranker"):
+        assert materialize_collection(loop.instance, COLLECTION, asset)
+        found[asset] = [json.loads(line) for line in cli(loop, *arguments, "reranked", "--limit", "30").splitlines()]
+    hybrid = [json.loads(line) for line in cli(loop, *arguments, "hybrid", "--limit", "30").splitlines()]
+    trained = loop.workspace.store.current("reranker", COLLECTION).folder / "model"
+    chunks = pl.read_parquet(loop.workspace.store.current("corpus_chunks", COLLECTION).folder / "chunks.parquet")
+    passages = dict(chunks.select("chunk_id", "passage").iter_rows())
+    scores = Reranker(str(trained), loop.workspace.memos).score(
+        [("CAB-7 cable", passages[hit["chunk_id"]]) for hit in found["reranker"]]
+    )
+    for hits in found.values():
+        assert {hit["chunk_id"] for hit in hits} == {hit["chunk_id"] for hit in hybrid}
+        assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    assert [hit["score"] for hit in found["reranker"]] == pytest.approx(scores.tolist())
+    exact = {hit["chunk_id"]: hit["score"] for hit in found["onnx_reranker"]}
+    assert [exact[hit["chunk_id"]] for hit in found["reranker"]] == pytest.approx(scores.tolist(), abs=0.05)
 
 
 def test_rolled_back_index_stays_rolled_back_until_an_operator_says_otherwise(loop: Loop):

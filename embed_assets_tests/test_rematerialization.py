@@ -22,6 +22,7 @@ COLLECTIONS = ("bakery", "routers")
 BELOW_CHECKPOINT = {"beir_scores", "onnx_model", "published_index"}
 BELOW_PAIRS = {"triplets", "checkpoint"} | BELOW_CHECKPOINT
 BELOW_CHUNKS = {"qa_pairs"} | BELOW_PAIRS
+OPTIONAL = {name for name, stage in STAGES.items() if stage.optional}
 
 
 class Graph:
@@ -33,11 +34,11 @@ class Graph:
         self.instance = open_instance(folder / "home")
         write_small_collections(self.data)
 
-    def materialize_everything(self) -> set[tuple[str, str]]:
-        """Materialize all; returns the (asset, collection) pairs that computed something."""
+    def materialize_everything(self, *until: str) -> set[tuple[str, str]]:
+        """Materialize all, or all up to some assets; returns the (asset, collection) pairs that computed something."""
         before = self._artifacts()
         for collection in COLLECTIONS:
-            assert materialize_collection(self.instance, collection)
+            assert materialize_collection(self.instance, collection, *until)
         return {(path.parts[-4], path.parts[-3]) for path in self._artifacts() - before if path.parts[-4] in STAGES}
 
     def _artifacts(self) -> set[Path]:
@@ -51,7 +52,10 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
         environment.setenv("EMBED_ASSETS_DATA", str(folder / "data"))
         environment.setenv("EMBED_ASSETS_HOME", str(folder / "home"))
         graph = Graph(folder)
-        assert graph.materialize_everything() == {(asset, collection) for asset in STAGES for collection in COLLECTIONS}
+        not_optional = set(STAGES) - OPTIONAL
+        assert graph.materialize_everything() == {(asset, collection) for asset in not_optional for collection in COLLECTIONS}
+        asked_for = graph.materialize_everything(*OPTIONAL)
+        assert asked_for == {(asset, collection) for asset in OPTIONAL for collection in COLLECTIONS}
         yield graph
         graph.instance.dispose()
 
@@ -101,6 +105,21 @@ def test_changing_back_computes_nothing(graph: Graph):
 def test_override_of_one_collection_computes_what_is_downstream_of_it(graph: Graph, change: dict, expected: set[str]):
     override(graph.data, "bakery", change)
     assert graph.materialize_everything() == {(asset, "bakery") for asset in expected}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"reranker": {"learning_rate": 3e-4}}, OPTIONAL),
+        ({"reranking": {"top_k": 3}}, {"reranker_scores"}),
+        ({"export": {"opset": 21}}, {"onnx_reranker"}),
+    ],
+    ids=["reranker.learning_rate", "reranking.top_k", "export.opset"],
+)
+def test_optional_assets_are_computed_again_if_they_are_asked_for(graph: Graph, change: dict, expected: set[str]):
+    override(graph.data, "bakery", change)
+    assert not OPTIONAL & {asset for asset, _ in graph.materialize_everything()}
+    assert graph.materialize_everything(*OPTIONAL) == {(asset, "bakery") for asset in expected}
 
 
 def test_default_computes_for_all_collections(graph: Graph):

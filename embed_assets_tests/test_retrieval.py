@@ -4,7 +4,15 @@ import pytest
 
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
-from embed_assets.retrieval import Bm25Index, HybridRetriever, best_per_group, group_numbers, reciprocal_rank_fusion, top_k
+from embed_assets.retrieval import (
+    Bm25Index,
+    HybridRetriever,
+    best_per_group,
+    group_numbers,
+    reciprocal_rank_fusion,
+    rerank,
+    top_k,
+)
 from embed_assets.settings import BaseModelSettings
 
 PASSAGES = [
@@ -120,3 +128,27 @@ def test_hybrid_search_follows_the_model_where_no_word_matches(encoder):
 def test_hybrid_search_keeps_the_order_of_more_queries_than_a_block(encoder):
     queries = ["PRT-7719 clock", "PRT-7720 duplex", "tide gauge"] * 100
     assert HybridRetriever(encoder, PASSAGES).ranks(queries, [1, 2, 0] * 100) == [1] * 300
+
+
+def test_a_re_ranked_run_puts_the_candidates_first_and_keeps_the_order_of_the_rest():
+    run = np.array([[3, 1, 0, 2], [2, 3, 1, -1]])
+    candidates = np.array([[3, 1], [3, -1]])
+    scores = np.array([[-5.0, -4.0], [2.0, -np.inf]], dtype=np.float32)
+    columns, values = rerank(run, candidates, scores, np.arange(4))
+    assert columns.tolist() == [[1, 3, 0, 2], [3, 2, 1, -1]]
+    assert values[0, :2].tolist() == [-4.0, -5.0] and values[1, 0] == 2.0
+    assert (np.diff(values[0]) < 0).all()
+
+
+def test_a_re_ranked_document_scores_as_its_best_candidate():
+    """Documents 0 and 1 have two passages each, and document 2 has one, which is no candidate."""
+    columns, values = rerank(
+        np.array([[0, 2, 1]]), np.array([[0, 2, 1, 3]]), np.array([[1.0, 0.5, -3.0, 4.0]]), np.array([0, 0, 1, 1, 2])
+    )
+    assert columns.tolist() == [[1, 0, 2]]
+    assert values[0, :2].tolist() == [4.0, 1.0]
+
+
+def test_a_query_without_candidates_keeps_its_run():
+    columns, _ = rerank(np.array([[2, 0, -1]]), np.array([[-1, -1]]), np.full((1, 2), -np.inf), np.arange(3))
+    assert columns.tolist() == [[2, 0, -1]]

@@ -14,7 +14,7 @@ from embed_assets.chunking import CHUNK_SCHEMA
 from embed_assets.documents import Document, read_documents
 from embed_assets.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.reports import write_scores
-from embed_assets.scoring import METRICS, join_scores, relevant_units, score_systems, scores_table
+from embed_assets.scoring import METRICS, RerankedSystem, join_scores, relevant_units, score_systems, scores_table
 from embed_assets.settings import DocumentsSettings, ScoringSettings
 from embed_assets.store import FINDINGS, REPORT
 
@@ -399,6 +399,62 @@ def test_bm25_scores_zero_where_no_word_matches_and_the_hybrid_follows_the_model
     (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": encoder}, SETTINGS, hybrids={"hybrid": "base"})
     assert scores.summary["systems"]["bm25"] == dict.fromkeys(METRICS, 0.0)
     assert scores.summary["systems"]["hybrid"] == scores.summary["systems"]["base"]
+
+
+class TableReranker:
+    """The score of each passage, as written down; remembers what it was asked."""
+
+    def __init__(self, scores: dict[str, float]):
+        self.scores = scores
+        self.asked: list[tuple[str, str]] = []
+
+    def score(self, pairs):
+        self.asked += pairs
+        return np.array([self.scores[passage] for _, passage in pairs], dtype=np.float32)
+
+
+def test_a_re_ranker_orders_the_first_chunks_of_another_system():
+    """Dogs are found first and bees second; cats would be best, but are no candidate."""
+    queries, labels = make_queries("human", {"q": "bark"}), human_labels(("q", "bee", 1))
+    encoder = TableEncoder({"bark": ranking("dogs bark", "bees hum", "cats purr", "cows moo")})
+    reranker = TableReranker({"dogs bark": -2.0, "bees hum": -1.0, "cats purr": 9.0})
+    (scores,) = score_systems(
+        "animals",
+        ANIMALS,
+        queries,
+        labels,
+        {"tuned": encoder},
+        SETTINGS,
+        hybrids={"hybrid": "tuned"},
+        comparisons=[("hybrid_reranked", "hybrid")],
+        reranked={"hybrid_reranked": RerankedSystem("hybrid", reranker, top_k=2)},
+    )
+    assert list(scores.summary["systems"]) == ["tuned", "bm25", "hybrid", "hybrid_reranked"]
+    assert reranker.asked == [("bark", "dogs bark"), ("bark", "bees hum")]
+    assert scores.summary["systems"]["hybrid"]["mrr@10"] == 0.5
+    assert scores.summary["systems"]["hybrid_reranked"]["mrr@10"] == 1.0
+    assert scores.summary["tests"][0]["difference"] == pytest.approx(1 - 1 / log2(3))
+    order = scores.runs.filter(pl.col("system") == "hybrid_reranked")
+    assert order["unit"].to_list() == ["bee", "dog", "cat", "cow"]
+
+
+def test_candidates_are_chunks_also_where_documents_are_scored():
+    """Both chunks of a are found first: b has no candidate, and stays below whatever a scores."""
+    chunks = make_chunks(("a", 0, 10, "a begins"), ("a", 10, 20, "a ends"), ("b", 0, 10, "b"), ("c", 0, 10, "c"))
+    encoder = TableEncoder({"query": ranking("a begins", "a ends", "b", "c")})
+    reranker = TableReranker({"a begins": -8.0, "a ends": -9.0})
+    (scores,) = score_systems(
+        "letters",
+        chunks,
+        make_queries("human", {"q": "query"}),
+        human_labels(("q", "b", 1)),
+        {"base": encoder},
+        SETTINGS,
+        reranked={"reranked": RerankedSystem("base", reranker, top_k=2)},
+    )
+    order = scores.runs.filter(pl.col("system") == "reranked")
+    assert order["unit"].to_list() == ["a", "b", "c"]
+    assert order["score"][0] == -8.0
 
 
 def test_the_table_shows_every_system_and_test(extremes):

@@ -22,7 +22,7 @@ from embed_assets.defs.stage_asset import GPU_POOL
 from embed_assets.run import open_instance
 from embed_assets.stages import STAGES
 from embed_assets_tests.small_collections import override, write_collection, write_small_collections
-from embed_assets_tests.test_rematerialization import BELOW_PAIRS
+from embed_assets_tests.test_rematerialization import BELOW_PAIRS, OPTIONAL
 
 pytestmark = pytest.mark.ui
 
@@ -299,7 +299,7 @@ def later_runs(dagster: Dagster, runs: dict[str, list[dict[str, Any]]]) -> dict[
 
 
 def test_a_prompt_edit_computes_what_is_below_it_for_its_collection_alone(later_runs: dict[str, dict[str, Any]]):
-    computed = {"qa_pairs"} | BELOW_PAIRS
+    computed = {"qa_pairs"} | BELOW_PAIRS | OPTIONAL
     assert reused_assets(later_runs["bakery"]) == {asset: asset not in computed for asset in STAGES}
     assert reused_assets(later_runs["routers"]) == dict.fromkeys(STAGES, True)
 

@@ -7,7 +7,7 @@ from embed_assets import reports
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.export import check_reranker_parity, export_onnx_reranker
-from embed_assets.reranking import labelled_pairs
+from embed_assets.reranking import labelled_passages
 from embed_assets.stages import ONNX_RERANKER
 
 
@@ -22,7 +22,7 @@ def onnx_reranker(context: AssetExecutionContext, workspace: WorkspaceResource) 
         model = place.store.current("reranker", collection).folder / "model"
         triplets = pl.read_parquet(place.store.current("triplets", collection).folder / "triplets.parquet")
         export_onnx_reranker(model, folder, settings.reranker, settings.export)
-        pairs = labelled_pairs(triplets, settings.reranker)
+        pairs = labelled_passages(triplets, settings.reranker).explode("passage", "label")
         sample = pairs.sample(min(settings.export.parity_chunks, len(pairs)), seed=settings.reranker.seed)
         sampled = sample.select("query", "passage").rows()
         reports.write_reranker_export(folder, check_reranker_parity(model, folder, settings.reranker, sampled))
