@@ -6,7 +6,6 @@ A chart and a table of the same name belong together, and show as one.
 import dataclasses
 import json
 import shutil
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from embed_assets.breakdowns import changed_queries, changes_by_document, compare_with_before, scores_by_style, with_hits
+from embed_assets.charts import draw_funnel, draw_leaderboard, draw_loss, draw_saturation, draw_scores
 from embed_assets.checks import (
     Finding,
     check_corpus,
@@ -29,7 +29,7 @@ from embed_assets.checks import (
     check_triplets,
 )
 from embed_assets.documents import SkippedDocument
-from embed_assets.leaderboard import BEST, NOISE, WORSE, Leaderboard
+from embed_assets.leaderboard import Leaderboard
 from embed_assets.leaks import OF_TEST_DOCUMENT
 from embed_assets.lookups import identifier_coverage
 from embed_assets.qa_pairs import QaPairs
@@ -281,24 +281,7 @@ def write_leaderboard(folder: Path, collection: str, leaderboard: Leaderboard, s
     write_table(folder, "leaderboard", shown, longest=60)
     write_summary(folder, {"trials": len(table), "best": table["trial"][0], "advice": leaderboard.advice})
     write_findings(folder, [Finding("settings_hold", leaderboard.settled, leaderboard.advice)])
-    columns = [("dev", f"{HEADLINE}, dev")] + ([("gain", f"gain of {HEADLINE}, test")] if "gain" in table.columns else [])
-    figure, *axes = _figure(4 + 3 * len(columns), 1.3 + 0.32 * len(table), len(columns))
-    for panel, (column, label) in zip(axes, columns, strict=True):
-        panel.set_xlabel(label)
-        rows = range(len(table))
-        errors = [table[column] - table[f"{column}_low"], table[f"{column}_high"] - table[column]]
-        colors = [_VERDICT_COLORS[verdict] for verdict in table["verdict"]]
-        panel.errorbar(table[column], rows, xerr=errors, fmt="none", ecolor="#b8c0c8", zorder=1)
-        panel.scatter(table[column], rows, color=colors, zorder=2)
-        panel.set_ylim(len(table) - 0.5, -0.5)
-        panel.set_yticks(rows, table["trial"] if panel is axes[0] else [""] * len(table), fontsize=8)
-    if len(columns) > 1:
-        axes[1].axvline(0, color="#4a5560", linewidth=0.8)
-    for verdict, color in _VERDICT_COLORS.items():
-        axes[0].scatter([], [], color=color, label=verdict)
-    figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower center")
-    figure.suptitle(f"{collection}: {leaderboard.queries}", fontsize=10)
-    _save(figure, folder / REPORT / "leaderboard.png")
+    draw_leaderboard(folder, collection, leaderboard)
 
 
 def write_saturation(
@@ -309,49 +292,7 @@ def write_saturation(
     points = {"examples": examples, "gain": means, "low": [low for low, _ in intervals], "high": [high for _, high in intervals]}
     write_table(folder, "saturation", pl.DataFrame(points))
     write_summary(folder, {"verdict": curve.verdict, "limit": round(curve.limit, 4), "queries": gains.shape[1]})
-    figure, axes = _figure(7, 3.6)
-    most = int(examples.max())
-    errors = [[mean - low for mean, (low, _) in zip(means, intervals, strict=True)]]
-    errors.append([high - mean for mean, (_, high) in zip(means, intervals, strict=True)])
-    axes.errorbar(examples, means, yerr=errors, fmt="o", color="#2a6f97", label="trials, 95%")
-    line = np.linspace(0, 2 * most, 200)
-    axes.plot(line[line <= most], curve.gain(line[line <= most]), color="#2a6f97", linewidth=1)
-    axes.plot(
-        line[line >= most], curve.gain(line[line >= most]), color="#2a6f97", linewidth=1, linestyle="--", label="extrapolated"
-    )
-    reached = curve.gain(np.array(most))
-    axes.errorbar(
-        [2 * most],
-        [reached + curve.added],
-        yerr=[[curve.added - curve.added_low], [curve.added_high - curve.added]],
-        fmt="s",
-        color="#e0a458",
-        label="twice the data, 95%",
-    )
-    axes.axhline(0, color="#4a5560", linewidth=0.8)
-    axes.set_xlabel("training examples")
-    axes.set_ylabel(f"gain of {HEADLINE}")
-    axes.set_title(textwrap.fill(f"{collection}, {gains.shape[1]} queries: {curve.verdict}", 90), fontsize=9, loc="left")
-    axes.legend(frameon=False, fontsize=8)
-    _save(figure, folder / REPORT / "saturation.png")
-
-
-def draw_funnel(folder: Path, table: pl.DataFrame) -> None:
-    """Draw how many queries of each style were kept or dropped, and why, to report/funnel.png."""
-    styles = sorted(table["style"].unique())
-    counts = dict(table.group_by("dropped").len().sort("len", descending=True).iter_rows())
-    figure, axes = _figure(8, 0.9 + 0.42 * max(3, len(styles)))
-    left = dict.fromkeys(styles, 0)
-    for i, fate in enumerate([None, *(fate for fate in counts if fate is not None)]):
-        of_style = dict(table.filter(pl.col("dropped").eq_missing(fate)).group_by("style").len().iter_rows())
-        widths = [of_style.get(style, 0) for style in styles]
-        color = "#2a6f97" if fate is None else _DROP_COLORS[i % len(_DROP_COLORS)]
-        axes.barh(styles, widths, left=[left[style] for style in styles], label=fate or "kept", color=color)
-        left = {style: left[style] + width for style, width in zip(styles, widths, strict=True)}
-    axes.invert_yaxis()
-    axes.set_xlabel("queries")
-    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _save(figure, folder / REPORT / "funnel.png")
+    draw_saturation(folder, collection, curve, examples, means, np.array(intervals))
 
 
 def write_findings(folder: Path, findings: Sequence[Finding]) -> None:
@@ -381,59 +322,3 @@ def _cell(value: Any, longest: int) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
     text = " ".join(text.split()).replace("|", "\\|")
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def draw_loss(folder: Path, curve: pl.DataFrame) -> None:
-    """Draw a loss curve to report/loss.png."""
-    figure, axes = _figure(7, 3.2)
-    for name, color in (("loss", "#4c72b0"), ("dev_loss", "#dd8452")):
-        points = curve.drop_nulls(name)
-        if len(points):
-            axes.plot(
-                points["step"], points[name], color=color, label=name.replace("_", " "), marker="o" if len(points) < 8 else None
-            )
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss")
-    axes.legend(frameon=False)
-    _save(figure, folder / REPORT / "loss.png")
-
-
-def draw_scores(
-    folder: Path, summary: Mapping[str, Any], metrics: tuple[str, ...] = ("ndcg@1", "ndcg@10", "recall@10", "map@10")
-) -> None:
-    """Draw one group of bars for each metric to report/<labels>_queries.png, the value above each bar."""
-    systems = list(summary["systems"])
-    figure, axes = _figure(8, 3.6)
-    width = 0.84 / len(systems)
-    for i, system in enumerate(systems):
-        values = [summary["systems"][system][metric] for metric in metrics]
-        places = [j + (i - (len(systems) - 1) / 2) * width for j in range(len(metrics))]
-        bars = axes.bar(places, values, width * 0.92, label=system, color=_COLORS[i % len(_COLORS)])
-        axes.bar_label(bars, labels=[f"{value:.2f}".lstrip("0") for value in values], fontsize=7, padding=1)
-    axes.set_xticks(range(len(metrics)), metrics)
-    axes.set_ylim(0, min(1.12, 1.15 * max(max(v[m] for m in metrics) for v in summary["systems"].values()) + 0.02))
-    axes.set_title(f"{summary['collection']}, {summary['queries']} {summary['labels']} queries", fontsize=10, loc="left")
-    axes.legend(frameon=False, fontsize=8, ncols=len(systems), loc="upper center", bbox_to_anchor=(0.5, -0.08))
-    _save(figure, folder / REPORT / f"{summary['labels']}_queries.png")
-
-
-_VERDICT_COLORS = {BEST: "#2a6f97", NOISE: "#e0a458", WORSE: "#c8553d"}
-_COLORS = ("#9aa5b1", "#2a6f97", "#e0a458", "#c8553d", "#588b5b", "#7d5ba6")
-_DROP_COLORS = ("#d9dee3", "#b8c0c8", "#e0a458", "#7d8b99", "#c8553d", "#588b5b", "#7d5ba6", "#4a5560", "#c9b27c", "#a3c4bc")
-
-
-def _figure(width: float, height: float, panels: int = 1):
-    """A figure that needs no display and leaves matplotlib's global state alone, and its panels side by side."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
-    FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, panels, panel + 1) for panel in range(panels)]
-    for panel in axes:
-        panel.spines[["top", "right"]].set_visible(False)
-    return figure, *axes
-
-
-def _save(figure, path: Path) -> None:
-    figure.savefig(path)
