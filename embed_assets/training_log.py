@@ -35,7 +35,7 @@ def log_callback(settings: TrainingSettings):
             if "loss" not in (logs or {}):
                 return
             losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-            complaint = divergence(losses, max(1, len(settings.matryoshka_dimensions)))
+            complaint = divergence(losses, 1 + len(settings.matryoshka_dimensions))
             if complaint:
                 raise TrainingDivergedError(
                     f"{complaint} at step {state.global_step} of {state.max_steps}: lower training.learning_rate "
