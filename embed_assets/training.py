@@ -77,7 +77,7 @@ def fine_tune(
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
     mini_batch_size = compute.mini_batch_size or settings.mini_batch_size
-    terms = max(1, len(settings.matryoshka_dimensions))
+    terms = 1 + len(settings.matryoshka_dimensions)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embed_assets import training
+from embed_assets import reports, training
+from embed_assets.benchmarks import benchmark_training
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import locate_model
@@ -221,6 +222,10 @@ def test_training_stops_early_and_the_best_model_is_kept(base, tmp_path):
 
     kept = load_file(state / "model.safetensors")
     assert all(np.array_equal(kept[name], value) for name, value in weights(tmp_path).items())
+    (tmp_path / "report").mkdir()
+    reports.write_training(tmp_path, curve, best_kept=True)
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert (summary["kept_step"], summary["steps"]) == (dev["step"][best], dev["step"][-1])
 
 
 class InterruptedTrainingError(Exception):
@@ -329,6 +334,15 @@ def test_the_slices_of_the_processes_make_the_batches_of_one(count, sizes):
             assert slices[2 * number] + slices[2 * number + 1] == batch
             assert len({data[row]["anchor"] for row in batch}) == len(batch)
         assert [len(part) for part in slices[: len(sizes)]][:4] == sizes[:4]
+
+
+def test_the_benchmark_trains_on_the_same_examples_twice(base):
+    table = benchmark_training(TRIPLETS, base, settings(learning_rate=1e-5), examples=16, compute=COMPUTE)
+    assert table["system"].to_list() == ["sentence-transformers", "fine_tune"]
+    assert table["examples"].to_list() == [16, 16]
+    # A query among 8 positives and 16 negatives, and a model that knows nothing: ln 24, or a little more with dropout.
+    assert np.allclose(table["loss"], math.log(24), atol=0.5)
+    assert table["ratio"][0] == 1 and table["ratio"][1] > 0
 
 
 TWO = Compute(device="cpu", dtype="float32", processes=2)
