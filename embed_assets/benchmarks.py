@@ -13,6 +13,7 @@ from statistics import median
 
 import polars as pl
 
+from embed_assets.chunking import SpanIndex
 from embed_assets.models.encoders import Encoder, load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import Answer, LanguageModel, Sampling
@@ -259,16 +260,17 @@ def _mine_with_sentence_transformers(task: Mining, memos: Path) -> dict[str, flo
     disable_progress_bars()
     model = load_sentence_transformer(task.base_model, task.compute.torch_device()).to(task.compute.torch_dtype())
     model.encode(["a text that warms up"])
-    passages = dict(zip(task.chunks.select("document_id", "start", "end").rows(), task.chunks["passage"], strict=True))
-    pairs = task.pairs.select("query", "document_id", "start", "end").rows()
-    dataset = Dataset.from_dict({"anchor": [row[0] for row in pairs], "positive": [passages[row[1:]] for row in pairs]})
+    passages, spans = task.chunks["passage"].to_list(), SpanIndex(task.chunks)
+    rows = task.pairs.select("query", "document_id", "start", "end").rows()
+    positives = [(query, passages[best]) for query, *span in rows if (best := spans.best(*span)) is not None]
+    dataset = Dataset.from_dict({"anchor": [row[0] for row in positives], "positive": [row[1] for row in positives]})
 
     def mine() -> int:
         return len(
             mine_with_sentence_transformers(
                 dataset,
                 model,
-                corpus=task.chunks["passage"].to_list(),
+                corpus=passages,
                 range_max=task.settings.top_k,
                 relative_margin=1 - task.settings.margin,
                 num_negatives=task.settings.per_query,
