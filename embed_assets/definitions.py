@@ -11,12 +11,14 @@ from embed_assets.defs.dead_runs import watch_runs
 from embed_assets.defs.evaluation_set import evaluation_set
 from embed_assets.defs.executor import executor
 from embed_assets.defs.onnx_model import onnx_model
+from embed_assets.defs.production_drift import look_at_production, production_drift
 from embed_assets.defs.production_sensor import retrain_on_production_change
 from embed_assets.defs.production_table import production_table
 from embed_assets.defs.published_index import published_index
 from embed_assets.defs.qa_pairs import qa_pairs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.rollback import roll_back
+from embed_assets.defs.served_model import endpoint_agrees
 from embed_assets.defs.triplets import triplets
 
 defs = Definitions(
@@ -30,9 +32,12 @@ defs = Definitions(
         beir_scores,
         onnx_model,
         published_index,
+        production_drift,
     ],
+    asset_checks=[endpoint_agrees],
     jobs=[roll_back],
     sensors=[register_collections, watch_runs, automation_sensor, retrain_on_production_change],
+    schedules=[look_at_production],
     executor=executor,
     resources={"workspace": WorkspaceResource(), "gpu": GpuResource()},
 )

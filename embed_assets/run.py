@@ -11,6 +11,7 @@ from dagster import AssetSelection, DagsterInstance
 from embed_assets.definitions import defs
 from embed_assets.defs.dead_runs import PROCESS_TAG, end_dead_runs, this_process
 from embed_assets.defs.partitions import collections
+from embed_assets.defs.production_drift import BUILT
 from embed_assets.defs.stage_asset import GPU_POOL
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def materialize_collection(instance: DagsterInstance, collection: str, until: st
     """
     _wait_for_gpu(instance)
     instance.add_dynamic_partitions(collections.name, [collection])
-    selection = AssetSelection.assets(until).upstream() if until else AssetSelection.all()
+    selection = AssetSelection.assets(until).upstream() if until else BUILT
     keys = selection.resolve(defs.resolve_asset_graph())
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,

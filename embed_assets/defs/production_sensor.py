@@ -4,7 +4,6 @@ import time
 
 from dagster import (
     AssetObservation,
-    AssetSelection,
     DagsterRunStatus,
     DefaultSensorStatus,
     RunRequest,
@@ -16,6 +15,7 @@ from dagster import (
 
 from embed_assets import production
 from embed_assets.defs.partitions import collections
+from embed_assets.defs.production_drift import BUILT
 from embed_assets.defs.production_table import production_table
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.documents import CollectionError
@@ -34,7 +34,7 @@ UNFINISHED = [
 
 
 @sensor(
-    target=AssetSelection.all(),
+    target=BUILT,
     minimum_interval_seconds=30,
     default_status=DefaultSensorStatus.STOPPED,
     description="Retrains a collection when enough rows of its production table changed and the table came to rest.",
