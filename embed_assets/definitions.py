@@ -14,6 +14,7 @@ from embed_assets.defs.forgetting import forgetting
 from embed_assets.defs.leaderboard import leaderboard
 from embed_assets.defs.onnx_model import onnx_model
 from embed_assets.defs.onnx_reranker import onnx_reranker
+from embed_assets.defs.production_drift import look_at_production, production_drift
 from embed_assets.defs.production_sensor import retrain_on_production_change
 from embed_assets.defs.production_table import production_table
 from embed_assets.defs.promote_trial import promote_trial
@@ -25,6 +26,7 @@ from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.rollback import roll_back
 from embed_assets.defs.saturation_curve import saturation_curve
 from embed_assets.defs.search_sensor import search_trials
+from embed_assets.defs.served_model import endpoint_agrees
 from embed_assets.defs.trial import trial
 from embed_assets.defs.triplets import triplets
 
@@ -39,6 +41,7 @@ defs = Definitions(
         beir_scores,
         onnx_model,
         published_index,
+        production_drift,
         forgetting,
         trial,
         leaderboard,
@@ -47,8 +50,10 @@ defs = Definitions(
         reranker_scores,
         onnx_reranker,
     ],
+    asset_checks=[endpoint_agrees],
     jobs=[roll_back, promote_trial],
     sensors=[register_collections, watch_runs, automation_sensor, retrain_on_production_change, search_trials],
+    schedules=[look_at_production],
     executor=executor,
     resources={"workspace": WorkspaceResource(), "gpu": GpuResource()},
 )

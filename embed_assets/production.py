@@ -2,13 +2,13 @@
 
 LanceDB raises the version of a table for every commit, be it an index build, ``optimize()`` or a merge that
 changes nothing. So the version only tells that nothing happened; whether the content changed is told by a
-digest over ids and texts. Vectors and other columns are never read.
+digest over ids and texts. Other columns are read only to be published.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,6 +173,47 @@ def read_chunks(
     return documents, skipped, rows.with_columns(tokens=pl.Series(tokens, dtype=pl.Int64)).select(*CHUNK_SCHEMA)
 
 
+def metadata_columns(workspace: Workspace, collection: str) -> Callable[[Sequence[str]], "pa.Table"] | None:
+    """A reader of the columns that are published beside the chunks, as they are now; None if there are none.
+
+    Args:
+        workspace: settings.
+        collection: name of the collection.
+
+    Returns:
+        Takes chunk ids and returns a table with their rows in the same order, of the same types as in production;
+        where a row is gone by now, its values are null.
+
+    Raises:
+        CollectionError: the table or a column is missing.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    settings = workspace.settings(collection).production
+    if not settings.uri or not settings.metadata_columns:
+        return None
+    uri = workspace.database(settings.uri)
+    table = _open(uri, settings)
+    # Row ids hold for one version only.
+    table.checkout(table.version)
+    ids = table.search().select([settings.id_column]).with_row_id(True).to_arrow()
+    rows = pl.DataFrame(ids).select(pl.col(settings.id_column).cast(pl.String).alias("chunk_id"), "_rowid")
+    rows = rows.unique("chunk_id", keep="last")
+
+    def read(chunk_ids: Sequence[str]) -> "pa.Table":
+        wanted = pl.DataFrame({"chunk_id": chunk_ids}).join(rows, on="chunk_id", how="left", maintain_order="left")["_rowid"]
+        query = table.take_row_ids(wanted.drop_nulls().to_list()).select(list(settings.metadata_columns)).with_row_id()
+        try:
+            found = query.to_arrow()
+        except (RuntimeError, OSError) as error:
+            raise CollectionError(f"{_place(uri, settings)}: cannot be read: {error}") from None
+        found = found.take(pc.index_in(wanted.to_arrow(), value_set=found["_rowid"])).select(list(settings.metadata_columns))
+        return found.cast(pa.schema([field.with_nullable(True) for field in found.schema]))
+
+    return read
+
+
 def _breaks_before() -> pl.Expr:
     return len(BETWEEN_ROWS) * pl.int_range(pl.len()).over("document_id")
 
@@ -206,12 +247,19 @@ def _open(uri: str, settings: ProductionSettings) -> "Table":
         schema = table.schema
     except (ValueError, RuntimeError, OSError) as error:
         raise CollectionError(f"{_place(uri, settings)}: cannot be opened: {error}") from None
-    for setting, column in _columns(settings).items():
-        there = ", ".join(f"{field.name} ({field.type})" for field in schema)
+    there = ", ".join(f"{field.name} ({field.type})" for field in schema)
+    metadata = [("metadata_columns", column) for column in settings.metadata_columns]
+    for setting, column in [*_columns(settings).items(), *metadata]:
         if column not in schema.names:
             raise CollectionError(
                 f"{_place(uri, settings)}: there is no column {column!r} (production.{setting}); there are {there}"
             )
+        if setting == "metadata_columns" and _is_vector(schema.field(column).type):
+            raise CollectionError(
+                f"{_place(uri, settings)}: the column {column!r} (production.metadata_columns) holds vectors, which a search "
+                "could not tell from those of the index"
+            )
+    for setting, column in _columns(settings).items():
         kind = schema.field(column).type
         if not _is_text(kind) and not (setting in ("id_column", "document_column") and _is_whole_number(kind)):
             raise CollectionError(
@@ -230,6 +278,12 @@ def _is_whole_number(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     return pa.types.is_integer(kind)
+
+
+def _is_vector(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_fixed_size_list(kind)
 
 
 def _columns(settings: ProductionSettings) -> dict[str, str]:

@@ -8,7 +8,7 @@ generation, so of two publishers one wins and the other is told.
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,13 +94,20 @@ class PublishedIndex:
         what = f"the table {current!r} is gone" if current else "nothing is published yet"
         raise PublishingError(f"{self.uri}, {self.name!r}: {what}: materialize published_index")
 
-    def metadata(self) -> dict[str, Any]:
-        """What the table in production is made of; empty where there is none."""
-        current = self.pointer().current
-        table = self._open(current) if current else None
+    def metadata(self, name: str) -> dict[str, Any]:
+        """What a table is made of; empty where there is no such table."""
+        table = self._open(name) if name else None
         return metadata_of(table) if table is not None else {}
 
-    def write(self, name: str, chunks: Path, encoder: TextEncoder, metadata: dict[str, Any], vector_index_rows: int) -> None:
+    def write(
+        self,
+        name: str,
+        chunks: Path,
+        encoder: TextEncoder,
+        metadata: dict[str, Any],
+        vector_index_rows: int,
+        columns: Callable[[Sequence[str]], "pa.Table"] | None = None,
+    ) -> None:
         """Write the table of a candidate, or what is missing of it after a crash.
 
         Args:
@@ -109,6 +116,7 @@ class PublishedIndex:
             encoder: gives the vectors.
             metadata: what it is made of, kept in the schema.
             vector_index_rows: from this many rows on there is a vector index.
+            columns: gives more columns for chunk ids, one row for each, in the same order.
 
         Raises:
             PublishingError: somebody else wrote to the table at the same time.
@@ -124,7 +132,7 @@ class PublishedIndex:
         for batch in batches:
             missing = batch.filter(~pl.col("id").is_in(there.implode()))
             if len(missing):
-                block = _with_vectors(missing, encoder, metadata)
+                block = _with_vectors(missing, encoder, metadata, columns)
                 if table is None:
                     table = database.create_table(name, schema=block.schema)
                 table.add(block)
@@ -224,13 +232,21 @@ def _batches(chunks: Path) -> Iterator[pl.DataFrame]:
             yield pl.DataFrame(batch).rename({"chunk_id": "id"})
 
 
-def _with_vectors(rows: pl.DataFrame, encoder: TextEncoder, metadata: dict[str, Any]) -> "pa.Table":
+def _with_vectors(
+    rows: pl.DataFrame,
+    encoder: TextEncoder,
+    metadata: dict[str, Any],
+    columns: Callable[[Sequence[str]], "pa.Table"] | None,
+) -> "pa.Table":
     import pyarrow as pa
 
     vectors = encoder.encode_passages(rows["passage"].to_list())
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     # LanceDB's clients read plain strings; Polars hands over string views.
     table = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).append_column("vector", column)
+    more = columns(rows["id"].to_list()) if columns else None
+    for field in more.schema if more else ():
+        table = table.append_column(field, more[field.name])
     return table.replace_schema_metadata({METADATA: json.dumps(metadata)})
 
 

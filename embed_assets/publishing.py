@@ -2,27 +2,30 @@
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from embed_assets import reports
+from embed_assets import production, reports
 from embed_assets.evaluation_set import read_evaluation_set
 from embed_assets.gate import Verdict, judge
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
-from embed_assets.published_index import PublishedIndex, PublishingError
-from embed_assets.scoring import HEADLINE, join_scores, score_systems
+from embed_assets.published_index import Pointer, PublishedIndex, PublishingError
+from embed_assets.scoring import HEADLINE, Scores, TextEncoder, join_scores, score_systems
 from embed_assets.settings import BaseModelSettings
-from embed_assets.store import Artifact, fingerprint_of, lock
+from embed_assets.store import Artifact, MissingArtifactError, fingerprint_of, lock
 from embed_assets.workspace import Workspace
 
 SOURCE = "in production"
 BASE_MODEL = "base model"
 VERDICT = "verdict.json"
 NOTHING = "nothing is published: publishing.uri is empty"
+ROWS = ("chunks", "metadata_columns")
+NEWER_CHUNKS = "the model in production, for newer chunks"
 
 
 def index_of(workspace: Workspace, collection: str) -> PublishedIndex:
@@ -43,8 +46,10 @@ def in_production(workspace: Workspace, collection: str) -> str:
     For the candidate that is in production itself, it is the one that it took the place of.
     """
     index = index_of(workspace, collection)
-    metadata = index.metadata()
-    if index.pointer().current == index.table_name(_candidate(workspace, collection)["fingerprint"]):
+    current = index.pointer().current
+    metadata = index.metadata(current)
+    candidate = _made_of(workspace, collection, workspace.store.current("checkpoint", collection))
+    if current == index.table_name(candidate["fingerprint"]):
         return metadata.get("took_the_place_of", BASE_MODEL)
     return metadata.get("checkpoint", BASE_MODEL)
 
@@ -65,13 +70,13 @@ def judge_candidate(workspace: Workspace, collection: str, compared_with: str, c
         summaries, per_query = json.loads((scores / "scores.json").read_text()), pl.read_parquet(scores / "per_query.parquet")
         verdict = judge(summaries, per_query, "base", "the base model", settings.publishing)
     else:
-        checkpoint, production = store.current("checkpoint", collection), store.find("checkpoint", collection, compared_with)
-        if production is None:
+        checkpoint, in_use = store.current("checkpoint", collection), store.find("checkpoint", collection, compared_with)
+        if in_use is None:
             verdict = Verdict(False, f"the checkpoint in production, {compared_with}, is not in the store: it cannot be compared")
-        elif production.digest == checkpoint.digest:
-            verdict = Verdict(True, "the model that is in production, for newer chunks")
+        elif in_use.digest == checkpoint.digest:
+            verdict = Verdict(True, NEWER_CHUNKS)
         else:
-            verdict = _compare(workspace, collection, production, compute, folder)
+            verdict = _compare(workspace, collection, in_use, compute, folder)
     write_verdict(folder, verdict)
     return verdict
 
@@ -92,7 +97,8 @@ def describe(workspace: Workspace, collection: str) -> dict[str, str]:
     if not workspace.settings(collection).publishing.uri:
         return {}
     index = index_of(workspace, collection)
-    pointer, metadata = index.pointer(), index.metadata()
+    pointer = index.pointer()
+    metadata = index.metadata(pointer.current)
     return {
         "index": f"{index.uri}, {pointer.current}" if pointer.current else "none",
         "previous_index": pointer.previous or "none",
@@ -101,29 +107,54 @@ def describe(workspace: Workspace, collection: str) -> dict[str, str]:
     }
 
 
-def _compare(workspace: Workspace, collection: str, production: Artifact, compute: Compute, folder: Path) -> Verdict:
-    settings, store = workspace.settings(collection), workspace.store
-    corpus = store.current("corpus_chunks", collection).folder
-    queries, labels = read_evaluation_set(store.current("evaluation_set", collection).folder, corpus)
-    tuned = store.current("checkpoint", collection).folder / "model"
-    as_trained = BaseModelSettings.model_validate(production.manifest["settings"]["base_model"])
-    encoders = {
-        "production": Encoder(as_trained, workspace.memos, str(production.folder / "model"), compute),
-        "tuned": Encoder(settings.base_model, workspace.memos, str(tuned), compute),
-    }
+def checkpoint_of(workspace: Workspace, collection: str, metadata: Mapping[str, Any]) -> Artifact:
+    """The checkpoint of a published table, given what it is made of.
+
+    Raises:
+        MissingArtifactError: it is not in the store.
+    """
+    checkpoint = workspace.store.find("checkpoint", collection, metadata["checkpoint"])
+    if checkpoint is None:
+        raise MissingArtifactError(
+            f"{collection}: the checkpoint in production, {metadata['checkpoint']}, is not in {workspace.store.root}: "
+            "it was deleted, or built in another home"
+        )
+    return checkpoint
+
+
+def encoder_of(workspace: Workspace, checkpoint: Artifact, compute: Compute = Compute()) -> Encoder:
+    """The encoder of a checkpoint, with the length and the prompts that it was trained with."""
+    as_trained = BaseModelSettings.model_validate(checkpoint.manifest["settings"]["base_model"])
+    return Encoder(as_trained, workspace.memos, str(checkpoint.folder / "model"), compute)
+
+
+def _score(
+    workspace: Workspace, collection: str, encoders: Mapping[str, TextEncoder], comparisons: Sequence[tuple[str, str]] = ()
+) -> list[Scores]:
+    """The scores of models on the fixed evaluation set, with the current chunks."""
+    corpus = workspace.store.current("corpus_chunks", collection).folder
+    queries, labels = read_evaluation_set(workspace.store.current("evaluation_set", collection).folder, corpus)
     chunks = pl.read_parquet(corpus / "chunks.parquet")
-    comparisons = [("tuned", "production")]
-    scores = score_systems(collection, chunks, queries, labels, encoders, settings.scoring, comparisons=comparisons)
+    settings = workspace.settings(collection).scoring
+    return score_systems(collection, chunks, queries, labels, encoders, settings, comparisons=comparisons)
+
+
+def _compare(workspace: Workspace, collection: str, in_use: Artifact, compute: Compute, folder: Path) -> Verdict:
+    tuned = workspace.store.current("checkpoint", collection)
+    encoders = {name: encoder_of(workspace, it, compute) for name, it in (("production", in_use), ("tuned", tuned))}
+    scores = _score(workspace, collection, encoders, [("tuned", "production")])
     summaries = [score.summary for score in scores]
     reports.write_comparison(folder, summaries)
     per_query, _ = join_scores(scores)
-    return judge(summaries, per_query, "production", "the model in production", settings.publishing)
+    return judge(summaries, per_query, "production", "the model in production", workspace.settings(collection).publishing)
 
 
 def publish(
     workspace: Workspace, collection: str, verdict: Verdict, compared_with: str, compute: Compute, anyway: bool = False
 ) -> tuple[bool, str]:
     """Write the index of the current checkpoint and put it into production, if the verdict or an operator says so.
+
+    If not, new chunks are published all the same, with the model that is in production, unless they were rolled back.
 
     Args:
         workspace: settings and store.
@@ -138,37 +169,69 @@ def publish(
 
     Raises:
         PublishingError: somebody else published meanwhile; what is in production stays.
+        CollectionError: the production table, or a column that is published with its chunks, is missing.
     """
-    index, settings, store = index_of(workspace, collection), workspace.settings(collection), workspace.store
-    candidate = _candidate(workspace, collection)
-    name = index.table_name(candidate["fingerprint"])
+    index, store = index_of(workspace, collection), workspace.store
     folder = store.root / "published_index" / collection
     folder.mkdir(parents=True, exist_ok=True)
     # One publisher of a home at a time: the second one finds the work done. Those of another home meet at the pointer.
     with lock(folder / "publish.lock"):
         before = index.pointer()
-        if before.current == name and index.metadata():
+        live = index.metadata(before.current)
+        checkpoint = store.current("checkpoint", collection)
+        made_of = _made_of(workspace, collection, checkpoint)
+        name = index.table_name(made_of["fingerprint"])
+        if before.current == name and live:
             return True, f"in production: {before.reason}"
-        if not anyway and not verdict.better:
-            return False, f"what is in production stays: {verdict.reason}"
-        if not anyway and before.withdrawn == name:
+        if anyway or (verdict.better and before.withdrawn != name):
+            reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
+            scores = _scores(workspace, collection)
+            _put(workspace, collection, before, checkpoint, compared_with, reason, scores, compute)
+            return True, f"in production: {reason}"
+        if verdict.better:
             return False, "what is in production stays: this one was rolled back; 'publish_anyway' brings it back"
-        if in_production(workspace, collection) != compared_with:
-            raise PublishingError(f"{collection}: another index was put into production meanwhile: materialize again")
-        reason = f"published by an operator: {verdict.reason}" if anyway and not verdict.better else verdict.reason
-        chunks = store.current("corpus_chunks", collection).folder / "chunks.parquet"
-        model = store.current("checkpoint", collection).folder / "model"
-        encoder = Encoder(settings.base_model, workspace.memos, str(model), compute)
-        rows = pl.scan_parquet(chunks).select(pl.len()).collect().item()
-        metadata = candidate | {"rows": rows, "took_the_place_of": compared_with, "scores": _scores(workspace, collection)}
-        index.write(name, chunks, encoder, metadata, settings.publishing.vector_index_rows)
-        index.swap(before, name, reason)
-    return True, f"in production: {reason}"
+        in_use = store.find("checkpoint", collection, live["checkpoint"]) if live else None
+        known = [live, index.metadata(before.withdrawn)]
+        if in_use is None or any(all(it.get(key) == made_of[key] for key in ROWS) for it in known):
+            return False, f"what is in production stays: {verdict.reason}"
+        scored = _score(workspace, collection, {"tuned": encoder_of(workspace, in_use, compute)})
+        scores = _headlines([score.summary for score in scored])
+        _put(workspace, collection, before, in_use, compared_with, NEWER_CHUNKS, scores, compute)
+    return False, f"the new model is not in production: {verdict.reason}; the newer chunks are, with the model that was there"
 
 
-def _candidate(workspace: Workspace, collection: str) -> dict[str, Any]:
-    """What an index of the current checkpoint and chunks is made of."""
-    checkpoint = workspace.store.current("checkpoint", collection)
+def _put(
+    workspace: Workspace,
+    collection: str,
+    before: Pointer,
+    checkpoint: Artifact,
+    compared_with: str,
+    reason: str,
+    scores: Mapping[str, Mapping[str, float]],
+    compute: Compute,
+) -> None:
+    """Write the index of a checkpoint and the current chunks, and put it into production."""
+    if in_production(workspace, collection) != compared_with:
+        raise PublishingError(f"{collection}: another index was put into production meanwhile: materialize again")
+    index, store = index_of(workspace, collection), workspace.store
+    made_of = _made_of(workspace, collection, checkpoint)
+    name = index.table_name(made_of["fingerprint"])
+    chunks = store.current("corpus_chunks", collection).folder / "chunks.parquet"
+    metadata = made_of | {
+        "rows": pl.scan_parquet(chunks).select(pl.len()).collect().item(),
+        "took_the_place_of": compared_with,
+        "evaluation_set": store.current("evaluation_set", collection).digest,
+        "scores": scores,
+    }
+    encoder = encoder_of(workspace, checkpoint, compute)
+    columns = production.metadata_columns(workspace, collection)
+    index.write(name, chunks, encoder, metadata, workspace.settings(collection).publishing.vector_index_rows, columns)
+    index.swap(before, name, reason)
+
+
+def _made_of(workspace: Workspace, collection: str, checkpoint: Artifact) -> dict[str, Any]:
+    """What an index of a checkpoint and the current chunks is made of."""
+    settings = workspace.settings(collection)
     made_of = {
         "collection": collection,
         # Two homes never write to the same table, be their checkpoints the same or not.
@@ -176,7 +239,8 @@ def _candidate(workspace: Workspace, collection: str) -> dict[str, Any]:
         "checkpoint": checkpoint.fingerprint,
         "model": checkpoint.digest,
         "chunks": workspace.store.current("corpus_chunks", collection).digest,
-        "base_model": workspace.settings(collection).base_model.model_dump(mode="json"),
+        "metadata_columns": list(settings.production.metadata_columns),
+        "base_model": checkpoint.manifest["settings"]["base_model"],
     }
     return made_of | {"fingerprint": fingerprint_of(made_of)}
 
@@ -184,7 +248,11 @@ def _candidate(workspace: Workspace, collection: str) -> dict[str, Any]:
 def _scores(workspace: Workspace, collection: str) -> dict[str, dict[str, float]]:
     """The headline figures of each label source, without queries and labels."""
     scores = workspace.store.current("beir_scores", collection).folder / "scores.json"
+    return _headlines(json.loads(scores.read_text()))
+
+
+def _headlines(summaries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return {
         summary["labels"]: {system: round(values[HEADLINE], 4) for system, values in summary["systems"].items()}
-        for summary in json.loads(scores.read_text())
+        for summary in summaries
     }

@@ -1,7 +1,7 @@
 """BEIR metrics of several systems on the fixed evaluation set, with tests and intervals."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -119,12 +119,7 @@ def score_systems(
     vectors = {name: encoder.encode_passages(passages) for name, encoder in encoders.items()}
     bm25 = Bm25Index(passages) if hybrids is not None else None
     results = []
-    for source in (HUMAN, OWN, SYNTHETIC):
-        tested = queries.filter(
-            (pl.col("source") == source) & (pl.col("split") == split) & pl.col("query_id").is_in(labels["query_id"].to_list())
-        ).sort("query_id")
-        if tested.is_empty():
-            continue
+    for source, tested in tested_queries(queries, labels, split):
         by_document = source == HUMAN
         groups = group_numbers(chunks["document_id"]) if by_document else np.arange(len(chunks))
         units = (chunks["document_id"].unique(maintain_order=True) if by_document else chunks["chunk_id"]).to_list()
@@ -139,6 +134,15 @@ def join_scores(scores: Sequence[Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The ``per_query`` and the ``runs`` of all label sources; without a source, tables without rows."""
     per_query = pl.concat([pl.DataFrame(schema=PER_QUERY_SCHEMA), *(score.per_query for score in scores)])
     return per_query, pl.concat([pl.DataFrame(schema=RUNS_SCHEMA), *(score.runs for score in scores)])
+
+
+def tested_queries(queries: pl.DataFrame, labels: pl.DataFrame, split: Split = "test") -> Iterator[tuple[str, pl.DataFrame]]:
+    """The queries of a split that have a label, for each label source that has any, human first."""
+    labelled = pl.col("query_id").is_in(labels["query_id"].to_list())
+    for source in (HUMAN, OWN, SYNTHETIC):
+        tested = queries.filter((pl.col("source") == source) & (pl.col("split") == split) & labelled).sort("query_id")
+        if len(tested):
+            yield source, tested
 
 
 def relevant_units(
@@ -164,6 +168,22 @@ def relevant_units(
             units = [chunk_ids[row] for row in spans.overlapping(label["document_id"], label["start"], label["end"])]
         relevant[label["query_id"]].update(dict.fromkeys(units, label["relevance"]))
     return {name: found or {NO_SUCH_UNIT: 1} for name, found in relevant.items()}
+
+
+def score_first_ten(relevant: Mapping[str, Mapping[str, int]], found: Mapping[str, Sequence[str]]) -> float:
+    """Mean nDCG@10 of queries of which only the first ten units are known.
+
+    Args:
+        relevant: for each query, from relevant_units; a query without any counts as not answered.
+        found: for each query, the units that were found, best first.
+    """
+    from ranx import Qrels, Run, evaluate
+
+    qrels = Qrels.from_dict({name: dict(units) or {"(no such unit)": 1} for name, units in relevant.items()})
+    run = {
+        name: {unit: -float(rank) for rank, unit in enumerate(units)} or {"(nothing found)": 0.0} for name, units in found.items()
+    }
+    return float(evaluate(qrels, Run.from_dict(run), HEADLINE))
 
 
 def _retrieve(

@@ -23,6 +23,9 @@ class SettingsError(ValueError):
 # Prompt files of other tasks than writing one question.
 TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
 
+# Columns that every published index has.
+INDEX_COLUMNS = ("id", "document_id", "start", "end", "text", "passage", "vector")
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Strings = Annotated[tuple[str, ...], Strict(False)]
 Dimensions = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Strict(False)]
@@ -72,7 +75,23 @@ class ProductionSettings(Block):
     text_column: str = Field("text", min_length=1, description="column with the text of each chunk")
     document_column: str = Field("", description="column with the id of the chunk's document; empty: each row is a document")
     title_column: str = Field("", description="column with a title that is put in front of the text; empty: no title")
+    metadata_columns: Strings = Field(
+        (),
+        description="columns that the published index gets as well, with the values of the moment of publishing, to filter on; "
+        "values that change while ids and texts stay lead to no new index",
+    )
     max_characters: int = Field(100_000, ge=1, description="rows with a longer text are skipped, in characters")
+
+    @field_validator("metadata_columns")
+    @classmethod
+    def _have_names_of_their_own(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        for column in columns:
+            if column in INDEX_COLUMNS or column.startswith("_"):
+                own = ", ".join(INDEX_COLUMNS)
+                raise ValueError(f"{column!r} clashes with the index's own columns ({own}, and names that begin with '_')")
+            if columns.count(column) > 1:
+                raise ValueError(f"{column!r} stands twice")
+        return columns
 
 
 class RetrainingSettings(Block):
@@ -449,6 +468,36 @@ class PublishingSettings(Block):
     vector_index_rows: int = Field(
         50_000, ge=256, description="from this many rows on there is a vector index; search in fewer is exact"
     )
+    endpoint_url: str = Field(
+        "",
+        description="base URL of the OpenAI-compatible endpoint that serves the model for queries, such as "
+        "http://localhost:8000/v1; it is compared with the model in production; empty: nothing is compared",
+    )
+    endpoint_model: str = Field("", description="the name under which the endpoint serves the model")
+    endpoint_key_variable: str = Field("", description="environment variable that holds the endpoint's key; empty: no key")
+
+    @model_validator(mode="after")
+    def _endpoint_can_be_asked(self) -> "PublishingSettings":
+        if self.endpoint_url and not self.endpoint_url.startswith(("http://", "https://")):
+            raise ValueError(f"endpoint_url must begin with http:// or https://, found {self.endpoint_url!r}")
+        if self.endpoint_url and not self.endpoint_model:
+            raise ValueError("endpoint_model is empty: give the name under which endpoint_url serves the model")
+        return self
+
+
+class DriftSettings(Block):
+    """When the scheduled look at production warns. It is part of no result."""
+
+    max_uncovered: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="share of the chunks in the source whose text is new since the model in production was trained, or has no "
+        "query in its training",
+    )
+    max_drop: float = Field(
+        0.02, ge=0, le=1, description="how far nDCG@10 of the index may fall below what was noted when it was published"
+    )
 
 
 class Settings(Block):
@@ -470,6 +519,7 @@ class Settings(Block):
     forgetting: ForgettingSettings = ForgettingSettings()
     export: ExportSettings = ExportSettings()
     publishing: PublishingSettings = PublishingSettings()
+    drift: DriftSettings = DriftSettings()
 
 
 class _YamlLoader(yaml.SafeLoader):

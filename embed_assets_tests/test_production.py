@@ -1,6 +1,7 @@
 """A LanceDB table as a source: what its rows become, what counts as a change, and what is wrong with it."""
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,42 @@ def test_table_without_rows_is_an_error(tmp_path: Path, workspace: Workspace, ta
     table.delete("true")
     with pytest.raises(CollectionError, match="no row"):
         read(workspace, tokenizer)
+
+
+def test_metadata_columns_are_read_by_id_with_their_types_and_of_rows_that_are_gone_nothing(workspace: Workspace, table):
+    import pyarrow as pa
+
+    rows = {f"{i}": {"id": i, "text": "a", "price": i / 4, "tags": [f"t{i}"], "when": datetime(2026, 1, 1 + i)} for i in range(9)}
+    write_production_table(workspace.data, list(rows.values()), "goods")
+    settings = {"table": "goods", "document_column": "", "title_column": "", "metadata_columns": ["tags", "price", "when"]}
+    write_table_collection(workspace.data, "goods", production=settings)
+    goods = production_database(workspace.data).open_table("goods")
+    goods.delete("id = 3")
+    goods.update(where="id = 5", values={"price": 100.0})
+    found = production.metadata_columns(workspace, "goods")(["8", "3", "5", "0"])
+    assert found.column_names == ["tags", "price", "when"]
+    assert found.schema.types == [pa.list_(pa.string()), pa.float64(), pa.timestamp("us")]
+    assert found["price"].to_pylist() == [2.0, None, 100.0, 0.0]
+    assert found["tags"].to_pylist() == [["t8"], None, ["t5"], ["t0"]]
+    assert production.metadata_columns(workspace, "support") is None
+
+
+def test_metadata_columns_do_not_count_as_content(workspace: Workspace, table):
+    table.add_columns({"price": "cast(1.5 as double)"})
+    before = production.look(workspace, "support").digest
+    write_table_collection(workspace.data, "support", production={"metadata_columns": ["price"]})
+    table.update(values={"price": 2.5})
+    assert production.look(workspace, "support").digest == before
+
+
+def test_missing_metadata_column_is_named(workspace: Workspace, table):
+    write_table_collection(workspace.data, "support", production={"metadata_columns": ["price"]})
+    with pytest.raises(CollectionError, match=r"no column 'price' \(production.metadata_columns\); there are id \(string\)"):
+        production.look(workspace, "support")
+
+
+def test_metadata_column_with_vectors_is_refused(workspace: Workspace, table):
+    table.alter_columns({"path": "vector", "rename": "old_vector"})
+    write_table_collection(workspace.data, "support", production={"metadata_columns": ["old_vector"]})
+    with pytest.raises(CollectionError, match=r"'old_vector' \(production.metadata_columns\) holds vectors"):
+        production.look(workspace, "support")

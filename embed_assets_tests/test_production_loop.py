@@ -28,14 +28,24 @@ from embed_assets.run import materialize_collection, open_instance
 from embed_assets.workspace import Workspace
 from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, write_labels
+from embed_assets_tests.vllm_servers import VllmServer
 
 COLLECTION = "support"
-NEW_ROWS = rows_of(
+
+
+def rows_with_metadata(documents: dict[str, str]) -> list[dict]:
+    return [row | {"release": len(row["text"])} for row in rows_of(documents)]
+
+
+NEW_ROWS = rows_with_metadata(
     {
         "cable.md": "# Cables\n\nUse the twinaxial cable CAB-7 for distances below three metres.\n\nCAB-9 is for longer ones.",
         "clock.md": "# Clock\n\nThe clock of the router drifts by two seconds a day without the NTP client.",
     }
 )
+
+
+ROWS = rows_with_metadata(ROUTERS)
 
 
 class Loop:
@@ -60,7 +70,10 @@ class Loop:
 
     def decision(self) -> tuple[bool, str]:
         """What the gate said last."""
-        key = AssetCheckKey(AssetKey("published_index"), "promoted")
+        return self.check(AssetCheckKey(AssetKey("published_index"), "promoted"))
+
+    def check(self, key: AssetCheckKey) -> tuple[bool, str]:
+        """The last outcome of a check."""
         event = self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0].event
         evaluation = event.dagster_event.asset_check_evaluation_data
         return evaluation.passed, evaluation.description
@@ -75,12 +88,14 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
         data,
         COLLECTION,
         retraining={"changed_rows": 2, "quiet_minutes": 0.0},
-        publishing={"uri": "published", "min_slice_queries": 2},
+        production={"metadata_columns": ["title", "release"]},
+        # No model is better than the one in production by so much: only an operator replaces it.
+        publishing={"uri": "published", "significance": 1e-9},
     )
     write_table_collection(data, "broken", production={"table": "no_such_table"})
     write_labels(data / "collections" / COLLECTION, QUERIES)
     (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
-    write_production_table(data, rows_of(ROUTERS))
+    write_production_table(data, ROWS)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("EMBED_ASSETS_DATA", str(data))
         environment.setenv("EMBED_ASSETS_HOME", str(folder / "home"))
@@ -112,9 +127,9 @@ class Reader(threading.Thread):
                 self.faults.append(repr(error))
 
 
-def test_rows_are_added_and_one_run_puts_a_new_index_into_production(loop: Loop):
+def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_not(loop: Loop):
     built = loop.workspace.store.current("corpus_chunks", COLLECTION)
-    assert built.summary["chunks"] == len(rows_of(ROUTERS))
+    assert built.summary["chunks"] == len(ROWS)
     assert "than the base model: " in loop.decision()[1]
 
     # Nothing happened to the table: nothing is asked for, and the broken table is told of.
@@ -142,16 +157,21 @@ def test_rows_are_added_and_one_run_puts_a_new_index_into_production(loop: Loop)
         assert materialize_collection(loop.instance, COLLECTION)
         assert loop.workspace.store.current("corpus_chunks", COLLECTION).summary["chunks"] == 11
         passed, reason = loop.decision()
-        assert "the model in production" in reason
-        assert passed == (index_of(loop.workspace, COLLECTION).pointer() != before)
-        assert loop.publish(anyway=True)
+        assert not passed
+        assert reason.startswith("the new model is not in production: not significantly better than the model in production")
+        assert reason.endswith("; the newer chunks are, with the model that was there")
     finally:
         reader.stopped.set()
         reader.join()
     assert reader.faults == []
     assert len(set(reader.answers)) == 2
-    after = index_of(loop.workspace, COLLECTION).pointer()
+    index = index_of(loop.workspace, COLLECTION)
+    after = index.pointer()
     assert (after.previous, after.generation) == (before.current, before.generation + 1)
+    assert after.reason == "the model in production, for newer chunks"
+    live, old = index.metadata(after.current), index.metadata(before.current)
+    assert live["checkpoint"] == old["checkpoint"] != loop.workspace.store.current("checkpoint", COLLECTION).fingerprint
+    assert (live["rows"], old["rows"]) == (11, 8)
     assert "nothing changed" in loop.tick().skip_reason.skip_message
 
 
@@ -192,6 +212,12 @@ def test_search_re_ranks_what_hybrid_search_found(loop: Loop):
     assert [exact[hit["chunk_id"]] for hit in found["reranker"]] == pytest.approx(scores.tolist(), abs=0.05)
 
 
+def test_readers_filter_on_metadata_columns(loop: Loop):
+    table = index_of(loop.workspace, COLLECTION).open()
+    hits = table.search("cable", query_type="fts").where("title = 'Cables'").limit(10).to_list()
+    assert {hit["id"]: hit["release"] for hit in hits} == {row["id"]: len(row["text"]) for row in NEW_ROWS[:2]}
+
+
 def test_rolled_back_index_stays_rolled_back_until_an_operator_says_otherwise(loop: Loop):
     index = index_of(loop.workspace, COLLECTION)
     before = index.pointer()
@@ -201,9 +227,25 @@ def test_rolled_back_index_stays_rolled_back_until_an_operator_says_otherwise(lo
 
     assert loop.publish(anyway=False)
     assert index.pointer().current == before.previous
-    assert not loop.decision()[0]
+    passed, reason = loop.decision()
+    assert not passed and reason.startswith("what is in production stays: not significantly better")
     assert loop.publish(anyway=True)
-    assert index.pointer().current == before.current
+    after = index.pointer()
+    assert (after.previous, after.generation) == (before.previous, before.generation + 2)
+    assert index.metadata(after.current)["checkpoint"] == loop.workspace.store.current("checkpoint", COLLECTION).fingerprint
+
+
+def test_model_that_was_rolled_back_stays_so_although_the_gate_likes_it(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.rollback()
+    compared_with = publishing.in_production(loop.workspace, COLLECTION)
+    verdict = Verdict(True, "better")
+    assert publishing.publish(loop.workspace, COLLECTION, verdict, compared_with, Compute()) == (
+        False,
+        "what is in production stays: this one was rolled back; 'publish_anyway' brings it back",
+    )
+    assert index.pointer() == before
+    index.rollback()
 
 
 def test_of_two_publishers_at_once_one_does_the_work(loop: Loop):
@@ -252,3 +294,30 @@ def test_materializing_everything_again_computes_and_publishes_nothing(loop: Loo
     assert materialize_collection(loop.instance, COLLECTION)
     assert set(loop.workspace.store.root.glob("*/*/*/manifest.json")) == manifests
     assert index.pointer() == before
+
+
+def test_endpoint_is_compared_with_the_model_in_production(loop: Loop, tmp_path: Path):
+    index = index_of(loop.workspace, COLLECTION)
+    key = AssetCheckKey(AssetKey("published_index"), "endpoint_agrees")
+    assert loop.check(key) == (True, "no endpoint is set: publishing.endpoint_url is empty")
+    # What the one in production is, the server gets, and what is not, the index then goes back to.
+    in_use = index.metadata(index.pointer().current)["checkpoint"]
+    model = loop.workspace.store.find("checkpoint", COLLECTION, in_use).folder / "model"
+    server = VllmServer(str(model), tmp_path, "--runner pooling --served-model-name tuned")
+    try:
+        settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
+        changed = yaml.safe_load(settings.read_text())
+        changed["publishing"] |= {"endpoint_url": server.url(), "endpoint_model": "tuned"}
+        settings.write_text(yaml.safe_dump(changed))
+        assert loop.publish(anyway=False)
+        passed, words = loop.check(key)
+        assert passed and words.startswith(("least cosine 0.999", "least cosine 1.000"))
+        index.rollback()
+        assert loop.publish(anyway=False)
+        passed, words = loop.check(key)
+        assert not passed and words.endswith("the endpoint serves another model: start it anew with the one in production")
+    finally:
+        server.stop()
+    assert loop.publish(anyway=False)
+    passed, words = loop.check(key)
+    assert not passed and "no connection" in words

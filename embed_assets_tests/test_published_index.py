@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from embed_assets.published_index import Pointer, PublishedIndex, PublishingError, metadata_of
+from embed_assets.settings import INDEX_COLUMNS
 
 ROWS = 5000
 DIMENSIONS = 8
@@ -66,7 +68,7 @@ def put(index: PublishedIndex, chunks: Path, direction: int, vector_index_rows: 
 
 def test_nothing_is_published_yet(index: PublishedIndex):
     assert index.pointer() == Pointer()
-    assert index.metadata() == {}
+    assert index.metadata("") == {}
     with pytest.raises(PublishingError, match="nothing is published yet"):
         index.open()
     with pytest.raises(PublishingError, match="no previous table"):
@@ -86,6 +88,19 @@ def test_table_has_all_rows_both_indexes_and_what_it_is_made_of(index: Published
     assert table.search(OneDirection(3).vector).limit(1).to_list()[0]["_distance"] == pytest.approx(0, abs=1e-3)
 
 
+def test_every_index_has_these_columns_and_those_that_are_asked_for(index: PublishedIndex, tmp_path: Path):
+    chunks = write_chunks(tmp_path / "few.parquet", 2000)
+
+    def price(ids: Sequence[str]) -> pa.Table:
+        return pa.table({"price": pa.array([int(name[1:]) for name in ids], pa.int16())})
+
+    index.write("support__a", chunks, OneDirection(1), {}, 10**6, price)
+    table = index._open("support__a")
+    assert table.schema.names == [*INDEX_COLUMNS, "price"]
+    assert table.schema.field("price").type == pa.int16()
+    assert {row["id"]: row["price"] for row in table.search().where("price > 1997").to_list()} == {"c1998": 1998, "c1999": 1999}
+
+
 def test_few_rows_are_searched_without_a_vector_index(index: PublishedIndex, chunks: Path):
     put(index, chunks, 1)
     assert [found.columns for found in index.open().list_indices()] == [["passage"]]
@@ -98,7 +113,7 @@ def test_current_and_previous_tables_are_kept_and_older_ones_deleted(index: Publ
     assert index.pointer().reason == "it's model 3"
     assert first not in {folder.stem for folder in Path(index.uri).iterdir()}
     assert index.rollback().current == second
-    assert index.metadata() == {"model": 2}
+    assert metadata_of(index.open()) == {"model": 2}
     assert index.pointer().withdrawn == third
     assert index.rollback().current == third
     assert index.pointer().withdrawn == ""
@@ -108,11 +123,11 @@ def test_table_that_somebody_deleted_is_told_of_and_can_be_written_again(index: 
     chunks = write_chunks(tmp_path / "few.parquet", 10)
     first, second = put(index, chunks, 1), put(index, chunks, 2)
     index._drop(second)
-    assert index.metadata() == {}
+    assert index.metadata(second) == {}
     with pytest.raises(PublishingError, match=f"'{second}' is gone"):
         index.open()
     put(index, chunks, 2)
-    assert index.metadata() == {"model": 2}
+    assert metadata_of(index.open()) == {"model": 2}
     assert index.pointer().previous == first
 
 
@@ -201,7 +216,7 @@ def test_killed_writer_leaves_the_old_index_and_the_next_one_goes_on(index: Publ
     index.swap(index.pointer(), "support__model2", "")
     assert encoder.encoded == ROWS - written
     assert index.open().count_rows() == ROWS
-    assert index.metadata() == {"model": 2}
+    assert metadata_of(index.open()) == {"model": 2}
 
 
 def test_table_that_somebody_else_wrote_to_is_not_published(index: PublishedIndex, chunks: Path):
@@ -229,4 +244,4 @@ def test_database_that_cannot_be_written_leaves_what_is_there(index: PublishedIn
     assert done.returncode != 0
     assert (index.pointer().current, index.open().count_rows()) == (first, ROWS)
     put(index, chunks, 2)
-    assert (index.metadata(), index.open().count_rows()) == ({"model": 2}, ROWS)
+    assert (metadata_of(index.open()), index.open().count_rows()) == ({"model": 2}, ROWS)

