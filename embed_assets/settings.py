@@ -450,6 +450,7 @@ class ExportSettings(Block):
     """ONNX files."""
 
     opset: int = Field(20, ge=18, le=23, description="ONNX operator set")
+    fp16: bool = Field(False, description="also write a float16 model, for GPUs; on a CPU it is slower than float32")
     int8: bool = Field(True, description="also write a dynamically quantized int8 model")
     per_channel: bool = Field(True, description="quantize weights per channel, which is more exact than per tensor")
     parity_chunks: int = Field(64, ge=1, le=10_000, description="chunks on which ONNX is compared with torch")

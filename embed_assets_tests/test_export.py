@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from embed_assets.export import (
+    FP16_MODEL,
     INT8_MODEL,
     MODEL,
+    PROVIDERS,
     OnnxEncoder,
     OnnxReranker,
+    check_parity,
     check_reranker_parity,
     export_onnx,
     export_onnx_reranker,
@@ -46,8 +49,8 @@ def model_folder() -> Path:
 @pytest.fixture(scope="module")
 def exported(model_folder, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("onnx_model")
-    files = export_onnx(model_folder, folder, BASE_MODEL, ExportSettings())
-    assert files == [folder / "onnx" / MODEL, folder / "onnx" / INT8_MODEL]
+    files = export_onnx(model_folder, folder, BASE_MODEL, ExportSettings(fp16=True))
+    assert files == [folder / "onnx" / name for name in (MODEL, FP16_MODEL, INT8_MODEL)]
     return folder
 
 
@@ -55,6 +58,21 @@ def exported(model_folder, tmp_path_factory) -> Path:
 def reference(model_folder) -> np.ndarray:
     model = load_sentence_transformer(BASE_MODEL, device="cpu", name=str(model_folder)).float()
     return model.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+
+
+def test_each_file_is_compared_with_torch_in_agreement_size_and_speed(model_folder, exported):
+    files = check_parity(model_folder, exported, BASE_MODEL, TEXTS)
+    assert (
+        files[MODEL]["min_cosine"] > 0.99999
+        and files[FP16_MODEL]["min_cosine"] > 0.9999
+        and files[INT8_MODEL]["min_cosine"] > 0.95
+    )
+    assert files[MODEL]["megabytes"] > 1.9 * files[FP16_MODEL]["megabytes"] > 3.5 * files[INT8_MODEL]["megabytes"] / 2
+    assert all(row["texts_per_second"] > 0 and row["ratio_to_torch"] > 0 for row in files.values())
+
+
+def test_the_cpu_does_where_better_hardware_is_asked_for_and_not_there(exported, reference):
+    assert parity(reference, OnnxEncoder(exported, providers=PROVIDERS).encode_passages(TEXTS))["min_cosine"] > 0.9999
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
