@@ -53,7 +53,9 @@ def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings,
     prompts = base_model.query_prompt or base_model.passage_prompt
     if prompts and not all(getattr(part, "include_prompt", True) for part in model):
         raise ValueError(f"{model_folder}: its pooling leaves out the prompt, which ONNX files cannot do")
-    return _write_files(model, _whole_pipeline(model), ["last_hidden_state", "sentence_embedding"], folder, settings)
+    return _write_files(
+        model, _graph(model, _tokens_and_embedding), ["last_hidden_state", "sentence_embedding"], folder, settings
+    )
 
 
 def export_onnx_reranker(model_folder: Path, folder: Path, reranker: RerankerSettings, settings: ExportSettings) -> list[Path]:
@@ -74,7 +76,7 @@ def export_onnx_reranker(model_folder: Path, folder: Path, reranker: RerankerSet
     """
     model = load_cross_encoder(str(model_folder), "cpu", reranker.max_tokens, reranker.trust_remote_code).float().eval()
     _check_tokenizer(model, model_folder)
-    return _write_files(model, _logits(model), ["logits"], folder, settings)
+    return _write_files(model, _graph(model, _logits), ["logits"], folder, settings)
 
 
 def _check_tokenizer(model: "SentenceTransformer | CrossEncoder", model_folder: Path) -> None:
@@ -128,10 +130,13 @@ def _write_graph(
     program.save(path)
 
 
-def _whole_pipeline(model: "SentenceTransformer") -> "torch.nn.Module":
+def _graph(
+    model: "SentenceTransformer | CrossEncoder", outputs: "Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, ...]]"
+) -> "torch.nn.Module":
+    """The model from tokens to those of its features that become outputs of the graph."""
     import torch
 
-    class Pipeline(torch.nn.Module):
+    class Graph(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.model = model
@@ -140,28 +145,20 @@ def _whole_pipeline(model: "SentenceTransformer") -> "torch.nn.Module":
             features = {"input_ids": input_ids, "attention_mask": attention_mask}
             if token_type_ids is not None:
                 features["token_type_ids"] = token_type_ids
-            features = self.model(features)
-            # sentence-transformers' own ONNX backend pools the tokens itself: the first output, last_hidden_state.
-            return features["token_embeddings"], torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
+            return outputs(self.model(features))
 
-    return Pipeline().eval()
+    return Graph().eval()
 
 
-def _logits(model: "CrossEncoder") -> "torch.nn.Module":
+def _tokens_and_embedding(features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, torch.Tensor]":
+    """sentence-transformers' own ONNX backend pools the tokens itself: the first output, last_hidden_state."""
     import torch
 
-    class Logits(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
+    return features["token_embeddings"], torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
 
-        def forward(self, input_ids, attention_mask, token_type_ids=None):
-            features = {"input_ids": input_ids, "attention_mask": attention_mask}
-            if token_type_ids is not None:
-                features["token_type_ids"] = token_type_ids
-            return self.model(features)["scores"].reshape(-1, 1)
 
-    return Logits().eval()
+def _logits(features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor]":
+    return (features["scores"].reshape(-1, 1),)
 
 
 def _halve(path: Path, half_path: Path) -> None:

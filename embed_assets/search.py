@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from embed_assets.export import OnnxEncoder, OnnxReranker
-from embed_assets.models.encoders import Encoder
-from embed_assets.published_index import PublishingError, metadata_of
-from embed_assets.publishing import index_of
+from embed_assets.published_index import metadata_of
+from embed_assets.publishing import checkpoint_of, encoder_of, index_of
 from embed_assets.reranking import open_reranker
 from embed_assets.scoring import PairScorer, TextEncoder
-from embed_assets.settings import BaseModelSettings, RerankerSettings
+from embed_assets.settings import RerankerSettings
 from embed_assets.store import MANIFEST, MissingArtifactError
 from embed_assets.workspace import Workspace
 
@@ -40,8 +39,8 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         limit: how many hits.
 
     Raises:
-        PublishingError: nothing is published, or its model is not in the store.
-        MissingArtifactError: no re-ranker was trained.
+        PublishingError: nothing is published.
+        MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
     reranker = _reranker(workspace, collection) if mode == "reranked" else None
     table = index_of(workspace, collection).open()
@@ -78,11 +77,7 @@ def _encoder(workspace: Workspace, collection: str, metadata: dict) -> TextEncod
         same_model = manifest["inputs"].get("checkpoint") == metadata["model"]
         if same_model and manifest["settings"]["base_model"] == metadata["base_model"]:
             return OnnxEncoder(path.parent)
-    checkpoint = workspace.store.find("checkpoint", collection, metadata["checkpoint"])
-    if checkpoint is None:
-        raise PublishingError(f"{collection}: the model of the index, checkpoint {metadata['checkpoint']}, is not in the store")
-    base_model = BaseModelSettings.model_validate(metadata["base_model"])
-    return Encoder(base_model, workspace.memos, str(checkpoint.folder / "model"))
+    return encoder_of(workspace, checkpoint_of(workspace, collection, metadata))
 
 
 def _reranker(workspace: Workspace, collection: str) -> PairScorer:
