@@ -241,7 +241,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
             if state.global_step == step:
                 raise InterruptedTrainingError
 
-    monkeypatch.setattr(training, "log_callback", lambda _: Interrupt())
+    monkeypatch.setattr(training, "log_callback", lambda *_: Interrupt())
 
 
 @pytest.mark.parametrize(
