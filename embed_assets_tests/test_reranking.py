@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_model_also_after_an_interruption(trained: 
         patch.setattr("transformers.trainer_callback.CallbackHandler.on_save", stop_at_save)
         with pytest.raises(KilledError):
             fine_tune_reranker(make_triplets(), tmp_path / "model", tmp_path, BASE_MODEL, SETTINGS, CPU)
-    state = training._last_state(tmp_path / "trainer")
+    state = training.last_state(tmp_path / "trainer")
     assert state is not None and not (tmp_path / "model").exists()
     resumed = fine_tune_reranker(make_triplets(), tmp_path / "model", tmp_path, BASE_MODEL, SETTINGS, CPU)
     assert weights(tmp_path / "model") == weights(folder)
