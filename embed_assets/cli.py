@@ -64,8 +64,7 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
     """
     workspace = _workspace(data, home)
     names = _known(workspace, collections)
-    os.environ["DAGSTER_HOME"] = os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
-    os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
+    _set_environment(workspace)
     from embed_assets.run import materialize_collection, open_instance
 
     _log_to_stderr()
@@ -151,17 +150,14 @@ def export_beir_command(collection: str, folder: Path, data: str, home: str) -> 
     from embed_assets.beir_export import export_beir
 
     try:
-        corpus, triplets, yardstick, scored = (
-            workspace.store.current(name, collection).folder
-            for name in ("corpus_chunks", "triplets", "evaluation_set", "beir_scores")
-        )
+        corpus, yardstick = (workspace.store.current(name, collection).folder for name in ("corpus_chunks", "evaluation_set"))
         counts = export_beir(
             folder,
             pl.read_parquet(corpus / "documents.parquet"),
             pl.read_parquet(corpus / "chunks.parquet"),
-            pl.read_parquet(triplets / "triplets.parquet"),
+            _read(workspace, collection, "triplets", "triplets.parquet"),
             *read_evaluation_set(yardstick, corpus),
-            pl.read_parquet(scored / "runs.parquet"),
+            _read(workspace, collection, "beir_scores", "runs.parquet"),
         )
     except (MissingArtifactError, FileExistsError) as error:
         raise click.ClickException(str(error)) from None
@@ -181,8 +177,7 @@ def sweep(collection: str, suggested: int, data: str, home: str) -> None:
     """
     workspace = _workspace(data, home)
     _known(workspace, [collection])
-    os.environ["DAGSTER_HOME"] = os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
-    os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
+    _set_environment(workspace)
     from embed_assets.run import compare_trials, materialize_collection, materialize_trial, open_instance
 
     _log_to_stderr()
@@ -290,18 +285,15 @@ def benchmark_questions(collection: str, count: int, data: str, home: str) -> No
     """Questions per second against bare vLLM, with the writer and the chunks of a collection."""
     workspace = _workspace(data, home)
     _known(workspace, [collection])
-    chosen = workspace.settings(collection)
     from embed_assets import benchmarks
     from embed_assets.models.encoders import Encoder
     from embed_assets.prompts import load_question_prompts
 
-    try:
-        chunks = pl.read_parquet(workspace.store.current("corpus_chunks", collection).folder / "chunks.parquet")
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
-    prompts = load_question_prompts(chosen.questions, workspace.prompt_folders(collection))
-    encoder = Encoder(chosen.base_model, workspace.memos)
-    _echo_table(benchmarks.benchmark_questions(chunks, prompts, chosen.questions, encoder, workspace.memos, count))
+    settings = workspace.settings(collection)
+    chunks = _read(workspace, collection, "corpus_chunks", "chunks.parquet")
+    prompts = load_question_prompts(settings.questions, workspace.prompt_folders(collection))
+    encoder = Encoder(settings.base_model, workspace.memos)
+    _echo_table(benchmarks.benchmark_questions(chunks, prompts, settings.questions, encoder, workspace.memos, count))
 
 
 @benchmark.command("mining")
@@ -313,16 +305,12 @@ def benchmark_mining(collection: str, count: int, data: str, home: str) -> None:
     """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
     workspace = _workspace(data, home)
     _known(workspace, [collection])
-    chosen = workspace.settings(collection)
-    from embed_assets import benchmarks
+    from embed_assets.benchmarks import Mining, benchmark_mining
 
-    try:
-        chunks = pl.read_parquet(workspace.store.current("corpus_chunks", collection).folder / "chunks.parquet")
-        pairs = pl.read_parquet(workspace.store.current("qa_pairs", collection).folder / "pairs.parquet")
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
-    pairs = pairs.head(count).with_columns(split=pl.lit("train"))
-    _echo_table(benchmarks.benchmark_mining(benchmarks.Mining(chunks, pairs, chosen.base_model, chosen.negatives)))
+    settings = workspace.settings(collection)
+    chunks = _read(workspace, collection, "corpus_chunks", "chunks.parquet")
+    pairs = _read(workspace, collection, "qa_pairs", "pairs.parquet").head(count).with_columns(split=pl.lit("train"))
+    _echo_table(benchmark_mining(Mining(chunks, pairs, settings.base_model, settings.negatives)))
 
 
 @benchmark.command("training")
@@ -334,13 +322,13 @@ def benchmark_training(collection: str, examples: int, data: str, home: str) -> 
     """Examples per second against the trainer of sentence-transformers, with the triplets of a collection."""
     workspace = _workspace(data, home)
     _known(workspace, [collection])
-    chosen = workspace.settings(collection)
-    from embed_assets import benchmarks
+    from embed_assets.benchmarks import benchmark_training
 
+    settings = workspace.settings(collection)
+    triplets = _read(workspace, collection, "triplets", "triplets.parquet")
     try:
-        triplets = pl.read_parquet(workspace.store.current("triplets", collection).folder / "triplets.parquet")
-        table = benchmarks.benchmark_training(triplets, chosen.base_model, chosen.training, examples)
-    except (MissingArtifactError, ValueError) as error:
+        table = benchmark_training(triplets, settings.base_model, settings.training, examples)
+    except ValueError as error:
         raise click.ClickException(str(error)) from None
     _echo_table(table)
 
@@ -362,6 +350,12 @@ def _workspace(data: str, home: str = "") -> Workspace:
     return WorkspaceResource(data=data, home=home).open()
 
 
+def _set_environment(workspace: Workspace) -> None:
+    """The assets, and the processes that they start, find their folders in the environment."""
+    os.environ["DAGSTER_HOME"] = os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
+    os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
+
+
 def _known(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str]:
     """The named collections, or all; their settings are checked before anything runs."""
     try:
@@ -373,6 +367,13 @@ def _known(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str
     except (CollectionError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     return found
+
+
+def _read(workspace: Workspace, collection: str, asset: str, file: str) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(workspace.store.current(asset, collection).folder / file)
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _is_built(workspace: Workspace, stage: str, collection: str) -> bool:
