@@ -24,7 +24,7 @@ from embed_assets.search import Mode, search_index
 from embed_assets.settings import Settings, SettingsError, describe_settings
 from embed_assets.stages import STAGES
 from embed_assets.store import HTML_REPORT, MissingArtifactError
-from embed_assets.trials import TrialError, planned_trials, promote_trial, suggest_trial
+from embed_assets.trials import TrialError, planned_trials, promote_trial, suggest_trial, with_trial
 from embed_assets.workspace import CollectionError, Workspace
 
 OPTIONAL = [stage.name for stage in STAGES.values() if stage.optional]
@@ -167,13 +167,14 @@ def export_beir_command(collection: str, folder: Path, data: str, home: str) -> 
 
 @main.command()
 @click.argument("collection")
-@click.option("--suggested", default=0, help="So many trials are suggested by Optuna, after the planned ones.")
+@click.argument("trials", metavar="[TRIAL]...", nargs=-1)
+@click.option("--suggested", default=0, help="So many trials are suggested by Optuna, after the others.")
 @data_option
 @home_option
-def sweep(collection: str, suggested: int, data: str, home: str) -> None:
-    """Train and score the trials of a collection, and print which settings are best.
+def sweep(collection: str, trials: tuple[str, ...], suggested: int, data: str, home: str) -> None:
+    """Train and score trials of a collection, such as 'epochs=2_seed=14', and print which settings are best.
 
-    The settings block 'trials' says which; finished ones are taken from the store.
+    Without names, the settings block 'trials' says which; finished ones are taken from the store.
     """
     workspace = _workspace(data, home)
     _known(workspace, [collection])
@@ -182,7 +183,12 @@ def sweep(collection: str, suggested: int, data: str, home: str) -> None:
 
     _log_to_stderr()
     chosen = workspace.settings(collection)
-    names = planned_trials(chosen)
+    names = list(trials) or planned_trials(chosen)
+    try:
+        for name in names:
+            with_trial(chosen, name)
+    except TrialError as error:
+        raise click.ClickException(str(error)) from None
     with open_instance(workspace.home) as instance:
         if not materialize_collection(instance, collection, "triplets"):
             raise click.ClickException(f"{collection}: there are no triplets to train on")
