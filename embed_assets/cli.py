@@ -22,12 +22,12 @@ from embed_assets.publishing import index_of
 from embed_assets.scoring import scores_table
 from embed_assets.search import Mode, search_index
 from embed_assets.settings import Settings, SettingsError, describe_settings
-from embed_assets.stages import STAGES
+from embed_assets.stages import DEFAULT_STAGES, STAGES
 from embed_assets.store import HTML_REPORT, MissingArtifactError
 from embed_assets.trials import TrialError, planned_trials, promote_trial, suggest_trial, with_trial
 from embed_assets.workspace import CollectionError, Workspace
 
-OPTIONAL = [stage.name for stage in STAGES.values() if stage.optional]
+OPTIONAL = [name for name in STAGES if name not in DEFAULT_STAGES]
 
 data_option = click.option(
     "--data",

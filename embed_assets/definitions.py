@@ -24,6 +24,7 @@ from embed_assets.defs.reranker import reranker
 from embed_assets.defs.reranker_scores import reranker_scores
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.rollback import roll_back
+from embed_assets.defs.run_collection import run_collection
 from embed_assets.defs.saturation_curve import saturation_curve
 from embed_assets.defs.search_sensor import search_trials
 from embed_assets.defs.served_model import endpoint_agrees
@@ -51,7 +52,7 @@ defs = Definitions(
         onnx_reranker,
     ],
     asset_checks=[endpoint_agrees],
-    jobs=[roll_back, promote_trial],
+    jobs=[run_collection, roll_back, promote_trial],
     sensors=[register_collections, watch_runs, automation_sensor, retrain_on_production_change, search_trials],
     schedules=[look_at_production],
     executor=executor,

@@ -11,7 +11,8 @@ from dagster import AssetSelection, DagsterInstance, MultiPartitionKey
 from embed_assets.definitions import defs
 from embed_assets.defs.dead_runs import PROCESS_TAG, end_dead_runs, this_process
 from embed_assets.defs.partitions import collections, trials
-from embed_assets.defs.stage_asset import GPU_POOL, not_optional
+from embed_assets.defs.run_collection import EVERYTHING
+from embed_assets.defs.stage_asset import GPU_POOL
 from embed_assets.stages import LEADERBOARD, SATURATION_CURVE, TRIAL
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def materialize_collection(instance: DagsterInstance, collection: str, *until: s
         Whether the run succeeded. Errors are logged.
     """
     instance.add_dynamic_partitions(collections.name, [collection])
-    selection = AssetSelection.assets(*until).upstream() if until else not_optional()
+    selection = AssetSelection.assets(*until).upstream() if until else EVERYTHING
     return _materialize(instance, selection, collection)
 
 

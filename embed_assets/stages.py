@@ -70,3 +70,5 @@ ALL_STAGES = (
     FORGETTING,
 )
 STAGES = {stage.name: stage for stage in ALL_STAGES}
+# What a run of the whole graph builds.
+DEFAULT_STAGES = {stage.name: stage for stage in ALL_STAGES if not stage.optional}

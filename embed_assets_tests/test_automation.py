@@ -12,7 +12,7 @@ from embed_assets.defs.collections_sensor import register_collections
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.run import materialize_collection, open_instance
-from embed_assets.stages import STAGES
+from embed_assets.stages import DEFAULT_STAGES, STAGES
 from embed_assets_tests.small_collections import BAKERY, SETTINGS, override, write_collection, write_small_collections
 
 # Without the round trip no model is loaded up to here.
@@ -97,7 +97,7 @@ def test_new_collection_is_registered_and_built_whole(automation: Automation, wo
     (request,) = result.dynamic_partitions_requests
     assert list(request.partition_keys) == ["second-bakery"]
     automation.instance.add_dynamic_partitions(collections.name, request.partition_keys)
-    assert automation.tick() == {(name, "second-bakery") for name, stage in STAGES.items() if not stage.optional}
+    assert automation.tick() == {(name, "second-bakery") for name in DEFAULT_STAGES}
 
 
 def test_folder_with_an_unusable_name_is_not_registered(workspace_folder: Path, caplog):

@@ -16,7 +16,7 @@ import yaml
 from embed_assets.models.locations import locate_model
 from embed_assets.pairs import TEXT_WRITER
 from embed_assets.settings import BaseModelSettings
-from embed_assets.stages import STAGES
+from embed_assets.stages import DEFAULT_STAGES
 from embed_assets.store import Artifact, ArtifactStore
 
 SAMPLE = Path(__file__).parent.parent / "data" / "collections" / "switch-os"
@@ -61,7 +61,7 @@ def write_data(folder: Path) -> None:
 
 def artifacts(folder: Path) -> dict[str, Artifact]:
     store = ArtifactStore(folder / "home" / "artifacts")
-    return {stage: store.current(stage, COLLECTION) for stage in STAGES if not STAGES[stage].optional}
+    return {stage: store.current(stage, COLLECTION) for stage in DEFAULT_STAGES}
 
 
 @pytest.fixture(scope="module")

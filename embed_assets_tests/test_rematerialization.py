@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from embed_assets import lineage
 from embed_assets.run import materialize_collection, open_instance
 from embed_assets.settings import Settings
-from embed_assets.stages import STAGES
+from embed_assets.stages import DEFAULT_STAGES, STAGES
 from embed_assets.workspace import Workspace
 from embed_assets_tests.production_tables import write_production_table
 from embed_assets_tests.small_collections import SETTINGS, override, write_small_collections
@@ -22,7 +22,7 @@ COLLECTIONS = ("bakery", "routers")
 BELOW_CHECKPOINT = {"beir_scores", "onnx_model", "published_index"}
 BELOW_PAIRS = {"triplets", "checkpoint"} | BELOW_CHECKPOINT
 BELOW_CHUNKS = {"qa_pairs"} | BELOW_PAIRS
-OPTIONAL = {name for name, stage in STAGES.items() if stage.optional}
+OPTIONAL = STAGES.keys() - DEFAULT_STAGES.keys()
 
 
 class Graph:
@@ -52,8 +52,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
         environment.setenv("EMBED_ASSETS_DATA", str(folder / "data"))
         environment.setenv("EMBED_ASSETS_HOME", str(folder / "home"))
         graph = Graph(folder)
-        not_optional = set(STAGES) - OPTIONAL
-        assert graph.materialize_everything() == {(asset, collection) for asset in not_optional for collection in COLLECTIONS}
+        assert graph.materialize_everything() == {(asset, collection) for asset in DEFAULT_STAGES for collection in COLLECTIONS}
         asked_for = graph.materialize_everything(*OPTIONAL)
         assert asked_for == {(asset, collection) for asset in OPTIONAL for collection in COLLECTIONS}
         yield graph

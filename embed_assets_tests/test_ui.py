@@ -20,9 +20,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from embed_assets.defs.stage_asset import GPU_POOL
 from embed_assets.run import open_instance
-from embed_assets.stages import STAGES
+from embed_assets.stages import DEFAULT_STAGES, STAGES
 from embed_assets_tests.small_collections import override, write_collection, write_small_collections
-from embed_assets_tests.test_rematerialization import BELOW_PAIRS, OPTIONAL
+from embed_assets_tests.test_rematerialization import BELOW_PAIRS
 
 pytestmark = pytest.mark.ui
 
@@ -103,7 +103,7 @@ class Dagster:
         return wait_for("the end of the backfill", lambda: self._end_of_backfill(backfill))
 
     def _launch_backfill(self, collections: list[str]) -> str:
-        parameters = {"assetSelection": [{"path": [asset]} for asset in STAGES], "partitionNames": collections}
+        parameters = {"assetSelection": [{"path": [asset]} for asset in DEFAULT_STAGES], "partitionNames": collections}
         launched = self.ask(LAUNCH_BACKFILL, parameters=parameters)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return launched["backfillId"]
@@ -225,7 +225,7 @@ def registered(dagster: Dagster) -> list[str]:
 def first_run(dagster: Dagster, browser: Browser, registered: list[str]) -> dict[str, Any]:
     """The run of all assets of ``routers``, launched with the mouse."""
     with open_page(browser) as page:
-        page.goto(f"{dagster.url}/asset-groups")
+        page.goto(f"{dagster.url}/locations/embed_assets/jobs/run_collection")
         page.get_by_role("button", name="Materialize all").click()
         page.get_by_text("Select a partition or create one").click()
         page.locator("span").get_by_text("routers", exact=True).click()
@@ -246,7 +246,7 @@ def test_the_graph_shows_all_assets(graph: Page):
 
 def test_a_run_from_the_launch_window_builds_every_asset(first_run: dict[str, Any]):
     assert first_run["status"] == "SUCCESS"
-    assert reused_assets(first_run) == dict.fromkeys(STAGES, False)
+    assert reused_assets(first_run) == dict.fromkeys(DEFAULT_STAGES, False)
 
 
 def test_the_scores_are_drawn_on_the_page_of_the_partition(dagster: Dagster, page: Page, first_run: dict[str, Any]):
@@ -269,9 +269,9 @@ def runs(dagster: Dagster, first_run: dict[str, Any]) -> dict[str, list[dict[str
 def test_a_backfill_computes_only_what_is_new(runs: dict[str, list[dict[str, Any]]], graph: Page):
     (bakery,), (routers, _) = runs["bakery"], runs["routers"]
     assert bakery["status"] == routers["status"] == "SUCCESS"
-    assert reused_assets(bakery) == dict.fromkeys(STAGES, False)
-    assert reused_assets(routers) == dict.fromkeys(STAGES, True)
-    expect(graph.get_by_text("100% filled")).to_have_count(len(STAGES))
+    assert reused_assets(bakery) == dict.fromkeys(DEFAULT_STAGES, False)
+    assert reused_assets(routers) == dict.fromkeys(DEFAULT_STAGES, True)
+    expect(graph.get_by_text("100% filled")).to_have_count(len(DEFAULT_STAGES))
     take_screenshot(graph, "ui-graph")
 
 
@@ -299,9 +299,9 @@ def later_runs(dagster: Dagster, runs: dict[str, list[dict[str, Any]]]) -> dict[
 
 
 def test_a_prompt_edit_computes_what_is_below_it_for_its_collection_alone(later_runs: dict[str, dict[str, Any]]):
-    computed = {"qa_pairs"} | BELOW_PAIRS | OPTIONAL
-    assert reused_assets(later_runs["bakery"]) == {asset: asset not in computed for asset in STAGES}
-    assert reused_assets(later_runs["routers"]) == dict.fromkeys(STAGES, True)
+    computed = {"qa_pairs"} | BELOW_PAIRS
+    assert reused_assets(later_runs["bakery"]) == {asset: asset not in computed for asset in DEFAULT_STAGES}
+    assert reused_assets(later_runs["routers"]) == dict.fromkeys(DEFAULT_STAGES, True)
 
 
 def test_a_failing_collection_does_not_stop_the_others(later_runs: dict[str, dict[str, Any]]):

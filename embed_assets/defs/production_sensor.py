@@ -17,7 +17,7 @@ from embed_assets import production
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.production_table import production_table
 from embed_assets.defs.resources import WorkspaceResource
-from embed_assets.defs.stage_asset import not_optional
+from embed_assets.defs.run_collection import EVERYTHING
 from embed_assets.documents import CollectionError
 from embed_assets.retraining import Decision, Watch, decide
 from embed_assets.workspace import Workspace
@@ -34,7 +34,7 @@ UNFINISHED = [
 
 
 @sensor(
-    target=not_optional(),
+    target=EVERYTHING,
     minimum_interval_seconds=30,
     default_status=DefaultSensorStatus.STOPPED,
     description="Retrains a collection when enough rows of its production table changed and the table came to rest.",

@@ -18,7 +18,6 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetsDefinition,
-    AssetSelection,
     DataVersion,
     MaterializeResult,
     MetadataValue,
@@ -33,7 +32,7 @@ from embed_assets.checks import CHECKS
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
 from embed_assets.lineage import ingredients
-from embed_assets.stages import STAGES, Stage
+from embed_assets.stages import Stage
 from embed_assets.store import HTML_REPORT, Artifact
 from embed_assets.workspace import Workspace
 
@@ -79,11 +78,6 @@ def stage_asset(
             for name, check in CHECKS[stage.name].items()
         ],
     )
-
-
-def not_optional() -> AssetSelection:
-    """The assets that a run of the whole graph materializes."""
-    return AssetSelection.assets(*(stage.name for stage in STAGES.values() if not stage.optional))
 
 
 def materialize_stage(
