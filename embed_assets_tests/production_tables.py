@@ -1,10 +1,15 @@
 """Production tables of LanceDB for the tests."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+
+from embed_assets.published_index import metadata_of
+from embed_assets.publishing import index_of
+from embed_assets.workspace import Workspace
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -46,3 +51,27 @@ def write_table_collection(data: Path, collection: str, **settings: dict) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     production = {"uri": "production", "document_column": "document", "title_column": "title"} | settings.pop("production", {})
     (folder / "settings.yaml").write_text(yaml.safe_dump({"production": production, **settings}))
+
+
+class IndexReader(threading.Thread):
+    """Queries the published index again and again, and notes failures and mixed answers."""
+
+    def __init__(self, workspace: Workspace, collection: str):
+        super().__init__()
+        self.workspace = workspace
+        self.collection = collection
+        self.stopped = threading.Event()
+        self.answers: list[str] = []
+        self.faults: list[str] = []
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            try:
+                table = index_of(self.workspace, self.collection).open()
+                hits = table.search("router", query_type="fts").limit(20).to_list()
+                name = metadata_of(table)["fingerprint"]
+                if not hits or table.count_rows() != metadata_of(table)["rows"]:
+                    self.faults.append(f"{len(hits)} hits in {table.name}")
+                self.answers.append(name)
+            except Exception as error:
+                self.faults.append(repr(error))

@@ -1,5 +1,6 @@
 """The production loop as it runs by itself: Dagster's daemon, the sensor, and a table that grows in small commits."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,13 +10,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
 
+from embed_assets.definitions import defs
 from embed_assets.defs.production_sensor import REASON_TAG
 from embed_assets.publishing import index_of
 from embed_assets.run import materialize_collection, open_instance
 from embed_assets.workspace import Workspace
-from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
+from embed_assets_tests.production_tables import (
+    IndexReader,
+    production_database,
+    rows_of,
+    write_production_table,
+    write_table_collection,
+)
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, write_labels
 
 ROOT = Path(__file__).parent.parent
@@ -25,15 +33,18 @@ WORKSPACE = ("-w", str(ROOT / "workspace.yaml"))
 
 @pytest.fixture
 def daemon(workspace_folder: Path) -> Iterator[DagsterInstance]:
-    """A running daemon with the sensor turned on, and a collection whose chunks were read from its table."""
+    """A running daemon with the sensor turned on, and a collection that was built from its table and published."""
     data = workspace_folder / "data"
     retraining = {"changed_rows": 2, "quiet_minutes": 0.1}
-    write_table_collection(data, COLLECTION, retraining=retraining, publishing={"uri": "published"})
+    write_table_collection(data, COLLECTION, retraining=retraining, publishing={"uri": "published", "significance": 1e-9})
     write_labels(data / "collections" / COLLECTION, QUERIES)
     (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
     write_production_table(data, rows_of(ROUTERS))
     with open_instance(workspace_folder / "home") as instance:
-        assert materialize_collection(instance, COLLECTION, "corpus_chunks")
+        assert materialize_collection(instance, COLLECTION)
+        config = {"ops": {"published_index": {"config": {"publish_anyway": True}}}}
+        job = defs.resolve_implicit_global_asset_job_def()
+        assert job.execute_in_process(config, instance, COLLECTION, asset_selection=[AssetKey("published_index")]).success
         start = [sys.executable, "-m", "dagster", "sensor", "start", "retrain_on_production_change", *WORKSPACE]
         subprocess.run(start, env=os.environ, cwd=workspace_folder, check=True, capture_output=True)
         with (workspace_folder / "daemon.log").open("w") as log:
@@ -51,8 +62,12 @@ def wait_for(condition: Callable[[], object], seconds: float) -> None:
         time.sleep(2)
 
 
-def test_small_commits_lead_to_one_run_of_the_whole_graph(daemon: DagsterInstance, workspace_folder: Path):
+def test_small_commits_lead_to_one_run_and_one_swap_under_the_eyes_of_a_reader(daemon: DagsterInstance, workspace_folder: Path):
     workspace = Workspace(workspace_folder / "data", workspace_folder / "home")
+    index = index_of(workspace, COLLECTION)
+    before = index.pointer()
+    reader = IndexReader(workspace, COLLECTION)
+    reader.start()
     table = production_database(workspace.data).open_table("chunks")
     for number in range(50):
         row = rows_of(ROUTERS)[number % 8]
@@ -68,11 +83,22 @@ def test_small_commits_lead_to_one_run_of_the_whole_graph(daemon: DagsterInstanc
     (state,) = [state for state in daemon.all_instigator_state() if state.name == "retrain_on_production_change"]
     wait_for(lambda: daemon.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0].timestamp > finished, 240)
 
+    after = index.pointer()
+    index.rollback()
+    time.sleep(1)
+    reader.stopped.set()
+    reader.join()
+    assert reader.faults == []
+    assert [name for name, _ in itertools.groupby(reader.answers)] == [
+        index.metadata(table)["fingerprint"] for table in (before.current, after.current, before.current)
+    ]
+    assert (after.generation, after.reason) == (before.generation + 1, "the model in production, for newer chunks")
+
     (run,) = runs()
     assert run.status == DagsterRunStatus.SUCCESS
     assert run.tags[REASON_TAG] == "production table: 50 added, 0 changed, 0 removed of 58 rows"
     assert workspace.store.current("corpus_chunks", COLLECTION).summary["chunks"] == 58
-    assert workspace.store.current("published_index", COLLECTION).manifest["sources"]["in production"] == "base model"
+    checkpoint = index.metadata(before.current)["checkpoint"]
+    assert workspace.store.current("published_index", COLLECTION).manifest["sources"]["in production"] == checkpoint
     tick = daemon.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0]
     assert tick.skip_reason == f"{COLLECTION}: nothing changed"
-    assert index_of(workspace, COLLECTION).pointer().generation in (0, 1)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,11 +21,16 @@ from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.gate import Verdict
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker
-from embed_assets.published_index import metadata_of
 from embed_assets.publishing import index_of
 from embed_assets.run import materialize_collection, open_instance
 from embed_assets.workspace import Workspace
-from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
+from embed_assets_tests.production_tables import (
+    IndexReader,
+    production_database,
+    rows_of,
+    write_production_table,
+    write_table_collection,
+)
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, write_labels
 from embed_assets_tests.vllm_servers import VllmServer
 
@@ -104,29 +108,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
             yield Loop(folder, instance)
 
 
-class Reader(threading.Thread):
-    """Queries the published index again and again, and notes failures and mixed answers."""
-
-    def __init__(self, workspace: Workspace):
-        super().__init__()
-        self.workspace = workspace
-        self.stopped = threading.Event()
-        self.answers: list[str] = []
-        self.faults: list[str] = []
-
-    def run(self) -> None:
-        while not self.stopped.is_set():
-            try:
-                table = index_of(self.workspace, COLLECTION).open()
-                hits = table.search("router", query_type="fts").limit(20).to_list()
-                name = metadata_of(table)["fingerprint"]
-                if not hits or table.count_rows() != metadata_of(table)["rows"]:
-                    self.faults.append(f"{len(hits)} hits in {table.name}")
-                self.answers.append(name)
-            except Exception as error:
-                self.faults.append(repr(error))
-
-
 def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_not(loop: Loop):
     built = loop.workspace.store.current("corpus_chunks", COLLECTION)
     assert built.summary["chunks"] == len(ROWS)
@@ -151,7 +132,7 @@ def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_no
     assert request.partition_key == COLLECTION
     assert not loop.tick().run_requests
 
-    reader = Reader(loop.workspace)
+    reader = IndexReader(loop.workspace, COLLECTION)
     reader.start()
     try:
         assert materialize_collection(loop.instance, COLLECTION)
