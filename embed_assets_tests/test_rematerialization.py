@@ -109,7 +109,7 @@ def test_override_of_one_collection_computes_what_is_downstream_of_it(graph: Gra
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"reranker": {"learning_rate": 3e-4}}, OPTIONAL),
+        ({"reranker": {"learning_rate": 3e-4}}, OPTIONAL - {"forgetting"}),
         ({"reranking": {"top_k": 3}}, {"reranker_scores"}),
         ({"export": {"opset": 21}}, {"onnx_reranker"}),
     ],
