@@ -1,10 +1,11 @@
 """Copy a collection four times, to see what each source of questions is worth.
 
-    python data/write_question_ablation.py COLLECTION TARGET
+    python data/write_question_ablation.py COLLECTION TARGET [EXAMPLES]
 
 writes TARGET/collections/COLLECTION-written (questions of the language model alone), -lookups (look-ups alone),
 -both, and -unfiltered (both, without the round-trip filter), which share the documents and the human labels of
-data/collections/COLLECTION (or of the BEIR folder COLLECTION), and data/settings.yaml. Then
+data/collections/COLLECTION (or of the BEIR folder COLLECTION), and data/settings.yaml. With EXAMPLES, each is trained
+on so many triplets. Then
 
     embed-assets run --data TARGET --home TARGET/home
 """
@@ -23,11 +24,13 @@ VARIANTS = {
 }
 
 
-def main(name: str, target: str) -> None:
+def main(name: str, target: str, examples: str = "") -> None:
     data = Path(__file__).parent
     source = data / "collections" / name if (data / "collections" / name).is_dir() else Path(name)
     own = source / "settings.yaml"
     settings = yaml.safe_load(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    if examples:
+        settings["training"] = settings.get("training", {}) | {"max_examples": int(examples)}
     for variant, change in VARIANTS.items():
         folder = Path(target, "collections", f"{source.name}-{variant}")
         folder.mkdir(parents=True, exist_ok=True)
