@@ -94,8 +94,8 @@ def test_new_collection_is_registered_and_built_whole(automation: Automation, wo
     write_collection(workspace_folder / "data" / "collections" / "second-bakery", BAKERY)
     result = register_collections(build_sensor_context(automation.instance, resources={"workspace": WorkspaceResource()}))
     assert isinstance(result, SensorResult)
-    (request,) = result.dynamic_partitions_requests
-    assert list(request.partition_keys) == ["second-bakery"]
+    request, _ = result.dynamic_partitions_requests  # the other one asks for the planned trials
+    assert (request.partitions_def_name, list(request.partition_keys)) == (collections.name, ["second-bakery"])
     automation.instance.add_dynamic_partitions(collections.name, request.partition_keys)
     assert automation.tick() == {(name, "second-bakery") for name in DEFAULT_STAGES}
 
