@@ -10,6 +10,7 @@ from embed_assets.trials import Trial
 
 LEAST_GAIN = 0.005  # a smaller difference of nDCG@10 is not worth the work
 RESAMPLES = 300
+SLOPES = np.linspace(0.3, 1.0, 8)
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,14 @@ class Saturation:
     Args:
         limit: the gain that it approaches.
         half: number of examples with half of that gain.
+        slope: how sudden the curve is; the smaller, the later it saturates.
         added, added_low, added_high: what twice as many examples would add, with its 95% interval.
         verdict: whether more data would help, in words.
     """
 
     limit: float
     half: float
+    slope: float
     added: float
     added_low: float
     added_high: float
@@ -32,12 +35,16 @@ class Saturation:
 
     def gain(self, examples: np.ndarray) -> np.ndarray:
         """The gain at numbers of examples."""
-        return hyperbola(examples, self.limit, self.half)
+        return hill_curve(examples, self.limit, self.half, self.slope)
 
 
-def hyperbola(examples: np.ndarray, limit: float, half: float) -> np.ndarray:
-    """limit · n / (n + half): no gain without examples, and a limit (Michaelis and Menten, 1913)."""
-    return limit * examples / (examples + half)
+def hill_curve(examples: np.ndarray, limit: float, half: float, slope: float) -> np.ndarray:
+    """limit · n^slope / (n^slope + half^slope): no gain without examples, and a limit (Hill, 1910).
+
+    With a slope of 1 it is a hyperbola; with a small one and a far limit it grows like a power or a logarithm, so
+    that saturation is found only where there is some.
+    """
+    return limit / (1 + (half / np.maximum(examples, 1e-9)) ** slope)
 
 
 def gains_by_examples(trials: Sequence[Trial], training: TrainingSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -70,16 +77,16 @@ def fit_saturation(examples: np.ndarray, gains: np.ndarray, seed: int) -> Satura
         gains: difference to the base model for each query, shape (trials, queries).
         seed: of the bootstrap over the queries that gives the interval.
     """
-    limit, half = _fit(examples, gains.mean(axis=1))
-    most = float(examples.max())
+    parameters = _fit(examples, gains.mean(axis=1))
+    sizes = np.array([examples.max(), 2 * examples.max()])
 
-    def added(limit: float, half: float) -> float:
-        return float(hyperbola(2 * most, limit, half) - hyperbola(most, limit, half))
+    def added(limit: float, half: float, slope: float) -> float:
+        return float(np.diff(hill_curve(sizes, limit, half, slope))[0])
 
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, gains.shape[1], size=(RESAMPLES, gains.shape[1]))
     low, high = np.percentile([added(*_fit(examples, gains[:, draw].mean(axis=1))) for draw in draws], [2.5, 97.5])
-    middle = added(limit, half)
+    middle = added(*parameters)
     if low > LEAST_GAIN:
         verdict = "more data would help"
     elif high < LEAST_GAIN:
@@ -87,13 +94,14 @@ def fit_saturation(examples: np.ndarray, gains: np.ndarray, seed: int) -> Satura
     else:
         verdict = "these queries cannot tell whether more data would help"
     words = f"{verdict}: twice as many examples would add {middle:+.3f} (95% {low:+.3f} to {high:+.3f})"
-    return Saturation(limit, half, middle, float(low), float(high), words)
+    return Saturation(*parameters, middle, float(low), float(high), words)
 
 
-def _fit(examples: np.ndarray, gains: np.ndarray) -> tuple[float, float]:
-    """Least squares: for a given half the best limit has a closed form, so that only half is searched for."""
-    halves = np.geomspace(examples.min() / 100, examples.max() * 100, 400)
-    shapes = examples / (examples + halves[:, None])
+def _fit(examples: np.ndarray, gains: np.ndarray) -> tuple[float, float, float]:
+    """Least squares: for a given half and slope the best limit has a closed form, so that only those are searched for."""
+    halves, slopes = np.meshgrid(np.geomspace(examples.min() / 100, examples.max() * 100, 200), SLOPES)
+    halves, slopes = halves.ravel(), slopes.ravel()
+    shapes = hill_curve(examples, 1.0, halves[:, None], slopes[:, None])
     limits = shapes @ gains / (shapes**2).sum(axis=1)
     best = int(np.argmin(((gains - limits[:, None] * shapes) ** 2).sum(axis=1)))
-    return float(limits[best]), float(halves[best])
+    return float(limits[best]), float(halves[best]), float(slopes[best])

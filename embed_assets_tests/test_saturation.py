@@ -3,22 +3,29 @@
 import numpy as np
 import pytest
 
-from embed_assets.saturation import fit_saturation, gains_by_examples, hyperbola
+from embed_assets.saturation import fit_saturation, gains_by_examples, hill_curve
 from embed_assets_tests.test_leaderboard import AS_SET, trial
 
 EXAMPLES = np.array([100, 250, 500, 1000])
 
 
-def gains(limit: float, half: float, noise: float, queries: int = 400) -> np.ndarray:
+def gains(limit: float, half: float, noise: float, slope: float = 1.0, queries: int = 400) -> np.ndarray:
     spread = np.random.default_rng(3).normal(0, noise, queries)
-    return hyperbola(EXAMPLES, limit, half)[:, None] + spread - spread.mean()
+    return hill_curve(EXAMPLES, limit, half, slope)[:, None] + spread - spread.mean()
 
 
 def test_the_curve_that_made_the_points_is_found():
     curve = fit_saturation(EXAMPLES, gains(0.2, 400, 0.05), seed=1)
     assert curve.limit == pytest.approx(0.2, rel=0.05) and curve.half == pytest.approx(400, rel=0.1)
     assert curve.added == pytest.approx(0.2 * (2000 / 2400 - 1000 / 1400), rel=0.1)
-    assert curve.gain(EXAMPLES) == pytest.approx(hyperbola(EXAMPLES, 0.2, 400), rel=0.02)
+    assert curve.gain(EXAMPLES) == pytest.approx(hill_curve(EXAMPLES, 0.2, 400, 1.0), rel=0.02)
+
+
+def test_growth_without_a_limit_in_sight_is_not_taken_for_saturation():
+    slow = gains(2.0, 1e5, 0.01, slope=0.4)
+    curve = fit_saturation(EXAMPLES, slow, seed=1)
+    assert curve.added == pytest.approx(np.diff(hill_curve(np.array([1000, 2000]), 2.0, 1e5, 0.4))[0], rel=0.1)
+    assert curve.verdict.startswith("more data would help")
 
 
 @pytest.mark.parametrize(
