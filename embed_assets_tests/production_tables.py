@@ -57,7 +57,7 @@ class IndexReader(threading.Thread):
     """Queries the published index again and again, and notes failures and mixed answers."""
 
     def __init__(self, workspace: Workspace, collection: str):
-        super().__init__()
+        super().__init__(daemon=True)  # a failed test must end all the same
         self.workspace = workspace
         self.collection = collection
         self.stopped = threading.Event()

@@ -83,6 +83,10 @@ def test_small_commits_lead_to_one_run_and_one_swap_under_the_eyes_of_a_reader(d
     (state,) = [state for state in daemon.all_instigator_state() if state.name == "retrain_on_production_change"]
     wait_for(lambda: daemon.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0].timestamp > finished, 240)
 
+    (run,) = runs()
+    assert run.status == DagsterRunStatus.SUCCESS
+    assert run.tags[REASON_TAG] == "production table: 50 added, 0 changed, 0 removed of 58 rows"
+    assert workspace.store.current("corpus_chunks", COLLECTION).summary["chunks"] == 58
     after = index.pointer()
     index.rollback()
     time.sleep(1)
@@ -93,11 +97,6 @@ def test_small_commits_lead_to_one_run_and_one_swap_under_the_eyes_of_a_reader(d
         index.metadata(table)["fingerprint"] for table in (before.current, after.current, before.current)
     ]
     assert (after.generation, after.reason) == (before.generation + 1, "the model in production, for newer chunks")
-
-    (run,) = runs()
-    assert run.status == DagsterRunStatus.SUCCESS
-    assert run.tags[REASON_TAG] == "production table: 50 added, 0 changed, 0 removed of 58 rows"
-    assert workspace.store.current("corpus_chunks", COLLECTION).summary["chunks"] == 58
     checkpoint = index.metadata(before.current)["checkpoint"]
     assert workspace.store.current("published_index", COLLECTION).manifest["sources"]["in production"] == checkpoint
     tick = daemon.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0]
