@@ -55,6 +55,9 @@ def training_pairs(
     Returns:
         The pairs with a column ``split``; and the pairs that were left out, in LEFT_OUT_SCHEMA, each with its
         reason and what it is like.
+
+    Raises:
+        ValueError: there are pairs, but all are left out.
     """
     texts = dict(chunks.group_by("document_id").agg("text").iter_rows())
     splits = {name: split_of(name, settings) for name in {*texts, *pairs["document_id"]}}
@@ -80,6 +83,12 @@ def training_pairs(
     # A query of several chunks is left out with all of them, for the reason of the first.
     whole = table.with_columns(pl.col("reason", "like").drop_nulls().first().over("query_id"))
     kept = whole.filter(pl.col("reason").is_null()).drop("reason", "like")
+    if kept.is_empty() and len(whole):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in whole.group_by("reason").len().sort("reason").iter_rows())
+        raise ValueError(
+            f"all {len(whole)} QA pairs are left out of training ({reasons}): add documents that differ from those, "
+            "or lower evaluation_set.test_share"
+        )
     return kept, whole.filter(pl.col("reason").is_not_null()).select(list(LEFT_OUT_SCHEMA))
 
 

@@ -70,6 +70,11 @@ def test_a_query_that_a_test_document_helps_to_answer_is_left_out_with_all_its_r
     assert left_out["reason"].to_list() == [OF_TEST_DOCUMENT] * 6
 
 
+def test_where_nothing_is_left_the_error_says_why(encoder, names):
+    with pytest.raises(ValueError, match=r"all 1 QA pairs are left out of training \(1 of a test document\): add documents"):
+        select(encoder, pairs_of(("question about test", names["test"][0])), queries_of())
+
+
 def test_a_query_that_equals_a_test_query_is_left_out(encoder, names):
     queries = ["How do I reset PRT-7719?", "how do i reset PRT 7719", "how do I reset PRT-7720?"]
     kept, left_out = select(
@@ -102,8 +107,9 @@ def test_a_dev_query_is_not_trained_on_but_stays_a_dev_query(encoder, names):
 )
 def test_a_query_that_says_almost_the_same_as_a_test_query_is_left_out(encoder, names, query, is_like):
     tested = queries_of(("How do I replace the fan tray of the SX-48 switch?", "human", "test"))
-    kept, left_out = select(encoder, pairs_of((query, names["train"][0])), tested)
-    assert reasons_of(left_out) == ({query: "like a held-out query"} if is_like else {}) and len(kept) == (not is_like)
+    pairs = pairs_of((query, names["train"][0]), ("What colour is a poppy?", names["train"][0]))
+    kept, left_out = select(encoder, pairs, tested)
+    assert reasons_of(left_out) == ({query: "like a held-out query"} if is_like else {}) and len(kept) == 2 - is_like
 
 
 @pytest.mark.parametrize(
