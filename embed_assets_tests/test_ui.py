@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from embed_assets.defs.stage_asset import GPU_POOL
 from embed_assets.run import open_instance
-from embed_assets.stages import DEFAULT_STAGES, STAGES
+from embed_assets.stages import DEFAULT_STAGES
 from embed_assets_tests.small_collections import override, write_collection, write_small_collections
 from embed_assets_tests.test_rematerialization import BELOW_PAIRS
 
@@ -54,6 +54,7 @@ RUNS = """{ runsOrError { ... on Runs { results {
     stepStats { stepKey startTime endTime }
     assetMaterializations { assetKey { path } metadataEntries { label ... on BoolMetadataEntry { boolValue } } }
 } } } }"""
+RUN_COLLECTION = "/locations/embed_assets/jobs/run_collection"
 LAUNCH_BACKFILL = """mutation($parameters: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $parameters) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
 } }"""
@@ -190,11 +191,10 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def graph(dagster: Dagster, browser: Browser) -> Iterator[Page]:
-    """The asset graph, with nothing beside it and all its groups unfolded."""
-    with open_page(browser, zoom=0.7) as page:  # the assets show what is in them only if there is space
-        page.goto(f"{dagster.url}/asset-groups")
+    """The graph of the job of a whole collection, with all its groups unfolded."""
+    with open_page(browser, zoom=0.45) as page:  # the assets show what is in them only if there is space
+        page.goto(f"{dagster.url}{RUN_COLLECTION}")
         page.get_by_label("unfold_more").first.wait_for()
-        page.get_by_label("panel_show_right").last.click()
         page.get_by_text("Hide navigation").click()
         page.keyboard.press("Alt+e")
         yield page
@@ -225,7 +225,7 @@ def registered(dagster: Dagster) -> list[str]:
 def first_run(dagster: Dagster, browser: Browser, registered: list[str]) -> dict[str, Any]:
     """The run of all assets of ``routers``, launched with the mouse."""
     with open_page(browser) as page:
-        page.goto(f"{dagster.url}/locations/embed_assets/jobs/run_collection")
+        page.goto(f"{dagster.url}{RUN_COLLECTION}")
         page.get_by_role("button", name="Materialize all").click()
         page.get_by_text("Select a partition or create one").click()
         page.locator("span").get_by_text("routers", exact=True).click()
@@ -240,7 +240,7 @@ def test_every_collection_folder_becomes_a_partition(registered: list[str]):
 
 
 def test_the_graph_shows_all_assets(graph: Page):
-    for asset in STAGES:
+    for asset in DEFAULT_STAGES:
         expect(graph.get_by_text(asset, exact=True).first).to_be_visible()
 
 
@@ -279,7 +279,7 @@ def test_one_step_at_a_time_uses_the_gpu(dagster: Dagster, runs: dict[str, list[
     (bakery,), (routers, _) = runs["bakery"], runs["routers"]
     overlap = min(bakery["endTime"], routers["endTime"]) - max(bakery["startTime"], routers["startTime"])
     assert overlap > 0, "the runs of the backfill came one after the other"
-    gpu_assets = dagster.gpu_assets()
+    gpu_assets = dagster.gpu_assets() & DEFAULT_STAGES.keys()
     steps = [step for run in chain(*runs.values()) for step in run["stepStats"] if step["stepKey"] in gpu_assets]
     assert len(steps) == 3 * len(gpu_assets) > 0
     for step, following in pairwise(sorted(steps, key=lambda step: step["startTime"])):
