@@ -32,7 +32,8 @@ def _section(folder: Path) -> dict[str, Any]:
     # Without raw HTML: what stands in documents and questions is shown, never run.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     parts = []
-    for name in sorted({file.stem for file in folder.iterdir() if file.suffix in (".png", ".md")}):
+    names = {file.stem for file in folder.iterdir() if file.suffix in (".png", ".md")}
+    for name in sorted(names, key=lambda name: (not (folder / f"{name}.png").is_file(), name)):  # charts first
         picture, text = folder / f"{name}.png", folder / f"{name}.md"
         parts.append(
             {
