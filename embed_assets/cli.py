@@ -403,7 +403,13 @@ def _echo_scores(workspace: Workspace, collection: str, asset: str = "beir_score
 
 
 def _echo_table(table: pl.DataFrame) -> None:
-    with pl.Config(tbl_formatting="ASCII_MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_cols=-1):
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=-1,
+        tbl_width_chars=200,
+    ):
         click.echo(table)
 
 
