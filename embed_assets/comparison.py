@@ -8,9 +8,8 @@ import polars as pl
 from embed_assets.evaluation_set import read_evaluation_set
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
+from embed_assets.publishing import encoder_of
 from embed_assets.scoring import score_systems
-from embed_assets.settings import BaseModelSettings
-from embed_assets.store import MANIFEST
 from embed_assets.workspace import Workspace
 
 BASE = "base"
@@ -48,10 +47,8 @@ def _open(workspace: Workspace, collection: str, model: str, compute: Compute) -
     base_model = workspace.settings(collection).base_model
     if model == BASE:
         return Encoder(base_model, workspace.memos, compute=compute)
-    manifests = (workspace.store.root / "checkpoint").glob(f"*/*/{MANIFEST}")
-    for manifest in (path for path in manifests if path.parent.name.startswith(model)):
-        artifact = workspace.store.find("checkpoint", manifest.parts[-3], manifest.parts[-2])
-        if artifact is not None:
-            as_trained = BaseModelSettings.model_validate(artifact.manifest["settings"]["base_model"])
-            return Encoder(as_trained, workspace.memos, str(artifact.folder / "model"), compute)
+    for folder in (workspace.store.root / "checkpoint").glob("*/"):
+        for checkpoint in workspace.store.artifacts("checkpoint", folder.name):
+            if checkpoint.fingerprint.startswith(model):
+                return encoder_of(workspace, checkpoint, compute)
     return Encoder(base_model, workspace.memos, model, compute)

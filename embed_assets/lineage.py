@@ -12,7 +12,7 @@ from embed_assets.prompts import load_question_prompts
 from embed_assets.settings import Settings
 from embed_assets.stages import STAGES, TRIAL, Stage
 from embed_assets.store import Artifact, MissingArtifactError, fingerprint_of
-from embed_assets.trials import TrialError, read_trial, trial_place, with_trial
+from embed_assets.trials import Trial, TrialError, read_trial, trial_place, with_trial
 from embed_assets.workspace import Workspace
 
 
@@ -68,10 +68,15 @@ def finished_trials(workspace: Workspace, collection: str) -> dict[str, Artifact
     return finished
 
 
+def read_trials(workspace: Workspace, collection: str) -> list[Trial]:
+    """What the finished trials of a collection have found."""
+    return [read_trial(*finished) for finished in finished_trials(workspace, collection).items()]
+
+
 def dev_scores(workspace: Workspace, collection: str) -> dict[str, float]:
     """The finished trials of a collection → their mean nDCG@10 on the dev queries."""
-    trials = [read_trial(*finished) for finished in finished_trials(workspace, collection).items()]
-    return {trial.name: float(trial.values("dev").mean()) for trial in trials if len(trial.values("dev"))}
+    of_trial = {trial.name: trial.values("dev") for trial in read_trials(workspace, collection)}
+    return {name: float(values.mean()) for name, values in of_trial.items() if len(values)}
 
 
 def out_of_date(workspace: Workspace, collection: str) -> dict[str, str]:

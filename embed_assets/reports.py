@@ -224,9 +224,9 @@ def _write_scores(
     folder: Path, summaries: Sequence[Mapping[str, Any]], systems: Sequence[str], findings: Sequence[Finding]
 ) -> None:
     figures = {}
+    _write_score_tables(folder, summaries)
     for summary in summaries:
         labels = summary["labels"]
-        write_text(folder, f"{labels}_queries", scores_table(summary))
         draw_scores(folder, summary)
         for system in systems:
             figures[f"{labels}_{HEADLINE.replace('@', '_at_')}_{system}"] = round(summary["systems"][system][HEADLINE], 4)
@@ -237,8 +237,7 @@ def _write_scores(
 def write_export(folder: Path, files: Mapping[str, Mapping[str, float]], summaries: Sequence[Mapping[str, Any]]) -> None:
     """Report on onnx_model: parity and size of each file, and the scores of int8 beside those of torch."""
     _write_parity(folder, files)
-    for summary in summaries:
-        write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
+    _write_score_tables(folder, summaries)
     write_findings(folder, check_export(files))
 
 
@@ -257,21 +256,25 @@ def _write_parity(folder: Path, files: Mapping[str, Mapping[str, float]]) -> Non
 
 def write_comparison(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Report on published_index: the candidate beside what is in production, a table for each label source."""
+    _write_score_tables(folder, summaries)
+
+
+def _write_score_tables(folder: Path, summaries: Sequence[Mapping[str, Any]], prefix: str = "") -> None:
     for summary in summaries:
-        write_text(folder, f"{summary['labels']}_queries", scores_table(summary))
+        write_text(folder, f"{prefix}{summary['labels']}_queries", scores_table(summary))
 
 
 def write_trial(folder: Path, checkpoint: Artifact, summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Report on trial: scores on dev and test, and the loss curve of its checkpoint."""
     figures = {"training_seconds": checkpoint.manifest["seconds"], "checkpoint": str(checkpoint.folder / "model")}
     for split, of_split in summaries.items():
+        _write_score_tables(folder, of_split, prefix=f"{split}_")
         for summary in of_split:
-            write_text(folder, f"{split}_{summary['labels']}_queries", scores_table(summary))
             name = f"{split}_{summary['labels']}_{HEADLINE.replace('@', '_at_')}"
             figures |= {f"{name}_{system}": round(values[HEADLINE], 4) for system, values in summary["systems"].items()}
     write_summary(folder, checkpoint.summary | figures)
-    shutil.copy(checkpoint.report / "loss.png", folder / REPORT)
-    (folder / REPORT / FINDINGS).write_text(json.dumps(checkpoint.findings, indent=2))
+    for name in ("loss.png", FINDINGS):
+        shutil.copy(checkpoint.report / name, folder / REPORT)
 
 
 def write_leaderboard(folder: Path, collection: str, leaderboard: Leaderboard, seconds: Mapping[str, float]) -> None:

@@ -179,11 +179,20 @@ def score_first_ten(relevant: Mapping[str, Mapping[str, int]], found: Mapping[st
     """
     from ranx import Qrels, Run, evaluate
 
-    qrels = Qrels.from_dict({name: dict(units) or {"(no such unit)": 1} for name, units in relevant.items()})
-    run = {
-        name: {unit: -float(rank) for rank, unit in enumerate(units)} or {"(nothing found)": 0.0} for name, units in found.items()
+    qrels = Qrels.from_dict({name: dict(units) or {NO_SUCH_UNIT: 1} for name, units in relevant.items()})
+    return float(evaluate(qrels, Run.from_dict(_ranx_run(found)), HEADLINE))
+
+
+def _ranx_run(ranked: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
+    """The units that were found for each query, best first, as ranx takes them.
+
+    ranx sorts by score and breaks ties as it likes: ranks keep the order. A query that found nothing needs one
+    entry all the same.
+    """
+    return {
+        name: {unit: -float(rank) for rank, unit in enumerate(units)} or {"(nothing found)": 0.0}
+        for name, units in ranked.items()
     }
-    return float(evaluate(qrels, Run.from_dict(run), HEADLINE))
 
 
 def _retrieve(
@@ -259,13 +268,9 @@ def _evaluate(
     order = [place[name] for name in names]
     per_query, ranked, ranx_runs = [], [], {}
     for system, (columns, scores) in runs.items():
-        # ranx sorts by score and breaks ties as it likes: ranks keep the order of the run. A query that found
-        # nothing needs one entry all the same.
-        run = {
-            name: {units[column]: -float(rank) for rank, column in enumerate(row) if column >= 0} or {"(nothing found)": 0.0}
-            for name, row in zip(names, columns.tolist(), strict=True)
-        }
-        ranx_runs[system] = Run.from_dict(run, name=system)
+        rows = zip(names, columns.tolist(), strict=True)
+        found = {name: [units[column] for column in row if column >= 0] for name, row in rows}
+        ranx_runs[system] = Run.from_dict(_ranx_run(found), name=system)
         values = evaluate(qrels, ranx_runs[system], METRICS, return_mean=False)
         per_query.append(
             queries.select("query_id", "query", "style").with_columns(

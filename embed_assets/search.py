@@ -1,6 +1,5 @@
 """Search in the published index, with the model that it was made with, and with the re-ranker of the collection."""
 
-import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +9,7 @@ from embed_assets.publishing import checkpoint_of, encoder_of, index_of
 from embed_assets.reranking import open_reranker
 from embed_assets.scoring import PairScorer, TextEncoder
 from embed_assets.settings import RerankerSettings
-from embed_assets.store import MANIFEST, MissingArtifactError
+from embed_assets.store import MissingArtifactError
 from embed_assets.workspace import Workspace
 
 Mode = Literal["dense", "full-text", "hybrid", "reranked"]
@@ -72,11 +71,10 @@ def _literal(query: str):
 
 def _encoder(workspace: Workspace, collection: str, metadata: dict) -> TextEncoder:
     """The model that a table was made with: its ONNX export if there is one, which starts faster than torch."""
-    for path in (workspace.store.root / "onnx_model" / collection).glob(f"*/{MANIFEST}"):
-        manifest = json.loads(path.read_text())
-        same_model = manifest["inputs"].get("checkpoint") == metadata["model"]
-        if same_model and manifest["settings"]["base_model"] == metadata["base_model"]:
-            return OnnxEncoder(path.parent)
+    for exported in workspace.store.artifacts("onnx_model", collection):
+        same_model = exported.manifest["inputs"].get("checkpoint") == metadata["model"]
+        if same_model and exported.manifest["settings"]["base_model"] == metadata["base_model"]:
+            return OnnxEncoder(exported.folder)
     return encoder_of(workspace, checkpoint_of(workspace, collection, metadata))
 
 
@@ -88,10 +86,9 @@ def _reranker(workspace: Workspace, collection: str) -> PairScorer:
         raise MissingArtifactError(
             f"{collection}: no re-ranker was trained: embed-assets run {collection} --until onnx_reranker"
         ) from None
-    for path in (workspace.store.root / "onnx_reranker" / collection).glob(f"*/{MANIFEST}"):
-        manifest = json.loads(path.read_text())
-        same_settings = manifest["settings"]["reranker"] == trained.manifest["settings"]["reranker"]
-        if manifest["inputs"]["reranker"] == trained.digest and same_settings:
-            return OnnxReranker(path.parent)
+    for exported in workspace.store.artifacts("onnx_reranker", collection):
+        same_settings = exported.manifest["settings"]["reranker"] == trained.manifest["settings"]["reranker"]
+        if exported.manifest["inputs"]["reranker"] == trained.digest and same_settings:
+            return OnnxReranker(exported.folder)
     settings = RerankerSettings.model_validate(trained.manifest["settings"]["reranker"])
     return open_reranker(trained.folder / "model", workspace.memos, settings)

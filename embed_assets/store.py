@@ -86,15 +86,20 @@ class ArtifactStore:
             return None
         return Artifact(folder, manifest, reused=True) if intact else None
 
+    def artifacts(self, asset: str, collection: str) -> Iterator[Artifact]:
+        """All complete artifacts of an asset and a collection, in no order."""
+        for path in (self.root / asset / collection).glob(f"*/{MANIFEST}"):
+            if (artifact := self.find(asset, collection, path.parent.name)) is not None:
+                yield artifact
+
     def find_content(self, asset: str, collection: str, digest: str) -> Artifact:
         """An artifact with this content, whatever it was made of.
 
         Raises:
             MissingArtifactError: there is none.
         """
-        for path in (self.root / asset / collection).glob(f"*/{MANIFEST}"):
-            artifact = self.find(asset, collection, path.parent.name)
-            if artifact is not None and artifact.digest == digest:
+        for artifact in self.artifacts(asset, collection):
+            if artifact.digest == digest:
                 return artifact
         raise MissingArtifactError(
             f"{asset} of collection {collection!r} with the content {digest} is not in {self.root}: "
@@ -115,12 +120,8 @@ class ArtifactStore:
 
     def latest(self, asset: str, collection: str, inputs: Mapping[str, str]) -> Artifact | None:
         """The newest artifact among those that were built with these digests of inputs."""
-        found = [
-            artifact
-            for path in (self.root / asset / collection).glob(f"*/{MANIFEST}")
-            if (artifact := self.find(asset, collection, path.parent.name))
-            and inputs.items() <= artifact.manifest["inputs"].items()
-        ]
+        built = self.artifacts(asset, collection)
+        found = [artifact for artifact in built if inputs.items() <= artifact.manifest["inputs"].items()]
         return max(found, key=lambda artifact: artifact.manifest["built_at"], default=None)
 
     def build(

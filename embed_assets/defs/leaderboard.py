@@ -7,9 +7,8 @@ from embed_assets import reports
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.leaderboard import rank_trials
-from embed_assets.lineage import finished_trials
+from embed_assets.lineage import read_trials
 from embed_assets.stages import LEADERBOARD
-from embed_assets.trials import read_trial
 
 
 @stage_asset(LEADERBOARD, group="sweep", kinds={"polars"}, automatic=False)
@@ -20,7 +19,7 @@ def leaderboard(context: AssetExecutionContext, workspace: WorkspaceResource) ->
     settings = place.settings(collection)
 
     def write(folder: Path, scratch: Path) -> None:
-        trials = [read_trial(*finished) for finished in finished_trials(place, collection).items()]
+        trials = read_trials(place, collection)
         ranked = rank_trials(trials, settings.training, settings.scoring)
         ranked.table.write_parquet(folder / "leaderboard.parquet")
         (folder / "advice.json").write_text(json.dumps({"advice": ranked.advice, "settled": ranked.settled}))

@@ -7,10 +7,9 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets import reports
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.lineage import finished_trials
+from embed_assets.lineage import read_trials
 from embed_assets.saturation import fit_saturation, gains_by_examples
 from embed_assets.stages import SATURATION_CURVE
-from embed_assets.trials import read_trial
 
 
 @stage_asset(SATURATION_CURVE, group="sweep", kinds={"numpy"}, automatic=False)
@@ -21,8 +20,7 @@ def saturation_curve(context: AssetExecutionContext, workspace: WorkspaceResourc
     settings = place.settings(collection)
 
     def write(folder: Path, scratch: Path) -> None:
-        trials = [read_trial(*finished) for finished in finished_trials(place, collection).items()]
-        examples, gains = gains_by_examples(trials, settings.training)
+        examples, gains = gains_by_examples(read_trials(place, collection), settings.training)
         curve = fit_saturation(examples, gains, settings.scoring.seed)
         (folder / "saturation.json").write_text(json.dumps(dataclasses.asdict(curve), indent=2))
         reports.write_saturation(folder, collection, curve, examples, gains, settings.scoring)
