@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from embed_assets.scoring import HEADLINE
+from embed_assets.scoring import HEADLINE, paired_p_value
 from embed_assets.settings import PublishingSettings
 
 
@@ -49,8 +48,6 @@ def judge(
 
 def _worse_slices(per_query: pl.DataFrame, baseline: str, settings: PublishingSettings) -> list[str]:
     """The label sources and query styles on which the tuned model is significantly worse, in words."""
-    from scipy.stats import ttest_1samp
-
     of = {system: per_query.filter(pl.col("system") == system) for system in ("tuned", baseline)}
     pairs = of["tuned"].join(of[baseline], on=["source", "query_id"], suffix="_before")
     pairs = pairs.select("source", "style", difference=pl.col(HEADLINE) - pl.col(f"{HEADLINE}_before"))
@@ -62,7 +59,7 @@ def _worse_slices(per_query: pl.DataFrame, baseline: str, settings: PublishingSe
         mean = float(differences.mean())
         if len(differences) < settings.min_slice_queries or mean >= 0:
             continue
-        p_value = float(ttest_1samp(differences, 0).pvalue) if np.ptp(differences) else 0.0
+        p_value = paired_p_value(differences)
         if p_value < settings.significance:
             queries = f"{len(differences)} {source} queries" + (f" of the style {style}" if style != "all" else "")
             worse.append(f"significantly worse on {queries}: {mean:+.3f} {HEADLINE} (p = {p_value:.2g})")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from embed_assets.scoring import bootstrap_interval
+from embed_assets.scoring import bootstrap_interval, paired_p_value
 from embed_assets.settings import ScoringSettings, TrainingSettings
 from embed_assets.trials import Trial
 
@@ -59,7 +59,7 @@ def rank_trials(trials: Sequence[Trial], training: TrainingSettings, settings: S
         raise ValueError("trials are ranked by dev queries, and there are none: raise evaluation_set.dev_share")
     ranking = sorted(distinct.values(), key=lambda trial: (-dev[trial.name].mean(), trial.name))
     best = ranking[0]
-    p_values = _holm({trial.name: _paired_p_value(dev[trial.name] - dev[best.name]) for trial in ranking[1:]})
+    p_values = _holm({trial.name: paired_p_value(dev[trial.name] - dev[best.name]) for trial in ranking[1:]})
     rows = []
     for trial in ranking:
         difference, p_value = dev[trial.name] - dev[best.name], p_values.get(trial.name)
@@ -91,12 +91,6 @@ def _advice(best: str, as_set: str | None, settled: bool) -> str:
 def _mean_and_interval(name: str, values: np.ndarray, settings: ScoringSettings) -> dict[str, float]:
     low, high = bootstrap_interval(values, settings)
     return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
-
-
-def _paired_p_value(differences: np.ndarray) -> float:
-    from scipy.stats import ttest_1samp
-
-    return float(ttest_1samp(differences, 0).pvalue) if len(differences) > 1 and np.ptp(differences) else 1.0
 
 
 def _holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -359,6 +359,17 @@ def bootstrap_interval(values: np.ndarray, settings: ScoringSettings) -> tuple[f
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
+def paired_p_value(differences: np.ndarray) -> float:
+    """p-value of the two-sided paired t-test, from the differences of two systems on the same queries."""
+    if len(differences) < 2 or not differences.any():
+        return 1.0
+    if np.ptp(differences) == 0:
+        return 0.0
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(differences, 0).pvalue)
+
+
 def _slices(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """The headline metric by query style, where the queries have styles."""
     slices: dict[str, dict[str, Any]] = {}

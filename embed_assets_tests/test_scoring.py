@@ -14,7 +14,15 @@ from embed_assets.chunking import CHUNK_SCHEMA
 from embed_assets.documents import Document, read_documents
 from embed_assets.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.reports import write_scores
-from embed_assets.scoring import METRICS, RerankedSystem, join_scores, relevant_units, score_systems, scores_table
+from embed_assets.scoring import (
+    METRICS,
+    RerankedSystem,
+    join_scores,
+    paired_p_value,
+    relevant_units,
+    score_systems,
+    scores_table,
+)
 from embed_assets.settings import DocumentsSettings, ScoringSettings
 from embed_assets.store import FINDINGS, REPORT
 
@@ -380,6 +388,15 @@ def test_a_single_query_has_neither_interval_nor_significance():
     )
     assert scores.summary["intervals"]["a"] == [1.0, 1.0]
     assert (scores.summary["tests"][0]["difference"], scores.summary["tests"][0]["p_value"]) == (0.0, 1.0)
+
+
+def test_the_paired_t_test():
+    """t = 2 / (1 / √3) with two degrees of freedom, whose distribution has a closed form."""
+    t = 2 * 3**0.5
+    assert paired_p_value(np.array([1.0, 2.0, 3.0])) == pytest.approx(1 - t / (2 + t**2) ** 0.5)
+    assert paired_p_value(np.array([0.5, -0.5])) == 1.0
+    assert paired_p_value(np.zeros(3)) == paired_p_value(np.array([0.5])) == 1.0
+    assert paired_p_value(np.full(3, -0.1)) == 0.0
 
 
 def test_bm25_and_hybrids_stand_beside_the_dense_systems():
