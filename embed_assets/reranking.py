@@ -13,7 +13,7 @@ import polars as pl
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker, load_cross_encoder
 from embed_assets.settings import BaseModelSettings, RerankerSettings, RerankingSettings
-from embed_assets.training import last_state, save_model
+from embed_assets.training import last_state, save_model, set_dropout
 from embed_assets.training_log import log_callback, loss_curve
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ def fine_tune_reranker(
     set_seed(settings.seed)
     start = settings.name or base_model.name
     model = load_cross_encoder(start, device, settings.max_tokens, settings.trust_remote_code, new_head=True)
+    if settings.dropout is not None:
+        set_dropout(model, settings.dropout)
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(scratch / "trainer"),
         use_cpu=device == "cpu",

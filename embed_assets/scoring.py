@@ -14,6 +14,7 @@ from embed_assets.retrieval import (
     QUERIES_IN_A_BLOCK,
     Bm25Index,
     best_per_group,
+    fuse_with_order,
     group_numbers,
     reciprocal_rank_fusion,
     rerank,
@@ -60,11 +61,13 @@ class RerankedSystem:
         system: name of the other system.
         reranker: scores the passages.
         top_k: how many passages of each query it scores.
+        fused: whether its order is fused with that of the other system, or takes its place.
     """
 
     system: str
     reranker: PairScorer
     top_k: int
+    fused: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,8 @@ def _retrieve(
             chunks, _ = _rank(of_chunks, hybrids, settings.rrf_k, max(settings.top_k, system.top_k))[system.system]
             candidates = chunks[:, : system.top_k]
             values = _score_candidates(system.reranker, texts[block], passages, candidates)
+            if system.fused:
+                values = fuse_with_order(values, settings.rrf_k)
             found[name] = rerank(found[system.system][0], candidates, values, groups)
         for name, run in found.items():
             blocks.setdefault(name, []).append(run)

@@ -7,6 +7,7 @@ from embed_assets.export import OnnxEncoder, OnnxReranker
 from embed_assets.published_index import metadata_of
 from embed_assets.publishing import checkpoint_of, encoder_of, index_of
 from embed_assets.reranking import open_reranker
+from embed_assets.retrieval import fuse_with_order
 from embed_assets.scoring import PairScorer, TextEncoder
 from embed_assets.settings import RerankerSettings
 from embed_assets.store import MissingArtifactError
@@ -34,7 +35,7 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         collection: name of the collection.
         query: what to look for.
         mode: dense (cosine), full-text (BM25), hybrid, which fuses the first 100 of both by reciprocal rank, or reranked,
-            which re-orders the first ``reranking.top_k`` of hybrid.
+            which re-orders the first ``reranking.top_k`` of hybrid, as the settings block ``reranking`` says.
         limit: how many hits.
 
     Raises:
@@ -52,11 +53,14 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         else:
             found = table.search(query_type="hybrid").vector(vector).text(_literal(query)).distance_type("cosine")
             score = "_relevance_score"
-    fetched = {"hybrid": FUSED, "reranked": workspace.settings(collection).reranking.top_k}.get(mode, limit)
+    settings = workspace.settings(collection)
+    fetched = {"hybrid": FUSED, "reranked": settings.reranking.top_k}.get(mode, limit)
     rows = found.limit(max(limit, fetched)).to_list()
     if reranker is not None:
-        scores = reranker.score([(query, row["passage"]) for row in rows]).tolist()
-        rows = [row | {score: value} for row, value in zip(rows, scores, strict=True)]
+        scores = reranker.score([(query, row["passage"]) for row in rows])
+        if settings.reranking.fused:
+            scores = fuse_with_order(scores[None], settings.scoring.rrf_k)[0]
+        rows = [row | {score: value} for row, value in zip(rows, scores.tolist(), strict=True)]
         rows.sort(key=lambda row: -row[score])
     return [
         Hit(row["id"], row["document_id"], 1 - row[score] if mode == "dense" else row[score], row["text"]) for row in rows[:limit]

@@ -368,7 +368,7 @@ class TrialsSettings(Block):
 class NegativesSettings(Block):
     """Hard negatives, mined from hybrid retrieval (BM25 and the base model)."""
 
-    per_query: int = Field(1, ge=1, le=50, description="hard negatives for each query")
+    per_query: int = Field(5, ge=1, le=50, description="hard negatives for each query")
     top_k: int = Field(50, ge=2, le=1000, description="negatives come from the first k chunks")
     cut_sentences: bool = Field(
         True,
@@ -406,8 +406,11 @@ class RerankerSettings(Block):
     random_negatives: int = Field(2, ge=0, le=50, description="passages of other queries beside them, for each query")
     epochs: float = Field(1.0, gt=0, le=100, description="passes over the queries")
     batch_size: int = Field(8, ge=1, le=65536, description="queries in a batch, each with all its passages")
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="peak learning rate of AdamW")
+    learning_rate: float = Field(
+        1e-4, gt=0, le=1, description="peak learning rate of AdamW; a new head wants more than a cross-encoder, which takes 2e-5"
+    )
     warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
+    dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
     checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of the new head, of the random passages, of shuffling and of dropout")
@@ -418,6 +421,11 @@ class RerankingSettings(Block):
     """What the re-ranker re-orders. A change of it trains nothing."""
 
     top_k: int = Field(100, ge=1, le=10_000, description="re-order the first k chunks of hybrid retrieval, as BEIR does with 100")
+    fused: bool = Field(
+        True,
+        description="fuse the order of the re-ranker with that of hybrid retrieval by reciprocal rank, which suits a re-ranker "
+        "trained on little; false takes the re-ranker's alone",
+    )
     max_queries: int = Field(
         0,
         ge=0,

@@ -73,7 +73,7 @@ def fine_tune(
     arguments = _arguments(scratch / "trainer", train, dev, base_model, settings, compute)
     model = load_sentence_transformer(base_model, compute.torch_device())
     if settings.dropout is not None:
-        _set_dropout(model, settings.dropout)
+        set_dropout(model, settings.dropout)
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
     mini_batch_size = compute.mini_batch_size or settings.mini_batch_size
@@ -199,7 +199,8 @@ def _arguments(
     return arguments
 
 
-def _set_dropout(model: "SentenceTransformer", rate: float) -> None:
+def set_dropout(model: "SentenceTransformer | CrossEncoder", rate: float) -> None:
+    """Set the rate of all dropout layers of a model, and of the attention that has its own."""
     import torch
 
     for module in model.modules():

@@ -8,6 +8,7 @@ import yaml
 SETTINGS = {
     "questions": {"max_questions": 0, "round_trip_top_k": 10},
     "evaluation_set": {"test_share": 0.3, "dev_share": 0.1},
+    "negatives": {"per_query": 1},
     "training": {"batch_size": 4, "max_examples": 8, "learning_rate": 1e-4},
     "reranker": {"batch_size": 2, "max_examples": 8, "learning_rate": 1e-4},
     "reranking": {"top_k": 5},

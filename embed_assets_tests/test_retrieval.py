@@ -8,6 +8,7 @@ from embed_assets.retrieval import (
     Bm25Index,
     HybridRetriever,
     best_per_group,
+    fuse_with_order,
     group_numbers,
     reciprocal_rank_fusion,
     rerank,
@@ -128,6 +129,14 @@ def test_hybrid_search_follows_the_model_where_no_word_matches(encoder):
 def test_hybrid_search_keeps_the_order_of_more_queries_than_a_block(encoder):
     queries = ["PRT-7719 clock", "PRT-7720 duplex", "tide gauge"] * 100
     assert HybridRetriever(encoder, PASSAGES).ranks(queries, [1, 2, 0] * 100) == [1] * 300
+
+
+def test_a_re_rankers_scores_are_fused_with_the_order_of_its_passages():
+    fused = fuse_with_order(np.array([[1.0, 3.0, 2.0, -np.inf], [2.0, 1.0, -np.inf, -np.inf]], dtype=np.float32))
+    by_hand = [[1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62, -np.inf], [2 / 61, 2 / 62, -np.inf, -np.inf]]
+    assert fused == pytest.approx(np.array(by_hand), rel=1e-5) and fused.dtype == np.float32
+    first, second = fuse_with_order(np.array([[1.0, 2.0]], dtype=np.float32))[0]
+    assert first > second, "a tie goes to the passage that was retrieved first"
 
 
 def test_a_re_ranked_run_puts_the_candidates_first_and_keeps_the_order_of_the_rest():

@@ -455,6 +455,22 @@ def test_a_re_ranker_orders_the_first_chunks_of_another_system():
     assert order["unit"].to_list() == ["bee", "dog", "cat", "cow"]
 
 
+def test_a_re_rankers_order_can_be_fused_with_that_of_the_other_system():
+    """1/61 + 1/63 for dogs and for cats, which change places, and 2/62 for bees, which both put second."""
+    encoder = TableEncoder({"bark": ranking("dogs bark", "bees hum", "cats purr", "cows moo")})
+    reranker = TableReranker({"dogs bark": -2.0, "bees hum": -1.0, "cats purr": 9.0})
+    (scores,) = score_systems(
+        "animals",
+        ANIMALS,
+        make_queries("human", {"q": "bark"}),
+        human_labels(("q", "bee", 1)),
+        {"base": encoder},
+        SETTINGS,
+        reranked={"reranked": RerankedSystem("base", reranker, top_k=3, fused=True)},
+    )
+    assert scores.runs.filter(pl.col("system") == "reranked")["unit"].to_list() == ["dog", "cat", "bee", "cow"]
+
+
 def test_candidates_are_chunks_also_where_documents_are_scored():
     """Both chunks of a are found first: b has no candidate, and stays below whatever a scores."""
     chunks = make_chunks(("a", 0, 10, "a begins"), ("a", 10, 20, "a ends"), ("b", 0, 10, "b"), ("c", 0, 10, "c"))
