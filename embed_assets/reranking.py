@@ -91,6 +91,8 @@ def fine_tune_reranker(
         dataloader_pin_memory=device != "cpu",
         report_to="none",
     )
+    # One process has one GPU, however many there are: DataParallel would split its batches.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     trainer = CrossEncoderTrainer(
         model=model,
         args=arguments,

@@ -121,13 +121,14 @@ def best_per_group(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.maximum.reduceat(scores, starts, axis=1)
 
 
-def fuse_with_order(scores: np.ndarray, k: int = 60) -> np.ndarray:
+def fuse_with_order(scores: np.ndarray, weight: float = 1.0, k: int = 60) -> np.ndarray:
     """Reciprocal rank fusion of a re-ranker's scores with the order in which it was given the passages.
 
     A re-ranker that was trained on little is wrong in other places than retrieval is; two that agree are seldom wrong.
 
     Args:
         scores: of the passages, best first by retrieval, shape (queries, passages); -inf stands for none.
+        weight: of the re-ranker's reciprocal rank; that of retrieval weighs 1.
         k: as in reciprocal_rank_fusion.
 
     Returns:
@@ -135,9 +136,12 @@ def fuse_with_order(scores: np.ndarray, k: int = 60) -> np.ndarray:
     """
     found, places = np.isfinite(scores), np.arange(scores.shape[1])
     order = np.argsort(-scores, axis=1, kind="stable")
-    runs = np.where(found, places, -1), np.where(np.take_along_axis(found, order, axis=1), order, -1)
+    order = np.where(np.take_along_axis(found, order, axis=1), order, -1)
+    columns = scores.shape[1]
+    fused = reciprocal_rank_fusion([np.where(found, places, -1)], columns, k)
+    fused += weight * reciprocal_rank_fusion([order], columns, k)
     # Two passages that swap their ranks tie: the one that was retrieved first stays first.
-    return np.where(found, reciprocal_rank_fusion(runs, scores.shape[1], k) - 1e-8 * places, -np.inf).astype(np.float32)
+    return np.where(found, fused - 1e-8 * places, -np.inf).astype(np.float32)
 
 
 def rerank(run: np.ndarray, candidates: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

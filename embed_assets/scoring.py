@@ -61,13 +61,13 @@ class RerankedSystem:
         system: name of the other system.
         reranker: scores the passages.
         top_k: how many passages of each query it scores.
-        fused: whether its order is fused with that of the other system, or takes its place.
+        weight: of its order, fused with that of the other system; None puts it in the place of that.
     """
 
     system: str
     reranker: PairScorer
     top_k: int
-    fused: bool = False
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,8 @@ def _retrieve(
             chunks, _ = _rank(of_chunks, hybrids, settings.rrf_k, max(settings.top_k, system.top_k))[system.system]
             candidates = chunks[:, : system.top_k]
             values = _score_candidates(system.reranker, texts[block], passages, candidates)
-            if system.fused:
-                values = fuse_with_order(values, settings.rrf_k)
+            if system.weight is not None:
+                values = fuse_with_order(values, system.weight, settings.rrf_k)
             found[name] = rerank(found[system.system][0], candidates, values, groups)
         for name, run in found.items():
             blocks.setdefault(name, []).append(run)

@@ -421,10 +421,12 @@ class RerankingSettings(Block):
     """What the re-ranker re-orders. A change of it trains nothing."""
 
     top_k: int = Field(100, ge=1, le=10_000, description="re-order the first k chunks of hybrid retrieval, as BEIR does with 100")
-    fused: bool = Field(
-        True,
-        description="fuse the order of the re-ranker with that of hybrid retrieval by reciprocal rank, which suits a re-ranker "
-        "trained on little; false takes the re-ranker's alone",
+    weight: float | None = Field(
+        0.5,
+        gt=0,
+        le=100,
+        description="weight of the re-ranker's order, fused with that of hybrid retrieval by reciprocal rank; 0.5 gives BM25, the "
+        "embedding model and the re-ranker a third each; null takes the order of the re-ranker alone",
     )
     max_queries: int = Field(
         0,

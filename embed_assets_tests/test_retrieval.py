@@ -135,6 +135,8 @@ def test_a_re_rankers_scores_are_fused_with_the_order_of_its_passages():
     fused = fuse_with_order(np.array([[1.0, 3.0, 2.0, -np.inf], [2.0, 1.0, -np.inf, -np.inf]], dtype=np.float32))
     by_hand = [[1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62, -np.inf], [2 / 61, 2 / 62, -np.inf, -np.inf]]
     assert fused == pytest.approx(np.array(by_hand), rel=1e-5) and fused.dtype == np.float32
+    lighter = fuse_with_order(np.array([[1.0, 3.0, 2.0]], dtype=np.float32), weight=0.5, k=0)
+    assert lighter == pytest.approx(np.array([[1 + 0.5 / 3, 1 / 2 + 0.5, 1 / 3 + 0.5 / 2]]), rel=1e-5)
     first, second = fuse_with_order(np.array([[1.0, 2.0]], dtype=np.float32))[0]
     assert first > second, "a tie goes to the passage that was retrieved first"
 

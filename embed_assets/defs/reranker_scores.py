@@ -42,7 +42,7 @@ def reranker_scores(context: AssetExecutionContext, workspace: WorkspaceResource
             settings.scoring,
             {"hybrid": "tuned"},
             COMPARISONS,
-            {"hybrid_reranked": RerankedSystem("hybrid", reranker, settings.reranking.top_k, settings.reranking.fused)},
+            {"hybrid_reranked": RerankedSystem("hybrid", reranker, settings.reranking.top_k, settings.reranking.weight)},
         )
         (folder / "scores.json").write_text(json.dumps([score.summary for score in scores], indent=2))
         per_query, runs = join_scores(scores)
