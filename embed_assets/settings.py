@@ -425,8 +425,8 @@ class RerankingSettings(Block):
         0.5,
         gt=0,
         le=100,
-        description="weight of the re-ranker's order, fused with that of hybrid retrieval by reciprocal rank; 0.5 gives BM25, the "
-        "embedding model and the re-ranker a third each; null takes the order of the re-ranker alone",
+        description="weight of the re-ranker's order, fused with that of hybrid retrieval by reciprocal rank; 0.5 gives BM25, "
+        "the embedding model and the re-ranker a third each; null takes the order of the re-ranker alone",
     )
     max_queries: int = Field(
         0,
