@@ -6,23 +6,25 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
 import click
 import polars as pl
+from dagster import DagsterInstance
 
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.evaluation_set import read_evaluation_set
-from embed_assets.lineage import dev_scores
+from embed_assets.lineage import dev_scores, read_trials
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.published_index import PublishingError
 from embed_assets.publishing import index_of
 from embed_assets.scoring import scores_table
 from embed_assets.search import Mode, search_index
 from embed_assets.settings import Settings, SettingsError, describe_settings
-from embed_assets.stages import DEFAULT_STAGES, STAGES
+from embed_assets.stages import DEFAULT_STAGES, LEADERBOARD, SATURATION_CURVE, STAGES
 from embed_assets.store import HTML_REPORT, MissingArtifactError
 from embed_assets.trials import TrialError, planned_trials, promote_trial, suggest_trial, with_trial
 from embed_assets.workspace import CollectionError, Workspace
@@ -76,10 +78,9 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
                 failed.append(name)
                 continue
             click.echo(f"{name}: done in {time.monotonic() - started:.0f} s", err=True)
-            if not until or {"beir_scores", "onnx_model", "published_index"} & set(until):
-                _echo_scores(workspace, name)
-            if "reranker_scores" in until:
-                _echo_scores(workspace, name, "reranker_scores")
+            for asset in ("beir_scores", "reranker_scores"):
+                if _builds(until or DEFAULT_STAGES, asset):
+                    _echo_scores(workspace, name, asset)
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}; what was built is kept, and a new run goes on from there")
 
@@ -106,15 +107,17 @@ def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool)
 def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, home: str) -> None:
     """Score any models on the evaluation set of a collection; each is tested against the first one.
 
-    A MODEL is 'base', the fingerprint of a checkpoint (or how it begins), or the name or folder of a model.
+    A MODEL is 'base', the name or folder of a model, or the fingerprint of a checkpoint (or how it begins). Checkpoints
+    are encoded with the prompts and the length that they were trained with, all other models with the query_prompt,
+    passage_prompt and max_tokens of this collection's base_model.
     """
     workspace = _workspace(data, home)
     _known(workspace, [collection])
-    from embed_assets.comparison import compare_models
+    from embed_assets.comparison import AmbiguousModelError, compare_models
 
     try:
         summaries = compare_models(workspace, collection, models)
-    except (MissingArtifactError, ModelNotFoundError) as error:
+    except (MissingArtifactError, ModelNotFoundError, AmbiguousModelError) as error:
         raise click.ClickException(str(error)) from None
     for summary in summaries:
         click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
@@ -131,7 +134,7 @@ def report(collection: str, file: Path, data: str, home: str) -> None:
     _known(workspace, [collection])
     try:
         shutil.copyfile(workspace.store.current("beir_scores", collection).report / HTML_REPORT, file)
-    except MissingArtifactError as error:
+    except (MissingArtifactError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -174,16 +177,18 @@ def export_beir_command(collection: str, folder: Path, data: str, home: str) -> 
 def sweep(collection: str, trials: tuple[str, ...], suggested: int, data: str, home: str) -> None:
     """Train and score trials of a collection, such as 'epochs=2_seed=14', and print which settings are best.
 
-    Without names, the settings block 'trials' says which; finished ones are taken from the store.
+    Without names, the settings block 'trials' says which; finished ones are taken from the store. One failing trial
+    does not stop the others.
     """
     workspace = _workspace(data, home)
     _known(workspace, [collection])
     _set_environment(workspace)
-    from embed_assets.run import compare_trials, materialize_collection, materialize_trial, open_instance
+    from embed_assets.run import compare_trials, materialize_collection, open_instance
+    from embed_assets.saturation import missing_for_curve
 
     _log_to_stderr()
     chosen = workspace.settings(collection)
-    names = list(trials) or planned_trials(chosen)
+    names = list(dict.fromkeys(trials)) or planned_trials(chosen)
     try:
         for name in names:
             with_trial(chosen, name)
@@ -192,18 +197,34 @@ def sweep(collection: str, trials: tuple[str, ...], suggested: int, data: str, h
     with open_instance(workspace.home) as instance:
         if not materialize_collection(instance, collection, "triplets"):
             raise click.ClickException(f"{collection}: there are no triplets to train on")
-        for number in range(len(names) + suggested):
-            name = names[number] if number < len(names) else suggest_trial(chosen, dev_scores(workspace, collection))
-            click.echo(f"{collection}: trial {number + 1} of {len(names) + suggested}, {name}", err=True)
-            if not materialize_trial(instance, collection, name):
-                raise click.ClickException(f"{collection}: the trial {name} failed; finished ones are kept")
-        done = compare_trials(instance, collection)
-    for asset in ("leaderboard", "saturation_curve"):
-        if _is_built(workspace, asset, collection):
+        problems = [f"the trial {name} failed" for name in _run_trials(workspace, instance, collection, names, suggested)]
+        missing = missing_for_curve(read_trials(workspace, collection), chosen.training)
+        for asset in [LEADERBOARD.name] if missing else [LEADERBOARD.name, SATURATION_CURVE.name]:
+            if not compare_trials(instance, collection, asset):
+                problems.append(f"there is no {asset}")
+                continue
             report = workspace.store.current(asset, collection).report
             click.echo("\n".join(["", *(path.read_text(encoding="utf-8") for path in sorted(report.glob("*.md")))]))
-    if not done:
-        raise click.ClickException(f"{collection}: the trials could not be compared")
+    if missing:
+        click.echo(f"{collection}: without a saturation curve: {missing}", err=True)
+    if problems:
+        raise click.ClickException(f"{collection}: {'; '.join(problems)}; finished trials are kept")
+
+
+def _run_trials(workspace: Workspace, instance: DagsterInstance, collection: str, names: list[str], suggested: int) -> list[str]:
+    """Materialize the named trials, and then so many suggested ones; returns those that failed."""
+    from embed_assets.run import materialize_trial
+
+    settings = workspace.settings(collection)
+    tried: dict[str, bool] = {}
+    for number in range(len(names) + suggested):
+        name = names[number] if number < len(names) else suggest_trial(settings, dev_scores(workspace, collection))
+        if name in tried:  # nothing was learned from it, so it would be suggested for ever
+            click.echo(f"{collection}: {name} is suggested again, so there are no more suggestions", err=True)
+            break
+        click.echo(f"{collection}: trial {number + 1} of {len(names) + suggested}, {name}", err=True)
+        tried[name] = materialize_trial(instance, collection, name)
+    return [name for name, done in tried.items() if not done]
 
 
 @main.command()
@@ -380,6 +401,11 @@ def _read(workspace: Workspace, collection: str, asset: str, file: str) -> pl.Da
         return pl.read_parquet(workspace.store.current(asset, collection).folder / file)
     except MissingArtifactError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _builds(until: Iterable[str], asset: str) -> bool:
+    """Whether an asset is one of these, or one that they are made from."""
+    return any(name == asset or _builds(STAGES[name].inputs, asset) for name in until)
 
 
 def _is_built(workspace: Workspace, stage: str, collection: str) -> bool:

@@ -1,6 +1,7 @@
 """The score table of any models on the evaluation set of a collection."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -10,9 +11,14 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.publishing import encoder_of
 from embed_assets.scoring import score_systems
+from embed_assets.store import Artifact
 from embed_assets.workspace import Workspace
 
 BASE = "base"
+
+
+class AmbiguousModelError(ValueError):
+    """Several checkpoints are meant; the message lists them."""
 
 
 def compare_models(
@@ -23,7 +29,7 @@ def compare_models(
     Args:
         workspace: settings and store.
         collection: name of the collection.
-        models: ``base``; the fingerprint of a checkpoint in the store, or how it begins; or a model's folder or name.
+        models: ``base``; a model's folder or name; or the fingerprint of a checkpoint in the store, or how it begins.
         compute: where to encode.
 
     Returns:
@@ -32,6 +38,7 @@ def compare_models(
     Raises:
         MissingArtifactError: the collection has no chunks or no evaluation set yet.
         ModelNotFoundError: there is no such model.
+        AmbiguousModelError: the fingerprints of several checkpoints begin like this.
     """
     store, settings = workspace.store, workspace.settings(collection)
     corpus = store.current("corpus_chunks", collection).folder
@@ -47,8 +54,27 @@ def _open(workspace: Workspace, collection: str, model: str, compute: Compute) -
     base_model = workspace.settings(collection).base_model
     if model == BASE:
         return Encoder(base_model, workspace.memos, compute=compute)
-    for folder in (workspace.store.root / "checkpoint").glob("*/"):
-        for checkpoint in workspace.store.artifacts("checkpoint", folder.name):
-            if checkpoint.fingerprint.startswith(model):
-                return encoder_of(workspace, checkpoint, compute)
+    if (checkpoint := find_checkpoint(workspace, collection, model)) is not None:
+        return encoder_of(workspace, checkpoint, compute)
     return Encoder(base_model, workspace.memos, model, compute)
+
+
+def find_checkpoint(workspace: Workspace, collection: str, model: str) -> Artifact | None:
+    """The checkpoint of any collection whose fingerprint begins like this; None: there is none, or this is a path.
+
+    Raises:
+        AmbiguousModelError: there are several.
+    """
+    if Path(model).exists():
+        return None
+    folders = (workspace.store.root / "checkpoint").glob("*/")
+    found: dict[str, tuple[str, Artifact]] = {}
+    # Equal ingredients have equal fingerprints: of two such checkpoints this collection's own is taken.
+    for name in sorted((folder.name for folder in folders), key=lambda name: (name != collection, name)):
+        for checkpoint in workspace.store.artifacts("checkpoint", name):
+            if checkpoint.fingerprint.startswith(model):
+                found.setdefault(checkpoint.fingerprint, (name, checkpoint))
+    if len(found) > 1:
+        listed = ", ".join(f"{name} {checkpoint.fingerprint[:12]}" for name, checkpoint in found.values())
+        raise AmbiguousModelError(f"model {model!r}: {len(found)} checkpoints begin like this: {listed}")
+    return next((checkpoint for _, checkpoint in found.values()), None)

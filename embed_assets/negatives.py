@@ -201,7 +201,9 @@ class _Miner:
         )
         easy = list(islice(usable, missing))
         if len(easy) < missing:
-            raise ValueError(f"the collection has {len(easy)} chunks that can be negatives: lower negatives.per_query")
+            there = len(hard) + len(easy)
+            remedy = f"set negatives.per_query to at most {there}" if there else "add documents"
+            raise ValueError(f"the collection has {there} chunks that can be negatives of {row['query']!r}: {remedy}")
         return easy
 
 

@@ -25,6 +25,7 @@ BASE_MODEL = "base model"
 VERDICT = "verdict.json"
 NOTHING = "nothing is published: publishing.uri is empty"
 ROWS = ("chunks", "metadata_columns")
+WITHOUT_CHECKPOINT = "publish from the home that built it, or set publish_anyway in the launchpad"
 NEWER_CHUNKS = "the model in production, for newer chunks"
 
 
@@ -72,7 +73,8 @@ def judge_candidate(workspace: Workspace, collection: str, compared_with: str, c
     else:
         checkpoint, in_use = store.current("checkpoint", collection), store.find("checkpoint", collection, compared_with)
         if in_use is None:
-            verdict = Verdict(False, f"the checkpoint in production, {compared_with}, is not in the store: it cannot be compared")
+            reason = f"the checkpoint in production, {compared_with}, is not in the store, so nothing can be compared with it"
+            verdict = Verdict(False, f"{reason}: {WITHOUT_CHECKPOINT}")
         elif in_use.digest == checkpoint.digest:
             verdict = Verdict(True, NEWER_CHUNKS)
         else:
@@ -99,10 +101,12 @@ def describe(workspace: Workspace, collection: str) -> dict[str, str]:
     index = index_of(workspace, collection)
     pointer = index.pointer()
     metadata = index.metadata(pointer.current)
+    exported = exported_model(workspace, collection, metadata) if metadata else None
     return {
         "index": f"{index.uri}, {pointer.current}" if pointer.current else "none",
         "previous_index": pointer.previous or "none",
         "model_in_production": metadata.get("checkpoint", "none"),
+        "onnx_model": str(exported.folder) if exported else "none",
         "in_production_since": pointer.swapped_at or "never",
     }
 
@@ -117,9 +121,18 @@ def checkpoint_of(workspace: Workspace, collection: str, metadata: Mapping[str, 
     if checkpoint is None:
         raise MissingArtifactError(
             f"{collection}: the checkpoint in production, {metadata['checkpoint']}, is not in {workspace.store.root}: "
-            "it was deleted, or built in another home"
+            f"it was deleted, or built in another home: {WITHOUT_CHECKPOINT}"
         )
     return checkpoint
+
+
+def exported_model(workspace: Workspace, collection: str, metadata: Mapping[str, Any]) -> Artifact | None:
+    """The ONNX export of the model that a published table was made with, given what the table is made of; None: no export."""
+    for exported in workspace.store.artifacts("onnx_model", collection):
+        same_model = exported.manifest["inputs"].get("checkpoint") == metadata["model"]
+        if same_model and exported.manifest["settings"]["base_model"] == metadata["base_model"]:
+            return exported
+    return None
 
 
 def encoder_of(workspace: Workspace, checkpoint: Artifact, compute: Compute = Compute()) -> Encoder:

@@ -13,7 +13,7 @@ from embed_assets.defs.dead_runs import PROCESS_TAG, end_dead_runs, this_process
 from embed_assets.defs.partitions import collections, trials
 from embed_assets.defs.run_collection import EVERYTHING
 from embed_assets.defs.stage_asset import GPU_POOL
-from embed_assets.stages import LEADERBOARD, SATURATION_CURVE, TRIAL
+from embed_assets.stages import TRIAL
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ def materialize_trial(instance: DagsterInstance, collection: str, name: str) -> 
     return _materialize(instance, AssetSelection.assets(TRIAL.name), MultiPartitionKey({"collection": collection, "trial": name}))
 
 
-def compare_trials(instance: DagsterInstance, collection: str) -> bool:
-    """Materialize the leaderboard and the saturation curve of a collection, as materialize_collection does."""
-    return _materialize(instance, AssetSelection.assets(LEADERBOARD.name, SATURATION_CURVE.name), collection)
+def compare_trials(instance: DagsterInstance, collection: str, asset: str) -> bool:
+    """Materialize the leaderboard or the saturation curve of a collection, as materialize_collection does."""
+    return _materialize(instance, AssetSelection.assets(asset), collection)
 
 
 def _materialize(instance: DagsterInstance, selection: AssetSelection, partition: str) -> bool:

@@ -55,18 +55,30 @@ def gains_by_examples(trials: Sequence[Trial], training: TrainingSettings) -> tu
         model (nDCG@10), shape (trials, queries).
 
     Raises:
-        ValueError: there are fewer than three sizes.
+        ValueError: there are fewer than three sizes, or no test queries.
     """
-    points = {}
-    for trial in trials:
-        if trial.training.model_copy(update={"data_share": training.data_share}) == training:
-            points[trial.examples] = trial.values("test") - trial.values("test", "base")
-    if len(points) < 3:
-        raise ValueError(
-            f"a saturation curve needs trials of at least three sizes, and {len(points)} are finished: "
+    if missing := missing_for_curve(trials, training):
+        raise ValueError(missing)
+    points = {trial.examples: trial.values("test") - trial.values("test", "base") for trial in _points(trials, training)}
+    return np.array(sorted(points)), np.stack([points[examples] for examples in sorted(points)])
+
+
+def missing_for_curve(trials: Sequence[Trial], training: TrainingSettings) -> str:
+    """What a curve of these trials cannot be fitted without, in words; empty where it can be."""
+    points = _points(trials, training)
+    sizes = len({trial.examples for trial in points})
+    if sizes < 3:
+        return (
+            f"a saturation curve needs trials of at least three sizes, and {sizes} are finished: "
             "materialize the partitions data_share=… of 'trial'"
         )
-    return np.array(sorted(points)), np.stack([points[examples] for examples in sorted(points)])
+    if not len(points[0].values("test")):
+        return "there are no test queries: add human labels or raise evaluation_set.test_share"
+    return ""
+
+
+def _points(trials: Sequence[Trial], training: TrainingSettings) -> list[Trial]:
+    return [trial for trial in trials if trial.training.model_copy(update={"data_share": training.data_share}) == training]
 
 
 def fit_saturation(examples: np.ndarray, gains: np.ndarray, seed: int) -> Saturation:

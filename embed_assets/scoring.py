@@ -365,11 +365,15 @@ def bootstrap_interval(values: np.ndarray, settings: ScoringSettings) -> tuple[f
 
 
 def paired_p_value(differences: np.ndarray) -> float:
-    """p-value of the two-sided paired t-test, from the differences of two systems on the same queries."""
-    if len(differences) < 2 or not differences.any():
+    """p-value of the two-sided paired t-test, from the differences of two systems on the same queries.
+
+    Where all queries differ by the same, the t-test has no spread to go by, and would be sure with two queries: it is
+    that of the sign-flip test, 2 · 0.5^n.
+    """
+    if len(differences) < 2 or np.allclose(differences, 0):
         return 1.0
-    if np.ptp(differences) == 0:
-        return 0.0
+    if np.allclose(differences, differences[0]):
+        return 2 * 0.5 ** len(differences)
     from scipy.stats import ttest_1samp
 
     return float(ttest_1samp(differences, 0).pvalue)

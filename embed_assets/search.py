@@ -5,7 +5,7 @@ from typing import Literal
 
 from embed_assets.export import OnnxEncoder, OnnxReranker
 from embed_assets.published_index import metadata_of
-from embed_assets.publishing import checkpoint_of, encoder_of, index_of
+from embed_assets.publishing import checkpoint_of, encoder_of, exported_model, index_of
 from embed_assets.reranking import open_reranker
 from embed_assets.retrieval import fuse_with_order
 from embed_assets.scoring import PairScorer, TextEncoder
@@ -42,6 +42,7 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         PublishingError: nothing is published.
         MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
+    settings = workspace.settings(collection)
     reranker = _reranker(workspace, collection) if mode == "reranked" else None
     table = index_of(workspace, collection).open()
     if mode == "full-text":
@@ -51,17 +52,22 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         if mode == "dense":
             found, score = table.search(vector).distance_type("cosine"), "_distance"
         else:
+            from lancedb.rerankers import RRFReranker
+
             found = table.search(query_type="hybrid").vector(vector).text(_literal(query)).distance_type("cosine")
-            score = "_relevance_score"
-    settings = workspace.settings(collection)
-    fetched = {"hybrid": FUSED, "reranked": settings.reranking.top_k}.get(mode, limit)
+            found, score = found.rerank(RRFReranker(K=settings.scoring.rrf_k)), "_relevance_score"
+    top_k = settings.reranking.top_k
+    fetched = {"hybrid": FUSED, "reranked": max(FUSED, top_k)}.get(mode, limit)
     rows = found.limit(max(limit, fetched)).to_list()
-    if reranker is not None:
+    if reranker is not None and rows:
+        rows, others = rows[:top_k], rows[top_k:]
         scores = reranker.score([(query, row["passage"]) for row in rows])
-        if settings.reranking.fused:
-            scores = fuse_with_order(scores[None], settings.scoring.rrf_k)[0]
+        if settings.reranking.weight is not None:
+            scores = fuse_with_order(scores[None], settings.reranking.weight, settings.scoring.rrf_k)[0]
         rows = [row | {score: value} for row, value in zip(rows, scores.tolist(), strict=True)]
         rows.sort(key=lambda row: -row[score])
+        # The score of what was not re-ranked says only that it is lower.
+        rows += [row | {score: rows[-1][score] - place} for place, row in enumerate(others, start=1)]
     return [
         Hit(row["id"], row["document_id"], 1 - row[score] if mode == "dense" else row[score], row["text"]) for row in rows[:limit]
     ]
@@ -75,10 +81,8 @@ def _literal(query: str):
 
 def _encoder(workspace: Workspace, collection: str, metadata: dict) -> TextEncoder:
     """The model that a table was made with: its ONNX export if there is one, which starts faster than torch."""
-    for exported in workspace.store.artifacts("onnx_model", collection):
-        same_model = exported.manifest["inputs"].get("checkpoint") == metadata["model"]
-        if same_model and exported.manifest["settings"]["base_model"] == metadata["base_model"]:
-            return OnnxEncoder(exported.folder)
+    if (exported := exported_model(workspace, collection, metadata)) is not None:
+        return OnnxEncoder(exported.folder)
     return encoder_of(workspace, checkpoint_of(workspace, collection, metadata))
 
 

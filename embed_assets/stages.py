@@ -42,8 +42,13 @@ PUBLISHED_INDEX = Stage(
     ("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
 )
 FORGETTING = Stage("forgetting", "1", ("base_model", "scoring", "forgetting"), ("checkpoint",), optional=True)
-TRIAL = Stage("trial", "1", ("base_model", "training", "scoring"), ("corpus_chunks", "triplets", "evaluation_set"))
-LEADERBOARD = Stage("leaderboard", "1", ("base_model", "training", "scoring"), ("trial",))
+TRIAL = Stage(
+    "trial",
+    f"{CHECKPOINT.code_version}.{BEIR_SCORES.code_version}.1",  # it trains and scores with the code of these
+    ("base_model", "training", "scoring"),
+    ("corpus_chunks", "triplets", "evaluation_set"),
+)
+LEADERBOARD = Stage("leaderboard", "2", ("base_model", "training", "scoring"), ("trial",))
 SATURATION_CURVE = Stage("saturation_curve", "1", ("base_model", "training", "scoring"), ("trial",))
 RERANKER = Stage("reranker", "1", ("base_model", "reranker"), ("triplets",), optional=True)
 RERANKER_SCORES = Stage(

@@ -115,7 +115,10 @@ class ArtifactStore:
         pointer = self.root / asset / collection / "current"
         artifact = self.find(asset, collection, pointer.read_text()) if pointer.is_file() else None
         if artifact is None:
-            raise MissingArtifactError(f"{asset} of collection {collection!r} is not in {self.root}: materialize it first")
+            raise MissingArtifactError(
+                f"{asset} of collection {collection!r} is not in {self.root}: materialize it first: "
+                f"embed-assets run {collection} --until {asset}"
+            )
         return artifact
 
     def latest(self, asset: str, collection: str, inputs: Mapping[str, str]) -> Artifact | None:

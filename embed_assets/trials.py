@@ -154,7 +154,8 @@ def suggest_trial(settings: Settings, finished: Mapping[str, float]) -> str:
         training = with_trial(settings, name).training
         values = {parameter: getattr(training, parameter) for parameter in space}
         if "hard_negatives" in space:
-            values["hard_negatives"] = training.hard_negatives or settings.negatives.per_query
+            number = training.hard_negatives
+            values["hard_negatives"] = settings.negatives.per_query if number is None else number
         # Trials outside of the space, or of less data, tell nothing about the others.
         if training.data_share == settings.training.data_share:
             with contextlib.suppress(ValueError):

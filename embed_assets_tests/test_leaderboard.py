@@ -72,6 +72,11 @@ def test_without_a_trial_of_the_settings_it_is_not_known_whether_they_hold():
     assert not ranked.settled and "not known" in ranked.advice
 
 
+def test_two_queries_that_agree_prove_nothing():
+    ranked = rank_trials([trial("epochs=1", [0.5, 0.5]), trial("epochs=2", [0.75, 0.75], epochs=2.0)], AS_SET, SCORING)
+    assert ranked.settled and ranked.table["p_value"].to_list() == [None, 0.5]
+
+
 def test_nothing_to_rank_says_what_to_do():
     with pytest.raises(ValueError, match="materialize partitions of 'trial' first"):
         rank_trials([], AS_SET, SCORING)

@@ -121,7 +121,7 @@ def test_a_copy_of_the_positive_is_no_negative(encoder):
 
 def test_a_copy_of_the_positive_is_no_random_negative_either(encoder):
     chunks = make_chunks({"pump.md": TEXTS["pump.md"][:1], "copy.md": TEXTS["pump.md"][:1]})
-    with pytest.raises(ValueError, match="0 chunks that can be negatives"):
+    with pytest.raises(ValueError, match=r"0 chunks that can be negatives .*: add documents"):
         mine_hard_negatives(make_pairs(QUESTIONS[:1]), chunks, encoder, NegativesSettings())
 
 
@@ -134,6 +134,14 @@ def test_too_few_hard_negatives_are_filled_up_with_easy_ones(encoder):
         assert len(names) == 4 and document not in documents_of(names)
     again, _ = mine_hard_negatives(make_pairs(QUESTIONS), chunks, encoder, settings)
     assert again.equals(triplets)
+
+
+def test_hard_ones_count_where_there_are_too_few_negatives(encoder):
+    chunks = make_chunks({name: TEXTS[name] for name in ("pump.md", "motor.md")})
+    there = len(TEXTS["motor.md"])
+    mine_hard_negatives(make_pairs(QUESTIONS[:1]), chunks, encoder, NegativesSettings(per_query=there, top_k=2))
+    with pytest.raises(ValueError, match=rf"has {there} chunks .*: set negatives\.per_query to at most {there}$"):
+        mine_hard_negatives(make_pairs(QUESTIONS[:1]), chunks, encoder, NegativesSettings(per_query=there + 1))
 
 
 def test_the_negatives_of_a_query_differ_from_each_other(encoder):

@@ -21,8 +21,10 @@ from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.gate import Verdict
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker
+from embed_assets.published_index import metadata_of
 from embed_assets.publishing import index_of
 from embed_assets.run import materialize_collection, open_instance
+from embed_assets.search import search_index
 from embed_assets.workspace import Workspace
 from embed_assets_tests.production_tables import (
     IndexReader,
@@ -174,10 +176,14 @@ def test_search_re_ranks_what_hybrid_search_found(loop: Loop):
     arguments = ["search", COLLECTION, "CAB-7 cable", "--json", "--mode"]
     with pytest.raises(AssertionError, match="no re-ranker was trained: embed-assets run support --until onnx_reranker"):
         cli(loop, *arguments, "reranked")
+    settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
+    text = settings.read_text()
+    settings.write_text(yaml.safe_dump(yaml.safe_load(text) | {"reranking": {"weight": None}}))
     found = {}
     for asset in ("reranker", "onnx_reranker"):
         assert materialize_collection(loop.instance, COLLECTION, asset)
         found[asset] = [json.loads(line) for line in cli(loop, *arguments, "reranked", "--limit", "30").splitlines()]
+    settings.write_text(text)
     hybrid = [json.loads(line) for line in cli(loop, *arguments, "hybrid", "--limit", "30").splitlines()]
     trained = loop.workspace.store.current("reranker", COLLECTION).folder / "model"
     chunks = pl.read_parquet(loop.workspace.store.current("corpus_chunks", COLLECTION).folder / "chunks.parquet")
@@ -185,12 +191,28 @@ def test_search_re_ranks_what_hybrid_search_found(loop: Loop):
     scores = Reranker(str(trained), loop.workspace.memos).score(
         [("CAB-7 cable", passages[hit["chunk_id"]]) for hit in found["reranker"]]
     )
+    top_k = SETTINGS["reranking"]["top_k"]
+    ids = [hit["chunk_id"] for hit in hybrid]
+    assert len(ids) > top_k
     for hits in found.values():
-        assert {hit["chunk_id"] for hit in hits} == {hit["chunk_id"] for hit in hybrid}
+        assert {hit["chunk_id"] for hit in hits[:top_k]} == set(ids[:top_k])
+        assert [hit["chunk_id"] for hit in hits[top_k:]] == ids[top_k:]
         assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
-    assert [hit["score"] for hit in found["reranker"]] == pytest.approx(scores.tolist())
+    assert [hit["score"] for hit in found["reranker"][:top_k]] == pytest.approx(scores[:top_k].tolist())
     exact = {hit["chunk_id"]: hit["score"] for hit in found["onnx_reranker"]}
-    assert [exact[hit["chunk_id"]] for hit in found["reranker"]] == pytest.approx(scores.tolist(), abs=0.05)
+    assert [exact[hit["chunk_id"]] for hit in found["reranker"][:top_k]] == pytest.approx(scores[:top_k].tolist(), abs=0.05)
+
+
+def test_hybrid_search_fuses_with_the_constant_of_the_settings(loop: Loop):
+    settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
+    text = settings.read_text()
+    best = {}
+    for rrf_k in (60, 1):
+        settings.write_text(yaml.safe_dump(yaml.safe_load(text) | {"scoring": {"rrf_k": rrf_k}}))
+        best[rrf_k] = search_index(loop.workspace, COLLECTION, "CAB-7 cable", "hybrid")[0].score
+    settings.write_text(text)
+    # The first one of both runs.
+    assert best == pytest.approx({60: 2 / 61, 1: 2 / 2})
 
 
 def test_readers_filter_on_metadata_columns(loop: Loop):
@@ -257,7 +279,11 @@ table = database.open_table("notes")
 table.add([{"text": text} for text in ("The fan is broken.", "The van brings the bread.", "The clock drifts.")])
 print(table.search("wrong time of day").limit(1).to_list()[0]["text"], "torch" in sys.modules)
 """
-    folder = loop.workspace.store.current("onnx_model", COLLECTION).folder
+    made_of = metadata_of(index_of(loop.workspace, COLLECTION).open())
+    exported = publishing.exported_model(loop.workspace, COLLECTION, made_of)
+    assert exported.manifest["inputs"]["checkpoint"] == made_of["model"]
+    folder = exported.folder
+    assert publishing.describe(loop.workspace, COLLECTION)["onnx_model"] == str(folder)
     done = subprocess.run([sys.executable, "-c", script, folder, tmp_path], capture_output=True, text=True)
     assert done.stdout.strip() == "The clock drifts. False", done.stderr
 

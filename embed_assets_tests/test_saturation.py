@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embed_assets.saturation import fit_saturation, gains_by_examples, hill_curve
+from embed_assets.saturation import fit_saturation, gains_by_examples, hill_curve, missing_for_curve
 from embed_assets_tests.test_leaderboard import AS_SET, trial
 
 EXAMPLES = np.array([100, 250, 500, 1000])
@@ -54,3 +54,10 @@ def test_points_are_trials_that_differ_in_the_share_of_the_data_alone():
     assert found.tolist() == [[0.0, 0.25], [0.0, 0.5], [0.25, 0.75]]
     with pytest.raises(ValueError, match="three sizes, and 2 are finished"):
         gains_by_examples(trials[:2], AS_SET)
+    assert missing_for_curve(trials, AS_SET) == "" and "2 are finished" in missing_for_curve(trials[:2], AS_SET)
+
+
+def test_a_curve_needs_test_queries():
+    trials = [trial(f"data_share={share}", [0.5], examples=int(100 * share), data_share=share) for share in (0.25, 0.5, 1.0)]
+    with pytest.raises(ValueError, match=r"add human labels or raise evaluation_set\.test_share"):
+        gains_by_examples(trials, AS_SET)

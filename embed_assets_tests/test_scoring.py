@@ -396,7 +396,8 @@ def test_the_paired_t_test():
     assert paired_p_value(np.array([1.0, 2.0, 3.0])) == pytest.approx(1 - t / (2 + t**2) ** 0.5)
     assert paired_p_value(np.array([0.5, -0.5])) == 1.0
     assert paired_p_value(np.zeros(3)) == paired_p_value(np.array([0.5])) == 1.0
-    assert paired_p_value(np.full(3, -0.1)) == 0.0
+    assert paired_p_value(np.full(3, -0.1)) == 0.25
+    assert paired_p_value(np.array([0.9 - 1.0, 0.4 - 0.5])) == 0.5  # the same but for rounding
 
 
 def test_bm25_and_hybrids_stand_beside_the_dense_systems():
@@ -466,7 +467,7 @@ def test_a_re_rankers_order_can_be_fused_with_that_of_the_other_system():
         human_labels(("q", "bee", 1)),
         {"base": encoder},
         SETTINGS,
-        reranked={"reranked": RerankedSystem("base", reranker, top_k=3, fused=True)},
+        reranked={"reranked": RerankedSystem("base", reranker, top_k=3, weight=1.0)},
     )
     assert scores.runs.filter(pl.col("system") == "reranked")["unit"].to_list() == ["dog", "cat", "bee", "cow"]
 

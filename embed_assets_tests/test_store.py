@@ -229,7 +229,7 @@ def test_a_damaged_artifact_is_built_again(store, damage):
 
 def test_what_was_never_built_is_missing_and_named(store):
     store.build("corpus_chunks", "sea", {}, Writer(text=SEA))
-    with pytest.raises(MissingArtifactError, match=r"qa_pairs.*'sea'.*materialize"):
+    with pytest.raises(MissingArtifactError, match=r"qa_pairs.*'sea'.*first: embed-assets run sea --until qa_pairs"):
         store.current("qa_pairs", "sea")
     with pytest.raises(MissingArtifactError, match=r"corpus_chunks.*'lake'"):
         store.current("corpus_chunks", "lake")

@@ -79,6 +79,14 @@ def test_hard_negatives_are_varied_where_several_were_mined():
     assert len(numbers) > 1 and numbers <= {1, 2, 3, 4, 5}
 
 
+def test_a_trial_without_hard_negatives_is_not_taken_for_one_with_all_of_them():
+    settings = Settings.model_validate({"negatives": {"per_query": 5}})
+    others = {f"hard_negatives={number % 5 + 1}_warmup_share={number / 20:g}": number / 10 for number in range(5)}
+    suggested = {suggest_trial(settings, others | {"hard_negatives=0": score}) for score in (0.0, 1.0)}
+    assert len(suggested) == 1  # it lies outside of what is searched
+    assert len({suggest_trial(settings, others | {"hard_negatives=5": score}) for score in (0.0, 1.0)}) == 2
+
+
 def test_promotion_changes_the_settings_of_the_trial_and_keeps_comments(tmp_path: Path):
     folder = tmp_path / "collections" / "routers"
     (folder / "documents").mkdir(parents=True)
