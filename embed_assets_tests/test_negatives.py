@@ -257,7 +257,7 @@ def test_a_real_cross_encoder_is_asked(encoder, tmp_path):
 
     torch.manual_seed(5)
     load_cross_encoder(BaseModelSettings().name, "cpu", 64, new_head=True).save_pretrained(str(tmp_path / "cross-encoder"))
-    settings = NegativesSettings(cross_encoder=str(tmp_path / "cross-encoder"), cross_encoder_tokens=64, margin=1.0)
+    settings = NegativesSettings(per_query=1, cross_encoder=str(tmp_path / "cross-encoder"), cross_encoder_tokens=64, margin=1.0)
     triplets, counts = mine_triplets(
         make_pairs(QUESTIONS), make_chunks(TEXTS), encoder.settings, settings, tmp_path, tmp_path, Compute(device="cpu")
     )
