@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 
-from embed_assets import production, publishing
-from embed_assets.documents import source_digest
-from embed_assets.evaluation_set import human_labels_digest
+from embed_assets.artifacts.files import fingerprint_of
+from embed_assets.artifacts.stages import Stage
+from embed_assets.artifacts.store import Artifact, MissingArtifactError
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.corpus import production_table as production
+from embed_assets.corpus.documents import source_digest
+from embed_assets.evaluation.evaluation_set import human_labels_digest
+from embed_assets.graph import STAGES
 from embed_assets.models.language_models import language_model_digest
 from embed_assets.models.locations import model_digest
-from embed_assets.own_pairs import own_pairs_digest
-from embed_assets.prompts import load_question_prompts
+from embed_assets.production import publishing
+from embed_assets.queries.own_pairs import own_pairs_digest
+from embed_assets.queries.prompts import load_question_prompts
 from embed_assets.settings import Settings
-from embed_assets.stages import STAGES, TRIAL, Stage
-from embed_assets.store import Artifact, MissingArtifactError, fingerprint_of
-from embed_assets.trials import Trial, TrialError, read_trial, trial_place, with_trial
-from embed_assets.workspace import Workspace
+from embed_assets.sweep.stages import TRIAL
+from embed_assets.sweep.trials import Trial, TrialError, read_trial, trial_place, with_trial
 
 
 def ingredients(

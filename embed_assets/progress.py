@@ -9,7 +9,6 @@ from typing import TypeVar
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
-
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
 

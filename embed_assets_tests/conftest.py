@@ -5,10 +5,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from embed_assets.chunking import chunk_documents, load_tokenizer
+from embed_assets.corpus.chunking import chunk_documents
+from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
-from embed_assets.settings import BaseModelSettings, ChunkingSettings
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.tokenizers import load_tokenizer
 from embed_assets_tests.sample_documents import DOCUMENTS
 
 # The models of the tests lie inside Python packages.

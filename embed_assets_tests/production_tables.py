@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from embed_assets.published_index import metadata_of
-from embed_assets.publishing import index_of
-from embed_assets.workspace import Workspace
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.production.published_index import metadata_of
+from embed_assets.production.publishing import index_of
 
 if TYPE_CHECKING:
     from lancedb.table import Table

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from embed_assets.documents import Document
-from embed_assets.pairs import PAIR_SCHEMA, make_pairs
+from embed_assets.corpus.documents import Document
+from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
 
 DOCUMENTS = [
     Document(

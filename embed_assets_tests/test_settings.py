@@ -4,7 +4,10 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from embed_assets.settings import Block, LanguageModelSettings, QuestionsSettings, Settings, SettingsError, load_settings
+from embed_assets.artifacts.blocks import Block, SettingsError
+from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.settings import Settings, load_settings
 
 
 @pytest.fixture

@@ -78,7 +78,6 @@ def automation_condition(optional: bool = False) -> AutomationCondition:
 
 # The condition above reads files, so it has to run in the code location, which Dagster calls a beta feature.
 warnings.filterwarnings("ignore", message=".*use_user_code_server.*", category=BetaWarning)
-
 automation_sensor = AutomationConditionSensorDefinition(
     "propagate_changes",
     target=AssetSelection.all(),

@@ -1,11 +1,10 @@
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
+from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.defs.partitions import collections, trials
 from embed_assets.defs.resources import WorkspaceResource
-from embed_assets.documents import CollectionError
-from embed_assets.settings import SettingsError
-from embed_assets.trials import planned_trials
-from embed_assets.workspace import Workspace
+from embed_assets.sweep.trials import planned_trials
 
 
 @sensor(

@@ -9,7 +9,6 @@ from dagster._core.executor import multiprocess
 # Each step is a process of its own, forked from one that has imported the code location and done nothing yet: where
 # all is reused, importing would take most of the time. torch is not imported there, so CUDA works in the steps.
 executor = multiprocess_executor.configured({"start_method": {"forkserver": {"preload_modules": ["embed_assets.definitions"]}}})
-
 LONGEST_WAIT = 2.0
 PAUSE = 0.2
 

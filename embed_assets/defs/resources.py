@@ -8,8 +8,8 @@ from typing import Literal
 from dagster import ConfigurableResource
 from pydantic import Field
 
+from embed_assets.artifacts.workspace import Workspace
 from embed_assets.models.hardware import Compute
-from embed_assets.workspace import Workspace
 
 
 class WorkspaceResource(ConfigurableResource):

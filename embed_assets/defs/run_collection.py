@@ -3,10 +3,9 @@
 from dagster import AssetSelection, define_asset_job
 
 from embed_assets.defs.partitions import collections
-from embed_assets.stages import DEFAULT_STAGES
+from embed_assets.graph import DEFAULT_STAGES
 
 EVERYTHING = AssetSelection.assets(*DEFAULT_STAGES)
-
 run_collection = define_asset_job(
     "run_collection",
     selection=EVERYTHING,

@@ -28,16 +28,15 @@ from dagster import (
     asset,
 )
 
-from embed_assets.checks import CHECKS
+from embed_assets.artifacts.stages import Stage
+from embed_assets.artifacts.store import HTML_REPORT, Artifact
+from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
+from embed_assets.graph import CHECKS
 from embed_assets.lineage import ingredients
-from embed_assets.stages import Stage
-from embed_assets.store import HTML_REPORT, Artifact
-from embed_assets.workspace import Workspace
 
 GPU_POOL = "gpu"
-
 # Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
 warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=PreviewWarning)
 

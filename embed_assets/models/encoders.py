@@ -4,18 +4,27 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from embed_assets.artifacts.memo import Memo
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
-from embed_assets.settings import BaseModelSettings
-from embed_assets.store import Memo
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+class TextEncoder(Protocol):
+    """Anything that turns texts into unit vectors, float32, shape (len(texts), dimensions)."""
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray: ...
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray: ...
+
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from embed_assets.models.language_models import LIKELIEST_TOKENS, Answer, GenerationError, Sampling
-from embed_assets.settings import LanguageModelSettings
+from embed_assets.models.answers import LIKELIEST_TOKENS, Answer, GenerationError, Sampling
+from embed_assets.models.settings import LanguageModelSettings
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-logger = logging.getLogger(__name__)
 
+logger = logging.getLogger(__name__)
 FEWEST_FAILURES = 8
 LONGEST_CONNECT_SECONDS = 10.0
 TOO_LONG = re.compile(r"context.?(length|size|window)|maximum (\w+ )?length|(prompt|input) is too long", re.IGNORECASE)

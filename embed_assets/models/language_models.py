@@ -6,89 +6,22 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
+from embed_assets.artifacts.memo import Memo
+from embed_assets.models.answers import Answer, Engine, GenerationError, Sampling
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import model_digest
+from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.progress import track
-from embed_assets.settings import LanguageModelSettings
-from embed_assets.store import Memo
 
 logger = logging.getLogger(__name__)
-
 ANSWERS_IN_A_BATCH = 64
-LIKELIEST_TOKENS = 20  # among which choices are looked for
 MOST_FAILED = 0.01  # share of the prompts that may stay without an answer for reasons that may pass
-
-
-class GenerationError(RuntimeError):
-    """The language model cannot be asked any more; the message says why and what to do. Answers given until then are kept."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How an answer is taken.
-
-    Args:
-        temperature: 0 is greedy.
-        top_p: share of the probability mass that is kept.
-        max_new_tokens: longest answer in tokens; a longer one is unfinished, and no answer.
-        stop: texts at which an answer ends.
-        json_schema: JSON text of the schema that the answer must fit; "" for free text.
-        choices: the answer is a JSON object with the log-probability of each of these as the next token, as far
-            as they are among the likeliest; nothing is sampled then.
-    """
-
-    temperature: float = 0.8
-    top_p: float = 0.95
-    max_new_tokens: int = 40
-    stop: tuple[str, ...] = ()
-    json_schema: str = ""
-    choices: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, settings: LanguageModelSettings, stop: tuple[str, ...] = (), json_schema: str = "") -> Self:
-        """The sampling that the settings of a model ask for."""
-        return cls(settings.temperature, settings.top_p, settings.max_new_tokens, stop, json_schema)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model answered to a prompt.
-
-    Args:
-        text: the answer; "" if there is none.
-        problem: why there is no answer, in words; "" if there is one.
-        final: whether asking again would end the same; an answer that is not final is not kept.
-        prompt_tokens: length of the prompt.
-        new_tokens: length of the answer.
-    """
-
-    text: str
-    problem: str = ""
-    final: bool = True
-    prompt_tokens: int = 0
-    new_tokens: int = 0
-
-
-class Engine(Protocol):
-    """Something that answers prompts."""
-
-    def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
-        """Answer the prompts, each with its seed.
-
-        Yields:
-            The number of a prompt and its answer, in the order in which they are finished.
-
-        Raises:
-            GenerationError: the model cannot be asked any more.
-        """
-
-    def close(self) -> None: ...
 
 
 @dataclass

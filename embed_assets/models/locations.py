@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from embed_assets.store import digest_of_files
+from embed_assets.artifacts.files import digest_of_files
 
 
 class ModelNotFoundError(LookupError):

@@ -3,17 +3,24 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from embed_assets.artifacts.memo import Memo
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.progress import track
-from embed_assets.store import Memo
+from embed_assets.training.settings import RerankerSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
+
+
+class PairScorer(Protocol):
+    """Anything that scores (query, passage) pairs, float32, shape (len(pairs),)."""
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray: ...
 
 
 def load_cross_encoder(
@@ -117,3 +124,8 @@ class Reranker:
             model.set_keep_in_fp32_modules(heads)
             self._model = model
         return self._model
+
+
+def open_reranker(folder: Path, memos: Path, settings: RerankerSettings, compute: Compute = Compute()) -> Reranker:
+    """The re-ranker that fine_tune_reranker saved in the folder."""
+    return Reranker(str(folder), memos, compute, settings.max_tokens, settings.trust_remote_code)

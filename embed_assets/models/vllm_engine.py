@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from embed_assets.models.answers import Answer, GenerationError, Sampling
 from embed_assets.models.hardware import Compute
-from embed_assets.models.language_models import Answer, GenerationError, Sampling
 from embed_assets.models.locations import locate_model, model_digest
-from embed_assets.settings import LanguageModelSettings
+from embed_assets.models.settings import LanguageModelSettings
 
 logger = logging.getLogger(__name__)
 

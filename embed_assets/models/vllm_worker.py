@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from embed_assets.models.language_models import LIKELIEST_TOKENS
+from embed_assets.models.answers import LIKELIEST_TOKENS
 
 ANSWERS_IN_A_LINE = 16
 

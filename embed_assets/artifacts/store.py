@@ -1,0 +1,179 @@
+"""The artifact store: every result lies under the fingerprint of what went into it.
+
+``<root>/<asset>/<collection>/<fingerprint>/`` holds a result and its ``manifest.json``. A
+fingerprint is a hash of the stage's name and code version, the settings it reads and the digests of
+its inputs, so a folder that exists never needs to be computed again. Files under ``report/`` are for
+people (charts, previews, counts); all others are content and make up the digest that downstream
+fingerprints build on. Two results with the same digest are the same to everything downstream.
+
+A result is built in ``<fingerprint>.building/`` and renamed when complete, so that readers never see
+half of one.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from embed_assets.artifacts.files import digest_of_files, fingerprint_of, lock, write_atomically
+
+MANIFEST = "manifest.json"
+REPORT = "report"
+SUMMARY = "summary.json"
+FINDINGS = "findings.json"
+HTML_REPORT = "report.html"
+
+
+class MissingArtifactError(LookupError):
+    """An upstream artifact was never built, or was deleted from the store."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One complete result in the store."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    reused: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content: what downstream fingerprints are made of."""
+        return self.manifest["digest"]
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest["fingerprint"]
+
+    @property
+    def report(self) -> Path:
+        return self.folder / REPORT
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """The outcomes of the checks that the stage wrote to report/findings.json."""
+        path = self.report / FINDINGS
+        return json.loads(path.read_text()) if path.is_file() else []
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The counts and figures that the stage wrote to report/summary.json."""
+        path = self.report / SUMMARY
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+
+class ArtifactStore:
+    """Artifacts of all assets and collections under one root folder."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def find(self, asset: str, collection: str, fingerprint: str) -> Artifact | None:
+        """The complete artifact with this fingerprint, or None."""
+        folder = self.root / asset / collection / fingerprint
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text())
+            intact = all((folder / name).stat().st_size == size for name, size in manifest["files"].items())
+        except (OSError, ValueError, KeyError):
+            return None
+        return Artifact(folder, manifest, reused=True) if intact else None
+
+    def artifacts(self, asset: str, collection: str) -> Iterator[Artifact]:
+        """All complete artifacts of an asset and a collection, in no order."""
+        for path in (self.root / asset / collection).glob(f"*/{MANIFEST}"):
+            if (artifact := self.find(asset, collection, path.parent.name)) is not None:
+                yield artifact
+
+    def find_content(self, asset: str, collection: str, digest: str) -> Artifact:
+        """An artifact with this content, whatever it was made of.
+
+        Raises:
+            MissingArtifactError: there is none.
+        """
+        for artifact in self.artifacts(asset, collection):
+            if artifact.digest == digest:
+                return artifact
+        raise MissingArtifactError(
+            f"{asset} of collection {collection!r} with the content {digest} is not in {self.root}: "
+            "it was deleted, or built in another home"
+        )
+
+    def current(self, asset: str, collection: str) -> Artifact:
+        """The artifact that was built or reused last.
+
+        Raises:
+            MissingArtifactError: there is none; the message says which asset to materialize.
+        """
+        pointer = self.root / asset / collection / "current"
+        artifact = self.find(asset, collection, pointer.read_text()) if pointer.is_file() else None
+        if artifact is None:
+            raise MissingArtifactError(
+                f"{asset} of collection {collection!r} is not in {self.root}: materialize it first: "
+                f"embed-assets run {collection} --until {asset}"
+            )
+        return artifact
+
+    def latest(self, asset: str, collection: str, inputs: Mapping[str, str]) -> Artifact | None:
+        """The newest artifact among those that were built with these digests of inputs."""
+        built = self.artifacts(asset, collection)
+        found = [artifact for artifact in built if inputs.items() <= artifact.manifest["inputs"].items()]
+        return max(found, key=lambda artifact: artifact.manifest["built_at"], default=None)
+
+    def build(
+        self,
+        asset: str,
+        collection: str,
+        ingredients: Mapping[str, Any],
+        write: Callable[[Path, Path], None],
+        make_current: bool = True,
+    ) -> Artifact:
+        """Return the artifact made of these ingredients, building it only if it is not there yet.
+
+        Args:
+            asset: name of the asset.
+            collection: name of the collection.
+            ingredients: all that the content depends on (code version, settings, input digests), as JSON
+                values. Their hash is the fingerprint, and the manifest keeps them.
+            write: called as write(folder, scratch) with an empty folder for the result and a scratch folder
+                that survives a crash, so that a long computation can go on where it stopped.
+            make_current: whether ``current`` returns it from now on.
+        """
+        fingerprint = fingerprint_of({"asset": asset, **ingredients})
+        parent = self.root / asset / collection
+        parent.mkdir(parents=True, exist_ok=True)
+        with lock(parent / "lock"):
+            artifact = self.find(asset, collection, fingerprint)
+            if artifact is None:
+                artifact = self._build(asset, parent / fingerprint, ingredients, write)
+        if make_current:
+            write_atomically(parent / "current", fingerprint)
+        return artifact
+
+    def _build(self, asset: str, folder: Path, ingredients: Mapping[str, Any], write: Callable[[Path, Path], None]) -> Artifact:
+        building, scratch = folder.with_suffix(".building"), folder.with_suffix(".scratch")
+        shutil.rmtree(building, ignore_errors=True)
+        (building / REPORT).mkdir(parents=True)
+        scratch.mkdir(exist_ok=True)
+        started = time.monotonic()
+        write(building, scratch)
+        files = sorted(path for path in building.rglob("*") if path.is_file())
+        content = [path for path in files if path.relative_to(building).parts[0] != REPORT]
+        manifest = {
+            "asset": asset,
+            "collection": str(folder.parent.relative_to(self.root / asset)),
+            "fingerprint": folder.name,
+            "digest": digest_of_files(building, content),
+            **ingredients,
+            "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - started, 2),
+            "files": {str(path.relative_to(building)): path.stat().st_size for path in files},
+        }
+        (building / MANIFEST).write_text(json.dumps(manifest, indent=2))
+        shutil.rmtree(folder, ignore_errors=True)
+        building.rename(folder)
+        shutil.rmtree(scratch)
+        return Artifact(folder, manifest)

@@ -1,0 +1,101 @@
+"""Where things lie: the collections in a data folder, and the results in a home folder."""
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from embed_assets.artifacts.store import ArtifactStore
+from embed_assets.settings import Settings, load_settings
+
+
+class CollectionError(ValueError):
+    """A collection does not exist, or holds a file that cannot be used; the file and the line are named."""
+
+
+logger = logging.getLogger(__name__)
+COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A data folder with collections and a home folder with everything that is computed.
+
+    Args:
+        data: holds ``collections/<name>/`` and ``settings.yaml``. A single BEIR folder
+            (``corpus.jsonl``, ``queries.jsonl``, ``qrels/``), or a folder of those, works as well.
+        home: holds the artifacts, the memos and Dagster's own files.
+    """
+
+    data: Path
+    home: Path
+
+    @property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(self.home / "artifacts")
+
+    @property
+    def memos(self) -> Path:
+        """Folder of the embeddings and language-model answers that later runs use again."""
+        return self.home / "memos"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what loggers write while something is computed; nothing is read from it."""
+        return self.home / "logs"
+
+    def collections(self) -> dict[str, Path]:
+        """Name and folder of every collection, sorted by name; folders with unusable names are left out with a warning.
+
+        Raises:
+            CollectionError: there is no data folder.
+        """
+        if not self.data.is_dir():
+            raise CollectionError(f"{self.data}: no such folder; name the data folder with --data or EMBED_ASSETS_DATA")
+        if _is_collection(self.data):
+            folders = [self.data.resolve()]
+        else:
+            parent = self.data / "collections"
+            parent = parent if parent.is_dir() else self.data
+            folders = sorted(folder for folder in parent.iterdir() if _is_collection(folder) or _names_a_table(folder))
+        for folder in folders:
+            if not COLLECTION_NAME.fullmatch(folder.name):
+                logger.warning("%s is left out: a collection's name has at most 100 letters, digits, '-' and '_'", folder)
+        return {folder.name: folder for folder in folders if COLLECTION_NAME.fullmatch(folder.name)}
+
+    def collection_folder(self, name: str) -> Path:
+        """The folder of a collection.
+
+        Raises:
+            CollectionError: there is no such collection; the message lists those there are.
+        """
+        collections = self.collections()
+        if name not in collections:
+            there = ", ".join(collections) or "none"
+            raise CollectionError(
+                f"{self.data}: no collection {name!r} with documents/, corpus.jsonl or a 'production' block "
+                f"in its settings.yaml (there: {there})"
+            )
+        return collections[name]
+
+    def settings(self, collection: str) -> Settings:
+        """The collection's settings: the data folder's settings.yaml with its own on top."""
+        return load_settings(self.data / "settings.yaml", self.collection_folder(collection) / "settings.yaml")
+
+    def database(self, uri: str) -> str:
+        """The URI of a database as LanceDB opens it; a relative path is below the data folder."""
+        return uri if "://" in uri else str(self.data / Path(uri).expanduser())
+
+    def prompt_folders(self, collection: str) -> list[Path]:
+        """Where prompt files are looked for before the package's own: the collection's, then everybody's."""
+        return [self.collection_folder(collection) / "prompts", self.data / "prompts"]
+
+
+def _is_collection(folder: Path) -> bool:
+    return (folder / "documents").is_dir() or (folder / "corpus.jsonl").is_file()
+
+
+def _names_a_table(folder: Path) -> bool:
+    """Whether the folder's settings have a ``production`` block, be they right or wrong otherwise."""
+    settings = folder / "settings.yaml"
+    return settings.is_file() and re.search(rb"^production\s*:", settings.read_bytes(), re.MULTILINE) is not None

@@ -1,0 +1,96 @@
+"""Fine-tuning against the trainer of sentence-transformers."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import polars as pl
+
+from embed_assets.models.hardware import Compute
+from embed_assets.models.locations import locate_model
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.fine_tuning import fine_tune, training_examples
+from embed_assets.training.settings import TrainingSettings
+
+
+def benchmark_training(
+    triplets: pl.DataFrame,
+    base_model: BaseModelSettings,
+    settings: TrainingSettings,
+    examples: int = 256,
+    compute: Compute = Compute(),
+) -> pl.DataFrame:
+    """Examples per second of fine_tune, against sentence-transformers' trainer as it is.
+
+    Both have the same model, examples, batch size, negatives and loss, make one pass, and load and save the model. The
+    trainer otherwise keeps its defaults, among them float32 and the dropout of the model. It goes first, because
+    fine_tune changes how this process manages memory.
+
+    Args:
+        triplets: as for fine_tune; only the train split is used.
+        base_model: the model to start from.
+        settings: how to train.
+        examples: how many triplets.
+        compute: device, dtype and mini-batch size of fine_tune.
+
+    Returns:
+        One row each for the trainer and for fine_tune: examples, seconds, examples per second, the mean loss, and the
+        ratio of examples per second to the trainer's.
+    """
+    settings = settings.model_copy(update={"epochs": 1.0, "max_examples": examples, "early_stopping": 0})
+    triplets = triplets.filter(pl.col("split") == "train")
+    train, _ = training_examples(triplets, settings)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        _train_plainly(train.head(2), Path(folder), base_model, settings, compute)  # warms up
+        for system in ("sentence-transformers", "fine_tune"):
+            started = time.perf_counter()
+            if system == "fine_tune":
+                ours = (Path(folder, "model"), Path(folder, "scratch"), base_model, settings, compute)
+                loss = fine_tune(triplets, *ours)["loss"].mean()
+            else:
+                loss = _train_plainly(train, Path(folder), base_model, settings, compute)
+            seconds = time.perf_counter() - started
+            rows.append({"system": system, "examples": len(train), "seconds": seconds, "loss": loss})
+    return pl.DataFrame(rows).select(
+        "system",
+        "examples",
+        pl.col("seconds").round(1),
+        examples_per_second=(pl.col("examples") / pl.col("seconds")).round(2),
+        loss=pl.col("loss").round(3),
+        ratio=(pl.col("seconds").first() / pl.col("seconds")).round(3),
+    )
+
+
+def _train_plainly(
+    train: pl.DataFrame, folder: Path, base_model: BaseModelSettings, settings: TrainingSettings, compute: Compute
+) -> float:
+    """Train with the library's defaults; returns the mean loss."""
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers.base.sampler import BatchSamplers
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    device = compute.torch_device()
+    model = SentenceTransformer(str(locate_model(base_model.name)), device=device, trust_remote_code=base_model.trust_remote_code)
+    model.max_seq_length = base_model.max_tokens
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=SentenceTransformerTrainingArguments(
+            output_dir=str(folder / "plain"),
+            use_cpu=device == "cpu",
+            num_train_epochs=1,
+            per_device_train_batch_size=min(settings.batch_size, len(train)),
+            learning_rate=settings.learning_rate,
+            batch_sampler=BatchSamplers.NO_DUPLICATES,
+            prompts={"anchor": base_model.query_prompt} | dict.fromkeys(train.columns[1:], base_model.passage_prompt),
+            seed=settings.seed,
+            disable_tqdm=True,
+            report_to="none",
+        ),
+        train_dataset=Dataset.from_polars(train),
+        loss=MultipleNegativesRankingLoss(model, scale=1 / settings.temperature),
+    )
+    loss = trainer.train().training_loss
+    model.save_pretrained(str(folder / "plain-model"))
+    return loss

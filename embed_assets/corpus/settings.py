@@ -1,0 +1,61 @@
+"""Settings of the documents, of the production table and of chunking."""
+
+from pydantic import Field, field_validator
+
+from embed_assets.artifacts.blocks import Block, Strings
+
+# Columns that every published index has.
+INDEX_COLUMNS = ("id", "document_id", "start", "end", "text", "passage", "vector")
+
+
+class DocumentsSettings(Block):
+    """Which files of documents/ are read. A BEIR folder (corpus.jsonl) needs none of it."""
+
+    extensions: Strings = Field(
+        (".md", ".txt", ".rst", ".html", ".htm", ".pdf", ".docx"),
+        description="file name endings that are read, in lower case",
+    )
+    max_megabytes: float = Field(20.0, gt=0, description="larger files are skipped, in MB (10^6 bytes)")
+    min_characters: int = Field(1, ge=1, description="documents with less text are skipped, in characters")
+
+
+class ProductionSettings(Block):
+    """A LanceDB table with the chunks as production has them. Its rows take the place of documents/ and of chunking."""
+
+    uri: str = Field(
+        "",
+        description="database of the table: a path below the data folder or an object-store URI, whose credentials come from "
+        "environment variables; empty: the collection has files",
+    )
+    table: str = Field("chunks", min_length=1, description="name of the table")
+    id_column: str = Field(
+        "id", min_length=1, description="column with the id of each chunk, text or whole numbers, all different"
+    )
+    text_column: str = Field("text", min_length=1, description="column with the text of each chunk")
+    document_column: str = Field("", description="column with the id of the chunk's document; empty: each row is a document")
+    title_column: str = Field("", description="column with a title that is put in front of the text; empty: no title")
+    metadata_columns: Strings = Field(
+        (),
+        description="columns that the published index gets as well, with the values of the moment of publishing, to filter on; "
+        "values that change while ids and texts stay lead to no new index",
+    )
+    max_characters: int = Field(100_000, ge=1, description="rows with a longer text are skipped, in characters")
+
+    @field_validator("metadata_columns")
+    @classmethod
+    def _have_names_of_their_own(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        for column in columns:
+            if column in INDEX_COLUMNS or column.startswith("_"):
+                own = ", ".join(INDEX_COLUMNS)
+                raise ValueError(f"{column!r} clashes with the index's own columns ({own}, and names that begin with '_')")
+            if columns.count(column) > 1:
+                raise ValueError(f"{column!r} stands twice")
+        return columns
+
+
+class ChunkingSettings(Block):
+    """How documents are cut into chunks: at headings, then paragraphs, sentences and words."""
+
+    max_tokens: int = Field(128, ge=16, le=8192, description="longest chunk in tokens of the base model, without its title")
+    overlap_tokens: int = Field(0, ge=0, le=4096, description="tokens that neighbouring chunks share")
+    heading_path: bool = Field(True, description="put the document's title and the headings above it in front of each chunk")

@@ -1,0 +1,102 @@
+from collections.abc import Callable
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetSelection,
+    DefaultScheduleStatus,
+    MaterializeResult,
+    RunRequest,
+    ScheduleEvaluationContext,
+    SkipReason,
+    asset,
+    schedule,
+)
+
+from embed_assets.artifacts.checks import Finding
+from embed_assets.defs.partitions import collections
+from embed_assets.defs.production.served_model import endpoint_agrees
+from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.graph import CHECKS
+from embed_assets.models.hardware import Compute
+from embed_assets.production import drift
+from embed_assets.production.publishing import NOTHING
+
+NAME = "production_drift"
+
+
+@asset(
+    name=NAME,
+    deps=["production_table", "published_index"],
+    partitions_def=collections,
+    group_name="production",
+    kinds={"lancedb"},
+    owners=["team:search"],
+    tags={"compute": "cpu"},
+    check_specs=[
+        AssetCheckSpec(name, asset=NAME, description=check.description, partitions_def=collections)
+        for name, check in CHECKS[NAME].items()
+    ],
+)
+def production_drift(context: AssetExecutionContext, workspace: WorkspaceResource) -> MaterializeResult:
+    """A look at production: does the model know what is there now, and does the index find what it found at first?
+
+    It looks at the world outside, so nothing of it is kept in the store.
+    """
+    place = workspace.open()
+    collection = context.partition_key
+    settings = place.settings(collection)
+    figures: dict[str, float] = {}
+
+    def chunks_covered() -> Finding:
+        coverage = drift.measure_coverage(place, collection)
+        figures.update(chunks=coverage.chunks, new_chunks=coverage.new, chunks_without_query=coverage.without_query)
+        figures["uncovered_share"] = coverage.uncovered
+        return drift.judge_coverage(coverage, settings.drift)
+
+    def score_holds() -> Finding:
+        scores = drift.measure_live_scores(place, collection, Compute("cpu"))
+        figures.update({f"{score.source}_ndcg_at_10": score.now for score in scores})
+        figures.update({f"{score.source}_ndcg_at_10_when_published": score.noted for score in scores})
+        return drift.judge_live_scores(scores, settings.drift)
+
+    if not settings.publishing.uri:
+        results = [AssetCheckResult(check_name=name, passed=True, description=NOTHING) for name in CHECKS[NAME]]
+    else:
+        results = [_result(context, "chunks_covered", chunks_covered), _result(context, "score_holds", score_holds)]
+    return MaterializeResult(metadata=figures, check_results=results)
+
+
+def _result(context: AssetExecutionContext, name: str, look: Callable[[], Finding]) -> AssetCheckResult:
+    """What was found; whatever keeps from looking is a finding too."""
+    try:
+        finding, severity = look(), AssetCheckSeverity.WARN
+    except Exception as error:
+        context.log.error("%s: %s", context.partition_key, error)
+        finding, severity = Finding(name, False, str(error)), AssetCheckSeverity.ERROR
+    return AssetCheckResult(check_name=name, passed=finding.passed, description=finding.message, severity=severity)
+
+
+@schedule(
+    cron_schedule="0 5 * * *",
+    target=AssetSelection.assets(NAME) | AssetSelection.checks(*endpoint_agrees.check_keys),
+    default_status=DefaultScheduleStatus.STOPPED,
+    description="Looks at production once a day, and at its endpoint, for every collection that publishes an index.",
+)
+def look_at_production(context: ScheduleEvaluationContext, workspace: WorkspaceResource) -> list[RunRequest] | SkipReason:
+    """Asks for production_drift of every collection that publishes an index."""
+    place = workspace.open()
+    registered = context.instance.get_dynamic_partitions(collections.name)
+    requests = []
+    for collection in place.collections():
+        try:
+            publishes = bool(place.settings(collection).publishing.uri)
+        except Exception as error:  # unreadable settings of one collection must not stop the others
+            context.log.warning("%s: %s", collection, error)
+            continue
+        if publishes and collection in registered:
+            run_key = f"{collection} {context.scheduled_execution_time.isoformat()}"
+            requests.append(RunRequest(run_key=run_key, partition_key=collection))
+    return requests or SkipReason("no collection publishes an index")

@@ -1,0 +1,24 @@
+from dagster import AssetObservation, OpExecutionContext, job, op
+
+from embed_assets.defs.partitions import collections
+from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.production import publishing
+
+
+@op(description="Swaps the published index of a collection with the one before it.")
+def swap_back(context: OpExecutionContext, workspace: WorkspaceResource) -> None:
+    """Swaps the published index with the one before it, and records what is in production now."""
+    place = workspace.open()
+    pointer = publishing.index_of(place, context.partition_key).rollback()
+    context.log.info("%s: %s is in production: %s", context.partition_key, pointer.current, pointer.reason)
+    metadata = {"decision": pointer.reason, **publishing.describe(place, context.partition_key)}
+    context.log_event(AssetObservation("published_index", partition=context.partition_key, metadata=metadata))
+
+
+@job(
+    partitions_def=collections,
+    description="Brings the previous index of a collection, and its model, back into production. A second time undoes the first.",
+)
+def roll_back() -> None:
+    """Brings the previous index of a collection, and its model, back into production."""
+    swap_back()

@@ -1,0 +1,32 @@
+from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeverity, asset_check
+
+from embed_assets.artifacts.store import MissingArtifactError
+from embed_assets.defs.partitions import collections
+from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.production.checks import LEAST_SERVED_COSINE
+from embed_assets.production.published_index import PublishingError
+from embed_assets.production.serving import ServingError, check_served_model
+
+
+@asset_check(
+    asset="published_index",
+    partitions_def=collections,
+    description=f"The endpoint in the settings serves the model in production, to a cosine of {LEAST_SERVED_COSINE}.",
+)
+def endpoint_agrees(context: AssetCheckExecutionContext, workspace: WorkspaceResource) -> AssetCheckResult:
+    """Whether the endpoint in the settings serves the model in production."""
+    place = workspace.open()
+    try:
+        found = check_served_model(place, context.partition_key)
+    except (ServingError, PublishingError, MissingArtifactError) as error:
+        return AssetCheckResult(passed=False, description=str(error), severity=AssetCheckSeverity.ERROR)
+    if found is None:
+        return AssetCheckResult(passed=True, description="no endpoint is set: publishing.endpoint_url is empty")
+    passed = found.least >= LEAST_SERVED_COSINE
+    words = f"least cosine {found.least:.5f}, mean {found.mean:.5f} on {found.texts} texts"
+    return AssetCheckResult(
+        passed=passed,
+        description=words if passed else f"{words}: the endpoint serves another model: start it anew with the one in production",
+        severity=AssetCheckSeverity.ERROR,
+        metadata={"least_cosine": found.least, "mean_cosine": found.mean},
+    )

@@ -1,0 +1,80 @@
+"""The score table of any models on the evaluation set of a collection."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from embed_assets.artifacts.store import Artifact
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.evaluation.evaluation_set import read_evaluation_set
+from embed_assets.evaluation.scoring import score_systems
+from embed_assets.evaluation.systems import encoder_of
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.hardware import Compute
+
+BASE = "base"
+
+
+class AmbiguousModelError(ValueError):
+    """Several checkpoints are meant; the message lists them."""
+
+
+def compare_models(
+    workspace: Workspace, collection: str, models: Sequence[str], compute: Compute = Compute()
+) -> list[dict[str, Any]]:
+    """Score models side by side with BM25, and test each against the first one.
+
+    Args:
+        workspace: settings and store.
+        collection: name of the collection.
+        models: ``base``; a model's folder or name; or the fingerprint of a checkpoint in the store, or how it begins.
+        compute: where to encode.
+
+    Returns:
+        The summary of each label source, as score_systems gives it.
+
+    Raises:
+        MissingArtifactError: the collection has no chunks or no evaluation set yet.
+        ModelNotFoundError: there is no such model.
+        AmbiguousModelError: the fingerprints of several checkpoints begin like this.
+    """
+    store, settings = workspace.store, workspace.settings(collection)
+    corpus = store.current("corpus_chunks", collection).folder
+    queries, labels = read_evaluation_set(store.current("evaluation_set", collection).folder, corpus)
+    chunks = pl.read_parquet(corpus / "chunks.parquet")
+    encoders = {model: _open(workspace, collection, model, compute) for model in models}
+    comparisons = [(model, models[0]) for model in encoders if model != models[0]]
+    scores = score_systems(collection, chunks, queries, labels, encoders, settings.scoring, {}, comparisons)
+    return [score.summary for score in scores]
+
+
+def _open(workspace: Workspace, collection: str, model: str, compute: Compute) -> Encoder:
+    base_model = workspace.settings(collection).base_model
+    if model == BASE:
+        return Encoder(base_model, workspace.memos, compute=compute)
+    if (checkpoint := find_checkpoint(workspace, collection, model)) is not None:
+        return encoder_of(workspace, checkpoint, compute)
+    return Encoder(base_model, workspace.memos, model, compute)
+
+
+def find_checkpoint(workspace: Workspace, collection: str, model: str) -> Artifact | None:
+    """The checkpoint of any collection whose fingerprint begins like this; None: there is none, or this is a path.
+
+    Raises:
+        AmbiguousModelError: there are several.
+    """
+    if Path(model).exists():
+        return None
+    folders = (workspace.store.root / "checkpoint").glob("*/")
+    found: dict[str, tuple[str, Artifact]] = {}
+    # Equal ingredients have equal fingerprints: of two such checkpoints this collection's own is taken.
+    for name in sorted((folder.name for folder in folders), key=lambda name: (name != collection, name)):
+        for checkpoint in workspace.store.artifacts("checkpoint", name):
+            if checkpoint.fingerprint.startswith(model):
+                found.setdefault(checkpoint.fingerprint, (name, checkpoint))
+    if len(found) > 1:
+        listed = ", ".join(f"{name} {checkpoint.fingerprint[:12]}" for name, checkpoint in found.values())
+        raise AmbiguousModelError(f"model {model!r}: {len(found)} checkpoints begin like this: {listed}")
+    return next((checkpoint for _, checkpoint in found.values()), None)

@@ -1,0 +1,100 @@
+"""Exported models, run by onnxruntime and tokenizers alone: no torch is imported."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from embed_assets.progress import track
+
+MODEL = "model.onnx"
+# Fastest first; onnxruntime takes those that its build and the machine have.
+PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+class _OnnxModel:
+    """A tokenizer and an ONNX file in a folder that export_onnx or export_onnx_reranker wrote."""
+
+    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = PROVIDERS[-1:]):
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        there = [provider for provider in providers if provider in onnxruntime.get_available_providers()]
+        self.session = onnxruntime.InferenceSession(folder / "onnx" / file_name, options, providers=there)
+
+    def _run_all(
+        self, inputs: Sequence[str] | Sequence[tuple[str, str]], lengths: Sequence[int], output: str, batch_size: int, what: str
+    ) -> np.ndarray:
+        # Inputs of like length share a batch, so that there is little padding.
+        order = sorted(range(len(inputs)), key=lambda row: -lengths[row])
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        blocks = [self._run([inputs[row] for row in rows], output) for rows in track(batches, what)]
+        return np.concatenate(blocks)[np.argsort(order)]
+
+    def _run(self, inputs: list[str] | list[tuple[str, str]], output: str) -> np.ndarray:
+        encodings = self.tokenizer.encode_batch(inputs)
+        features = {
+            "input_ids": [encoding.ids for encoding in encodings],
+            "attention_mask": [encoding.attention_mask for encoding in encodings],
+            "token_type_ids": [encoding.type_ids for encoding in encodings],
+        }
+        fed = {given.name: np.array(features[given.name], dtype=np.int64) for given in self.session.get_inputs()}
+        return self.session.run([output], fed)[0]
+
+
+class OnnxEncoder(_OnnxModel):
+    """Encodes texts with an exported model; needs neither torch nor transformers.
+
+    In int8 the vector of a text depends a little on the texts in its batch, which share one scale.
+
+    Args:
+        folder: what export_onnx wrote; the prompts are read from it.
+        file_name: model.onnx, model_fp16.onnx or model_int8.onnx.
+        threads: number of threads; 0 leaves the choice to onnxruntime.
+        providers: where to compute, best first: the CPU, or PROVIDERS to use TensorRT or CUDA where they are.
+    """
+
+    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = PROVIDERS[-1:]):
+        super().__init__(folder, file_name, threads, providers)
+        self.prompts = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
+        return self.encode(texts, self.prompts.get("query", ""))
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of passages, float32, shape (len(texts), dimensions)."""
+        return self.encode(texts, self.prompts.get("document", ""))
+
+    def encode(self, texts: Sequence[str], prompt: str = "", batch_size: int = 32) -> np.ndarray:
+        """Unit vectors, float32, shape (len(texts), dimensions).
+
+        Raises:
+            ValueError: there is no text.
+        """
+        if not texts:
+            raise ValueError("there is no text to encode")
+        prompted = [prompt + text for text in texts]
+        return self._run_all(prompted, [*map(len, texts)], "sentence_embedding", batch_size, f"encoding {len(texts)} texts")
+
+
+class OnnxReranker(_OnnxModel):
+    """Scores pairs with an exported re-ranker; needs neither torch nor transformers.
+
+    Args:
+        folder: what export_onnx_reranker wrote.
+        file_name: model.onnx, model_fp16.onnx or model_int8.onnx.
+        threads: number of threads; 0 leaves the choice to onnxruntime.
+        providers: where to compute, best first: the CPU, or PROVIDERS to use TensorRT or CUDA where they are.
+    """
+
+    def score(self, pairs: Sequence[tuple[str, str]], batch_size: int = 32) -> np.ndarray:
+        """Scores of (query, passage) pairs, float32, shape (len(pairs),): logits, as those of Reranker."""
+        if not pairs:
+            return np.empty(0, dtype=np.float32)
+        lengths = [len(query) + len(passage) for query, passage in pairs]
+        return self._run_all(pairs, lengths, "logits", batch_size, f"re-ranking {len(pairs)} pairs")[:, 0]

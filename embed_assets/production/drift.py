@@ -1,0 +1,164 @@
+"""What became of production since the model was trained and the index published.
+
+Texts come that no training query asks for, and an index can lose rows or find less than on its first day.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from embed_assets.artifacts.checks import Finding
+from embed_assets.artifacts.files import fingerprint_of
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.corpus import production_table as production
+from embed_assets.corpus.source import read_source
+from embed_assets.corpus.spans import SpanIndex
+from embed_assets.corpus.stages import CORPUS_CHUNKS
+from embed_assets.evaluation.evaluation_set import HUMAN, read_evaluation_set
+from embed_assets.evaluation.labels import relevant_units, tested_queries
+from embed_assets.evaluation.metrics import HEADLINE
+from embed_assets.evaluation.scoring import score_first_ten
+from embed_assets.evaluation.systems import encoder_of
+from embed_assets.lineage import ingredients
+from embed_assets.models.hardware import Compute
+from embed_assets.production.published_index import metadata_of
+from embed_assets.production.publishing import checkpoint_of, index_of
+from embed_assets.production.settings import DriftSettings
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a source the model in production was trained for.
+
+    Args:
+        chunks: number of chunks that the source has now.
+        new: those whose text was not in the corpus when the model was trained.
+        without_query: those that were, but that no QA pair has as its positive.
+    """
+
+    chunks: int
+    new: int
+    without_query: int
+
+    @property
+    def uncovered(self) -> float:
+        """Share of the chunks that are new or without a query."""
+        return (self.new + self.without_query) / max(1, self.chunks)
+
+
+@dataclass(frozen=True)
+class LiveScore:
+    """nDCG@10 of the published index on the queries of one label source, when it was published and now."""
+
+    source: str
+    queries: int
+    noted: float
+    now: float
+
+
+def measure_coverage(workspace: Workspace, collection: str) -> Coverage:
+    """Compare the source of a collection as it is now with what the model in production was trained on.
+
+    Raises:
+        PublishingError: nothing is published.
+        MissingArtifactError: the checkpoint in production, or what it was made of, is not in the store.
+        CollectionError: the source cannot be read.
+    """
+    store = workspace.store
+    checkpoint = checkpoint_of(workspace, collection, metadata_of(index_of(workspace, collection).open()))
+    trained_on = store.find_content("triplets", collection, checkpoint.manifest["inputs"]["triplets"]).manifest["inputs"]
+    corpus = store.find_content("corpus_chunks", collection, trained_on["corpus_chunks"])
+    pairs = store.find_content("qa_pairs", collection, trained_on["qa_pairs"])
+    chunks = pl.read_parquet(corpus.folder / "chunks.parquet", columns=["document_id", "start", "end", "text"])
+    spans = pl.read_parquet(pairs.folder / "pairs.parquet", columns=["document_id", "start", "end"]).unique()
+    index = SpanIndex(chunks)
+    asked_for = sorted({index.best(*span) for span in spans.iter_rows()} - {None})
+    now = _texts_now(workspace, collection)
+    known = now.is_in(chunks["text"].implode())
+    with_query = now.is_in(chunks["text"].gather(asked_for).implode())
+    return Coverage(len(now), int((~known).sum()), int((known & ~with_query).sum()))
+
+
+def _texts_now(workspace: Workspace, collection: str) -> pl.Series:
+    """The texts of the chunks that the source has now; they are not stored."""
+    made_of = ingredients(workspace, CORPUS_CHUNKS, collection)
+    built = workspace.store.find(CORPUS_CHUNKS.name, collection, fingerprint_of({"asset": CORPUS_CHUNKS.name, **made_of}))
+    if built is not None:
+        return pl.read_parquet(built.folder / "chunks.parquet", columns=["text"])["text"]
+    with tempfile.TemporaryDirectory() as folder:
+        _, _, chunks = read_source(workspace, collection, made_of["sources"], Path(folder) / Path(production.ROWS_FILE).name)
+    return chunks["text"]
+
+
+def measure_live_scores(workspace: Workspace, collection: str, compute: Compute = Compute()) -> list[LiveScore]:
+    """Score the published index, by dense search in the table itself, on the evaluation set it was published with.
+
+    Args:
+        workspace: settings and store.
+        collection: name of the collection.
+        compute: where to encode queries that were never encoded.
+
+    Returns:
+        One score for each label source that has test queries.
+
+    Raises:
+        PublishingError: nothing is published, or its table is gone.
+        MissingArtifactError: the model, the corpus or the evaluation set of the index is not in the store.
+    """
+    store = workspace.store
+    table = index_of(workspace, collection).open()
+    metadata = metadata_of(table)
+    encoder = encoder_of(workspace, checkpoint_of(workspace, collection, metadata), compute)
+    corpus = store.find_content("corpus_chunks", collection, metadata["chunks"])
+    evaluation_set = store.find_content("evaluation_set", collection, metadata["evaluation_set"])
+    queries, labels = read_evaluation_set(evaluation_set.folder, corpus.folder)
+    rows = pl.DataFrame(table.search().select(["id", "document_id", "start", "end"]).to_arrow()).rename({"id": "chunk_id"})
+    scores = []
+    for source, tested in tested_queries(queries, labels):
+        relevant = relevant_units(tested, labels, rows, by_document=source == HUMAN)
+        vectors = encoder.encode_queries(tested["query"].to_list())
+        unit = "document_id" if source == HUMAN else "id"
+        found = {name: _first_ten(table, vector, unit) for name, vector in zip(tested["query_id"], vectors, strict=True)}
+        noted = metadata["scores"][source]["tuned"]
+        scores.append(LiveScore(source, len(tested), noted, score_first_ten(relevant, found)))
+    return scores
+
+
+def _first_ten(table: "Table", vector: np.ndarray, unit: str) -> list[str]:
+    """The ids of the ten best chunks, or of the ten documents with the best chunks."""
+    limit = 10
+    while True:
+        search = table.search(vector, vector_column_name="vector").distance_type("cosine")
+        hits = search.select([unit]).limit(limit).to_arrow()
+        found = list(dict.fromkeys(hits[unit].to_pylist()))
+        if len(found) >= 10 or len(hits) < limit:
+            return found[:10]
+        limit *= 4
+
+
+def judge_coverage(coverage: Coverage, settings: DriftSettings) -> Finding:
+    """chunks_covered."""
+    return Finding(
+        "chunks_covered",
+        coverage.uncovered <= settings.max_uncovered,
+        f"{coverage.uncovered:.1%} of {coverage.chunks:,} chunks are not covered by the training of the model in production: "
+        f"{coverage.new:,} are new, {coverage.without_query:,} have no query (drift.max_uncovered: {settings.max_uncovered:.1%})",
+    )
+
+
+def judge_live_scores(scores: Sequence[LiveScore], settings: DriftSettings) -> Finding:
+    """score_holds, on every label source."""
+    words = [
+        f"{score.now:.3f} {HEADLINE} on {score.queries} {score.source} queries, {score.noted:.3f} when it was published"
+        for score in scores
+    ]
+    holds = all(score.noted - score.now <= settings.max_drop for score in scores)
+    return Finding("score_holds", holds, "; ".join(words) or "there is no test query")

@@ -1,0 +1,254 @@
+"""The index that search reads, in LanceDB.
+
+Every candidate is a table of its own, written beside the one in use. A second table of one row, the pointer,
+names the one in use. A commit of LanceDB is atomic on a disk and on an object store alike, so a reader who
+resolves the pointer gets the old table or the new one as a whole. The commit is conditional on the pointer's
+generation, so of two publishers one wins and the other is told.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from embed_assets.models.encoders import TextEncoder
+from embed_assets.progress import track
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from lancedb.table import Table
+
+
+logger = logging.getLogger(__name__)
+POINTER = "__published"
+METADATA = "embed_assets"
+ROWS_IN_A_BATCH = 1024
+COLUMNS = ("chunk_id", "document_id", "start", "end", "text", "passage")
+
+
+class PublishingError(RuntimeError):
+    """Nothing was published or rolled back; what is in production stays. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What is in production.
+
+    Args:
+        generation: number of swaps so far.
+        current: table that readers get; empty: none.
+        previous: table that a rollback brings back; empty: none.
+        withdrawn: table that was rolled back; empty: none.
+        reason: why the last swap was made, in words.
+        swapped_at: when, in ISO 8601.
+    """
+
+    generation: int = 0
+    current: str = ""
+    previous: str = ""
+    withdrawn: str = ""
+    reason: str = ""
+    swapped_at: str = ""
+
+
+class PublishedIndex:
+    """The published index of a collection.
+
+    Args:
+        uri: database, as LanceDB opens it.
+        name: what readers ask for.
+    """
+
+    def __init__(self, uri: str, name: str):
+        self.uri = uri
+        self.name = name
+
+    def table_name(self, fingerprint: str) -> str:
+        """The table of the candidate with this fingerprint."""
+        return f"{self.name}__{fingerprint[:12]}"
+
+    def pointer(self) -> Pointer:
+        """What is in production now."""
+        if "://" not in self.uri and not Path(self.uri).is_dir():
+            return Pointer()
+        table = self._open(f"{self.name}{POINTER}")
+        return Pointer(**table.search().to_list()[0]) if table is not None else Pointer()
+
+    def open(self) -> "Table":
+        """The table in production, at its latest version.
+
+        Open it anew for every batch of queries: the table before the last two swaps is deleted.
+
+        Raises:
+            PublishingError: there is none.
+        """
+        for _ in range(3):
+            current = self.pointer().current
+            if current and (table := self._open(current)) is not None:
+                return table
+        what = f"the table {current!r} is gone" if current else "nothing is published yet"
+        raise PublishingError(f"{self.uri}, {self.name!r}: {what}: materialize published_index")
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """What a table is made of; empty where there is no such table."""
+        table = self._open(name) if name else None
+        return metadata_of(table) if table is not None else {}
+
+    def write(
+        self,
+        name: str,
+        chunks: Path,
+        encoder: TextEncoder,
+        metadata: dict[str, Any],
+        vector_index_rows: int,
+        columns: Callable[[Sequence[str]], "pa.Table"] | None = None,
+    ) -> None:
+        """Write the table of a candidate, or what is missing of it after a crash.
+
+        Args:
+            name: the table.
+            chunks: Parquet file with the chunks.
+            encoder: gives the vectors.
+            metadata: what it is made of, kept in the schema.
+            vector_index_rows: from this many rows on there is a vector index.
+            columns: gives more columns for chunk ids, one row for each, in the same order.
+
+        Raises:
+            PublishingError: somebody else wrote to the table at the same time.
+        """
+        import lancedb
+        from lancedb.index import FTS, HnswSq
+
+        database = lancedb.connect(self.uri)
+        table = self._open(name)
+        there = _ids(table) if table is not None else pl.Series(dtype=pl.String)
+        rows = pl.scan_parquet(chunks).select(pl.len()).collect().item()
+        batches = track(_batches(chunks), f"publishing {rows} chunks", total=-(-rows // ROWS_IN_A_BATCH))
+        for batch in batches:
+            missing = batch.filter(~pl.col("id").is_in(there.implode()))
+            if len(missing):
+                block = _with_vectors(missing, encoder, metadata, columns)
+                if table is None:
+                    table = database.create_table(name, schema=block.schema)
+                table.add(block)
+        ids = _ids(table)
+        if len(ids) != rows or ids.n_unique() != rows:
+            database.drop_table(name)
+            raise PublishingError(
+                f"{self.uri}, table {name!r}: {len(ids)} rows where {rows} were expected, so somebody else wrote to it: "
+                "it was deleted; materialize again, in one place at a time"
+            )
+        indexed = {column for index in table.list_indices() for column in index.columns}
+        if "passage" not in indexed:
+            table.create_index("passage", config=FTS())
+        if "vector" not in indexed and rows >= vector_index_rows:
+            table.create_index("vector", config=HnswSq(distance_type="cosine"))
+
+    def swap(self, before: Pointer, current: str, reason: str) -> None:
+        """Put a table into production, in one step; the one in production becomes the previous one.
+
+        Args:
+            before: the pointer as it was when the decision was made.
+            current: the table.
+            reason: why, in words.
+
+        Raises:
+            PublishingError: the pointer was moved meanwhile.
+        """
+        previous = before.current if before.current != current else before.previous
+        self._move(before, Pointer(before.generation + 1, current, previous, "", reason, _now()))
+        if before.previous not in ("", current, previous):
+            self._drop(before.previous)
+
+    def rollback(self) -> Pointer:
+        """Bring the previous table, and with it its model, back into production, in one step.
+
+        A second rollback undoes the first.
+
+        Returns:
+            The pointer after it.
+
+        Raises:
+            PublishingError: there is no previous table, or the pointer was moved meanwhile.
+        """
+        before = self.pointer()
+        if not before.previous or self._open(before.previous) is None:
+            raise PublishingError(f"{self.uri}, {self.name!r}: there is no previous table to go back to")
+        withdrawn = "" if before.withdrawn == before.previous else before.current
+        reason = f"rolled back from {before.current}"
+        after = Pointer(before.generation + 1, before.previous, before.current, withdrawn, reason, _now())
+        self._move(before, after)
+        return after
+
+    def _move(self, before: Pointer, after: Pointer) -> None:
+        import lancedb
+
+        table = self._open(f"{self.name}{POINTER}")
+        if table is None:
+            # Of two publishers that come first, one creates it and the other opens what is there.
+            table = lancedb.connect(self.uri).create_table(f"{self.name}{POINTER}", [asdict(Pointer())], exist_ok=True)
+        done = table.update(where=f"generation = {before.generation}", values=asdict(after))
+        if done.rows_updated != 1:
+            raise PublishingError(
+                f"{self.uri}, {self.name!r}: somebody else published or rolled back meanwhile, so nothing was changed: "
+                "look at what is in production, then materialize again"
+            )
+
+    def _open(self, name: str) -> "Table | None":
+        import lancedb
+
+        try:
+            return lancedb.connect(self.uri).open_table(name)
+        except ValueError as error:
+            if "not found" in str(error):
+                return None
+            raise
+
+    def _drop(self, name: str) -> None:
+        import lancedb
+
+        lancedb.connect(self.uri).drop_table(name, ignore_missing=True)
+
+
+def metadata_of(table: "Table") -> dict[str, Any]:
+    """What a published table is made of, from its schema."""
+    return json.loads((table.schema.metadata or {}).get(METADATA.encode(), b"{}"))
+
+
+def _ids(table: "Table") -> pl.Series:
+    return pl.DataFrame(table.search().select(["id"]).to_arrow())["id"]
+
+
+def _batches(chunks: Path) -> Iterator[pl.DataFrame]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(chunks) as file:
+        for batch in file.iter_batches(ROWS_IN_A_BATCH, columns=list(COLUMNS)):
+            yield pl.DataFrame(batch).rename({"chunk_id": "id"})
+
+
+def _with_vectors(
+    rows: pl.DataFrame,
+    encoder: TextEncoder,
+    metadata: dict[str, Any],
+    columns: Callable[[Sequence[str]], "pa.Table"] | None,
+) -> "pa.Table":
+    import pyarrow as pa
+
+    vectors = encoder.encode_passages(rows["passage"].to_list())
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    # LanceDB's clients read plain strings; Polars hands over string views.
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).append_column("vector", column)
+    more = columns(rows["id"].to_list()) if columns else None
+    for field in more.schema if more else ():
+        table = table.append_column(field, more[field.name])
+    return table.replace_schema_metadata({METADATA: json.dumps(metadata)})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

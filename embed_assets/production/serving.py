@@ -1,0 +1,194 @@
+"""Whether a server of embeddings serves the model that the index was made with.
+
+vLLM, text-embeddings-inference and others answer ``/v1/embeddings`` as OpenAI does. They put no prompt in front
+of a text and refuse one that is too long, so both are the work of whoever asks.
+"""
+
+import asyncio
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.evaluation.systems import encoder_of
+from embed_assets.models.answers import GenerationError
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.endpoint import open_client, read_key
+from embed_assets.models.hardware import Compute
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.production.published_index import metadata_of
+from embed_assets.production.publishing import checkpoint_of, index_of
+
+TEXTS_IN_A_REQUEST = 32
+PASSAGES_COMPARED = 64
+QUERIES_COMPARED = 32
+WHERE_TO_LOOK = {
+    401: "look at publishing.endpoint_key_variable",
+    403: "look at publishing.endpoint_key_variable",
+    404: "look at publishing.endpoint_model, and at endpoint_url, which often ends in /v1",
+}
+
+
+class ServingError(RuntimeError):
+    """The endpoint gives no vectors that could be compared; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Cosines between the vectors of an endpoint and those of a checkpoint for the same texts."""
+
+    texts: int
+    least: float
+    mean: float
+
+
+class EndpointEncoder:
+    """Gets vectors from an OpenAI-compatible endpoint.
+
+    Args:
+        url: base URL, such as http://localhost:8000/v1.
+        model_name: the name under which it serves the model.
+        settings: prompts and length of the model.
+        tokenizer: folder or name of the model, whose tokenizer tells where a long text is cut.
+        key_variable: environment variable with the key; empty: no key.
+        timeout_seconds: how long to wait for an answer.
+
+    Raises:
+        ServingError: the environment variable is not set to a key.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model_name: str,
+        settings: BaseModelSettings,
+        tokenizer: str,
+        key_variable: str = "",
+        timeout_seconds: float = 60.0,
+    ):
+        self.url = url
+        self.model_name = model_name
+        self.settings = settings
+        self.timeout_seconds = timeout_seconds
+        self._tokenizer = load_tokenizer(tokenizer)
+        self._tokenizer.enable_truncation(settings.max_tokens)
+        try:
+            self._key = read_key(key_variable, "publishing.endpoint_key_variable")
+        except GenerationError as error:
+            raise ServingError(str(error)) from None
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of queries, float32, shape (len(texts), dimensions).
+
+        Raises:
+            ServingError: the endpoint does not answer, or with something else.
+        """
+        return self._encode(texts, self.settings.query_prompt)
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of passages; as encode_queries."""
+        return self._encode(texts, self.settings.passage_prompt)
+
+    def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+        vectors = asyncio.run(self._ask([self._cut(prompt + text) for text in texts]))
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def _cut(self, text: str) -> str:
+        """The part of a text that the model reads."""
+        return text[: max(end for _, end in self._tokenizer.encode(text).offsets)]
+
+    async def _ask(self, texts: Sequence[str]) -> np.ndarray:
+        import openai
+
+        vectors: list[list[float]] = []
+        try:
+            async with open_client(self.url, self._key, 1, self.timeout_seconds) as client:
+                for start in range(0, len(texts), TEXTS_IN_A_REQUEST):
+                    block = list(texts[start : start + TEXTS_IN_A_REQUEST])
+                    answer = await client.embeddings.create(model=self.model_name, input=block, encoding_format="float")
+                    vectors += [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
+            found = np.array(vectors, dtype=np.float32)
+            if found.shape[0] != len(texts) or found.ndim != 2 or not np.isfinite(found).all() or not found.any(axis=1).all():
+                raise ValueError(f"shape {found.shape} for {len(texts)} texts")
+        except openai.APIStatusError as error:
+            advice = WHERE_TO_LOOK.get(error.status_code, "look at the log of the server")
+            raise ServingError(
+                f"{self.url} does not serve {self.model_name!r} (HTTP {error.status_code}: {self._words(error)}): {advice}"
+            ) from None
+        except openai.APITimeoutError:
+            raise ServingError(f"{self.url} did not answer within {self.timeout_seconds:g} seconds") from None
+        except openai.APIConnectionError as error:
+            raise ServingError(
+                f"{self.url}: no connection ({self._words(error.__cause__)}): "
+                "start the server, or correct publishing.endpoint_url"
+            ) from None
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ServingError(
+                f"{self.url} answers with no embeddings ({self._words(error)}): "
+                "is it the base URL of an OpenAI-compatible interface?"
+            ) from None
+        return found
+
+    def _words(self, error: object) -> str:
+        """A message, shortened and without the key, which some gateways repeat."""
+        message = str(error).replace(self._key, "…") if self._key else str(error)
+        return textwrap.shorten(message, 300, placeholder=" …")
+
+
+def check_endpoint(
+    url: str, model_name: str, checkpoint: Encoder, queries: Sequence[str], passages: Sequence[str], key_variable: str = ""
+) -> Agreement:
+    """Compare an endpoint with a checkpoint on real texts.
+
+    Args:
+        url: base URL of the endpoint.
+        model_name: the name under which it serves the model.
+        checkpoint: the model that it should serve, with its prompts.
+        queries: texts that get the prompt for queries.
+        passages: texts that get the prompt for passages.
+        key_variable: environment variable with the key; empty: no key.
+
+    Raises:
+        ServingError: no vectors came, or vectors of another number of dimensions.
+    """
+    endpoint = EndpointEncoder(url, model_name, checkpoint.settings, checkpoint.name, key_variable)
+    cosines = []
+    for kind, texts in (("encode_queries", queries), ("encode_passages", passages)):
+        if texts:
+            served, expected = (getattr(encoder, kind)(texts) for encoder in (endpoint, checkpoint))
+            if served.shape != expected.shape:
+                raise ServingError(
+                    f"{url} serves vectors of {served.shape[1]} dimensions, the checkpoint has {expected.shape[1]}: "
+                    "it serves another model"
+                )
+            cosines.append((served * expected).sum(axis=1))
+    all_cosines = np.concatenate(cosines)
+    return Agreement(len(all_cosines), float(all_cosines.min()), float(all_cosines.mean()))
+
+
+def check_served_model(workspace: Workspace, collection: str) -> Agreement | None:
+    """Compare the endpoint that a collection's settings name with the model in production; None if they name none.
+
+    Raises:
+        ServingError: as check_endpoint.
+        PublishingError: nothing is published.
+        MissingArtifactError: the checkpoint in production is not in the store.
+    """
+    settings, store = workspace.settings(collection).publishing, workspace.store
+    if not settings.endpoint_url:
+        return None
+    checkpoint = checkpoint_of(workspace, collection, metadata_of(index_of(workspace, collection).open()))
+    encoder = encoder_of(workspace, checkpoint, Compute("cpu"))
+    passages = pl.read_parquet(store.current("corpus_chunks", collection).folder / "chunks.parquet", columns=["passage"])
+    queries = pl.read_parquet(store.current("evaluation_set", collection).folder / "queries.parquet", columns=["query"])
+    some_queries, some_passages = (
+        frame.to_series().gather_every(max(1, len(frame) // most)).head(most).to_list()
+        for frame, most in ((queries, QUERIES_COMPARED), (passages, PASSAGES_COMPARED))
+    )
+    return check_endpoint(
+        settings.endpoint_url, settings.endpoint_model, encoder, some_queries, some_passages, settings.endpoint_key_variable
+    )

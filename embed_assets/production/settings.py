@@ -1,0 +1,58 @@
+"""Settings of the published index, of retraining and of drift."""
+
+from pydantic import Field, model_validator
+
+from embed_assets.artifacts.blocks import Block
+
+
+class RetrainingSettings(Block):
+    """When a change of the production table is worth a run. It says when to compute, not what."""
+
+    changed_rows: int = Field(100, ge=1, description="run after at least this many added, changed and removed rows")
+    changed_share: float = Field(0.05, gt=0, le=1, description="or after at least this share of the rows")
+    quiet_minutes: float = Field(10.0, ge=0, description="wait until the table was left alone for so long, in minutes")
+    max_wait_minutes: float = Field(720.0, ge=0, description="but wait no longer than this after the first change, in minutes")
+
+
+class PublishingSettings(Block):
+    """The LanceDB index that search reads. A new one takes the place of the old one only if the model is better."""
+
+    uri: str = Field(
+        "", description="database of the index, a path below the data folder or an object-store URI; empty: nothing is published"
+    )
+    table: str = Field("", description="name that readers ask for; empty: the name of the collection")
+    significance: float = Field(0.05, gt=0, le=1, description="p value below which a difference of two models counts")
+    min_slice_queries: int = Field(5, ge=2, description="query styles with fewer test queries are not held against a model")
+    vector_index_rows: int = Field(
+        50_000, ge=256, description="from this many rows on there is a vector index; search in fewer is exact"
+    )
+    endpoint_url: str = Field(
+        "",
+        description="base URL of the OpenAI-compatible endpoint that serves the model for queries, such as "
+        "http://localhost:8000/v1; it is compared with the model in production; empty: nothing is compared",
+    )
+    endpoint_model: str = Field("", description="the name under which the endpoint serves the model")
+    endpoint_key_variable: str = Field("", description="environment variable that holds the endpoint's key; empty: no key")
+
+    @model_validator(mode="after")
+    def _endpoint_can_be_asked(self) -> "PublishingSettings":
+        if self.endpoint_url and not self.endpoint_url.startswith(("http://", "https://")):
+            raise ValueError(f"endpoint_url must begin with http:// or https://, found {self.endpoint_url!r}")
+        if self.endpoint_url and not self.endpoint_model:
+            raise ValueError("endpoint_model is empty: give the name under which endpoint_url serves the model")
+        return self
+
+
+class DriftSettings(Block):
+    """When the scheduled look at production warns. It is part of no result."""
+
+    max_uncovered: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="share of the chunks in the source whose text is new since the model in production was trained, or has no "
+        "query in its training",
+    )
+    max_drop: float = Field(
+        0.02, ge=0, le=1, description="how far nDCG@10 of the index may fall below what was noted when it was published"
+    )

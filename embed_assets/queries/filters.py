@@ -1,0 +1,156 @@
+"""What makes a query unusable: rules, repetitions, retrieval that does not find its chunk, and judges."""
+
+import re
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import polars as pl
+
+from embed_assets.models.encoders import Encoder
+from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.retrieval.hybrid import HybridRetriever
+from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.languages import differs_in_language
+from embed_assets.text.near_duplicates import normalize_query
+
+QUERIES_IN_A_BLOCK = 512
+PASSAGE_TALK = re.compile(
+    r"\b(?:this|the|above|following|given) (?:passage|paragraph|section)s?\b"
+    r"|\b(?:this|above|following|given) (?:text|document|line)s?\b"
+    r"|\bthe text (?:say|state|mention|describe)",
+    re.IGNORECASE,
+)
+YES, NO = (" yes", "yes", " Yes", "Yes"), (" no", "no", " No", "No")
+
+
+class QuestionRules:
+    """Rules for written questions that need no model.
+
+    Args:
+        settings: lengths and limits.
+    """
+
+    def __init__(self, settings: QuestionsSettings):
+        self._settings = settings
+
+    @staticmethod
+    def clean(answer: str) -> str:
+        """The question in an answer: its first line, without label, number and quotation marks."""
+        line = next((line.strip() for line in answer.splitlines() if line.strip()), "")
+        label = r"(?:question|query|q|how-to|problem|search)\s*\d*\s*:"
+        line = re.sub(rf"^(?:(?:\d+[.)]|[-*•])\s+)?(?:\*\*{label}\*\*\s*|{label}\s+)?", "", line, flags=re.IGNORECASE)
+        quoted = re.fullmatch(r"(?:\"([^\"]*)\"|“([^”]*)”|'(.*)'|‘(.*)’|`([^`]*)`)", line)
+        return next(filter(None, quoted.groups()), "").strip() if quoted else line
+
+    def refuse(self, query: str, passages: Sequence[str], examples: Collection[str] = ()) -> str | None:
+        """Why a written question cannot be used, or None.
+
+        Args:
+            query: the question.
+            passages: what it was written about.
+            examples: normalized questions of the prompt.
+        """
+        settings = self._settings
+        words = normalize_query(query).split()
+        normal = " ".join(words)
+        if not words:
+            return "empty"
+        # Scripts without spaces have words of a few characters; no single word is longer than the limit allows.
+        if max(len(words), len("".join(words)) // 6) < settings.min_words:
+            return f"fewer than {settings.min_words} words"
+        if len(words) > settings.max_words:
+            return f"more than {settings.max_words} words"
+        if normal in examples:
+            return "copy of an example"
+        texts = [normalize_query(passage) for passage in passages]
+        if any(normal in text for text in texts):
+            return "copy of the passage"
+        if PASSAGE_TALK.search(query):
+            return "speaks of the passage"
+        run = settings.max_copied_words + 1
+        if any(" ".join(words[i : i + run]) in text for i in range(len(words) - run + 1) for text in texts):
+            return f"copies more than {settings.max_copied_words} words"
+        if settings.known_identifiers:
+            shown = "\n".join(passages)
+            for identifier in find_identifiers(query, settings.all_identifier_patterns):
+                if not re.search(rf"(?<!\w){re.escape(identifier)}(?!\w)", shown):
+                    return "unknown identifier"
+        if settings.same_language and differs_in_language(query, passages[0], len(words)):
+            return "another language"
+        return None
+
+
+def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
+    """Drop repeated queries, those whose chunk hybrid retrieval does not find, and near-duplicates.
+
+    Args:
+        pairs: in PAIR_SCHEMA; the spans are those of chunks.
+        chunks: the collection's chunks.
+        encoder: the base model.
+        settings: how far down the chunk may stand, and how similar two queries may be.
+
+    Returns:
+        The pairs with the reason of each drop, and two columns: ``rank``, the place of the chunk counted from 1
+        (null beyond the first 100, or where it was not asked for), and ``similarity``, the cosine of a
+        near-duplicate to the query that was kept.
+    """
+    pairs = _drop_repeated(pairs).with_columns(rank=pl.lit(None, pl.Int64), similarity=pl.lit(None, pl.Float64))
+    if settings.round_trip_top_k:
+        pairs = _drop_lost(pairs, chunks, encoder, settings.round_trip_top_k)
+    if settings.max_similarity < 1:
+        pairs = _drop_near_duplicates(pairs, encoder, settings)
+    return pairs
+
+
+def _drop_repeated(pairs: pl.DataFrame) -> pl.DataFrame:
+    normal = pl.col("query").map_elements(normalize_query, return_dtype=pl.String)
+    usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null())
+    key = usable.select(pl.struct(normal, "document_id", "start")).to_series()
+    repeated = usable["row"].filter(~key.is_first_distinct())
+    return _drop(pairs, repeated.to_list(), "repeated")
+
+
+def _drop_lost(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, top_k: int) -> pl.DataFrame:
+    spans = {span: row for row, span in enumerate(chunks.select("document_id", "start", "end").iter_rows())}
+    usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null())
+    if usable.is_empty():
+        return pairs
+    targets = [spans[span] for span in usable.select("document_id", "start", "end").iter_rows()]
+    ranks = HybridRetriever(encoder, chunks["passage"].to_list()).ranks(usable["query"].to_list(), targets)
+    rank_of_row = dict(zip(usable["row"].to_list(), ranks, strict=True))
+    lost_ids = {pairs["query_id"][row] for row, rank in rank_of_row.items() if rank is None or rank > top_k}
+    # A query that several chunks answer is lost as a whole: without one of them it is another query.
+    lost = [row for row in rank_of_row if pairs["query_id"][row] in lost_ids]
+    rank = pl.Series("rank", [rank_of_row.get(row) for row in range(len(pairs))], dtype=pl.Int64)
+    return _drop(pairs.with_columns(rank), lost, f"not in the first {top_k}")
+
+
+def _drop_near_duplicates(pairs: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
+    """Drop queries that say the same as an earlier one, whatever chunk they were made from."""
+    usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null()).unique("query_id", keep="first", maintain_order=True)
+    if usable.is_empty():
+        return pairs
+    queries = usable["query"].to_list()
+    vectors = encoder.encode_queries(queries)
+    names = [_distinguishing_terms(query, settings) for query in queries]
+    duplicate_of: dict[int, float] = {}
+    for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
+        block = vectors[start : start + QUERIES_IN_A_BLOCK] @ vectors[: start + QUERIES_IN_A_BLOCK].T
+        for i, j in zip(*np.nonzero(block > settings.max_similarity), strict=True):
+            later, earlier = start + int(i), int(j)
+            if earlier < later and earlier not in duplicate_of and names[earlier] == names[later]:
+                duplicate_of[later] = max(float(block[i, j]), duplicate_of.get(later, 0.0))
+    similarity_of = {usable["query_id"][i]: similarity for i, similarity in duplicate_of.items()}
+    similarity = pairs["query_id"].replace_strict(similarity_of, default=None, return_dtype=pl.Float64)
+    dropped = pl.when(pl.col("dropped").is_null() & similarity.is_not_null()).then(pl.lit("near-duplicate"))
+    return pairs.with_columns(similarity.alias("similarity"), dropped=dropped.otherwise(pl.col("dropped")))
+
+
+def _distinguishing_terms(query: str, settings: QuestionsSettings) -> frozenset[str]:
+    """Identifiers and numbers: two queries that differ in one are never the same, however similar their vectors."""
+    return frozenset([*find_identifiers(query, settings.all_identifier_patterns), *re.findall(r"\d+", query)])
+
+
+def _drop(pairs: pl.DataFrame, rows: Collection[int], reason: str) -> pl.DataFrame:
+    marked = pl.int_range(pl.len()).is_in(list(rows))
+    return pairs.with_columns(dropped=pl.when(marked).then(pl.lit(reason)).otherwise(pl.col("dropped")))

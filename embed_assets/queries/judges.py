@@ -1,0 +1,111 @@
+"""Language models that judge whether a passage answers a question."""
+
+import json
+import math
+
+import polars as pl
+from pydantic import BaseModel, Field, ValidationError
+
+from embed_assets.models.answers import Sampling
+from embed_assets.models.language_models import LanguageModel
+from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.filters import NO, YES
+from embed_assets.queries.pairs import TEXT_WRITER
+from embed_assets.queries.prompts import Prompt
+
+
+class Judgement(BaseModel):
+    """The four criteria, 1 (bad) to 10 (good)."""
+
+    relevance: int = Field(ge=1, le=10)
+    accuracy: int = Field(ge=1, le=10)
+    context_support: int = Field(ge=1, le=10)
+    clarity: int = Field(ge=1, le=10)
+
+
+def drop_unanswerable(
+    pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Prompt, model: LanguageModel, threshold: float
+) -> pl.DataFrame:
+    """Drop written questions that their passage does not answer, by the log-probabilities of yes and no.
+
+    Args:
+        pairs: in PAIR_SCHEMA.
+        chunks: the collection's chunks.
+        prompt: answerable.jinja, which ends where the answer yes or no follows.
+        model: the judge.
+        threshold: least probability of yes, of yes and no together.
+
+    Returns:
+        The pairs with the reason of each drop, and ``answerability``, the probability of yes (null where it was
+        not asked for).
+    """
+    query_ids, texts = _questions_to_judge(pairs, chunks, prompt)
+    answers = model.generate(texts, [0] * len(texts), Sampling(choices=YES + NO), "judging answerability")
+    scores = {}
+    for query_id, answer in zip(query_ids, answers, strict=True):
+        if not answer.problem:
+            found = json.loads(answer.text)
+            yes, no = (sum(math.exp(found[word]) for word in words if word in found) for words in (YES, NO))
+            if yes + no:
+                scores[query_id] = yes / (yes + no)
+    return _drop_below(pairs, query_ids, scores, "answerability", threshold)
+
+
+def drop_badly_judged(
+    pairs: pl.DataFrame,
+    chunks: pl.DataFrame,
+    prompt: Prompt,
+    model: LanguageModel,
+    settings: LanguageModelSettings,
+    threshold: float,
+) -> pl.DataFrame:
+    """Drop written questions by the verdict of a language model.
+
+    Args:
+        pairs: in PAIR_SCHEMA.
+        chunks: the collection's chunks.
+        prompt: judge.jinja.
+        model: the judge.
+        settings: its sampling.
+        threshold: least mean of the four criteria, 1 to 10.
+
+    Returns:
+        The pairs with the reason of each drop, and ``judge_score``, the mean (null where it was not asked for).
+    """
+    query_ids, texts = _questions_to_judge(pairs, chunks, prompt)
+    sampling = Sampling.of(settings, json_schema=json.dumps(Judgement.model_json_schema()))
+    answers = model.generate(texts, [0] * len(texts), sampling, "judging")
+    scores = {}
+    for query_id, answer in zip(query_ids, answers, strict=True):
+        try:
+            verdict = Judgement.model_validate_json(answer.text)
+        except ValidationError:
+            continue
+        scores[query_id] = sum(dict(verdict).values()) / len(Judgement.model_fields)
+    return _drop_below(pairs, query_ids, scores, "judge_score", threshold)
+
+
+def _questions_to_judge(pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Prompt) -> tuple[list[str], list[str]]:
+    """The ids of the written queries that are left, and the prompt for each with all its passages."""
+    written = pairs.filter(pl.col("dropped").is_null() & (pl.col("writer") != TEXT_WRITER))
+    grouped = (
+        written.join(
+            chunks.select("document_id", "start", "end", "passage"),
+            on=["document_id", "start", "end"],
+            how="left",
+            maintain_order="left",
+        )
+        .group_by("query_id", maintain_order=True)
+        .agg(pl.col("query").first(), pl.col("passage").str.join("\n\n"))
+    )
+    return grouped["query_id"].to_list(), [prompt.render(row) for row in grouped.select("query", "passage").iter_rows(named=True)]
+
+
+def _drop_below(pairs: pl.DataFrame, asked: list[str], scores: dict[str, float], column: str, threshold: float) -> pl.DataFrame:
+    score = pairs["query_id"].replace_strict(scores, default=None, return_dtype=pl.Float64)
+    open_rows = pl.col("dropped").is_null() & pl.col("query_id").is_in(asked)
+    reason = (
+        pl.when(score.is_null()).then(pl.lit("no verdict")).otherwise(pl.lit(f"{column.replace('_', ' ')} below {threshold:g}"))
+    )
+    dropped = pl.when(open_rows & (score.is_null() | (score < threshold))).then(reason).otherwise(pl.col("dropped"))
+    return pairs.with_columns(score.alias(column), dropped=dropped)

@@ -1,0 +1,257 @@
+"""QA pairs that users bring: real queries, and the documents that were clicked or marked right.
+
+They lie in the collection's folder, in any or all of pairs.jsonl, pairs.parquet, and queries.jsonl with
+qrels/train.tsv (BEIR format).
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from embed_assets.artifacts.files import digest_of_files
+from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.corpus.beir import is_unicode, read_jsonl, read_qrels, read_queries
+from embed_assets.corpus.spans import SpanIndex
+from embed_assets.models.encoders import Encoder
+from embed_assets.queries.pairs import OWN_WRITER, PAIR_SCHEMA, make_pairs
+from embed_assets.retrieval.bm25 import Bm25Index
+from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
+from embed_assets.text.near_duplicates import normalize_query
+
+logger = logging.getLogger(__name__)
+OWN_STYLE = "own"
+COLUMNS = ("query", "document_id", "start", "end", "passage", "style")
+BM25_WEIGHT = 0.5
+Squeeze = Callable[[str], tuple[str, np.ndarray]]
+
+
+class _OwnPair(NamedTuple):
+    """One pair as the user gave it; its place is the file and the line."""
+
+    place: str
+    query: str
+    document_id: str
+    start: int | None
+    end: int | None
+    passage: str | None
+    style: str
+
+
+def read_own_pairs(
+    folder: Path, documents: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder
+) -> tuple[pl.DataFrame, list[str]]:
+    """Read the QA pairs that the user brings.
+
+    A pair with a span or a passage gets the chunk that covers most of it. Any other pair gets the chunk of its
+    document that answers the query best by BM25 and the encoder.
+
+    Args:
+        folder: the collection's folder.
+        documents: ``document_id`` and ``text``.
+        chunks: the chunks of the documents.
+        encoder: the base model; not used where no pair has several chunks to choose from.
+
+    Returns:
+        The pairs in PAIR_SCHEMA, one row for each query and chunk (none where the folder has no such files), and
+        what was left out or not read, in words.
+
+    Raises:
+        CollectionError: a file is malformed, or no pair is left; the file and the line (or row) are named.
+    """
+    files = _pair_files(folder)
+    if not files:
+        return pl.DataFrame(schema=PAIR_SCHEMA), []
+    rows = list(_read_rows(folder))
+    known, tested = set(chunks["document_id"]), _test_queries(folder)
+    texts = dict(documents.select("document_id", "text").iter_rows())
+    squeeze = functools.lru_cache(maxsize=1000)(_squeeze)
+    lost, stale, leaks, kept = [], [], [], []
+    for pair in [_check(place, row) for place, row in rows]:
+        if pair.document_id not in known:
+            lost.append(pair)
+        elif normalize_query(pair.query) in tested:
+            leaks.append(pair)
+        elif (located := _locate(pair, texts[pair.document_id], squeeze)) is None:
+            stale.append(pair)
+        else:
+            kept.append(located)
+    notes = []
+    if lost:
+        some = _some({pair.document_id for pair in lost})
+        notes.append(f"{len(lost)} pairs point to documents that are not in the collection, such as {some}, and are left out")
+    if stale:
+        some = _some(pair.place for pair in stale)
+        notes.append(f"{len(stale)} passages do not occur in their documents any more, such as {some}, and are left out")
+    if leaks:
+        some = _some({repr(pair.query) for pair in leaks})
+        notes.append(f"{len(leaks)} pairs have a query of qrels/test.tsv, such as {some}, and are left out")
+    if unread := {column for _, row in rows for column in row} - set(COLUMNS):
+        notes.append(f"columns that are not read: {_some(unread)}")
+    if not kept:
+        names = ", ".join(map(str, files))
+        raise CollectionError(f"{names}: no pair is left ({'; '.join(notes) or 'there is none'}): correct or remove the file")
+    distinct: dict[tuple[str, int], _OwnPair] = {}
+    for pair, row in zip(kept, _chunk_rows(kept, chunks, encoder), strict=True):
+        distinct.setdefault((normalize_query(pair.query), row), pair)
+    if len(distinct) < len(kept):
+        notes.append(f"{len(kept) - len(distinct)} pairs repeat the query and the chunk of another one")
+    for note in notes:
+        logger.warning("%s: %s", folder.name, note)
+    spans = chunks.select("document_id", "start", "end").rows(named=True)
+    found = [make_pairs(pair.query, pair.style, [spans[row]], OWN_WRITER)[0] for (_, row), pair in distinct.items()]
+    return pl.DataFrame(found, schema=PAIR_SCHEMA), notes
+
+
+def own_pairs_digest(folder: Path) -> str | None:
+    """Hash of the files that the pairs of a collection are read from, and of the test labels, whose queries are left out.
+
+    None if the user brings no pairs.
+    """
+    files = _pair_files(folder)
+    labels = (folder / "queries.jsonl", folder / "qrels" / "test.tsv")
+    return digest_of_files(folder, [*files, *(path for path in labels if path.is_file())]) if files else None
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:5])
+
+
+def _pair_files(folder: Path) -> list[Path]:
+    paths = (folder / "pairs.jsonl", folder / "pairs.parquet", folder / "qrels" / "train.tsv")
+    return [path for path in paths if path.is_file()]
+
+
+def _read_rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The pairs of all files, not yet checked, each with its place."""
+    jsonl, parquet, qrels = folder / "pairs.jsonl", folder / "pairs.parquet", folder / "qrels" / "train.tsv"
+    if jsonl.is_file():
+        for number, row in read_jsonl(jsonl):
+            yield f"{jsonl}:{number}", row
+    if parquet.is_file():
+        try:
+            table = pl.read_parquet(parquet.read_bytes())
+        except pl.exceptions.PolarsError as error:
+            raise CollectionError(f"{parquet}: not a Parquet file: {error}") from None
+        for number, row in enumerate(table.iter_rows(named=True), start=1):
+            yield f"{parquet}, row {number} (counted from 1)", row
+    if qrels.is_file():
+        if not (folder / "queries.jsonl").is_file():
+            raise CollectionError(f"{qrels}: its queries are missing: put them into {folder / 'queries.jsonl'}")
+        queries = read_queries(folder / "queries.jsonl")
+        for query_id, document_id, relevance in read_qrels(qrels, queries):
+            if relevance > 0:
+                text, style = queries[query_id]
+                yield f"{qrels}, query {query_id}", {"query": text, "document_id": document_id, "style": style}
+
+
+def _test_queries(folder: Path) -> set[str]:
+    queries_path, qrels_path = folder / "queries.jsonl", folder / "qrels" / "test.tsv"
+    if not queries_path.is_file() or not qrels_path.is_file():
+        return set()
+    queries = read_queries(queries_path)
+    return {normalize_query(queries[query_id][0]) for query_id, _, _ in read_qrels(qrels_path, queries)}
+
+
+def _check(place: str, row: dict[str, Any]) -> _OwnPair:
+    for name in ("query", "document_id"):
+        if not isinstance(row.get(name), str) or not row[name].strip():
+            raise CollectionError(f"{place}: every pair needs {name!r}, a non-empty string; found {row.get(name)!a:.80}")
+    for name in ("passage", "style"):
+        if not isinstance(row.get(name), str | None):
+            raise CollectionError(f"{place}: {name!r} must be a string, or be left out; found {row[name]!a:.80}")
+    if not all(is_unicode(row.get(name) or "") for name in ("query", "document_id", "passage", "style")):
+        raise CollectionError(f"{place}: half of a surrogate pair, which is no character: {row!a:.200}")
+    start, end = (_whole_number(place, name, row.get(name)) for name in ("start", "end"))
+    if (start is None) != (end is None):
+        raise CollectionError(f"{place}: 'start' and 'end' belong together: give both or neither; found {start} and {end}")
+    texts = {name: (row.get(name) or "").strip() for name in ("query", "passage", "style")}
+    return _OwnPair(place, texts["query"], row["document_id"], start, end, texts["passage"] or None, texts["style"] or OWN_STYLE)
+
+
+def _whole_number(place: str, name: str, value: Any) -> int | None:
+    """The number; pandas makes 12.0 of 12, and NaN of nothing, in a column in which a number is missing."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
+        raise CollectionError(f"{place}: {name!r} must be a whole number, or be left out; found {value!a:.80}")
+    return int(value)
+
+
+def _chunk_rows(pairs: Sequence[_OwnPair], chunks: pl.DataFrame, encoder: Encoder) -> list[int]:
+    """Row of the chunk that answers each pair."""
+    groups = chunks.with_row_index("row").group_by("document_id").agg("row")
+    rows_of = {document_id: np.array(rows) for document_id, rows in groups.iter_rows()}
+    spans = SpanIndex(chunks)
+    found: list[int | None] = []
+    for pair in pairs:
+        if pair.start is not None and pair.end is not None:
+            row = spans.best(pair.document_id, pair.start, pair.end)
+            if row is None:
+                raise CollectionError(
+                    f"{pair.place}: the span from {pair.start} to {pair.end} of {pair.document_id!r} holds no text"
+                )
+        else:
+            row = int(rows_of[pair.document_id][0]) if len(rows_of[pair.document_id]) == 1 else None
+        found.append(row)
+    undecided = [pair for pair, row in zip(pairs, found, strict=True) if row is None]
+    chosen = iter(_best_rows(undecided, rows_of, chunks["passage"].to_list(), encoder) if undecided else [])
+    return [next(chosen) if row is None else row for row in found]
+
+
+def _locate(pair: _OwnPair, text: str, squeeze: Squeeze) -> _OwnPair | None:
+    """The pair with the span of its answer, if it names one; None if its passage does not occur in the document's text."""
+    if pair.start is not None and pair.end is not None:
+        if not 0 <= pair.start < pair.end <= len(text):
+            raise CollectionError(
+                f"{pair.place}: the span from {pair.start} to {pair.end} is not in {pair.document_id!r}, which has {len(text)} "
+                "characters as read: correct 'start' (counted from 0) and 'end' (exclusive), or leave them out"
+            )
+        if pair.passage and pair.passage.split() != text[pair.start : pair.end].split():
+            raise CollectionError(
+                f"{pair.place}: the passage is not what stands from {pair.start} to {pair.end} in {pair.document_id!r}: "
+                "leave out the passage, or 'start' and 'end'"
+            )
+        return pair
+    if pair.passage is None:
+        return pair
+    characters, places = squeeze(text)
+    passage = "".join(pair.passage.split())
+    first = characters.find(passage)
+    if first < 0:
+        return None
+    return pair._replace(start=int(places[first]), end=int(places[first + len(passage) - 1]) + 1)
+
+
+def _squeeze(text: str) -> tuple[str, np.ndarray]:
+    """The text without white space, and the place of each of its characters in the text."""
+    places = np.array([place for place, character in enumerate(text) if not character.isspace()], dtype=np.int32)
+    return "".join(text.split()), places
+
+
+def _best_rows(pairs: Sequence[_OwnPair], rows_of: dict[str, np.ndarray], passages: Sequence[str], encoder: Encoder) -> list[int]:
+    """Row of the chunk, among those of its document, that answers each query best.
+
+    A chunk scores its cosine, and BM25_WEIGHT times its share of the best BM25 score in the document. Ranks,
+    as HybridRetriever fuses them, would tie whenever BM25 and the encoder disagree about two chunks.
+    """
+    queries = [pair.query for pair in pairs]
+    candidates = {pair.document_id: rows_of[pair.document_id] for pair in pairs}
+    passage_vectors = encoder.encode_passages([passages[row] for rows in candidates.values() for row in rows])
+    ends = np.cumsum([len(rows) for rows in candidates.values()])
+    vectors_of = dict(zip(candidates, np.split(passage_vectors, ends[:-1]), strict=True))
+    query_vectors = encoder.encode_queries(queries)
+    index = Bm25Index(passages)
+    best = []
+    for start in range(0, len(pairs), QUERIES_IN_A_BLOCK):
+        scores = index.scores(queries[start : start + QUERIES_IN_A_BLOCK])
+        for number, bm25 in enumerate(scores, start=start):
+            rows = candidates[pairs[number].document_id]
+            cosines = vectors_of[pairs[number].document_id] @ query_vectors[number]
+            share = bm25[rows] / max(bm25[rows].max(), np.finfo(np.float32).tiny)
+            best.append(int(rows[np.argmax(cosines + BM25_WEIGHT * share)]))
+    return best

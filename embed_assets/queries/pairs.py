@@ -1,0 +1,62 @@
+"""QA pairs: a query, and the chunk or chunks that answer it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+# A query that several chunks answer together has one row for each of them, all with the same query_id.
+PAIR_SCHEMA = {
+    "query_id": pl.String,
+    "query": pl.String,
+    "style": pl.String,
+    "document_id": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "writer": pl.String,
+    "prompt": pl.String,
+    "reasoning_type": pl.String,
+    "complexity": pl.Int64,
+    "dropped": pl.String,
+}
+TEXT_WRITER = "text"
+OWN_WRITER = "own"
+NEIGHBOUR = "neighbour"
+
+
+def make_pairs(
+    query: str,
+    style: str,
+    chunks: Iterable[Mapping[str, Any]],
+    writer: str,
+    prompt: str = "",
+    reasoning_type: str | None = None,
+    complexity: int | None = None,
+    dropped: str | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of one query in PAIR_SCHEMA.
+
+    Args:
+        query: the query.
+        style: its style.
+        chunks: ``document_id``, ``start`` and ``end`` of each chunk that answers it.
+        writer: the language model's name, TEXT_WRITER or OWN_WRITER.
+        prompt: fingerprint of the prompt file.
+        reasoning_type: what it takes to answer, if the writer said so.
+        complexity: 1 (simple) to 5, if the writer said so.
+        dropped: why it cannot be used.
+    """
+    spans = [(chunk["document_id"], chunk["start"], chunk["end"]) for chunk in chunks]
+    name = spans[0] if len(spans) == 1 else spans
+    query_id = hashlib.sha256(f"{style}\0{query}\0{name}".encode()).hexdigest()[:16]
+    return [
+        dict(
+            zip(
+                PAIR_SCHEMA,
+                (query_id, query, style, *span, writer, prompt, reasoning_type, complexity, dropped),
+                strict=True,
+            )
+        )
+        for span in spans
+    ]

@@ -1,0 +1,107 @@
+"""QA pairs from all sources, filtered: written questions, look-ups and the user's own pairs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.language_models import LanguageModel, Usage
+from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.filters import filter_pairs
+from embed_assets.queries.judges import drop_badly_judged, drop_unanswerable
+from embed_assets.queries.lookups import take_lookups
+from embed_assets.queries.own_pairs import read_own_pairs
+from embed_assets.queries.pairs import PAIR_SCHEMA
+from embed_assets.queries.prompts import Prompt
+from embed_assets.queries.questions import extract_artifacts, plan_jobs, write_questions
+from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
+
+
+@dataclass(frozen=True)
+class QaPairs:
+    """The result of make_qa_pairs.
+
+    Args:
+        table: pairs in PAIR_SCHEMA with ``rank``, ``similarity``, ``answerability`` and ``judge_score``; those with a
+            reason in ``dropped`` are not used.
+        usage: task → what its language model was asked.
+        notes: what is odd about the user's own pairs, in words.
+    """
+
+    table: pl.DataFrame
+    usage: dict[str, Usage]
+    notes: list[str]
+
+
+def make_qa_pairs(
+    folder: Path,
+    documents: pl.DataFrame,
+    chunks: pl.DataFrame,
+    prompts: Mapping[str, Prompt],
+    open_model: Callable[[LanguageModelSettings], LanguageModel],
+    encoder: Encoder,
+    settings: QuestionsSettings,
+) -> QaPairs:
+    """Write questions, take look-ups, filter both, and add the user's own pairs.
+
+    Repetitions and lost queries are dropped before any judge is asked, which costs most.
+
+    Args:
+        folder: the collection's folder, for the user's own pairs.
+        documents: ``document_id``, ``title`` and ``text``.
+        chunks: the collection's chunks.
+        prompts: from load_question_prompts.
+        open_model: makes a language model of its settings.
+        encoder: the base model.
+        settings: all about the pairs.
+
+    Raises:
+        CollectionError: the user's own pairs cannot be used, or are to replace the others and there are none.
+        GenerationError: a language model cannot be asked any more; the answers given until then are kept.
+    """
+    own, notes = pl.DataFrame(schema=PAIR_SCHEMA), []
+    if settings.own_pairs != "ignore":
+        own, notes = read_own_pairs(folder, documents, chunks, encoder)
+    usage: dict[str, Usage] = {}
+    if settings.own_pairs == "replace":
+        if own.is_empty():
+            files = "pairs.jsonl, pairs.parquet or qrels/train.tsv"
+            raise CollectionError(f"{folder}: questions.own_pairs is 'replace', but there is no {files}")
+        synthetic = pl.DataFrame(schema=PAIR_SCHEMA)
+    else:
+        written = _write(chunks, prompts, open_model, encoder, settings, usage)
+        synthetic = filter_pairs(pl.concat([written, take_lookups(chunks, settings)]), chunks, encoder, settings)
+        synthetic = _judge(synthetic, chunks, prompts, open_model, settings, usage)
+    columns = {"rank": pl.Int64, "similarity": pl.Float64, "answerability": pl.Float64, "judge_score": pl.Float64}
+    whole = pl.concat([synthetic, own, pl.DataFrame(schema=PAIR_SCHEMA | columns)], how="diagonal")
+    return QaPairs(whole.select(*PAIR_SCHEMA, *columns), usage, notes)
+
+
+def _write(chunks, prompts, open_model, encoder, settings, usage) -> pl.DataFrame:
+    if "writer" not in settings.language_models:
+        return pl.DataFrame(schema=PAIR_SCHEMA)
+    styles = [prompt for name, prompt in prompts.items() if name not in TASK_PROMPTS or name == "batch"]
+    jobs = plan_jobs(chunks, styles, encoder, settings)
+    artifacts = {}
+    if model_settings := settings.language_models.get("extractor"):
+        with open_model(model_settings) as extractor:
+            artifacts = extract_artifacts(chunks, jobs, prompts["artifacts"], extractor, model_settings)
+            usage["extractor"] = extractor.usage
+    with open_model(settings.language_models["writer"]) as writer:
+        written = write_questions(chunks, jobs, writer, settings, artifacts)
+        usage["writer"] = writer.usage
+    return written
+
+
+def _judge(pairs, chunks, prompts, open_model, settings, usage) -> pl.DataFrame:
+    if model_settings := settings.language_models.get("judge"):
+        with open_model(model_settings) as judge:
+            if settings.min_answerability:
+                pairs = drop_unanswerable(pairs, chunks, prompts["answerable"], judge, settings.min_answerability)
+            if settings.min_judge_score:
+                pairs = drop_badly_judged(pairs, chunks, prompts["judge"], judge, model_settings, settings.min_judge_score)
+            usage["judge"] = judge.usage
+    return pairs

@@ -1,0 +1,160 @@
+"""Settings of the QA pairs."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from embed_assets.artifacts.blocks import Block, Strings
+from embed_assets.models.settings import LanguageModelSettings
+
+# Prompt files of other tasks than writing one question.
+TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
+
+
+class QuestionsSettings(Block):
+    """QA pairs: questions from a language model, look-ups taken from the text, and the user's own pairs."""
+
+    own_pairs: Literal["join", "replace", "ignore"] = Field(
+        "join", description="what pairs.jsonl, pairs.parquet and qrels/train.tsv of the collection do with the synthetic pairs"
+    )
+    writer: LanguageModelSettings = Field(LanguageModelSettings(), description="the language model that writes questions")
+    mode: Literal["single", "batch"] = Field(
+        "single",
+        description="single: a call writes one question of one style, which small models can do; batch: a call writes "
+        "questions_per_chunk questions of all styles as JSON",
+    )
+    styles: dict[str, Annotated[float, Field(ge=0, strict=False)]] = Field(
+        {"question": 0.5, "how_to": 0.3, "identifier_question": 0.2},
+        description="share of each style in the written questions; STYLE is written with STYLE.jinja from the collection's "
+        "prompts/, the data folder's prompts/ or the package (question, how_to, symptom, search, identifier_question, "
+        "multi_hop, structural, contextual)",
+    )
+    questions_per_chunk: int = Field(
+        1, ge=1, le=50, description="what the language model writes for each chunk and style; in batch mode, for each call"
+    )
+    max_questions: int = Field(
+        1200, ge=0, description="at most this many written questions; chunks are drawn evenly over documents; 0 writes none"
+    )
+    bundle_chunks: int = Field(
+        2, ge=2, le=5, description="related chunks, of one or several documents, that a multi-hop question is asked about"
+    )
+    reasoning_types: Strings = Field(
+        ("factual", "relational", "inferential", "temporal", "procedural", "causal"),
+        description="what it takes to answer; asked for in batch mode",
+    )
+    min_complexity: int = Field(1, ge=1, le=5, description="batch mode: simpler questions are dropped; 1 is simple, 5 complex")
+    extract_artifacts: bool = Field(
+        False, description="let the extractor list entities, terms, procedures and identifiers of a chunk first, for the prompts"
+    )
+    extractor: LanguageModelSettings = Field(
+        LanguageModelSettings(name="", temperature=0.0, max_new_tokens=300),
+        description="the model that lists artifacts; no name: the writer, with the sampling given here",
+    )
+    judge: LanguageModelSettings = Field(
+        LanguageModelSettings(name="", temperature=0.0, max_new_tokens=200),
+        description="the model that judges pairs; no name: the writer, with the sampling given here",
+    )
+    identifiers_per_chunk: int = Field(
+        2, ge=0, le=50, description="look-ups by identifier (bug ID, version, flag, error code) for each chunk"
+    )
+    keywords_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by the chunk's most telling words")
+    sentences_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by a sentence of the chunk")
+    neighbours_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by a sentence of another chunk of the document")
+    titles_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by title or heading with a telling word")
+    max_lookups: int = Field(6000, ge=0, description="at most this many look-ups before the round-trip filter")
+    identifier_patterns: Strings = Field(
+        (
+            r"%?[A-Z][A-Z0-9]*(?:[-_][A-Z0-9]+)+\b",
+            r"--[a-z][a-z0-9-]+",
+            r"\b[Vv]?\d+\.\d+(?:\.\d+)*[a-z]?\d*\b",
+            r"\b0x[0-9A-Fa-f]{2,}\b",
+            r"\b[a-z]+(?:[_][a-z0-9]+)+\b",
+            r"\b[a-z]+(?:[A-Z][a-z0-9]+)+\b",
+            r"\b[A-Z]{1,6}[a-z]{0,3}\d{2,}[A-Z0-9]*\b",
+            r"\b[a-z]{2,}-\d{4}-\d{2,}\b",
+        ),
+        description="regular expressions of identifiers",
+    )
+    extra_identifier_patterns: Strings = Field((), description="more of them, beside identifier_patterns")
+    min_words: int = Field(3, ge=1, description="shortest written question, in words")
+    max_words: int = Field(40, ge=1, description="longest written question, in words")
+    max_copied_words: int = Field(
+        10, ge=1, description="a written question with more words in a row from its passage gives the answer away"
+    )
+    known_identifiers: bool = Field(True, description="drop written questions with an identifier that is not in their passage")
+    same_language: bool = Field(True, description="drop written questions in another language than their passage")
+    round_trip_top_k: int = Field(
+        10, ge=0, le=1000, description="keep a query only if hybrid retrieval finds its chunk among the first k; 0 keeps all"
+    )
+    max_similarity: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="drop a query whose cosine with an earlier one of the collection is higher, unless they name other "
+        "identifiers or numbers; 1 keeps all",
+    )
+    min_answerability: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="drop written questions to which the judge gives a lower probability that the passage answers them, by the "
+        "log-probabilities of yes and no; for small models; 0 asks nothing",
+    )
+    min_judge_score: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="drop written questions whose mean of relevance, accuracy, context support and clarity (1 to 10, from the "
+        "judge) is lower; for able models; 7 is common; 0 asks nothing",
+    )
+    seed: int = Field(13, ge=0, description="seed of every draw")
+
+    @field_validator("identifier_patterns", "extra_identifier_patterns")
+    @classmethod
+    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+        return patterns
+
+    @field_validator("styles")
+    @classmethod
+    def _are_names(cls, styles: dict[str, float]) -> dict[str, float]:
+        for style in styles:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", style) or style in TASK_PROMPTS:
+                taken = ", ".join(TASK_PROMPTS)
+                raise ValueError(f"{style!r} is no style: a name has letters, digits, '-' and '_', and is none of {taken}")
+        return styles
+
+    @model_validator(mode="after")
+    def _can_write(self) -> "QuestionsSettings":
+        if self.max_questions and not self.writer.name:
+            raise ValueError("writer.name is empty: name a language model, or set max_questions to 0")
+        if self.max_questions and not any(self.styles.values()):
+            raise ValueError("all styles have the share 0: give one of them a share, or set max_questions to 0")
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words is {self.min_words}, which is more than max_words, {self.max_words}")
+        return self
+
+    @property
+    def all_identifier_patterns(self) -> tuple[str, ...]:
+        return self.identifier_patterns + self.extra_identifier_patterns
+
+    @property
+    def language_models(self) -> dict[str, LanguageModelSettings]:
+        """The models that are used: task (writer, extractor, judge) → model."""
+        writes = self.max_questions > 0 and self.own_pairs != "replace"
+        used = {
+            "writer": writes,
+            "extractor": writes and self.extract_artifacts,
+            "judge": writes and (self.min_answerability > 0 or self.min_judge_score > 0),
+        }
+        return {task: self._model_of(getattr(self, task)) for task, is_used in used.items() if is_used}
+
+    def _model_of(self, task: LanguageModelSettings) -> LanguageModelSettings:
+        """A task without a model of its own has the writer's, with the sampling of the task."""
+        own = {"temperature": task.temperature, "top_p": task.top_p, "max_new_tokens": task.max_new_tokens}
+        return task if task.name else self.writer.model_copy(update=own)

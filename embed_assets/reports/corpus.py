@@ -1,0 +1,29 @@
+"""The report on corpus_chunks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from embed_assets.corpus.checks import check_corpus
+from embed_assets.corpus.documents import SkippedDocument
+from embed_assets.reports.writing import write_findings, write_summary, write_table
+
+
+def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument], chunks: pl.DataFrame) -> None:
+    """Report on corpus_chunks: counts, a preview, and the files that were skipped."""
+    tokens = chunks["tokens"]
+    write_summary(
+        folder,
+        {
+            "documents": documents,
+            "skipped_documents": len(skipped),
+            "chunks": len(chunks),
+            "tokens_per_chunk": round(float(tokens.mean()), 1),
+            "longest_chunk": int(tokens.max()),
+        },
+    )
+    write_table(folder, "preview", chunks.gather_every(max(1, len(chunks) // 8)).head(8).select("chunk_id", "tokens", "passage"))
+    if skipped:
+        write_table(folder, "skipped", pl.DataFrame(list(skipped)))
+    write_findings(folder, check_corpus(chunks, documents, len(skipped)))

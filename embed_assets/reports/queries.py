@@ -1,0 +1,67 @@
+"""The report on qa_pairs."""
+
+from pathlib import Path
+
+import polars as pl
+
+from embed_assets.artifacts.store import REPORT
+from embed_assets.queries.checks import check_pairs
+from embed_assets.queries.lookups import identifier_coverage
+from embed_assets.queries.qa_pairs import QaPairs
+from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.reports.charts import draw_funnel
+from embed_assets.reports.writing import write_findings, write_summary, write_table, write_text
+
+
+def write_pairs(folder: Path, pairs: QaPairs, chunks: pl.DataFrame, settings: QuestionsSettings, saved_encoding: str) -> None:
+    """Report on qa_pairs: every pair with what became of it, a funnel by style, samples, and identifiers without a query."""
+    table = pairs.table
+    table.write_parquet(folder / REPORT / "all_pairs.parquet")
+    kept = table.filter(pl.col("dropped").is_null())
+    coverage = identifier_coverage(chunks, kept, settings)
+    covered = coverage.filter(pl.col("queries") > 0).height
+    write_summary(
+        folder,
+        {
+            "candidates": len(table),
+            "pairs": len(kept),
+            "written_by_model": table.filter(pl.col("prompt") != "").height,
+            "identifiers_with_a_query": f"{covered} of {len(coverage)}",
+            "saved_encoding": saved_encoding,
+        }
+        | {
+            f"{task}_{name}": value
+            for task, usage in pairs.usage.items()
+            for name, value in usage.figures(settings.language_models[task]).items()
+        },
+    )
+    funnel = funnel_of(table)
+    write_table(folder, "funnel", funnel)
+    draw_funnel(folder, table)
+    samples = kept.sort("query_id").group_by("style", maintain_order=True).head(10).sort("style", "query_id")
+    write_table(folder, "samples", samples.select("style", "query", "document_id", "rank"))
+    write_table(folder, "identifiers_without_a_query", coverage.filter(pl.col("queries") == 0).head(50).drop("queries"))
+    if pairs.notes:
+        write_text(folder, "notes", "\n".join(f"- {note}" for note in pairs.notes))
+    write_findings(folder, check_pairs(table, covered, len(coverage)))
+
+
+def funnel_of(table: pl.DataFrame) -> pl.DataFrame:
+    """What became of the candidates of each style: how many there were, how many each filter dropped, how many are kept.
+
+    Args:
+        table: pairs with ``style`` and ``dropped``.
+    """
+    if table.is_empty():
+        return pl.DataFrame(schema={"style": pl.String, "candidates": pl.UInt32, "kept": pl.UInt32, "kept_share": pl.Float64})
+    counted = table.with_columns(pl.col("dropped").fill_null("kept")).pivot(
+        "dropped", index="style", values="query_id", aggregate_function="len"
+    )
+    reasons = sorted(name for name in counted.columns if name not in ("style", "kept"))
+    kept = pl.col("kept") if "kept" in counted.columns else pl.lit(0)
+    return (
+        counted.fill_null(0)
+        .select("style", pl.sum_horizontal(pl.exclude("style")).alias("candidates"), *reasons, kept.alias("kept"))
+        .with_columns(kept_share=(pl.col("kept") / pl.col("candidates")).round(2))
+        .sort("style")
+    )

@@ -1,0 +1,41 @@
+"""The files of a report: figures, findings, tables and texts."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from embed_assets.artifacts.checks import Finding
+from embed_assets.artifacts.store import FINDINGS, REPORT, SUMMARY
+
+
+def write_findings(folder: Path, findings: Sequence[Finding]) -> None:
+    """Write the outcomes of a stage's checks to report/findings.json."""
+    rows = [dataclasses.asdict(finding) for finding in findings]
+    (folder / REPORT / FINDINGS).write_text(json.dumps(rows, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def write_summary(folder: Path, figures: Mapping[str, Any]) -> None:
+    """Write counts and figures (numbers, texts or booleans by name) to report/summary.json."""
+    (folder / REPORT / SUMMARY).write_text(json.dumps(figures, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def write_text(folder: Path, name: str, markdown: str) -> None:
+    """Write Markdown to report/<name>.md."""
+    (folder / REPORT / f"{name}.md").write_text(markdown, encoding="utf-8")
+
+
+def write_table(folder: Path, name: str, frame: pl.DataFrame, longest: int = 160) -> None:
+    """Write a table to report/<name>.md; longer texts are cut."""
+    lines = [f"| {' | '.join(frame.columns)} |", f"|{' --- |' * frame.width}"]
+    lines += [f"| {' | '.join(_cell(value, longest) for value in row)} |" for row in frame.iter_rows()]
+    write_text(folder, name, "\n".join(lines))
+
+
+def _cell(value: Any, longest: int) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

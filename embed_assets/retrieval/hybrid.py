@@ -1,0 +1,60 @@
+"""BM25 and dense retrieval over the same passages."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from embed_assets.models.encoders import Encoder
+from embed_assets.retrieval.bm25 import Bm25Index
+from embed_assets.retrieval.fusion import reciprocal_rank_fusion
+from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, top_k
+
+
+class HybridRetriever:
+    """BM25 and dense retrieval over the same passages, fused by reciprocal rank.
+
+    Args:
+        encoder: the dense model.
+        passages: the texts to search.
+        depth: how many passages of each run are fused.
+    """
+
+    def __init__(self, encoder: Encoder, passages: Sequence[str], depth: int = 100):
+        self._encoder = encoder
+        self._vectors = encoder.encode_passages(passages)
+        self._bm25 = Bm25Index(passages)
+        self._depth = depth
+
+    def search_blocks(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Search block by block, so that memory is bounded whatever the number of queries.
+
+        Yields:
+            For each block the number of its first query; the rows of the first k passages, best first, shape
+            (queries, k), -1 after the last that was found; and the cosines to every passage, shape (queries, passages).
+        """
+        query_vectors = self._encoder.encode_queries(queries)
+        for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
+            block = slice(start, start + QUERIES_IN_A_BLOCK)
+            dense = query_vectors[block] @ self._vectors.T
+            bm25 = self._bm25.scores(queries[block])
+            fused = reciprocal_rank_fusion([top_k(dense, self._depth), top_k(bm25, self._depth, above=0)], dense.shape[1])
+            yield start, top_k(fused, k, above=0), dense
+
+    def search(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Search query by query.
+
+        Yields:
+            For each query its number, the rows of the first k passages, best first (fewer if fewer were
+            found), and the cosines between the query and every passage.
+        """
+        for start, found, cosines in self.search_blocks(queries, k):
+            for row, columns in enumerate(found):
+                yield start + row, columns[columns >= 0], cosines[row]
+
+    def ranks(self, queries: Sequence[str], targets: Sequence[int]) -> list[int | None]:
+        """The place of each query's target passage, counted from 1; None where it is not found."""
+        places = []
+        for number, columns, _ in self.search(queries, self._depth):
+            place = np.flatnonzero(columns == targets[number])
+            places.append(int(place[0]) + 1 if len(place) else None)
+        return places

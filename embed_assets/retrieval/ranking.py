@@ -1,0 +1,85 @@
+"""The best of many scores: top k, the best of each group, a re-ranked order."""
+
+import numpy as np
+import polars as pl
+
+QUERIES_IN_A_BLOCK = 256
+
+
+def top_k(scores: np.ndarray, k: int, above: float = -np.inf) -> np.ndarray:
+    """Columns of the k best scores of each row, best first, ties in column order.
+
+    Args:
+        scores: shape (rows, columns).
+        k: how many; all columns if there are fewer.
+        above: only scores above this count as found.
+
+    Returns:
+        shape (rows, k); -1 stands after the last column that was found.
+    """
+    import torch
+
+    k = min(k, scores.shape[1])
+    # torch finds the k best several times faster than numpy, but takes any of those that tie.
+    worst = (
+        torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), k, dim=1, sorted=False).values.amin(1, keepdim=True).numpy()
+    )
+    rows, columns = np.nonzero((scores >= worst) & (scores > above))
+    return _first_k(rows, columns, scores[rows, columns], len(scores), k)
+
+
+def _first_k(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray, count: int, k: int) -> np.ndarray:
+    """The columns of the k best of the scores of each row, shape (count, k); -1 after the last."""
+    order = np.lexsort((columns, -scores, rows))
+    rows, columns = rows[order], columns[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    best = np.full((count, k), -1)
+    best[rows[place < k], place[place < k]] = columns[place < k]
+    return best
+
+
+def best_per_group(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The best score among the columns of each group: a document scores as its best chunk.
+
+    Args:
+        scores: shape (rows, columns).
+        groups: group number of each column, ascending from 0 without gaps.
+
+    Returns:
+        shape (rows, number of groups).
+    """
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    return np.maximum.reduceat(scores, starts, axis=1)
+
+
+def rerank(run: np.ndarray, candidates: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Re-order a run by the scores of a re-ranker: a unit scores as the best of its passages that were re-ranked.
+
+    Units without such a passage keep their order, below all others.
+
+    Args:
+        run: units (passages, or documents), best first, shape (queries, length); -1 where nothing was found.
+        candidates: columns of the passages that were re-ranked, shape (queries, candidates); -1 stands for none.
+        scores: what the re-ranker gave them, same shape.
+        groups: number of each passage's unit, as in best_per_group.
+
+    Returns:
+        Units, best first, and their scores, both of shape (queries, length). The score of a unit that was not
+        re-ranked says only that it is lower.
+    """
+    rows = np.arange(len(run))[:, None]
+    # The column beyond the last one takes what was not found: -1 points there.
+    of_passages = np.full((len(run), len(groups) + 1), -np.inf, dtype=np.float32)
+    of_passages[rows, candidates] = scores
+    best = best_per_group(of_passages[:, :-1], groups)
+    lowest = np.min(scores, axis=1, keepdims=True, initial=0, where=candidates >= 0)
+    below = np.full((len(run), best.shape[1] + 1), -np.inf, dtype=np.float32)
+    below[rows, run] = lowest - 1 - np.arange(run.shape[1])
+    values = np.where(np.isfinite(best), best, below[:, :-1])
+    columns = top_k(values, run.shape[1])
+    return columns, np.take_along_axis(values, columns, axis=1)
+
+
+def group_numbers(names: pl.Series) -> np.ndarray:
+    """Numbers the names in order of appearance; equal names must stand together."""
+    return (names.rle_id()).to_numpy().astype(np.int64)

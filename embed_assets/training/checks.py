@@ -1,0 +1,91 @@
+"""What can be wrong with triplets, with a training and with an export."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from embed_assets.artifacts.checks import Check, Finding
+from embed_assets.evaluation.evaluation_set import HUMAN
+from embed_assets.text.near_duplicates import normalize_query
+
+MOST_RANDOM_NEGATIVES = 0.2
+LEAST_COSINE = 0.9999
+LARGEST_DIFFERENCE = 0.001
+
+# Stage → name of the check → what it asks for.
+CHECKS: dict[str, dict[str, Check]] = {
+    "triplets": {
+        "no_leaked_test_queries": Check("No test query is trained on.", error=True, blocking=True),
+        "no_leaked_documents": Check(
+            "No positive is of a document with synthetic or own test queries, nor a trained one of a document with dev queries.",
+            error=True,
+            blocking=True,
+        ),
+        "hard_negatives_found": Check(f"At most {MOST_RANDOM_NEGATIVES:.0%} of the negatives had to be drawn at random."),
+    },
+    "checkpoint": {
+        "loss_fell": Check("The loss at the end is below the loss at the start."),
+    },
+    "onnx_model": {
+        "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
+    },
+    "reranker": {
+        "loss_fell": Check("The loss at the end is below the loss at the start."),
+    },
+    "onnx_reranker": {
+        "agrees_with_torch": Check(f"The scores of the float32 file are within {LARGEST_DIFFERENCE} of torch's.", error=True),
+    },
+}
+
+
+def check_triplets(
+    triplets: pl.DataFrame, chunks: pl.DataFrame, queries: pl.DataFrame, labels: pl.DataFrame, drawn_at_random: int
+) -> list[Finding]:
+    """no_leaked_test_queries, no_leaked_documents and hard_negatives_found."""
+    tested = {normalize_query(query) for query in queries.filter(pl.col("split") == "test")["query"]}
+    leaked = sorted({anchor for anchor in triplets["anchor"] if normalize_query(anchor) in tested})
+    held_out = labels.join(queries.filter(pl.col("source") != HUMAN), on="query_id").select("document_id", held_out="split")
+    learnt = triplets.join(chunks, left_on="positive_chunk", right_on="chunk_id").join(held_out.unique(), on="document_id")
+    leaked_documents = sorted(set(learnt.filter((pl.col("held_out") == "test") | (pl.col("split") == "train"))["document_id"]))
+    negatives = len(triplets) * sum(name.startswith("negative_") and name != "negative_chunks" for name in triplets.columns)
+    return [
+        Finding(
+            "no_leaked_test_queries",
+            not leaked,
+            f"{len(leaked)} test queries are trained on, such as {leaked[0]!r}" if leaked else "no test query is trained on",
+        ),
+        Finding(
+            "no_leaked_documents",
+            not leaked_documents,
+            f"{len(leaked_documents)} held-out documents are trained on, such as {leaked_documents[0]!r}"
+            if leaked_documents
+            else "no held-out document is trained on",
+        ),
+        Finding(
+            "hard_negatives_found",
+            drawn_at_random <= MOST_RANDOM_NEGATIVES * max(1, negatives),
+            f"{drawn_at_random} of {negatives} negatives were drawn at random; a higher negatives.top_k or margin finds more",
+        ),
+    ]
+
+
+def check_training(curve: pl.DataFrame) -> list[Finding]:
+    """loss_fell, by the means of the first and the last quarter of the curve."""
+    losses = curve["loss"].drop_nulls()
+    part = max(1, len(losses) // 4)
+    if len(losses) < 2:
+        return [Finding("loss_fell", True, "too few steps to tell")]
+    first, last = losses.head(part).mean(), losses.tail(part).mean()
+    return [Finding("loss_fell", last < first, f"the loss went from {first:.3f} to {last:.3f}")]
+
+
+def check_export(files: Mapping[str, Mapping[str, float]]) -> list[Finding]:
+    """agrees_with_torch."""
+    least = files["model.onnx"]["min_cosine"]
+    return [Finding("agrees_with_torch", least >= LEAST_COSINE, f"least cosine to torch: {least:.6f}")]
+
+
+def check_reranker_export(files: Mapping[str, Mapping[str, float]]) -> list[Finding]:
+    """agrees_with_torch, for a re-ranker."""
+    largest = files["model.onnx"]["max_difference"]
+    return [Finding("agrees_with_torch", largest <= LARGEST_DIFFERENCE, f"largest difference to torch's scores: {largest:.6f}")]

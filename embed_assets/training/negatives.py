@@ -1,0 +1,216 @@
+"""Triplets: a query, the chunk that answers it, and hard negatives."""
+
+import logging
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from embed_assets.corpus.spans import SpanIndex
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.hardware import Compute
+from embed_assets.models.rerankers import Reranker
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.progress import track
+from embed_assets.retrieval.hybrid import HybridRetriever
+from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
+from embed_assets.text.near_duplicates import nearly_same, normalize_query
+from embed_assets.training.fine_tuning import fine_tune
+from embed_assets.training.settings import NegativesSettings
+
+logger = logging.getLogger(__name__)
+FEWEST_WORDS_LEFT = 15
+
+
+def mine_triplets(
+    pairs: pl.DataFrame,
+    chunks: pl.DataFrame,
+    base_model: BaseModelSettings,
+    settings: NegativesSettings,
+    memos: Path,
+    scratch: Path,
+    compute: Compute = Compute(),
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Mine hard negatives with the base model and, if the settings say so, once more with a draft fine-tuned on them.
+
+    What a fine-tuned model still takes for the answer is a harder negative (ANCE, arXiv:2007.00808).
+
+    Args:
+        pairs: as in mine_hard_negatives.
+        chunks: as in mine_hard_negatives.
+        base_model: the model that will be fine-tuned.
+        settings: how to mine.
+        memos: folder of the embeddings and of the cross-encoder's scores.
+        scratch: where the draft is kept; a run that was interrupted goes on from there.
+        compute: device, dtype and batch size.
+
+    Returns:
+        As mine_hard_negatives.
+    """
+    reranker = None
+    if settings.cross_encoder:
+        reranker = Reranker(settings.cross_encoder, memos, compute, settings.cross_encoder_tokens, settings.trust_remote_code)
+    mined = mine_hard_negatives(pairs, chunks, Encoder(base_model, memos, compute=compute), settings, reranker)
+    if not settings.second_round:
+        return mined
+    logger.info("fine-tuning a draft on the negatives of the first round")
+    fine_tune(mined[0], scratch / "draft", scratch, base_model, settings.draft, compute)
+    # Nobody asks for the draft's embeddings again: they go with the scratch folder.
+    draft = Encoder(base_model, scratch / "memos", str(scratch / "draft"), compute)
+    return mine_hard_negatives(pairs, chunks, draft, settings, reranker)
+
+
+def mine_hard_negatives(
+    pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: NegativesSettings, reranker: Reranker | None = None
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Find hard negatives by hybrid retrieval (BM25 and the encoder).
+
+    A negative is never a chunk of a document that the same query is labelled with, never says the same as the
+    positive (near_duplicates.nearly_same), and its cosine is at most ``margin`` times that of the positive
+    (TopK-PercPos of NV-Retriever, arXiv:2407.15831). So is its probability of relevance, if a cross-encoder gives
+    one (as in RocketQA, arXiv:2010.08191). Where too few are left, random chunks of other documents fill up.
+
+    Args:
+        pairs: QA pairs with ``query``, ``document_id``, ``start``, ``end`` and ``split``.
+        chunks: the collection's chunks.
+        encoder: the base model, or a version of it.
+        settings: how many negatives, and how they are chosen.
+        reranker: the cross-encoder that tells false negatives.
+
+    Returns:
+        One row for each pair: ``query_id``, ``split``, ``style``, ``anchor``, ``positive`` and
+        ``negative_1`` … ``negative_n`` (passages), ``positive_chunk`` and ``negative_chunks`` (ids); and
+        counts: pairs whose span is in no chunk, negatives drawn at random, candidates that say the same as the
+        positive, and candidates that the cross-encoder took for answers.
+
+    Raises:
+        ValueError: there is no pair, or the collection has too few documents to take negatives from.
+    """
+    if pairs.is_empty():
+        raise ValueError("no QA pair is left to train on: add documents, or raise the numbers in the settings block 'questions'")
+    if chunks["document_id"].n_unique() < 2:
+        raise ValueError("hard negatives come from other documents: the collection needs at least two")
+    passages, ids = chunks["passage"].to_list(), chunks["chunk_id"].to_list()
+    spans = SpanIndex(chunks)
+    rows = [row | {"target": spans.best(row["document_id"], row["start"], row["end"])} for row in pairs.iter_rows(named=True)]
+    rows = [row for row in rows if row["target"] is not None]
+    miner = _Miner(chunks, rows, settings, reranker)
+    negatives: list[list[int]] = []
+    retriever = HybridRetriever(encoder, passages, depth=max(100, settings.top_k))
+    blocks = retriever.search_blocks([row["query"] for row in rows], settings.top_k)
+    for start, found, cosines in track(blocks, "mining hard negatives, in blocks", total=-(-len(rows) // QUERIES_IN_A_BLOCK)):
+        negatives += miner.mine(rows[start : start + len(found)], found, cosines)
+    names = [f"negative_{i + 1}" for i in range(settings.per_query)]
+    triplets = [
+        {
+            "query_id": row["query_id"],
+            "split": row["split"],
+            "style": row["style"],
+            "anchor": row["query"],
+            "positive": _without(passages[row["target"]], row) if settings.cut_sentences else passages[row["target"]],
+            **dict(zip(names, (passages[column] for column in columns), strict=True)),
+            "positive_chunk": ids[row["target"]],
+            "negative_chunks": [ids[column] for column in columns],
+        }
+        for row, columns in zip(rows, negatives, strict=True)
+    ]
+    schema = dict.fromkeys(("query_id", "split", "style", "anchor", "positive", *names, "positive_chunk"), pl.String)
+    counts = {"span in no chunk": len(pairs) - len(rows)} | miner.counts
+    return pl.DataFrame(triplets, schema=schema | {"negative_chunks": pl.List(pl.String)}), counts
+
+
+class _Miner:
+    """Chooses among the chunks that retrieval found."""
+
+    def __init__(self, chunks: pl.DataFrame, rows: Sequence[dict], settings: NegativesSettings, reranker: Reranker | None):
+        self._passages, self._documents = chunks["passage"].to_list(), chunks["document_id"].to_list()
+        self._settings, self._reranker = settings, reranker
+        self._labelled: dict[str, set[str]] = defaultdict(set)
+        for row in rows:
+            self._labelled[normalize_query(row["query"])].add(row["document_id"])
+        self.counts = dict.fromkeys(("drawn at random", "like the positive", "answers by the cross-encoder"), 0)
+
+    def mine(self, rows: Sequence[dict], found: np.ndarray, cosines: np.ndarray) -> list[list[int]]:
+        """The negatives of a block of rows, as numbers of chunks.
+
+        Args:
+            rows: pairs with ``target``, the number of the positive chunk.
+            found: the chunks that retrieval found, best first, shape (rows, top_k); -1 after the last.
+            cosines: to every chunk, shape (rows, chunks).
+        """
+        candidates = [self._candidates(*row) for row in zip(rows, found, cosines, strict=True)]
+        if self._reranker is None:
+            hard = [list(islice(columns, self._settings.per_query)) for columns in candidates]
+        else:
+            hard = self._not_answers(rows, candidates, self._reranker)
+        return [columns + self._easy(row, columns, of_row) for row, columns, of_row in zip(rows, hard, cosines, strict=True)]
+
+    def _candidates(self, row: dict, found: np.ndarray, cosines: np.ndarray) -> Iterator[int]:
+        target, taboo = row["target"], self._labelled[normalize_query(row["query"])]
+        limit = cosines[target] - (1 - self._settings.margin) * abs(cosines[target])
+        for column in found[(found >= 0) & (cosines[found] <= limit)].tolist():
+            if self._documents[column] in taboo:
+                continue
+            if nearly_same(self._passages[column], self._passages[target]):
+                self.counts["like the positive"] += 1
+                continue
+            yield column
+
+    def _not_answers(self, rows: Sequence[dict], candidates: Sequence[Iterator[int]], reranker: Reranker) -> list[list[int]]:
+        """The first candidates of each row that the cross-encoder does not take for answers; it reads no more than it must."""
+
+        def relevance(pairs: list[tuple[int, int]]) -> np.ndarray:
+            logits = reranker.score([(rows[i]["query"], self._passages[column]) for i, column in pairs])
+            return 1 / (1 + np.exp(-logits.astype(np.float64)))
+
+        limits = self._settings.margin * relevance([(i, row["target"]) for i, row in enumerate(rows)])
+        hard: list[list[int]] = [[] for _ in rows]
+        asked = [(i, column) for i, columns in enumerate(candidates) for column in islice(columns, self._settings.per_query)]
+        while asked:
+            refused = Counter()
+            for (i, column), score in zip(asked, relevance(asked), strict=True):
+                if score <= limits[i]:
+                    hard[i].append(column)
+                else:
+                    refused[i] += 1
+            self.counts["answers by the cross-encoder"] += refused.total()
+            asked = [(i, column) for i, count in refused.items() for column in islice(candidates[i], count)]
+        return hard
+
+    def _easy(self, row: dict, hard: list[int], cosines: np.ndarray) -> list[int]:
+        """Random chunks in place of the hard negatives that are missing, from the less similar half if there are enough."""
+        missing = self._settings.per_query - len(hard)
+        self.counts["drawn at random"] += missing
+        if not missing:
+            return []
+        positive, taboo = self._passages[row["target"]], self._labelled[normalize_query(row["query"])]
+        taken = {self._passages[column] for column in hard}
+        order = np.random.default_rng(random.Random(row["query_id"]).getrandbits(64)).permutation(len(cosines))
+        similar = cosines[order] > np.median(cosines)
+        usable = (
+            column
+            for column in np.concatenate([order[~similar], order[similar]]).tolist()
+            if self._documents[column] not in taboo
+            and self._passages[column] not in taken
+            and not nearly_same(self._passages[column], positive)
+        )
+        easy = list(islice(usable, missing))
+        if len(easy) < missing:
+            there = len(hard) + len(easy)
+            remedy = f"set negatives.per_query to at most {there}" if there else "add documents"
+            raise ValueError(f"the collection has {there} chunks that can be negatives of {row['query']!r}: {remedy}")
+        return easy
+
+
+def _without(passage: str, pair: dict) -> str:
+    """The passage without the sentence that is the query, if enough is left of it."""
+    if pair["style"] != "sentence":
+        return passage
+    sentence = r"[\s#*`|>]+".join(re.escape(word) for word in pair["query"].split())
+    rest = re.sub(sentence, "", passage, count=1)
+    return rest if len(rest.split()) >= FEWEST_WORDS_LEFT else passage

@@ -1,0 +1,101 @@
+"""Whether an exported model says what torch says, and how fast."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
+from embed_assets.models.rerankers import load_cross_encoder
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.settings import RerankerSettings
+
+
+def check_parity(
+    model_folder: Path, folder: Path, base_model: BaseModelSettings, texts: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Compare the exported files with torch in float32.
+
+    Args:
+        model_folder: the sentence-transformers model.
+        folder: what export_onnx wrote.
+        base_model: longest input in tokens, prompts.
+        texts: real passages.
+
+    Returns:
+        For each ONNX file its least and mean cosine to torch, its size in megabytes (10^6 bytes), the texts per second
+        that it encodes on the CPU, and their ratio to torch's in float32, measured here.
+    """
+    model = load_sentence_transformer(base_model, "cpu", str(model_folder))
+
+    def encode_with_torch(texts: Sequence[str]) -> np.ndarray:
+        return model.encode(list(texts), prompt=base_model.passage_prompt, normalize_embeddings=True, show_progress_bar=False)
+
+    reference, torch_seconds = _timed(encode_with_torch, texts)
+    files = {}
+    for path in sorted((folder / "onnx").glob("*.onnx")):
+        vectors, seconds = _timed(OnnxEncoder(folder, path.name).encode_passages, texts)
+        files[path.name] = parity(reference, vectors) | {
+            "megabytes": _megabytes(path),
+            "texts_per_second": round(len(texts) / seconds, 1),
+            "ratio_to_torch": round(torch_seconds / seconds, 2),
+        }
+    return files
+
+
+def _timed(encode: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str]) -> tuple[np.ndarray, float]:
+    encode(texts[:1])
+    started = time.perf_counter()
+    return encode(texts), time.perf_counter() - started
+
+
+def check_reranker_parity(
+    model_folder: Path, folder: Path, reranker: RerankerSettings, pairs: Sequence[tuple[str, str]]
+) -> dict[str, dict[str, float]]:
+    """Compare the exported files of a re-ranker with torch in float32.
+
+    Args:
+        model_folder: the cross-encoder.
+        folder: what export_onnx_reranker wrote.
+        reranker: longest input in tokens.
+        pairs: real queries and passages.
+
+    Returns:
+        For each ONNX file the largest and the mean absolute difference to torch's scores (logits), the correlation
+        with them, and its size in megabytes (10^6 bytes).
+    """
+    import torch
+
+    model = load_cross_encoder(str(model_folder), "cpu", reranker.max_tokens, reranker.trust_remote_code).float()
+    reference = model.predict(list(pairs), activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    files = {}
+    for path in sorted((folder / "onnx").glob("*.onnx")):
+        scores = OnnxReranker(folder, path.name).score(pairs)
+        differences = np.abs(scores - reference)
+        files[path.name] = {
+            "max_difference": round(float(differences.max()), 7),
+            "mean_difference": round(float(differences.mean()), 7),
+            "correlation": round(float(np.corrcoef(scores, reference)[0, 1]), 7),
+            "megabytes": _megabytes(path),
+        }
+    return files
+
+
+def _megabytes(path: Path) -> float:
+    """Size of a model with its weights, which lie in a file of their own beside it if they are more than 2 GB."""
+    return round(sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / 1e6, 1)
+
+
+def parity(reference: np.ndarray, candidate: np.ndarray) -> dict[str, float]:
+    """How close two encoders are: least and mean cosine of corresponding rows of two arrays (texts, dimensions).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if reference.shape != candidate.shape:
+        raise ValueError(f"cannot compare arrays of shapes {reference.shape} and {candidate.shape}")
+    a, b = reference.astype(np.float64), candidate.astype(np.float64)
+    cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return {"min_cosine": round(float(cosines.min()), 7), "mean_cosine": round(float(cosines.mean()), 7)}

@@ -1,0 +1,107 @@
+"""Fine-tuning in several processes, one for each GPU."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+
+from embed_assets.models.hardware import Compute
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.log import TrainingDivergedError
+from embed_assets.training.settings import TrainingSettings
+
+logger = logging.getLogger(__name__)
+LINES_KEPT = 30
+# Lines of a worker that start so are news of the training.
+NEWS = "training: "
+
+
+class TrainingProcessError(RuntimeError):
+    """A training process failed; the message ends with its traceback."""
+
+
+def fine_tune_in_processes(
+    triplets: pl.DataFrame,
+    folder: Path,
+    scratch: Path,
+    base_model: BaseModelSettings,
+    settings: TrainingSettings,
+    compute: Compute,
+    logs: Path | None = None,
+) -> pl.DataFrame:
+    """As fine_tune, under torchrun: training_worker.py in each process, all on the same batches.
+
+    Raises:
+        ValueError: as fine_tune, or the batch size is not a multiple of the number of processes.
+        TrainingDivergedError: as fine_tune.
+        TrainingProcessError: a process failed in another way.
+    """
+    if settings.batch_size % compute.processes:
+        raise ValueError(
+            f"training.batch_size is {settings.batch_size}, of which each of {compute.processes} processes takes the same "
+            f"part: make it a multiple of {compute.processes}"
+        )
+    work = (scratch / "processes").resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    for path in work.glob("error-*.json"):
+        path.unlink()
+    triplets.write_parquet(work / "triplets.parquet")
+    request = {
+        "process": os.getpid(),
+        "folder": str(folder.resolve()),
+        "scratch": str(scratch.resolve()),
+        "base_model": base_model.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
+        "compute": asdict(compute) | {"processes": 1},
+        "logs": str(logs.resolve()) if logs else None,
+    }
+    (work / "request.json").write_text(json.dumps(request))
+    last_lines = _torchrun(work, compute.processes)
+    if last_lines is not None:
+        raise _error(work, last_lines)
+    return pl.read_parquet(work / "curve.parquet")
+
+
+def _torchrun(work: Path, processes: int) -> list[str] | None:
+    """Run the workers to their end; returns the last lines of their output if one failed."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += ["-m", "embed_assets.training.worker", str(work)]
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=os.environ | {"OMP_NUM_THREADS": threads},
+    )
+    lines: deque[str] = deque(maxlen=LINES_KEPT)
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith(NEWS):
+                logger.info("%s", line.removeprefix(NEWS).strip())
+        return list(lines) if process.wait() else None
+    finally:
+        if process.poll() is None:
+            process.terminate()  # torchrun ends its workers before itself
+            process.wait()
+        process.stdout.close()
+
+
+def _error(work: Path, last_lines: list[str]) -> Exception:
+    """The first error that a worker wrote down; if none did, the end of the output has to do."""
+    failures = sorted(work.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not failures:
+        return TrainingProcessError("a training process ended without an error of its own:\n" + "".join(last_lines))
+    failure = json.loads(failures[0].read_text())
+    kinds = {"TrainingDivergedError": TrainingDivergedError, "ValueError": ValueError}
+    if failure["kind"] in kinds:
+        return kinds[failure["kind"]](failure["message"])
+    return TrainingProcessError(f"training process {failure['rank']} failed:\n{failure['traceback']}")

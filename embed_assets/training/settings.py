@@ -1,0 +1,111 @@
+"""Settings of hard negatives, of fine-tuning and of export."""
+
+from typing import Annotated
+
+from pydantic import Field, Strict
+
+from embed_assets.artifacts.blocks import Block, Share
+
+Dimensions = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Strict(False)]
+
+
+class TrainingSettings(Block):
+    """Contrastive fine-tuning: in-batch and hard negatives (InfoNCE)."""
+
+    epochs: float = Field(1.0, gt=0, le=100, description="passes over the triplets")
+    batch_size: int = Field(32, ge=2, le=65536, description="queries in a batch; more means more in-batch negatives")
+    mini_batch_size: int = Field(
+        0, ge=0, description="GradCache mini-batch (arXiv:2101.06983), which bounds memory; 0 does without"
+    )
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="peak learning rate of AdamW")
+    warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW weight decay")
+    temperature: float = Field(0.05, gt=0, le=1, description="temperature of the softmax over cosines; 0.05 is a scale of 20")
+    dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
+    max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
+    data_share: float = Field(1.0, gt=0, le=1, description="train on this share of them; a smaller share is part of a larger one")
+    hard_negatives: int | None = Field(
+        None, ge=0, description="train on the first n of the mined hard negatives; null takes all, 0 only in-batch negatives"
+    )
+    matryoshka_dimensions: Dimensions = Field(
+        (), description="also train the first n dimensions of a vector to do without the rest (arXiv:2205.13147), for each n"
+    )
+    lora_rank: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="rank of low-rank adapters (arXiv:2106.09685), trained in place of all weights and merged into them; "
+        "they want a higher learning rate; 0 trains all weights",
+    )
+    gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them in memory")
+    early_stopping: int = Field(
+        0,
+        ge=0,
+        description="stop after n evaluations, four in each epoch, without a smaller dev loss, and keep the model with the "
+        "smallest; 0 trains to the end and keeps the last",
+    )
+    checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
+    seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
+
+
+class NegativesSettings(Block):
+    """Hard negatives, mined from hybrid retrieval (BM25 and the base model)."""
+
+    per_query: int = Field(5, ge=1, le=50, description="hard negatives for each query")
+    top_k: int = Field(50, ge=2, le=1000, description="negatives come from the first k chunks")
+    cut_sentences: bool = Field(
+        True,
+        description="take a sentence query out of its positive, so that more than its words is learnt (arXiv:1906.00300)",
+    )
+    margin: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="a negative scores at most this share of the positive (TopK-PercPos of NV-Retriever, arXiv:2407.15831)",
+    )
+    cross_encoder: str = Field(
+        "",
+        description="a cross-encoder, named as base_model.name, that reads the candidates: those to which it gives more than the "
+        "share 'margin' of the positive's probability of relevance are taken for answers and dropped; empty: none",
+    )
+    cross_encoder_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the cross-encoder")
+    second_round: bool = Field(
+        False, description="fine-tune a draft on these negatives and mine again with it, for harder ones (ANCE, arXiv:2007.00808)"
+    )
+    draft: TrainingSettings = Field(TrainingSettings(), description="how the draft of the second round is trained")
+
+
+class RerankerSettings(Block):
+    """The re-ranker: a cross-encoder, fine-tuned on queries with their positives, hard negatives and random passages."""
+
+    name: str = Field(
+        "",
+        description="the model to start from, as base_model.name: a cross-encoder, or any other encoder, which gets a new "
+        "head; empty: base_model",
+    )
+    max_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
+    hard_negatives: int = Field(5, ge=1, le=50, description="the first n mined negatives of each query, if there are as many")
+    random_negatives: int = Field(2, ge=0, le=50, description="passages of other queries beside them, for each query")
+    epochs: float = Field(1.0, gt=0, le=100, description="passes over the queries")
+    batch_size: int = Field(8, ge=1, le=65536, description="queries in a batch, each with all its passages")
+    learning_rate: float = Field(
+        1e-4, gt=0, le=1, description="peak learning rate of AdamW; a new head wants more than a cross-encoder, which takes 2e-5"
+    )
+    warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
+    dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
+    max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
+    checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
+    seed: int = Field(13, ge=0, description="seed of the new head, of the random passages, of shuffling and of dropout")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+
+class ExportSettings(Block):
+    """ONNX files."""
+
+    opset: int = Field(20, ge=18, le=23, description="ONNX operator set")
+    fp16: bool = Field(False, description="also write a float16 model, for GPUs; on a CPU it is slower than float32")
+    int8: bool = Field(True, description="also write a dynamically quantized int8 model")
+    per_channel: bool = Field(True, description="quantize weights per channel, which is more exact than per tensor")
+    parity_chunks: int = Field(64, ge=1, le=10_000, description="chunks on which ONNX is compared with torch")
+    score_int8: bool = Field(True, description="score the int8 model on the evaluation set")

