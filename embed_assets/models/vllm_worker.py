@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embed_assets.models.answers import LIKELIEST_TOKENS
+from embed_assets.models.hardware import Compute
 
 ANSWERS_IN_A_LINE = 16
 
@@ -60,6 +61,7 @@ def load_engine(model: str, converted_models: Path, settings: dict, memory_share
         model = str(convert_gguf(Path(model), converted_models))
     from vllm import LLM
 
+    dtype = settings["dtype"]
     options = {"gpu_memory_utilization": memory_share, "tensor_parallel_size": settings["tensor_parallel_size"]}
     if not torch.cuda.is_available():
         # Sampling with a seed for each prompt needs whole prompts on the CPU; compiling costs more than it saves.
@@ -68,10 +70,13 @@ def load_engine(model: str, converted_models: Path, settings: dict, memory_share
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": 2 * settings["max_model_tokens"],
         }
+        # A CPU that does not multiply bfloat16 imitates it, hundreds of times slower than float32.
+        if dtype == "auto" and Compute("cpu").torch_dtype() == torch.float32:
+            dtype = "float32"
     return LLM(
         model=model,
         max_model_len=settings["max_model_tokens"],
-        dtype=settings["dtype"],
+        dtype=dtype,
         quantization=settings["quantization"] or None,
         enable_prefix_caching=True,
         trust_remote_code=settings["trust_remote_code"],
