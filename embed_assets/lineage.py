@@ -1,85 +1,100 @@
 """What every result is made of, and which results are out of date."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 
 from embed_assets.artifacts.files import fingerprint_of
+from embed_assets.artifacts.inputs import Asked, Inputs, Source
 from embed_assets.artifacts.stages import Stage
 from embed_assets.artifacts.store import Artifact, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.corpus import production_table as production
-from embed_assets.corpus.documents import source_digest
-from embed_assets.evaluation.evaluation_set import human_labels_digest
 from embed_assets.graph import STAGES
-from embed_assets.models.language_models import language_model_digest
-from embed_assets.models.locations import model_digest
-from embed_assets.production import publishing
-from embed_assets.queries.own_pairs import own_pairs_digest
-from embed_assets.queries.prompts import load_question_prompts
-from embed_assets.settings import Settings
+from embed_assets.production.published import Published
+from embed_assets.settings import Settings, read_settings
 from embed_assets.sweep.stages import TRIAL
-from embed_assets.sweep.trials import Trial, TrialError, read_trial, trial_place, with_trial
+from embed_assets.sweep.trials import TrialError, read_trials, trial_place, with_trial
+from embed_assets.training.stages import CHECKPOINT
 
 
-def ingredients(
+def resolve(
     workspace: Workspace,
     stage: Stage,
     collection: str,
-    looked_at: Mapping[str, str] | None = None,
     settings: Settings | None = None,
-) -> dict:
-    """All that a stage's result depends on; its hash is the fingerprint.
+    looked_at: Mapping[str, str] | None = None,
+) -> Inputs:
+    """Read all that a stage computes on, once.
 
     Args:
         workspace: settings, sources and store.
         stage: the stage.
         collection: name of the collection.
-        looked_at: digests of sources that are taken as given.
         settings: those of the collection, unless something else is to be tried.
-
-    Returns:
-        The code version, the settings that the stage reads, and the digests of its inputs and sources.
+        looked_at: digests of sources that are taken as given.
 
     Raises:
         MissingArtifactError: an input was never built.
+        CollectionError, SettingsError, PromptError, ModelNotFoundError: a source cannot be read.
     """
-    settings = settings or workspace.settings(collection)
-    inputs: dict[str, str] = {}
-    for name in () if stage.frozen else stage.inputs:
+    settings = settings or read_settings(workspace, collection)
+    artifacts: dict[str, Artifact] = {}
+    for name in stage.inputs:
         if name == TRIAL.name:
-            inputs |= {trial: artifact.digest for trial, artifact in finished_trials(workspace, collection).items()}
+            artifacts |= finished_trials(workspace, collection, settings)
         else:
-            inputs[name] = workspace.store.current(name, collection).digest
-    return {
-        "code_version": stage.code_version,
-        "settings": {block: getattr(settings, block).model_dump(mode="json") for block in stage.settings},
-        "inputs": inputs,
-        "sources": _sources(workspace, stage, collection, settings, looked_at or {}),
-    }
+            with suppress(MissingArtifactError) if stage.frozen else nullcontext():
+                artifacts[name] = workspace.store.current(name, collection)
+    blocks = {name: getattr(settings, name) for name in stage.settings}
+    asked = Asked(workspace, collection, blocks, looked_at or {})
+    sources: dict[str, Source] = {}
+    for read in stage.sources:
+        sources |= read(asked)
+    return Inputs(stage.name, collection, collection, stage.code_version, blocks, artifacts, sources, stage.frozen)
 
 
-def finished_trials(workspace: Workspace, collection: str) -> dict[str, Artifact]:
+def resolve_trial(workspace: Workspace, collection: str, name: str) -> Inputs:
+    """As resolve, for a trial of a collection.
+
+    Raises:
+        TrialError: the name is none of a trial.
+    """
+    settings = read_settings(workspace, collection)
+    tried = settings.model_copy(update={"training": with_trial(settings.training, name)})
+    return replace(resolve(workspace, TRIAL, collection, tried), place=trial_place(collection, name))
+
+
+def of_checkpoint(trial: Inputs) -> Inputs:
+    """The inputs of the checkpoint that a trial trains, out of those of the trial."""
+    return replace(
+        trial,
+        stage=CHECKPOINT.name,
+        place=trial.collection,
+        code_version=CHECKPOINT.code_version,
+        blocks={name: trial.blocks[name] for name in CHECKPOINT.settings},
+        artifacts={name: trial.artifacts[name] for name in CHECKPOINT.inputs},
+    )
+
+
+def finished_trials(workspace: Workspace, collection: str, settings: Settings | None = None) -> dict[str, Artifact]:
     """The trials of a collection that were made of what there is now: name → artifact, sorted by name."""
-    settings = workspace.settings(collection)
+    settings = settings or read_settings(workspace, collection)
     finished = {}
     for folder in sorted((workspace.store.root / TRIAL.name / collection).glob("*/")):
         try:
             trial = workspace.store.current(TRIAL.name, trial_place(collection, folder.name))
-            wanted = ingredients(workspace, TRIAL, collection, settings=with_trial(settings, folder.name))
+            tried = settings.model_copy(update={"training": with_trial(settings.training, folder.name)})
+            wanted = resolve(workspace, TRIAL, collection, tried)
         except (MissingArtifactError, TrialError):
             continue
-        if trial.fingerprint == fingerprint_of({"asset": TRIAL.name, **wanted}):
+        if trial.fingerprint == wanted.fingerprint:
             finished[folder.name] = trial
     return finished
 
 
-def read_trials(workspace: Workspace, collection: str) -> list[Trial]:
-    """What the finished trials of a collection have found."""
-    return [read_trial(*finished) for finished in finished_trials(workspace, collection).items()]
-
-
 def dev_scores(workspace: Workspace, collection: str) -> dict[str, float]:
     """The finished trials of a collection → their mean nDCG@10 on the dev queries."""
-    of_trial = {trial.name: trial.values("dev") for trial in read_trials(workspace, collection)}
+    of_trial = {trial.name: trial.values("dev") for trial in read_trials(finished_trials(workspace, collection))}
     return {name: float(values.mean()) for name, values in of_trial.items() if len(values)}
 
 
@@ -93,48 +108,32 @@ def out_of_date(workspace: Workspace, collection: str) -> dict[str, str]:
         Name of the stage → hash of what it is built from and should be built from, it and those above it. It
         changes when either does, so a build that was overtaken by an edit shows as another hash.
     """
+    settings = read_settings(workspace, collection)
     tokens: dict[str, str] = {}
     for stage in STAGES.values():
         try:
             built = workspace.store.current(stage.name, collection)
-            made_of = ingredients(workspace, stage, collection, built.manifest["sources"])
-            fingerprint = fingerprint_of({"asset": stage.name, **made_of})
+            wanted = resolve(workspace, stage, collection, settings, built.manifest["sources"]).fingerprint
         except MissingArtifactError:
             continue
         above = {name: tokens[name] for name in stage.inputs if name in tokens}
-        if above or fingerprint != built.fingerprint:
-            tokens[stage.name] = fingerprint_of({"built": built.fingerprint, "wanted": fingerprint, "above": above})
+        if above or wanted != built.fingerprint:
+            tokens[stage.name] = fingerprint_of({"built": built.fingerprint, "wanted": wanted, "above": above})
     return tokens
 
 
-def _sources(
-    workspace: Workspace, stage: Stage, collection: str, settings: Settings, looked_at: Mapping[str, str]
-) -> dict[str, str]:
-    """Digests of the inputs of a stage that are not artifacts."""
-    folder = workspace.collection_folder(collection)
-    sources: dict[str, str] = {}
-    if "production" in stage.settings and settings.production.uri:
-        sources[production.SOURCE] = looked_at.get(production.SOURCE) or production.look(workspace, collection).digest
-    elif "documents" in stage.settings:
-        sources["documents"] = source_digest(folder)
-    if "base_model" in stage.settings:
-        sources["base model"] = model_digest(settings.base_model.name)
-    if "reranker" in stage.settings and settings.reranker.name:
-        sources["re-ranker"] = model_digest(settings.reranker.name)
-    if "questions" in stage.settings:
-        if settings.questions.own_pairs != "ignore" and (own := own_pairs_digest(folder)):
-            sources["own pairs"] = own
-        for name, prompt in load_question_prompts(settings.questions, workspace.prompt_folders(collection)).items():
-            sources[f"prompt {name}"] = prompt.fingerprint
-        for task, model in settings.questions.language_models.items():
-            sources[task] = language_model_digest(model)
-    if "negatives" in stage.settings and settings.negatives.cross_encoder:
-        sources["cross-encoder"] = model_digest(settings.negatives.cross_encoder)
-    if stage.name == "published_index" and settings.publishing.uri:
-        sources[publishing.SOURCE] = publishing.in_production(workspace, collection)
-    if stage.name == "forgetting" and (other := settings.forgetting.collection):
-        for name in ("corpus_chunks", "evaluation_set"):
-            sources[f"{name} of {other}"] = workspace.store.current(name, other).digest
-    if stage.name == "evaluation_set":
-        sources["human labels"] = human_labels_digest(folder)
-    return sources
+def lineage_of(workspace: Workspace, artifact: Artifact, collection: str) -> dict[str, Artifact]:
+    """An artifact and all that it was made of, by the names of the assets; what was swept is left out."""
+    found = {artifact.manifest["asset"]: artifact}
+    for name, digest in artifact.manifest["inputs"].items():
+        try:
+            above = workspace.store.find_content(name, collection, digest)
+        except MissingArtifactError:
+            continue
+        found = lineage_of(workspace, above, collection) | found
+    return found
+
+
+def open_published(workspace: Workspace, collection: str) -> Published:
+    """What is in production of a collection, as its settings say now."""
+    return Published(workspace, collection, read_settings(workspace, collection).publishing)

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from embed_assets.artifacts.blocks import Block, SettingsError
+from embed_assets.artifacts.workspace import Workspace
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.evaluation.settings import EvaluationSetSettings, ForgettingSettings, RerankingSettings, ScoringSettings
 from embed_assets.models.settings import BaseModelSettings
@@ -67,6 +68,11 @@ class _YamlLoader(yaml.SafeLoader):
 _YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
+
+
+def read_settings(workspace: Workspace, collection: str) -> Settings:
+    """The settings of a collection: the data folder's settings.yaml with its own on top; errors as load_settings."""
+    return load_settings(workspace.data / "settings.yaml", workspace.collection_folder(collection) / "settings.yaml")
 
 
 def load_settings(defaults: Path, overrides: Path | None = None) -> Settings:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.lineage import open_published
 from embed_assets.production.published_index import metadata_of
-from embed_assets.production.publishing import index_of
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -67,7 +67,7 @@ class IndexReader(threading.Thread):
     def run(self) -> None:
         while not self.stopped.is_set():
             try:
-                table = index_of(self.workspace, self.collection).open()
+                table = open_published(self.workspace, self.collection).index.open()
                 hits = table.search("router", query_type="fts").limit(20).to_list()
                 name = metadata_of(table)["fingerprint"]
                 if not hits or table.count_rows() != metadata_of(table)["rows"]:

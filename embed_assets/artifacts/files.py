@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,27 @@ def fingerprint_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
 
 
-def digest_of_files(root: Path, files: Iterable[Path]) -> str:
-    """SHA-256 over names (relative to root) and bytes of the files, 32 hexadecimal digits."""
-    total = hashlib.sha256()
+def digests_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> dict[str, str]:
+    """SHA-256 of each file by its name relative to root, sorted by name; 64 hexadecimal digits.
+
+    Args:
+        root: folder that the names are relative to.
+        files: files below it.
+        anew: read every file, also where size and time of modification say that it is known.
+    """
+    digests = {}
     for path in sorted(files):
         status = path.stat()
-        file_digest = _file_digest(path, status.st_size, status.st_mtime_ns)
-        total.update(f"{path.relative_to(root).as_posix()}\0{file_digest}\n".encode())
+        known = _file_digest if not anew else _file_digest.__wrapped__
+        digests[path.relative_to(root).as_posix()] = known(path, status.st_size, status.st_mtime_ns)
+    return digests
+
+
+def digest_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> str:
+    """SHA-256 over names and bytes of the files, 32 hexadecimal digits; arguments as in digests_of_files."""
+    total = hashlib.sha256()
+    for name, digest in digests_of_files(root, files, anew).items():
+        total.update(f"{name}\0{digest}\n".encode())
     return total.hexdigest()[:32]
 
 
@@ -35,10 +51,31 @@ def _file_digest(path: Path, size: int, modified: int) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace the file in one step: a reader sees the old or the new text, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Replace the file in one step: a reader sees the old or the new text, never a part, after a power cut too."""
+    temporary = unused_name(path)
+    try:
+        with temporary.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def unused_name(path: Path) -> Path:
+    """A hidden name beside a file or folder that nobody else uses, on this machine or another."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
 @contextmanager
@@ -50,8 +87,9 @@ def write_folder_atomically(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: name a new folder")
-    building = folder.with_name(f".{folder.name}.{os.getpid()}")
-    building.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = unused_name(folder)
+    building.mkdir()
     try:
         yield building
         building.rename(folder)
@@ -60,8 +98,34 @@ def write_folder_atomically(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Only one process builds an asset of a collection; the kernel frees the lock of a process that died."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+def lock(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Only one process at a time is within; the kernel frees the lock of a process that died.
+
+    Args:
+        path: the lock file.
+        waiting: called once with who holds the lock, if it is not free at once.
+    """
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                handle.seek(0)
+                waiting(handle.read().strip() or "another process")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()}, since {datetime.now().astimezone().isoformat(timespec='seconds')}")
+        handle.flush()
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process that lives holds the lock."""
+    try:
+        with path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False

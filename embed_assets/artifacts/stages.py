@@ -4,7 +4,11 @@ Raise a stage's code version when a change of its code changes its results: ever
 computes that stage again, and what lies downstream if the result really differs.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from embed_assets.artifacts.checks import Check
+from embed_assets.artifacts.inputs import SourceReader
 
 
 @dataclass(frozen=True)
@@ -13,16 +17,22 @@ class Stage:
 
     Args:
         name: name of its asset.
+        group: its room, and its group in the graph.
         code_version: version of its code.
-        settings: the blocks of the settings that it reads.
+        settings: names of the blocks of the settings that it reads.
         inputs: the assets that it reads.
+        sources: read what else it computes on.
+        checks: what is asked of its result, by name.
         frozen: its inputs are drawn from once; a change of theirs does not make its result out of date.
         optional: it is built only if somebody asks for it.
     """
 
     name: str
+    group: str
     code_version: str
     settings: tuple[str, ...]
     inputs: tuple[str, ...] = ()
+    sources: tuple[SourceReader, ...] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict, hash=False)
     frozen: bool = False
     optional: bool = False

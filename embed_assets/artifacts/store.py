@@ -11,6 +11,7 @@ half of one.
 """
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embed_assets.artifacts.files import digest_of_files, fingerprint_of, lock, write_atomically
+from embed_assets.artifacts.files import digest_of_files, fingerprint_of, lock, sync, write_atomically
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+LOCKS = "locks"
 REPORT = "report"
 SUMMARY = "summary.json"
 FINDINGS = "findings.json"
@@ -76,9 +80,11 @@ class ArtifactStore:
         """The complete artifact with this fingerprint, or None."""
         folder = self.root / asset / collection / fingerprint
         try:
-            manifest = json.loads((folder / MANIFEST).read_text())
-            intact = all((folder / name).stat().st_size == size for name, size in manifest["files"].items())
-        except (OSError, ValueError, KeyError):
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            intact = manifest["fingerprint"] == fingerprint and all(
+                (folder / name).stat().st_size == size for name, size in manifest["files"].items()
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return Artifact(folder, manifest, reused=True) if intact else None
 
@@ -103,13 +109,13 @@ class ArtifactStore:
         )
 
     def current(self, asset: str, collection: str) -> Artifact:
-        """The artifact that was built or reused last.
+        """The artifact that was built or reused last, and whose result no blocking check refused.
 
         Raises:
             MissingArtifactError: there is none; the message says which asset to materialize.
         """
-        pointer = self.root / asset / collection / "current"
-        artifact = self.find(asset, collection, pointer.read_text()) if pointer.is_file() else None
+        fingerprint = _read(self.root / asset / collection / "current")
+        artifact = self.find(asset, collection, fingerprint) if fingerprint else None
         if artifact is None:
             raise MissingArtifactError(
                 f"{asset} of collection {collection!r} is not in {self.root}: materialize it first: "
@@ -126,34 +132,46 @@ class ArtifactStore:
     def build(
         self,
         asset: str,
-        collection: str,
+        place: str,
         ingredients: Mapping[str, Any],
         write: Callable[[Path, Path], None],
-        make_current: bool = True,
+        settle: Callable[[Artifact], bool] = lambda artifact: True,
     ) -> Artifact:
         """Return the artifact made of these ingredients, building it only if it is not there yet.
 
+        Artifacts of other ingredients are built at the same time. Whoever wants the same one waits, and says so.
+
         Args:
             asset: name of the asset.
-            collection: name of the collection.
+            place: name of the collection; for a trial, with its name behind a slash.
             ingredients: all that the content depends on (code version, settings, input digests), as JSON
                 values. Their hash is the fingerprint, and the manifest keeps them.
             write: called as write(folder, scratch) with an empty folder for the result and a scratch folder
                 that survives a crash, so that a long computation can go on where it stopped.
-            make_current: whether ``current`` returns it from now on.
+            settle: whether ``current`` returns the artifact from now on.
         """
         fingerprint = fingerprint_of({"asset": asset, **ingredients})
-        parent = self.root / asset / collection
-        parent.mkdir(parents=True, exist_ok=True)
-        with lock(parent / "lock"):
-            artifact = self.find(asset, collection, fingerprint)
-            if artifact is None:
-                artifact = self._build(asset, parent / fingerprint, ingredients, write)
-        if make_current:
-            write_atomically(parent / "current", fingerprint)
+        parent = self.root / asset / place
+        artifact = self.find(asset, place, fingerprint)
+        if artifact is None:
+            (parent / LOCKS).mkdir(parents=True, exist_ok=True)
+            with lock(parent / LOCKS / fingerprint, lambda who: _tell(asset, place, who)):
+                artifact = self.find(asset, place, fingerprint)
+                if artifact is None:
+                    artifact = self._build(asset, parent / fingerprint, ingredients, write)
+        if settle(artifact):
+            self._point(artifact)
         return artifact
 
+    def _point(self, artifact: Artifact) -> None:
+        """Let ``current`` return this artifact."""
+        pointer = artifact.folder.parent / "current"
+        if _read(pointer) != artifact.fingerprint:
+            write_atomically(pointer, artifact.fingerprint)
+
     def _build(self, asset: str, folder: Path, ingredients: Mapping[str, Any], write: Callable[[Path, Path], None]) -> Artifact:
+        if folder.exists():
+            logger.warning("%s is damaged: it is computed again", folder)
         building, scratch = folder.with_suffix(".building"), folder.with_suffix(".scratch")
         shutil.rmtree(building, ignore_errors=True)
         (building / REPORT).mkdir(parents=True)
@@ -172,8 +190,22 @@ class ArtifactStore:
             "seconds": round(time.monotonic() - started, 2),
             "files": {str(path.relative_to(building)): path.stat().st_size for path in files},
         }
-        (building / MANIFEST).write_text(json.dumps(manifest, indent=2))
+        for path in files:
+            sync(path)
+        write_atomically(building / MANIFEST, json.dumps(manifest, indent=2))
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)
+        sync(folder.parent)
         shutil.rmtree(scratch)
         return Artifact(folder, manifest)
+
+
+def _tell(asset: str, place: str, who: str) -> None:
+    logger.info("%s of %s: waiting for %s, which computes it", asset, place, who)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

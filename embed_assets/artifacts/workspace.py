@@ -2,11 +2,12 @@
 
 import logging
 import re
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.artifacts.store import ArtifactStore
-from embed_assets.settings import Settings, load_settings
 
 
 class CollectionError(ValueError):
@@ -44,6 +45,16 @@ class Workspace:
         """Folder of what loggers write while something is computed; nothing is read from it."""
         return self.home / "logs"
 
+    @property
+    def home_id(self) -> str:
+        """What tells this home from others: kept in it, so that it moves with the folder and a new host changes nothing."""
+        path = self.home / "home_id"
+        self.home.mkdir(parents=True, exist_ok=True)
+        with lock(self.home / "home_id.lock"):
+            if not path.is_file():
+                write_atomically(path, uuid.uuid4().hex[:12])
+            return path.read_text(encoding="utf-8").strip()
+
     def collections(self) -> dict[str, Path]:
         """Name and folder of every collection, sorted by name; folders with unusable names are left out with a warning.
 
@@ -55,32 +66,31 @@ class Workspace:
         if _is_collection(self.data):
             folders = [self.data.resolve()]
         else:
-            parent = self.data / "collections"
-            parent = parent if parent.is_dir() else self.data
-            folders = sorted(folder for folder in parent.iterdir() if _is_collection(folder) or _names_a_table(folder))
+            folders = sorted(folder for folder in self._parent().iterdir() if _is_collection(folder) or _names_a_table(folder))
         for folder in folders:
             if not COLLECTION_NAME.fullmatch(folder.name):
                 logger.warning("%s is left out: a collection's name has at most 100 letters, digits, '-' and '_'", folder)
         return {folder.name: folder for folder in folders if COLLECTION_NAME.fullmatch(folder.name)}
 
     def collection_folder(self, name: str) -> Path:
-        """The folder of a collection.
+        """The folder of a collection, looked up by itself: a look over all of them stays linear.
 
         Raises:
             CollectionError: there is no such collection; the message lists those there are.
         """
-        collections = self.collections()
-        if name not in collections:
-            there = ", ".join(collections) or "none"
-            raise CollectionError(
-                f"{self.data}: no collection {name!r} with documents/, corpus.jsonl or a 'production' block "
-                f"in its settings.yaml (there: {there})"
-            )
-        return collections[name]
+        folder = self.data.resolve() if _is_collection(self.data) else self._parent() / name
+        if folder.name == name and COLLECTION_NAME.fullmatch(name) and (_is_collection(folder) or _names_a_table(folder)):
+            return folder
+        there = ", ".join(self.collections()) or "none"
+        raise CollectionError(
+            f"{self.data}: no collection {name!r} with documents/, corpus.jsonl or a 'production' block "
+            f"in its settings.yaml (there: {there})"
+        )
 
-    def settings(self, collection: str) -> Settings:
-        """The collection's settings: the data folder's settings.yaml with its own on top."""
-        return load_settings(self.data / "settings.yaml", self.collection_folder(collection) / "settings.yaml")
+    def _parent(self) -> Path:
+        """The folder that holds the collections' folders."""
+        parent = self.data / "collections"
+        return parent if parent.is_dir() else self.data
 
     def database(self, uri: str) -> str:
         """The URI of a database as LanceDB opens it; a relative path is below the data folder."""

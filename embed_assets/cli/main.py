@@ -22,14 +22,13 @@ from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import scores_table
 from embed_assets.graph import DEFAULT_STAGES, STAGES
-from embed_assets.lineage import dev_scores, read_trials
+from embed_assets.lineage import dev_scores, finished_trials, open_published
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.production.published_index import PublishingError
-from embed_assets.production.publishing import index_of
 from embed_assets.production.search import Mode, search_index
-from embed_assets.settings import Settings, describe_settings
+from embed_assets.settings import Settings, describe_settings, read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
-from embed_assets.sweep.trials import TrialError, planned_trials, promote_trial, suggest_trial, with_trial
+from embed_assets.sweep.trials import TrialError, planned_trials, promote_trial, read_trials, suggest_trial, with_trial
 
 OPTIONAL = [name for name in STAGES if name not in DEFAULT_STAGES]
 data_option = click.option(
@@ -117,7 +116,8 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     from embed_assets.evaluation.comparison import AmbiguousModelError, compare_models
 
     try:
-        summaries = compare_models(workspace, collection, models)
+        settings = read_settings(workspace, collection)
+        summaries = compare_models(workspace, collection, models, settings.base_model, settings.scoring)
     except (MissingArtifactError, ModelNotFoundError, AmbiguousModelError) as error:
         raise click.ClickException(str(error)) from None
     for summary in summaries:
@@ -188,18 +188,18 @@ def sweep(collection: str, trials: tuple[str, ...], suggested: int, data: str, h
     from embed_assets.sweep.saturation import missing_for_curve
 
     _log_to_stderr()
-    chosen = workspace.settings(collection)
-    names = list(dict.fromkeys(trials)) or planned_trials(chosen)
+    chosen = read_settings(workspace, collection)
+    names = list(dict.fromkeys(trials)) or planned_trials(chosen.training, chosen.trials)
     try:
         for name in names:
-            with_trial(chosen, name)
+            with_trial(chosen.training, name)
     except TrialError as error:
         raise click.ClickException(str(error)) from None
     with open_instance(workspace.home) as instance:
         if not materialize_collection(instance, collection, "triplets"):
             raise click.ClickException(f"{collection}: there are no triplets to train on")
         problems = [f"the trial {name} failed" for name in _run_trials(workspace, instance, collection, names, suggested)]
-        missing = missing_for_curve(read_trials(workspace, collection), chosen.training)
+        missing = missing_for_curve(read_trials(finished_trials(workspace, collection)), chosen.training)
         for asset in [LEADERBOARD.name] if missing else [LEADERBOARD.name, SATURATION_CURVE.name]:
             if not compare_trials(instance, collection, asset):
                 problems.append(f"there is no {asset}")
@@ -216,10 +216,11 @@ def _run_trials(workspace: Workspace, instance: DagsterInstance, collection: str
     """Materialize the named trials, and then so many suggested ones; returns those that failed."""
     from embed_assets.cli.runs import materialize_trial
 
-    settings = workspace.settings(collection)
+    settings = read_settings(workspace, collection)
+    training, mined = settings.training, settings.negatives.per_query
     tried: dict[str, bool] = {}
     for number in range(len(names) + suggested):
-        name = names[number] if number < len(names) else suggest_trial(settings, dev_scores(workspace, collection))
+        name = names[number] if number < len(names) else suggest_trial(training, mined, dev_scores(workspace, collection))
         if name in tried:  # nothing was learned from it, so it would be suggested for ever
             click.echo(f"{collection}: {name} is suggested again, so there are no more suggestions", err=True)
             break
@@ -241,7 +242,8 @@ def promote(collection: str, trial: str, data: str, home: str) -> None:
     workspace = _workspace(data, home)
     _known(workspace, [collection])
     try:
-        path = promote_trial(workspace, collection, trial)
+        training = read_settings(workspace, collection).training
+        path = promote_trial(workspace.collection_folder(collection), training, trial)
     except TrialError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{path}: written; 'embed-assets run {collection}' takes it over")
@@ -271,7 +273,8 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
     workspace = _workspace(data, home)
     _known(workspace, [collection])
     try:
-        hits = search_index(workspace, collection, query, mode, limit)
+        settings = read_settings(workspace, collection)
+        hits = search_index(open_published(workspace, collection), query, settings.reranking, settings.scoring.rrf_k, mode, limit)
     except (PublishingError, MissingArtifactError) as error:
         raise click.ClickException(str(error)) from None
     if not hits:
@@ -293,7 +296,7 @@ def rollback(collection: str, data: str, home: str) -> None:
     workspace = _workspace(data, home)
     _known(workspace, [collection])
     try:
-        pointer = index_of(workspace, collection).rollback()
+        pointer = open_published(workspace, collection).index.rollback()
     except PublishingError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{collection}: {pointer.current} is in production")
@@ -317,7 +320,7 @@ def benchmark_questions(collection: str, count: int, data: str, home: str) -> No
     from embed_assets.models.encoders import Encoder
     from embed_assets.queries.prompts import load_question_prompts
 
-    settings = workspace.settings(collection)
+    settings = read_settings(workspace, collection)
     chunks = _read(workspace, collection, "corpus_chunks", "chunks.parquet")
     prompts = load_question_prompts(settings.questions, workspace.prompt_folders(collection))
     encoder = Encoder(settings.base_model, workspace.memos)
@@ -335,7 +338,7 @@ def benchmark_mining(collection: str, count: int, data: str, home: str) -> None:
     _known(workspace, [collection])
     from embed_assets.benchmarks.mining import Mining, benchmark_mining
 
-    settings = workspace.settings(collection)
+    settings = read_settings(workspace, collection)
     chunks = _read(workspace, collection, "corpus_chunks", "chunks.parquet")
     pairs = _read(workspace, collection, "qa_pairs", "pairs.parquet").head(count).with_columns(split=pl.lit("train"))
     _echo_table(benchmark_mining(Mining(chunks, pairs, settings.base_model, settings.negatives)))
@@ -352,7 +355,7 @@ def benchmark_training(collection: str, examples: int, data: str, home: str) -> 
     _known(workspace, [collection])
     from embed_assets.benchmarks.training import benchmark_training
 
-    settings = workspace.settings(collection)
+    settings = read_settings(workspace, collection)
     triplets = _read(workspace, collection, "triplets", "triplets.parquet")
     try:
         table = benchmark_training(triplets, settings.base_model, settings.training, examples)
@@ -371,7 +374,7 @@ def settings(collection: str | None, data: str) -> None:
         return
     workspace = _workspace(data)
     _known(workspace, [collection])
-    click.echo(describe_settings(workspace.settings(collection)))
+    click.echo(describe_settings(read_settings(workspace, collection)))
 
 
 def _workspace(data: str, home: str = "") -> Workspace:
@@ -391,7 +394,7 @@ def _known(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str
         if not found:
             raise CollectionError(f"{workspace.data}: no folder with documents/, corpus.jsonl or a production table in it")
         for name in found:
-            workspace.settings(name)
+            read_settings(workspace, name)
     except (CollectionError, SettingsError) as error:
         raise click.ClickException(str(error)) from None
     return found

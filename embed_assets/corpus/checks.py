@@ -7,12 +7,9 @@ from embed_assets.artifacts.checks import Check, Finding
 MOST_DUPLICATES = 0.05
 MOST_SKIPPED = 0.1
 
-# Stage → name of the check → what it asks for.
-CHECKS: dict[str, dict[str, Check]] = {
-    "corpus_chunks": {
-        "distinct_chunks": Check(f"At most {MOST_DUPLICATES:.0%} of the chunks repeat the text of another one."),
-        "documents_read": Check(f"At most {MOST_SKIPPED:.0%} of the source files or rows were skipped."),
-    },
+CORPUS_CHECKS = {
+    "distinct_chunks": Check(f"At most {MOST_DUPLICATES:.0%} of the chunks repeat the text of another one."),
+    "documents_read": Check(f"At most {MOST_SKIPPED:.0%} of the source files or rows were skipped."),
 }
 
 

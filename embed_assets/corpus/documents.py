@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from embed_assets.artifacts.files import digest_of_files
+from embed_assets.artifacts.files import digest_of_files, digests_of_files
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import is_unicode, read_jsonl
 from embed_assets.corpus.settings import DocumentsSettings
@@ -51,9 +51,14 @@ def source_files(folder: Path) -> list[Path]:
     return [folder / "corpus.jsonl"]
 
 
-def source_digest(folder: Path) -> str:
-    """Hash of the names and bytes of a collection's source files."""
-    return digest_of_files(folder, source_files(folder))
+def source_digest(folder: Path, anew: bool = False) -> str:
+    """Hash of the names and bytes of a collection's source files; ``anew`` as in digests_of_files."""
+    return digest_of_files(folder, source_files(folder), anew)
+
+
+def source_parts(folder: Path) -> dict[str, str]:
+    """Hash of each source file by its name."""
+    return digests_of_files(folder, source_files(folder))
 
 
 def read_documents(folder: Path, settings: DocumentsSettings) -> tuple[list[Document], list[SkippedDocument]]:

@@ -6,7 +6,6 @@ digest over ids and texts. Other columns are read only to be published.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from embed_assets.artifacts.files import fingerprint_of
+from embed_assets.artifacts.files import fingerprint_of, unused_name
+from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus.documents import SkippedDocument
 from embed_assets.corpus.settings import ProductionSettings
@@ -67,19 +67,19 @@ class Change:
         return f"{self.added:,} added, {self.changed:,} changed, {self.removed:,} removed of {self.rows:,} rows"
 
 
-def look(workspace: Workspace, collection: str) -> Snapshot:
+def look(workspace: Workspace, collection: str, settings: ProductionSettings) -> Snapshot:
     """The production table of a collection as it is now.
 
     Its rows are read only if there was a commit since the last look; the snapshot is kept with the memos.
 
     Args:
-        workspace: settings and memos.
+        workspace: databases and memos.
         collection: name of the collection.
+        settings: name the table and its columns.
 
     Raises:
         CollectionError: the table is missing, lacks a column, or has rows that cannot be used (id and column are named).
     """
-    settings = workspace.settings(collection).production
     uri = workspace.database(settings.uri)
     table = _open(uri, settings)
     state = _state(table, uri, settings)
@@ -90,23 +90,21 @@ def look(workspace: Workspace, collection: str) -> Snapshot:
         digest = hashlib.sha256(b"".join(rows["content"].sort())).hexdigest()[:32]
         seen = {"state": state, "version": str(table.version), "digest": digest, "rows": str(len(rows))}
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = unused_name(path)
         rows.write_parquet(temporary, metadata=seen)
         temporary.replace(path)
     return Snapshot(path, int(seen["version"]), seen["digest"], int(seen["rows"]))
 
 
-def change_since_built(workspace: Workspace, collection: str, now: Snapshot) -> Change:
-    """How the table differs from what the current chunks of a collection were made of.
+def change_since_built(built: Artifact, now: Snapshot) -> Change:
+    """How the table differs from what the chunks of an artifact were made of.
 
     Raises:
-        MissingArtifactError: there are no chunks yet.
         CollectionError: they were made of files.
     """
-    built = workspace.store.current("corpus_chunks", collection)
     digest = built.manifest["sources"].get(SOURCE)
     if digest is None:
-        raise CollectionError(f"{collection}: its chunks were made of files: materialize corpus_chunks once")
+        raise CollectionError(f"{built.folder.parent.name}: its chunks were made of files: materialize corpus_chunks once")
     return Change(0, 0, 0, now.rows) if digest == now.digest else compare(built.folder / ROWS_FILE, now.path)
 
 
@@ -119,15 +117,16 @@ def compare(before: Path, after: Path) -> Change:
 
 
 def read_chunks(
-    workspace: Workspace, collection: str, digest: str, tokenizer: "Tokenizer", rows_file: Path
+    workspace: Workspace, collection: str, settings: ProductionSettings, digest: str, tokenizer: "Tokenizer", rows_file: Path
 ) -> tuple[pl.DataFrame, list[SkippedDocument], pl.DataFrame]:
     """Read the rows of a production table as chunks.
 
     The text of a document is that of its rows, in the order of their ids, with a blank line between them.
 
     Args:
-        workspace: settings and memos.
+        workspace: databases and memos.
         collection: name of the collection.
+        settings: name the table and its columns.
         digest: content that is expected.
         tokenizer: counts the tokens; that of the base model.
         rows_file: gets the snapshot that was read, for compare().
@@ -138,9 +137,8 @@ def read_chunks(
     Raises:
         CollectionError: as look(); or the content is no longer the expected one.
     """
-    settings = workspace.settings(collection).production
     uri = workspace.database(settings.uri)
-    shutil.copy(look(workspace, collection).path, rows_file)
+    shutil.copy(look(workspace, collection, settings).path, rows_file)
     seen = pl.read_parquet_metadata(rows_file)
     if seen["digest"] != digest:
         raise CollectionError(f"{_place(uri, settings)}: it changed a moment ago: materialize again")
@@ -174,12 +172,12 @@ def read_chunks(
     return documents, skipped, rows.with_columns(tokens=pl.Series(tokens, dtype=pl.Int64)).select(*CHUNK_SCHEMA)
 
 
-def metadata_columns(workspace: Workspace, collection: str) -> Callable[[Sequence[str]], "pa.Table"] | None:
+def metadata_columns(workspace: Workspace, settings: ProductionSettings) -> Callable[[Sequence[str]], "pa.Table"] | None:
     """A reader of the columns that are published beside the chunks, as they are now; None if there are none.
 
     Args:
-        workspace: settings.
-        collection: name of the collection.
+        workspace: databases.
+        settings: name the table and its columns.
 
     Returns:
         Takes chunk ids and returns a table with their rows in the same order, of the same types as in production;
@@ -191,7 +189,6 @@ def metadata_columns(workspace: Workspace, collection: str) -> Callable[[Sequenc
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    settings = workspace.settings(collection).production
     if not settings.uri or not settings.metadata_columns:
         return None
     uri = workspace.database(settings.uri)

@@ -4,6 +4,7 @@ from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.defs.partitions import collections, trials
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.settings import read_settings
 from embed_assets.sweep.trials import planned_trials
 
 
@@ -39,7 +40,8 @@ def _planned(context: SensorEvaluationContext, place: Workspace) -> set[str]:
     planned = set()
     for collection in place.collections():
         try:
-            planned |= set(planned_trials(place.settings(collection)))
+            settings = read_settings(place, collection)
+            planned |= set(planned_trials(settings.training, settings.trials))
         except SettingsError as error:  # those of one collection must not stop the others
             context.log.warning("%s: %s", collection, error)
     return planned

@@ -28,13 +28,13 @@ from dagster import (
     asset,
 )
 
+from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.stages import Stage
-from embed_assets.artifacts.store import HTML_REPORT, Artifact
+from embed_assets.artifacts.store import HTML_REPORT, REPORT, Artifact
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
-from embed_assets.graph import CHECKS
-from embed_assets.lineage import ingredients
+from embed_assets.lineage import resolve
 
 GPU_POOL = "gpu"
 # Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
@@ -43,7 +43,6 @@ warnings.filterwarnings("ignore", message="Specifying a partitions_def on an Ass
 
 def stage_asset(
     stage: Stage,
-    group: str,
     kinds: set[str],
     gpu: bool = False,
     automatic: bool = True,
@@ -53,7 +52,6 @@ def stage_asset(
 
     Args:
         stage: the stage.
-        group: its group in the graph.
         kinds: what it is made with, shown as icons.
         gpu: whether it takes a slot of the gpu pool.
         automatic: whether changes propagate to it by themselves; what is only worth its time when asked for does without.
@@ -64,7 +62,7 @@ def stage_asset(
         deps=[*stage.inputs, *(["production_table"] if "production" in stage.settings else [])],
         partitions_def=partitions,
         code_version=stage.code_version,
-        group_name=group,
+        group_name=stage.group,
         kinds=kinds,
         owners=["team:search"],
         tags={"compute": "gpu" if gpu else "cpu"},
@@ -74,7 +72,7 @@ def stage_asset(
             AssetCheckSpec(
                 name, asset=stage.name, description=check.description, blocking=check.blocking, partitions_def=partitions
             )
-            for name, check in CHECKS[stage.name].items()
+            for name, check in stage.checks.items()
         ],
     )
 
@@ -83,9 +81,8 @@ def materialize_stage(
     context: AssetExecutionContext,
     workspace: Workspace,
     stage: Stage,
-    write: Callable[[Path, Path], None],
-    made_of: dict | None = None,
-    place: str | None = None,
+    write: Callable[[Path, Path, Inputs], None],
+    inputs: Inputs | None = None,
 ) -> MaterializeResult:
     """Build the stage's artifact for the partition, or take the one that is there.
 
@@ -93,18 +90,15 @@ def materialize_stage(
         context: names the partition.
         workspace: settings and store.
         stage: the stage.
-        write: writes the artifact, as in ArtifactStore.build.
-        made_of: what lineage.ingredients said, if it was asked before.
-        place: where the artifact lies below the stage's folder, if not under the name of the partition.
+        write: called as write(folder, scratch, inputs) to write the artifact; folders as in ArtifactStore.build.
+        inputs: what it is made of, if that was resolved before.
     """
     _die_with_run()
-    place = place or context.partition_key
     started = time.monotonic()
-    made_of = made_of or ingredients(workspace, stage, context.partition_key)
-    artifact = workspace.store.build(stage.name, place, made_of, write)
-    context.log.info(
-        "%s of %s: %s in %.1f s", stage.name, place, "reused" if artifact.reused else "computed", time.monotonic() - started
-    )
+    inputs = inputs or resolve(workspace, stage, context.partition_key)
+    artifact = build_stage(workspace, stage, inputs, write)
+    words = "reused" if artifact.reused else "computed"
+    context.log.info("%s of %s: %s in %.1f s", stage.name, inputs.place, words, time.monotonic() - started)
     return MaterializeResult(
         data_version=DataVersion(artifact.digest),
         metadata=metadata_of(artifact),
@@ -113,11 +107,41 @@ def materialize_stage(
                 check_name=finding["name"],
                 passed=finding["passed"],
                 description=finding["message"],
-                severity=AssetCheckSeverity.ERROR if CHECKS[stage.name][finding["name"]].error else AssetCheckSeverity.WARN,
+                severity=AssetCheckSeverity.ERROR if stage.checks[finding["name"]].error else AssetCheckSeverity.WARN,
             )
             for finding in artifact.findings
         ],
     )
+
+
+def build_stage(
+    workspace: Workspace, stage: Stage, inputs: Inputs, write: Callable[[Path, Path, Inputs], None], settle: bool = True
+) -> Artifact:
+    """The stage's artifact, built of these inputs if it is not there yet.
+
+    It becomes the current one, unless a blocking check refused it; what lies downstream goes on with the one before.
+
+    Args:
+        workspace: the store.
+        stage: the stage.
+        inputs: what it is made of.
+        write: as in materialize_stage.
+        settle: whether it may become the current one.
+
+    Raises:
+        ChangedWhileReadError: a source changed meanwhile, so that nothing was stored.
+    """
+
+    def write_and_check(folder: Path, scratch: Path) -> None:
+        write(folder, scratch, inputs)
+        inputs.check_unchanged()
+        inputs.write_parts(folder / REPORT)
+
+    def may_settle(artifact: Artifact) -> bool:
+        refused = [it for it in artifact.findings if not it["passed"] and stage.checks[it["name"]].blocking]
+        return settle and not refused
+
+    return workspace.store.build(stage.name, inputs.place, inputs.ingredients, write_and_check, may_settle)
 
 
 def _die_with_run() -> None:

@@ -17,20 +17,17 @@ TYPICAL_DEVIATION = 0.25
 # A difference is found in 4 of 5 cases at the 5% level if it is so many standard errors large (Cohen, 1988).
 DETECTABLE_ERRORS = 1.96 + 0.84
 
-# Stage → name of the check → what it asks for.
-CHECKS: dict[str, dict[str, Check]] = {
-    "evaluation_set": {
-        "enough_queries": Check(f"There are at least {FEWEST_QUERIES} test queries, so that the scores are stable."),
-    },
-    "beir_scores": {
-        "tuned_beats_base": Check(f"The fine-tuned model has a better {HEADLINE} than the base model.", error=True),
-    },
-    "forgetting": {
-        "nothing_forgotten": Check("The fine-tuned model is not significantly worse on a collection that was not trained on."),
-    },
-    "reranker_scores": {
-        "reranking_does_no_harm": Check(f"Re-ranking does not make the {HEADLINE} of the hybrid significantly worse."),
-    },
+EVALUATION_SET_CHECKS = {
+    "enough_queries": Check(f"There are at least {FEWEST_QUERIES} test queries, so that the scores are stable."),
+}
+SCORES_CHECKS = {
+    "tuned_beats_base": Check(f"The fine-tuned model has a better {HEADLINE} than the base model.", error=True),
+}
+FORGETTING_CHECKS = {
+    "nothing_forgotten": Check("The fine-tuned model is not significantly worse on a collection that was not trained on."),
+}
+RERANKER_SCORES_CHECKS = {
+    "reranking_does_no_harm": Check(f"Re-ranking does not make the {HEADLINE} of the hybrid significantly worse."),
 }
 
 

@@ -10,9 +10,11 @@ from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import score_systems
+from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import encoder_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
+from embed_assets.models.settings import BaseModelSettings
 
 BASE = "base"
 
@@ -22,14 +24,21 @@ class AmbiguousModelError(ValueError):
 
 
 def compare_models(
-    workspace: Workspace, collection: str, models: Sequence[str], compute: Compute = Compute()
+    workspace: Workspace,
+    collection: str,
+    models: Sequence[str],
+    base_model: BaseModelSettings,
+    scoring: ScoringSettings,
+    compute: Compute = Compute(),
 ) -> list[dict[str, Any]]:
     """Score models side by side with BM25, and test each against the first one.
 
     Args:
-        workspace: settings and store.
+        workspace: store and memos.
         collection: name of the collection.
         models: ``base``; a model's folder or name; or the fingerprint of a checkpoint in the store, or how it begins.
+        base_model: of the collection.
+        scoring: how to score.
         compute: where to encode.
 
     Returns:
@@ -40,22 +49,21 @@ def compare_models(
         ModelNotFoundError: there is no such model.
         AmbiguousModelError: the fingerprints of several checkpoints begin like this.
     """
-    store, settings = workspace.store, workspace.settings(collection)
+    store = workspace.store
     corpus = store.current("corpus_chunks", collection).folder
     queries, labels = read_evaluation_set(store.current("evaluation_set", collection).folder, corpus)
     chunks = pl.read_parquet(corpus / "chunks.parquet")
-    encoders = {model: _open(workspace, collection, model, compute) for model in models}
+    encoders = {model: _open(workspace, collection, model, base_model, compute) for model in models}
     comparisons = [(model, models[0]) for model in encoders if model != models[0]]
-    scores = score_systems(collection, chunks, queries, labels, encoders, settings.scoring, {}, comparisons)
+    scores = score_systems(collection, chunks, queries, labels, encoders, scoring, {}, comparisons)
     return [score.summary for score in scores]
 
 
-def _open(workspace: Workspace, collection: str, model: str, compute: Compute) -> Encoder:
-    base_model = workspace.settings(collection).base_model
+def _open(workspace: Workspace, collection: str, model: str, base_model: BaseModelSettings, compute: Compute) -> Encoder:
     if model == BASE:
         return Encoder(base_model, workspace.memos, compute=compute)
     if (checkpoint := find_checkpoint(workspace, collection, model)) is not None:
-        return encoder_of(workspace, checkpoint, compute)
+        return encoder_of(checkpoint, workspace.memos, compute)
     return Encoder(base_model, workspace.memos, model, compute)
 
 

@@ -170,6 +170,7 @@ def read_evaluation_set(folder: Path, corpus: Path) -> tuple[pl.DataFrame, pl.Da
     return pl.read_parquet(folder / "queries.parquet"), labels
 
 
-def human_labels_digest(folder: Path) -> str:
-    """Hash of the human label files of a collection."""
-    return digest_of_files(folder, [path for path in (folder / "queries.jsonl", folder / "qrels" / "test.tsv") if path.is_file()])
+def human_labels_digest(folder: Path, anew: bool = False) -> str:
+    """Hash of the human label files of a collection; ``anew`` as in digests_of_files."""
+    files = [path for path in (folder / "queries.jsonl", folder / "qrels" / "test.tsv") if path.is_file()]
+    return digest_of_files(folder, files, anew)

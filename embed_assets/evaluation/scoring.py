@@ -1,8 +1,10 @@
 """BEIR metrics of several systems on the fixed evaluation set, with tests and intervals."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -299,3 +301,16 @@ def scores_table(summary: Mapping[str, Any]) -> str:
     ]
     title = f"{summary['collection']}: {summary['queries']} {summary['labels']} queries"
     return "\n".join([title, "", *lines, "", *(f"- {test}" for test in tests)])
+
+
+def write_scored(folder: Path, scores: Sequence[Scores]) -> None:
+    """Write scores.json, per_query.parquet and runs.parquet into an artifact."""
+    write_summaries(folder, [score.summary for score in scores])
+    per_query, runs = join_scores(scores)
+    per_query.write_parquet(folder / "per_query.parquet")
+    runs.write_parquet(folder / "runs.parquet")
+
+
+def write_summaries(folder: Path, summaries: Any) -> None:
+    """Write the summaries of scores, as JSON values, to scores.json of an artifact."""
+    (folder / "scores.json").write_text(json.dumps(summaries, indent=2), encoding="utf-8")

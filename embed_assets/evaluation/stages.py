@@ -1,14 +1,66 @@
 """The stages that measure."""
 
-from embed_assets.artifacts.stages import Stage
+from functools import partial
 
-EVALUATION_SET = Stage("evaluation_set", "1", ("evaluation_set",), ("corpus_chunks", "qa_pairs"), frozen=True)
-BEIR_SCORES = Stage("beir_scores", "1", ("base_model", "scoring"), ("corpus_chunks", "evaluation_set", "checkpoint"))
-FORGETTING = Stage("forgetting", "1", ("base_model", "scoring", "forgetting"), ("checkpoint",), optional=True)
+from embed_assets.artifacts.inputs import Asked, Source
+from embed_assets.artifacts.stages import Stage
+from embed_assets.evaluation.checks import EVALUATION_SET_CHECKS, FORGETTING_CHECKS, RERANKER_SCORES_CHECKS, SCORES_CHECKS
+from embed_assets.evaluation.evaluation_set import human_labels_digest
+from embed_assets.evaluation.settings import ForgettingSettings
+from embed_assets.models.sources import base_model, reranker_start
+
+OF_OTHER = ("corpus_chunks", "evaluation_set")
+
+
+def human_labels(asked: Asked) -> dict[str, Source]:
+    """The files with human labels."""
+    now = partial(human_labels_digest, asked.folder)
+    return {"human labels": Source(now(), digest_now=partial(now, anew=True))}
+
+
+def other_collection(asked: Asked) -> dict[str, Source]:
+    """The chunks and the evaluation set of the collection on which forgetting is looked for; values are artifacts."""
+    other = asked.block(ForgettingSettings).collection
+    found = {name: asked.workspace.store.current(name, other) for name in OF_OTHER} if other else {}
+    return {f"{name} of {other}": Source(artifact.digest, artifact) for name, artifact in found.items()}
+
+
+EVALUATION_SET = Stage(
+    name="evaluation_set",
+    group="evaluation",
+    code_version="1",
+    settings=("evaluation_set",),
+    inputs=("corpus_chunks", "qa_pairs"),
+    sources=(human_labels,),
+    checks=EVALUATION_SET_CHECKS,
+    frozen=True,
+)
+BEIR_SCORES = Stage(
+    name="beir_scores",
+    group="evaluation",
+    code_version="1",
+    settings=("base_model", "scoring"),
+    inputs=("corpus_chunks", "evaluation_set", "checkpoint"),
+    sources=(base_model,),
+    checks=SCORES_CHECKS,
+)
+FORGETTING = Stage(
+    name="forgetting",
+    group="evaluation",
+    code_version="1",
+    settings=("base_model", "scoring", "forgetting"),
+    inputs=("checkpoint",),
+    sources=(base_model, other_collection),
+    checks=FORGETTING_CHECKS,
+    optional=True,
+)
 RERANKER_SCORES = Stage(
-    "reranker_scores",
-    "1",
-    ("base_model", "reranker", "reranking", "scoring"),
-    ("corpus_chunks", "evaluation_set", "checkpoint", "reranker"),
+    name="reranker_scores",
+    group="evaluation",
+    code_version="1",
+    settings=("base_model", "reranker", "reranking", "scoring"),
+    inputs=("corpus_chunks", "evaluation_set", "checkpoint", "reranker"),
+    sources=(base_model, reranker_start),
+    checks=RERANKER_SCORES_CHECKS,
     optional=True,
 )

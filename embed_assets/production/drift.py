@@ -13,21 +13,18 @@ import numpy as np
 import polars as pl
 
 from embed_assets.artifacts.checks import Finding
-from embed_assets.artifacts.files import fingerprint_of
+from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.corpus import production_table as production
+from embed_assets.corpus import production_table
 from embed_assets.corpus.source import read_source
 from embed_assets.corpus.spans import SpanIndex
-from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.evaluation.evaluation_set import HUMAN, read_evaluation_set
 from embed_assets.evaluation.labels import relevant_units, tested_queries
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import score_first_ten
-from embed_assets.evaluation.systems import encoder_of
-from embed_assets.lineage import ingredients
 from embed_assets.models.hardware import Compute
+from embed_assets.production.published import Published
 from embed_assets.production.published_index import metadata_of
-from embed_assets.production.publishing import checkpoint_of, index_of
 from embed_assets.production.settings import DriftSettings
 
 if TYPE_CHECKING:
@@ -64,16 +61,19 @@ class LiveScore:
     now: float
 
 
-def measure_coverage(workspace: Workspace, collection: str) -> Coverage:
+def measure_coverage(published: Published, now: pl.Series) -> Coverage:
     """Compare the source of a collection as it is now with what the model in production was trained on.
+
+    Args:
+        published: what is in production.
+        now: the texts of the chunks that the source has now.
 
     Raises:
         PublishingError: nothing is published.
         MissingArtifactError: the checkpoint in production, or what it was made of, is not in the store.
-        CollectionError: the source cannot be read.
     """
-    store = workspace.store
-    checkpoint = checkpoint_of(workspace, collection, metadata_of(index_of(workspace, collection).open()))
+    store, collection = published.workspace.store, published.collection
+    checkpoint = published.checkpoint(metadata_of(published.index.open()))
     trained_on = store.find_content("triplets", collection, checkpoint.manifest["inputs"]["triplets"]).manifest["inputs"]
     corpus = store.find_content("corpus_chunks", collection, trained_on["corpus_chunks"])
     pairs = store.find_content("qa_pairs", collection, trained_on["qa_pairs"])
@@ -81,29 +81,34 @@ def measure_coverage(workspace: Workspace, collection: str) -> Coverage:
     spans = pl.read_parquet(pairs.folder / "pairs.parquet", columns=["document_id", "start", "end"]).unique()
     index = SpanIndex(chunks)
     asked_for = sorted({index.best(*span) for span in spans.iter_rows()} - {None})
-    now = _texts_now(workspace, collection)
     known = now.is_in(chunks["text"].implode())
     with_query = now.is_in(chunks["text"].gather(asked_for).implode())
     return Coverage(len(now), int((~known).sum()), int((known & ~with_query).sum()))
 
 
-def _texts_now(workspace: Workspace, collection: str) -> pl.Series:
-    """The texts of the chunks that the source has now; they are not stored."""
-    made_of = ingredients(workspace, CORPUS_CHUNKS, collection)
-    built = workspace.store.find(CORPUS_CHUNKS.name, collection, fingerprint_of({"asset": CORPUS_CHUNKS.name, **made_of}))
+def texts_now(workspace: Workspace, inputs: Inputs) -> pl.Series:
+    """The texts of the chunks that a source has now; they are not stored.
+
+    Args:
+        workspace: folders, store and memos.
+        inputs: of corpus_chunks, as they are now.
+
+    Raises:
+        CollectionError: the source cannot be read.
+    """
+    built = workspace.store.find(inputs.stage, inputs.place, inputs.fingerprint)
     if built is not None:
         return pl.read_parquet(built.folder / "chunks.parquet", columns=["text"])["text"]
     with tempfile.TemporaryDirectory() as folder:
-        _, _, chunks = read_source(workspace, collection, made_of["sources"], Path(folder) / Path(production.ROWS_FILE).name)
+        _, _, chunks = read_source(workspace, inputs, Path(folder) / Path(production_table.ROWS_FILE).name)
     return chunks["text"]
 
 
-def measure_live_scores(workspace: Workspace, collection: str, compute: Compute = Compute()) -> list[LiveScore]:
+def measure_live_scores(published: Published, compute: Compute = Compute()) -> list[LiveScore]:
     """Score the published index, by dense search in the table itself, on the evaluation set it was published with.
 
     Args:
-        workspace: settings and store.
-        collection: name of the collection.
+        published: what is in production.
         compute: where to encode queries that were never encoded.
 
     Returns:
@@ -113,10 +118,10 @@ def measure_live_scores(workspace: Workspace, collection: str, compute: Compute 
         PublishingError: nothing is published, or its table is gone.
         MissingArtifactError: the model, the corpus or the evaluation set of the index is not in the store.
     """
-    store = workspace.store
-    table = index_of(workspace, collection).open()
+    store, collection = published.workspace.store, published.collection
+    table = published.index.open()
     metadata = metadata_of(table)
-    encoder = encoder_of(workspace, checkpoint_of(workspace, collection, metadata), compute)
+    encoder = published.encoder(metadata, compute)
     corpus = store.find_content("corpus_chunks", collection, metadata["chunks"])
     evaluation_set = store.find_content("evaluation_set", collection, metadata["evaluation_set"])
     queries, labels = read_evaluation_set(evaluation_set.folder, corpus.folder)

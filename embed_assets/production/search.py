@@ -5,12 +5,12 @@ from typing import Literal
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.evaluation.systems import encoder_of
+from embed_assets.evaluation.settings import RerankingSettings
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import PairScorer, open_reranker
+from embed_assets.production.published import Published
 from embed_assets.production.published_index import metadata_of
-from embed_assets.production.publishing import checkpoint_of, exported_model, index_of
 from embed_assets.retrieval.fusion import fuse_with_order
 from embed_assets.training.settings import RerankerSettings
 
@@ -28,13 +28,21 @@ class Hit:
     text: str
 
 
-def search_index(workspace: Workspace, collection: str, query: str, mode: Mode = "hybrid", limit: int = 10) -> list[Hit]:
+def search_index(
+    published: Published,
+    query: str,
+    reranking: RerankingSettings,
+    rrf_k: int,
+    mode: Mode = "hybrid",
+    limit: int = 10,
+) -> list[Hit]:
     """Search the index of a collection that is in production.
 
     Args:
-        workspace: settings and store.
-        collection: name of the collection.
+        published: what is in production.
         query: what to look for.
+        reranking: what the re-ranker re-orders.
+        rrf_k: constant of reciprocal rank fusion.
         mode: dense (cosine), full-text (BM25), hybrid, which fuses the first 100 of both by reciprocal rank, or reranked,
             which re-orders the first ``reranking.top_k`` of hybrid, as the settings block ``reranking`` says.
         limit: how many hits.
@@ -43,28 +51,27 @@ def search_index(workspace: Workspace, collection: str, query: str, mode: Mode =
         PublishingError: nothing is published.
         MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
-    settings = workspace.settings(collection)
-    reranker = _reranker(workspace, collection) if mode == "reranked" else None
-    table = index_of(workspace, collection).open()
+    reranker = _reranker(published.workspace, published.collection) if mode == "reranked" else None
+    table = published.index.open()
     if mode == "full-text":
         found, score = table.search(_literal(query), query_type="fts"), "_score"
     else:
-        vector = _encoder(workspace, collection, metadata_of(table)).encode_queries([query])[0]
+        vector = _encoder(published, metadata_of(table)).encode_queries([query])[0]
         if mode == "dense":
             found, score = table.search(vector).distance_type("cosine"), "_distance"
         else:
             from lancedb.rerankers import RRFReranker
 
             found = table.search(query_type="hybrid").vector(vector).text(_literal(query)).distance_type("cosine")
-            found, score = found.rerank(RRFReranker(K=settings.scoring.rrf_k)), "_relevance_score"
-    top_k = settings.reranking.top_k
+            found, score = found.rerank(RRFReranker(K=rrf_k)), "_relevance_score"
+    top_k = reranking.top_k
     fetched = {"hybrid": FUSED, "reranked": max(FUSED, top_k)}.get(mode, limit)
     rows = found.limit(max(limit, fetched)).to_list()
     if reranker is not None and rows:
         rows, others = rows[:top_k], rows[top_k:]
         scores = reranker.score([(query, row["passage"]) for row in rows])
-        if settings.reranking.weight is not None:
-            scores = fuse_with_order(scores[None], settings.reranking.weight, settings.scoring.rrf_k)[0]
+        if reranking.weight is not None:
+            scores = fuse_with_order(scores[None], reranking.weight, rrf_k)[0]
         rows = [row | {score: value} for row, value in zip(rows, scores.tolist(), strict=True)]
         rows.sort(key=lambda row: -row[score])
         # The score of what was not re-ranked says only that it is lower.
@@ -80,11 +87,11 @@ def _literal(query: str):
     return MatchQuery(query, "passage")
 
 
-def _encoder(workspace: Workspace, collection: str, metadata: dict) -> TextEncoder:
+def _encoder(published: Published, metadata: dict) -> TextEncoder:
     """The model that a table was made with: its ONNX export if there is one, which starts faster than torch."""
-    if (exported := exported_model(workspace, collection, metadata)) is not None:
+    if (exported := published.exported_model(metadata)) is not None:
         return OnnxEncoder(exported.folder)
-    return encoder_of(workspace, checkpoint_of(workspace, collection, metadata))
+    return published.encoder(metadata)
 
 
 def _reranker(workspace: Workspace, collection: str) -> PairScorer:

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from embed_assets.artifacts.workspace import Workspace
-from embed_assets.evaluation.systems import encoder_of
 from embed_assets.models.answers import GenerationError
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.endpoint import open_client, read_key
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.production.published import Published
 from embed_assets.production.published_index import metadata_of
-from embed_assets.production.publishing import checkpoint_of, index_of
 
 TEXTS_IN_A_REQUEST = 32
 PASSAGES_COMPARED = 64
@@ -170,24 +168,26 @@ def check_endpoint(
     return Agreement(len(all_cosines), float(all_cosines.min()), float(all_cosines.mean()))
 
 
-def check_served_model(workspace: Workspace, collection: str) -> Agreement | None:
+def check_served_model(published: Published, queries: pl.Series, passages: pl.Series) -> Agreement | None:
     """Compare the endpoint that a collection's settings name with the model in production; None if they name none.
+
+    Args:
+        published: what is in production, and the endpoint.
+        queries: texts of which some are compared, with the prompt for queries.
+        passages: texts of which some are compared, with the prompt for passages.
 
     Raises:
         ServingError: as check_endpoint.
         PublishingError: nothing is published.
         MissingArtifactError: the checkpoint in production is not in the store.
     """
-    settings, store = workspace.settings(collection).publishing, workspace.store
+    settings = published.settings
     if not settings.endpoint_url:
         return None
-    checkpoint = checkpoint_of(workspace, collection, metadata_of(index_of(workspace, collection).open()))
-    encoder = encoder_of(workspace, checkpoint, Compute("cpu"))
-    passages = pl.read_parquet(store.current("corpus_chunks", collection).folder / "chunks.parquet", columns=["passage"])
-    queries = pl.read_parquet(store.current("evaluation_set", collection).folder / "queries.parquet", columns=["query"])
+    encoder = published.encoder(metadata_of(published.index.open()), Compute("cpu"))
     some_queries, some_passages = (
-        frame.to_series().gather_every(max(1, len(frame) // most)).head(most).to_list()
-        for frame, most in ((queries, QUERIES_COMPARED), (passages, PASSAGES_COMPARED))
+        texts.gather_every(max(1, len(texts) // most)).head(most).to_list()
+        for texts, most in ((queries, QUERIES_COMPARED), (passages, PASSAGES_COMPARED))
     )
     return check_endpoint(
         settings.endpoint_url, settings.endpoint_model, encoder, some_queries, some_passages, settings.endpoint_key_variable

@@ -1,10 +1,31 @@
 """The stage that publishes."""
 
+from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.artifacts.stages import Stage
+from embed_assets.models.sources import base_model
+from embed_assets.production.checks import PUBLISHED_INDEX_CHECKS
+from embed_assets.production.published import Published
+from embed_assets.production.settings import PublishingSettings
+
+IN_PRODUCTION = "in production"
+
+
+def in_production(asked: Asked) -> dict[str, Source]:
+    """What a candidate has to beat, if the settings say where to publish."""
+    settings = asked.block(PublishingSettings)
+    if not settings.uri:
+        return {}
+    store = asked.workspace.store
+    checkpoint, chunks = (store.current(name, asked.collection) for name in ("checkpoint", "corpus_chunks"))
+    return {IN_PRODUCTION: Source(Published(asked.workspace, asked.collection, settings).to_beat(checkpoint, chunks))}
+
 
 PUBLISHED_INDEX = Stage(
-    "published_index",
-    "1",
-    ("base_model", "scoring", "publishing"),
-    ("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
+    name="published_index",
+    group="production",
+    code_version="1",
+    settings=("base_model", "scoring", "publishing"),
+    inputs=("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
+    sources=(base_model, in_production),
+    checks=PUBLISHED_INDEX_CHECKS,
 )

@@ -7,12 +7,9 @@ from embed_assets.artifacts.checks import Check, Finding
 FEWEST_PAIRS = 8
 LEAST_COVERAGE = 0.5
 
-# Stage → name of the check → what it asks for.
-CHECKS: dict[str, dict[str, Check]] = {
-    "qa_pairs": {
-        "enough_pairs": Check(f"At least {FEWEST_PAIRS} pairs are left after the filters.", error=True, blocking=True),
-        "identifiers_covered": Check(f"At least {LEAST_COVERAGE:.0%} of the identifiers in the collection are in a query."),
-    },
+PAIRS_CHECKS = {
+    "enough_pairs": Check(f"At least {FEWEST_PAIRS} pairs are left after the filters.", error=True, blocking=True),
+    "identifiers_covered": Check(f"At least {LEAST_COVERAGE:.0%} of the identifiers in the collection are in a query."),
 }
 
 

@@ -107,14 +107,14 @@ def read_own_pairs(
     return pl.DataFrame(found, schema=PAIR_SCHEMA), notes
 
 
-def own_pairs_digest(folder: Path) -> str | None:
+def own_pairs_digest(folder: Path, anew: bool = False) -> str | None:
     """Hash of the files that the pairs of a collection are read from, and of the test labels, whose queries are left out.
 
-    None if the user brings no pairs.
+    None if the user brings no pairs; ``anew`` as in digests_of_files.
     """
     files = _pair_files(folder)
     labels = (folder / "queries.jsonl", folder / "qrels" / "test.tsv")
-    return digest_of_files(folder, [*files, *(path for path in labels if path.is_file())]) if files else None
+    return digest_of_files(folder, [*files, *(path for path in labels if path.is_file())], anew) if files else None
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,5 +1,45 @@
 """The stage that makes QA pairs."""
 
-from embed_assets.artifacts.stages import Stage
+from functools import partial
 
-QA_PAIRS = Stage("qa_pairs", "2", ("base_model", "questions"), ("corpus_chunks",))
+from embed_assets.artifacts.inputs import Asked, Source
+from embed_assets.artifacts.stages import Stage
+from embed_assets.models.language_models import language_model_digest
+from embed_assets.models.sources import base_model
+from embed_assets.queries.checks import PAIRS_CHECKS
+from embed_assets.queries.own_pairs import own_pairs_digest
+from embed_assets.queries.prompts import load_question_prompts
+from embed_assets.queries.settings import QuestionsSettings
+
+PROMPT = "prompt "
+
+
+def own_pairs(asked: Asked) -> dict[str, Source]:
+    """The pairs that the user brings, if they are wanted and there are any."""
+    now = partial(own_pairs_digest, asked.folder)
+    if asked.block(QuestionsSettings).own_pairs == "ignore" or (digest := now()) is None:
+        return {}
+    return {"own pairs": Source(digest, digest_now=partial(now, anew=True))}
+
+
+def prompts(asked: Asked) -> dict[str, Source]:
+    """The prompts that the settings need."""
+    found = load_question_prompts(asked.block(QuestionsSettings), asked.workspace.prompt_folders(asked.collection))
+    return {f"{PROMPT}{name}": Source(prompt.fingerprint, prompt) for name, prompt in found.items()}
+
+
+def language_models(asked: Asked) -> dict[str, Source]:
+    """The models that write, list artifacts and judge, by task."""
+    models = asked.block(QuestionsSettings).language_models
+    return {task: Source(language_model_digest(model)) for task, model in models.items()}
+
+
+QA_PAIRS = Stage(
+    name="qa_pairs",
+    group="queries",
+    code_version="2",
+    settings=("base_model", "questions"),
+    inputs=("corpus_chunks",),
+    sources=(base_model, own_pairs, prompts, language_models),
+    checks=PAIRS_CHECKS,
+)

@@ -2,13 +2,34 @@
 
 from embed_assets.artifacts.stages import Stage
 from embed_assets.evaluation.stages import BEIR_SCORES
+from embed_assets.models.sources import base_model
+from embed_assets.sweep.checks import LEADERBOARD_CHECKS
+from embed_assets.training.checks import TRAINING_CHECKS
 from embed_assets.training.stages import CHECKPOINT
 
 TRIAL = Stage(
-    "trial",
-    f"{CHECKPOINT.code_version}.{BEIR_SCORES.code_version}.1",  # it trains and scores with the code of these
-    ("base_model", "training", "scoring"),
-    ("corpus_chunks", "triplets", "evaluation_set"),
+    name="trial",
+    group="sweep",
+    code_version=f"{CHECKPOINT.code_version}.{BEIR_SCORES.code_version}.1",  # it trains and scores with the code of these
+    settings=("base_model", "training", "scoring"),
+    inputs=("corpus_chunks", "triplets", "evaluation_set"),
+    sources=(base_model,),
+    checks=TRAINING_CHECKS,
 )
-LEADERBOARD = Stage("leaderboard", "2", ("base_model", "training", "scoring"), ("trial",))
-SATURATION_CURVE = Stage("saturation_curve", "1", ("base_model", "training", "scoring"), ("trial",))
+LEADERBOARD = Stage(
+    name="leaderboard",
+    group="sweep",
+    code_version="2",
+    settings=("base_model", "training", "scoring"),
+    inputs=(TRIAL.name,),
+    sources=(base_model,),
+    checks=LEADERBOARD_CHECKS,
+)
+SATURATION_CURVE = Stage(
+    name="saturation_curve",
+    group="sweep",
+    code_version="1",
+    settings=("base_model", "training", "scoring"),
+    inputs=(TRIAL.name,),
+    sources=(base_model,),
+)

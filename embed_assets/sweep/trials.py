@@ -20,10 +20,9 @@ from pydantic import ValidationError
 
 from embed_assets.artifacts.files import write_atomically
 from embed_assets.artifacts.store import Artifact
-from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.evaluation_set import Split
 from embed_assets.evaluation.metrics import HEADLINE
-from embed_assets.settings import Settings
+from embed_assets.sweep.settings import TrialsSettings
 from embed_assets.training.settings import TrainingSettings
 
 PER_QUERY, EXAMPLES = "per_query.parquet", "examples.json"
@@ -71,6 +70,11 @@ def read_trial(name: str, artifact: Artifact) -> Trial:
     return Trial(name, training, examples, per_query, artifact.summary["training_seconds"])
 
 
+def read_trials(artifacts: Mapping[str, Artifact]) -> list[Trial]:
+    """Trials by name, as they lie in the store."""
+    return [read_trial(*finished) for finished in artifacts.items()]
+
+
 def trial_name(changes: Mapping[str, float]) -> str:
     """The name of the trial with these values of training settings."""
     return "_".join(f"{parameter}={changes[parameter]:g}" for parameter in sorted(changes))
@@ -81,15 +85,14 @@ def trial_place(collection: str, name: str) -> str:
     return f"{collection}/{name}"
 
 
-def with_trial(settings: Settings, name: str) -> Settings:
-    """The settings of a collection with those of a trial in their place.
+def with_trial(training: TrainingSettings, name: str) -> TrainingSettings:
+    """The training settings of a collection with those of a trial in their place.
 
     Raises:
         TrialError: the name is none of a trial, or gives a value that is not allowed.
     """
-    training = settings.training.model_dump() | _changes(name)
     try:
-        return settings.model_copy(update={"training": TrainingSettings.model_validate(training)})
+        return TrainingSettings.model_validate(training.model_dump() | _changes(name))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise TrialError(f"trial {name!r}: {problems}") from None
@@ -113,10 +116,9 @@ def _changes(name: str) -> dict[str, float | int]:
     return changes
 
 
-def planned_trials(settings: Settings) -> list[str]:
+def planned_trials(training: TrainingSettings, chosen: TrialsSettings) -> list[str]:
     """The names of the grid's trials, and of those for the saturation curve."""
-    chosen = settings.trials
-    rates = [float(f"{factor * settings.training.learning_rate:g}") for factor in chosen.learning_rate_factors]
+    rates = [float(f"{factor * training.learning_rate:g}") for factor in chosen.learning_rate_factors]
     axes = {
         "learning_rate": rates,
         "epochs": chosen.epochs,
@@ -129,37 +131,37 @@ def planned_trials(settings: Settings) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def suggest_trial(settings: Settings, finished: Mapping[str, float]) -> str:
+def suggest_trial(training: TrainingSettings, mined: int, finished: Mapping[str, float]) -> str:
     """The name of the trial that is worth trying next: Optuna's tree-structured Parzen estimator (NeurIPS 2011).
 
     It varies the learning rate (a quarter to four times the setting), the epochs (1 to 5), the share of warm-up (0 to
     20%) and, where several hard negatives were mined, their number.
 
     Args:
-        settings: of the collection.
+        training: the settings of the collection.
+        mined: number of hard negatives that were mined for each query.
         finished: name of each finished trial → its score, of which more is better.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    rate = settings.training.learning_rate
+    rate = training.learning_rate
     space: dict[str, optuna.distributions.BaseDistribution] = {
         "learning_rate": optuna.distributions.FloatDistribution(rate / 4, rate * 4, log=True),
         "epochs": optuna.distributions.IntDistribution(1, 5),
         "warmup_share": optuna.distributions.FloatDistribution(0.0, 0.2, step=0.05),
     }
-    if settings.negatives.per_query > 1:
-        space["hard_negatives"] = optuna.distributions.IntDistribution(1, settings.negatives.per_query)
-    sampler = optuna.samplers.TPESampler(seed=settings.training.seed + len(finished), n_startup_trials=5)
+    if mined > 1:
+        space["hard_negatives"] = optuna.distributions.IntDistribution(1, mined)
+    sampler = optuna.samplers.TPESampler(seed=training.seed + len(finished), n_startup_trials=5)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for name, score in finished.items():
-        training = with_trial(settings, name).training
-        values = {parameter: getattr(training, parameter) for parameter in space}
+        tried = with_trial(training, name)
+        values = {parameter: getattr(tried, parameter) for parameter in space}
         if "hard_negatives" in space:
-            number = training.hard_negatives
-            values["hard_negatives"] = settings.negatives.per_query if number is None else number
+            values["hard_negatives"] = mined if tried.hard_negatives is None else tried.hard_negatives
         # Trials outside of the space, or of less data, tell nothing about the others.
-        if training.data_share == settings.training.data_share:
+        if tried.data_share == training.data_share:
             with contextlib.suppress(ValueError):
                 study.add_trial(optuna.trial.create_trial(params=values, distributions=space, value=score))
     suggested = study.ask(space).params
@@ -167,8 +169,8 @@ def suggest_trial(settings: Settings, finished: Mapping[str, float]) -> str:
     return trial_name(suggested)
 
 
-def promote_trial(workspace: Workspace, collection: str, name: str) -> Path:
-    """Write the settings of a trial into the collection's settings.yaml; all else in it stays, comments too.
+def promote_trial(folder: Path, training: TrainingSettings, name: str) -> Path:
+    """Write the settings of a trial into the settings.yaml of a collection's folder; all else in it stays, comments too.
 
     The next materialization of ``checkpoint`` finds what the trial has trained.
 
@@ -180,8 +182,8 @@ def promote_trial(workspace: Workspace, collection: str, name: str) -> Path:
     """
     from ruamel.yaml import YAML
 
-    with_trial(workspace.settings(collection), name)
-    path = workspace.collection_folder(collection) / "settings.yaml"
+    with_trial(training, name)
+    path = folder / "settings.yaml"
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
     content: Any = (yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}

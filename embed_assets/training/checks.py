@@ -12,29 +12,23 @@ MOST_RANDOM_NEGATIVES = 0.2
 LEAST_COSINE = 0.9999
 LARGEST_DIFFERENCE = 0.001
 
-# Stage → name of the check → what it asks for.
-CHECKS: dict[str, dict[str, Check]] = {
-    "triplets": {
-        "no_leaked_test_queries": Check("No test query is trained on.", error=True, blocking=True),
-        "no_leaked_documents": Check(
-            "No positive is of a document with synthetic or own test queries, nor a trained one of a document with dev queries.",
-            error=True,
-            blocking=True,
-        ),
-        "hard_negatives_found": Check(f"At most {MOST_RANDOM_NEGATIVES:.0%} of the negatives had to be drawn at random."),
-    },
-    "checkpoint": {
-        "loss_fell": Check("The loss at the end is below the loss at the start."),
-    },
-    "onnx_model": {
-        "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
-    },
-    "reranker": {
-        "loss_fell": Check("The loss at the end is below the loss at the start."),
-    },
-    "onnx_reranker": {
-        "agrees_with_torch": Check(f"The scores of the float32 file are within {LARGEST_DIFFERENCE} of torch's.", error=True),
-    },
+TRIPLETS_CHECKS = {
+    "no_leaked_test_queries": Check("No test query is trained on.", error=True, blocking=True),
+    "no_leaked_documents": Check(
+        "No positive is of a document with synthetic or own test queries, nor a trained one of a document with dev queries.",
+        error=True,
+        blocking=True,
+    ),
+    "hard_negatives_found": Check(f"At most {MOST_RANDOM_NEGATIVES:.0%} of the negatives had to be drawn at random."),
+}
+TRAINING_CHECKS = {
+    "loss_fell": Check("The loss at the end is below the loss at the start."),
+}
+EXPORT_CHECKS = {
+    "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
+}
+RERANKER_EXPORT_CHECKS = {
+    "agrees_with_torch": Check(f"The scores of the float32 file are within {LARGEST_DIFFERENCE} of torch's.", error=True),
 }
 
 

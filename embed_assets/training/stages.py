@@ -1,9 +1,63 @@
 """The stages from triplets to models."""
 
+from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.artifacts.stages import Stage
+from embed_assets.models.locations import model_digest
+from embed_assets.models.sources import base_model, reranker_start
+from embed_assets.training.checks import EXPORT_CHECKS, RERANKER_EXPORT_CHECKS, TRAINING_CHECKS, TRIPLETS_CHECKS
+from embed_assets.training.settings import NegativesSettings
 
-TRIPLETS = Stage("triplets", "2", ("base_model", "evaluation_set", "negatives"), ("corpus_chunks", "qa_pairs", "evaluation_set"))
-CHECKPOINT = Stage("checkpoint", "2", ("base_model", "training"), ("triplets",))
-ONNX_MODEL = Stage("onnx_model", "1", ("base_model", "scoring", "export"), ("corpus_chunks", "evaluation_set", "checkpoint"))
-RERANKER = Stage("reranker", "1", ("base_model", "reranker"), ("triplets",), optional=True)
-ONNX_RERANKER = Stage("onnx_reranker", "1", ("reranker", "export"), ("triplets", "reranker"), optional=True)
+
+def cross_encoder(asked: Asked) -> dict[str, Source]:
+    """The cross-encoder that reads candidates for hard negatives, if the settings name one."""
+    name = asked.block(NegativesSettings).cross_encoder
+    return {"cross-encoder": Source(model_digest(name))} if name else {}
+
+
+TRIPLETS = Stage(
+    name="triplets",
+    group="training",
+    code_version="2",
+    settings=("base_model", "evaluation_set", "negatives"),
+    inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
+    sources=(base_model, cross_encoder),
+    checks=TRIPLETS_CHECKS,
+)
+CHECKPOINT = Stage(
+    name="checkpoint",
+    group="training",
+    code_version="2",
+    settings=("base_model", "training"),
+    inputs=("triplets",),
+    sources=(base_model,),
+    checks=TRAINING_CHECKS,
+)
+ONNX_MODEL = Stage(
+    name="onnx_model",
+    group="training",
+    code_version="1",
+    settings=("base_model", "scoring", "export"),
+    inputs=("corpus_chunks", "evaluation_set", "checkpoint"),
+    sources=(base_model,),
+    checks=EXPORT_CHECKS,
+)
+RERANKER = Stage(
+    name="reranker",
+    group="training",
+    code_version="1",
+    settings=("base_model", "reranker"),
+    inputs=("triplets",),
+    sources=(base_model, reranker_start),
+    checks=TRAINING_CHECKS,
+    optional=True,
+)
+ONNX_RERANKER = Stage(
+    name="onnx_reranker",
+    group="training",
+    code_version="1",
+    settings=("reranker", "export"),
+    inputs=("triplets", "reranker"),
+    sources=(reranker_start,),
+    checks=RERANKER_EXPORT_CHECKS,
+    optional=True,
+)

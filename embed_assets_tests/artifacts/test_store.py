@@ -138,7 +138,7 @@ def test_a_failed_write_leaves_nothing_and_the_next_starts_empty_with_its_scratc
     artifact = store.build("checkpoint", "sea", ingredients, resume)
     assert found == {"result": [], "scratch": "state after ten steps"}
     assert names_in(artifact.folder) == {"manifest.json", "model.txt", "report"}
-    assert names_in(artifact.folder.parent) == {artifact.fingerprint, "current", "lock"}
+    assert names_in(artifact.folder.parent) == {artifact.fingerprint, "current", "locks"}
 
 
 def test_a_failed_write_keeps_the_artifact_before_it_current(store):
@@ -184,7 +184,7 @@ def test_a_process_killed_in_the_middle_leaves_nothing_half_built(store):
     artifact = store.build("checkpoint", "sea", {"seed": 1}, resume)
     assert (artifact.folder / "model.txt").read_text() == "state after ten steps"
     assert store.current("checkpoint", "sea").fingerprint == fingerprint
-    assert names_in(artifact.folder.parent) == {fingerprint, "current", "lock"}
+    assert names_in(artifact.folder.parent) == {fingerprint, "current", "locks"}
 
 
 def remove_file(folder: Path) -> None:

@@ -16,7 +16,7 @@ from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
 from embed_assets.defs.production.production_sensor import REASON_TAG
-from embed_assets.production.publishing import index_of
+from embed_assets.lineage import open_published
 from embed_assets_tests.production_tables import (
     IndexReader,
     production_database,
@@ -74,7 +74,7 @@ def wait_for(condition: Callable[[], object], seconds: float) -> None:
 
 def test_small_commits_lead_to_one_run_and_one_swap_under_the_eyes_of_a_reader(daemon: DagsterInstance, workspace_folder: Path):
     workspace = Workspace(workspace_folder / "data", workspace_folder / "home")
-    index = index_of(workspace, COLLECTION)
+    index = open_published(workspace, COLLECTION).index
     before = index.pointer()
     reader = IndexReader(workspace, COLLECTION)
     reader.start()

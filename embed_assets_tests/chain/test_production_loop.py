@@ -19,13 +19,15 @@ from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
 from embed_assets.defs.production.production_sensor import REASON_TAG, retrain_on_production_change
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.lineage import open_published, resolve
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker
-from embed_assets.production import publishing
 from embed_assets.production.gate import Verdict
 from embed_assets.production.published_index import metadata_of
-from embed_assets.production.publishing import index_of
+from embed_assets.production.publishing import publish
 from embed_assets.production.search import search_index
+from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
+from embed_assets.settings import read_settings
 from embed_assets_tests.production_tables import (
     IndexReader,
     production_database,
@@ -126,7 +128,7 @@ def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_no
     # An operator publishes the first one, whatever the gate says.
     assert loop.publish(anyway=True)
     assert loop.decision()[0]
-    before = index_of(loop.workspace, COLLECTION).pointer()
+    before = open_published(loop.workspace, COLLECTION).index.pointer()
 
     production_database(loop.workspace.data).open_table("chunks").add(NEW_ROWS)
     (request,) = loop.tick().run_requests
@@ -148,7 +150,7 @@ def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_no
         reader.join()
     assert reader.faults == []
     assert len(set(reader.answers)) == 2
-    index = index_of(loop.workspace, COLLECTION)
+    index = open_published(loop.workspace, COLLECTION).index
     after = index.pointer()
     assert (after.previous, after.generation) == (before.current, before.generation + 1)
     assert after.reason == "the model in production, for newer chunks"
@@ -209,20 +211,22 @@ def test_hybrid_search_fuses_with_the_constant_of_the_settings(loop: Loop):
     best = {}
     for rrf_k in (60, 1):
         settings.write_text(yaml.safe_dump(yaml.safe_load(text) | {"scoring": {"rrf_k": rrf_k}}))
-        best[rrf_k] = search_index(loop.workspace, COLLECTION, "CAB-7 cable", "hybrid")[0].score
+        now = read_settings(loop.workspace, COLLECTION)
+        published = open_published(loop.workspace, COLLECTION)
+        best[rrf_k] = search_index(published, "CAB-7 cable", now.reranking, now.scoring.rrf_k)[0].score
     settings.write_text(text)
     # The best one is the first of at least one of the two runs.
     assert best[60] <= 2 / 61 + 1e-6 and best[1] >= 1 / 2
 
 
 def test_readers_filter_on_metadata_columns(loop: Loop):
-    table = index_of(loop.workspace, COLLECTION).open()
+    table = open_published(loop.workspace, COLLECTION).index.open()
     hits = table.search("cable", query_type="fts").where("title = 'Cables'").limit(10).to_list()
     assert {hit["id"]: hit["release"] for hit in hits} == {row["id"]: len(row["text"]) for row in NEW_ROWS[:2]}
 
 
 def test_rolled_back_index_stays_rolled_back_until_an_operator_says_otherwise(loop: Loop):
-    index = index_of(loop.workspace, COLLECTION)
+    index = open_published(loop.workspace, COLLECTION).index
     before = index.pointer()
     cli(loop, "rollback", COLLECTION)
     assert index.pointer().current == before.previous
@@ -239,11 +243,11 @@ def test_rolled_back_index_stays_rolled_back_until_an_operator_says_otherwise(lo
 
 
 def test_model_that_was_rolled_back_stays_so_although_the_gate_likes_it(loop: Loop):
-    index = index_of(loop.workspace, COLLECTION)
+    index = open_published(loop.workspace, COLLECTION).index
     before = index.rollback()
-    compared_with = publishing.in_production(loop.workspace, COLLECTION)
-    verdict = Verdict(True, "better")
-    assert publishing.publish(loop.workspace, COLLECTION, verdict, compared_with, Compute()) == (
+    published, inputs = open_published(loop.workspace, COLLECTION), resolve(loop.workspace, PUBLISHED_INDEX, COLLECTION)
+    compared_with = inputs.sources[IN_PRODUCTION].digest
+    assert publish(published, inputs, Verdict(True, "better"), compared_with, Compute()) == (
         False,
         "what is in production stays: this one was rolled back; 'publish_anyway' brings it back",
     )
@@ -252,12 +256,12 @@ def test_model_that_was_rolled_back_stays_so_although_the_gate_likes_it(loop: Lo
 
 
 def test_of_two_publishers_at_once_one_does_the_work(loop: Loop):
-    index = index_of(loop.workspace, COLLECTION)
+    index = open_published(loop.workspace, COLLECTION).index
     before = index.rollback()
-    compared_with = publishing.in_production(loop.workspace, COLLECTION)
-    arguments = (loop.workspace, COLLECTION, Verdict(True, "better"), compared_with, Compute(), True)
+    published, inputs = open_published(loop.workspace, COLLECTION), resolve(loop.workspace, PUBLISHED_INDEX, COLLECTION)
+    arguments = (published, inputs, Verdict(True, "better"), inputs.sources[IN_PRODUCTION].digest, Compute(), True)
     with ThreadPoolExecutor(2) as pool:
-        results = [done.result() for done in [pool.submit(publishing.publish, *arguments) for _ in range(2)]]
+        results = [done.result() for done in [pool.submit(publish, *arguments) for _ in range(2)]]
     assert results == [(True, "in production: better")] * 2
     assert index.pointer().generation == before.generation + 1
 
@@ -267,7 +271,7 @@ def test_embedding_function_runs_without_torch(loop: Loop, tmp_path: Path):
 import sys, lancedb
 from lancedb.embeddings import get_registry
 from lancedb.pydantic import LanceModel, Vector
-import embed_assets.lancedb_embedding
+import embed_assets.production.lancedb_embedding
 function = get_registry().get("embed-assets").create(folder=sys.argv[1])
 class Note(LanceModel):
     text: str = function.SourceField()
@@ -279,24 +283,25 @@ table = database.open_table("notes")
 table.add([{"text": text} for text in ("The fan is broken.", "The van brings the bread.", "The clock drifts.")])
 print(table.search("wrong time of day").limit(1).to_list()[0]["text"], "torch" in sys.modules)
 """
-    made_of = metadata_of(index_of(loop.workspace, COLLECTION).open())
-    exported = publishing.exported_model(loop.workspace, COLLECTION, made_of)
+    published = open_published(loop.workspace, COLLECTION)
+    made_of = metadata_of(published.index.open())
+    exported = published.exported_model(made_of)
     assert exported.manifest["inputs"]["checkpoint"] == made_of["model"]
     folder = exported.folder
-    assert publishing.describe(loop.workspace, COLLECTION)["onnx_model"] == str(folder)
+    assert published.describe()["onnx_model"] == str(folder)
     done = subprocess.run([sys.executable, "-c", script, folder, tmp_path], capture_output=True, text=True)
     assert done.stdout.strip() == "The clock drifts. False", done.stderr
 
 
 def test_rollback_job_of_the_ui(loop: Loop):
-    index = index_of(loop.workspace, COLLECTION)
+    index = open_published(loop.workspace, COLLECTION).index
     before = index.pointer()
     assert defs.resolve_job_def("roll_back").execute_in_process(instance=loop.instance, partition_key=COLLECTION).success
     assert (index.pointer().current, index.pointer().previous) == (before.previous, before.current)
 
 
 def test_materializing_everything_again_computes_and_publishes_nothing(loop: Loop):
-    index = index_of(loop.workspace, COLLECTION)
+    index = open_published(loop.workspace, COLLECTION).index
     before, manifests = index.pointer(), set(loop.workspace.store.root.glob("*/*/*/manifest.json"))
     assert materialize_collection(loop.instance, COLLECTION)
     assert set(loop.workspace.store.root.glob("*/*/*/manifest.json")) == manifests
@@ -304,7 +309,7 @@ def test_materializing_everything_again_computes_and_publishes_nothing(loop: Loo
 
 
 def test_endpoint_is_compared_with_the_model_in_production(loop: Loop, tmp_path: Path):
-    index = index_of(loop.workspace, COLLECTION)
+    index = open_published(loop.workspace, COLLECTION).index
     key = AssetCheckKey(AssetKey("published_index"), "endpoint_agrees")
     assert loop.check(key) == (True, "no endpoint is set: publishing.endpoint_url is empty")
     # What the one in production is, the server gets, and what is not, the index then goes back to.

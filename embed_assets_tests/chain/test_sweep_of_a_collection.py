@@ -20,6 +20,7 @@ from embed_assets.defs.sweep.search_sensor import RUN_KEY_TAG, search_trials
 from embed_assets.evaluation.comparison import compare_models
 from embed_assets.lineage import dev_scores, finished_trials
 from embed_assets.models.locations import ModelNotFoundError
+from embed_assets.settings import read_settings
 from embed_assets.training.settings import TrainingSettings
 from embed_assets_tests.small_collections import override, write_small_collections
 
@@ -142,13 +143,16 @@ def test_a_sweep_of_too_few_sizes_has_a_leaderboard_and_no_older_curve(workspace
 
 def test_any_two_models_can_be_compared(workspace: Workspace, instance: DagsterInstance):
     checkpoint = workspace.store.current("checkpoint", "routers")
-    human, _ = compare_models(workspace, "routers", ["base", checkpoint.fingerprint[:8]])
+    settings = read_settings(workspace, "routers")
+    models = ["base", checkpoint.fingerprint[:8]]
+    human, _ = compare_models(workspace, "routers", models, settings.base_model, settings.scoring)
     assert set(human["systems"]) == {"base", checkpoint.fingerprint[:8], "bm25"} and human["queries"] == 5
     assert [(test["system"], test["baseline"]) for test in human["tests"]] == [(checkpoint.fingerprint[:8], "base")]
     folder = str(checkpoint.folder / "model")
-    assert compare_models(workspace, "routers", [folder])[0]["systems"][folder] == human["systems"][checkpoint.fingerprint[:8]]
+    alone, *_ = compare_models(workspace, "routers", [folder], settings.base_model, settings.scoring)
+    assert alone["systems"][folder] == human["systems"][checkpoint.fingerprint[:8]]
     with pytest.raises(ModelNotFoundError, match="nothing at"):
-        compare_models(workspace, "routers", ["./no-such-model"])
+        compare_models(workspace, "routers", ["./no-such-model"], settings.base_model, settings.scoring)
 
 
 def test_forgetting_is_looked_for_on_another_collection(workspace: Workspace, instance: DagsterInstance):

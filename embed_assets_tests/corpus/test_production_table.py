@@ -8,11 +8,13 @@ import pytest
 
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_table as production
+from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.corpus.stages import CORPUS_CHUNKS
-from embed_assets.lineage import ingredients
+from embed_assets.lineage import resolve
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.settings import read_settings
 from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
 from embed_assets_tests.small_collections import ROUTERS
 
@@ -36,10 +38,18 @@ def tokenizer():
     return load_tokenizer(BaseModelSettings().name)
 
 
+def table_of(workspace: Workspace, collection: str) -> ProductionSettings:
+    return read_settings(workspace, collection).production
+
+
+def look(workspace: Workspace, collection: str) -> production.Snapshot:
+    return production.look(workspace, collection, table_of(workspace, collection))
+
+
 def read(workspace: Workspace, tokenizer, collection: str = "support"):
     rows_file = workspace.home / "rows.parquet"
-    digest = production.look(workspace, collection).digest
-    return production.read_chunks(workspace, collection, digest, tokenizer, rows_file)
+    digest = look(workspace, collection).digest
+    return production.read_chunks(workspace, collection, table_of(workspace, collection), digest, tokenizer, rows_file)
 
 
 def test_folder_with_nothing_but_settings_is_a_collection(workspace: Workspace):
@@ -51,7 +61,7 @@ def test_folder_with_nothing_but_settings_is_a_collection(workspace: Workspace):
 def test_table_without_a_uri_is_an_error(tmp_path: Path, workspace: Workspace):
     write_table_collection(tmp_path, "support", production={"uri": ""})
     with pytest.raises(CollectionError, match=r"neither documents/ nor corpus.jsonl, and its settings name no production.uri"):
-        ingredients(workspace, CORPUS_CHUNKS, "support")
+        resolve(workspace, CORPUS_CHUNKS, "support")
 
 
 def test_rows_are_the_chunks(workspace: Workspace, tokenizer):
@@ -83,55 +93,57 @@ def test_numbers_can_be_ids(tmp_path: Path, workspace: Workspace, tokenizer):
 
 
 def test_order_of_the_rows_and_other_columns_do_not_count(tmp_path: Path, workspace: Workspace):
-    before = production.look(workspace, "support").digest
+    before = look(workspace, "support").digest
     write_production_table(tmp_path, [row | {"vector": [1.0] * 8, "price": 3} for row in reversed(ROWS)])
-    assert production.look(workspace, "support").digest == before
+    assert look(workspace, "support").digest == before
 
 
 def test_commits_that_change_no_text_change_no_digest(workspace: Workspace, table):
     from lancedb.index import FTS
 
-    before = production.look(workspace, "support")
+    before = look(workspace, "support")
     table.create_index("text", config=FTS())
     table.optimize()
     table.merge_insert("id").when_matched_update_all().execute(ROWS[:3])
     table.delete("id = 'no such row'")
-    after = production.look(workspace, "support")
+    after = look(workspace, "support")
     assert after.version > before.version
     assert after.digest == before.digest
 
 
 def test_unchanged_table_is_not_read_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
-    before = production.look(workspace, "support")
+    before = look(workspace, "support")
     monkeypatch.setattr(production, "_batches", None)
-    assert production.look(workspace, "support") == before
+    assert look(workspace, "support") == before
 
 
 def test_table_that_is_dropped_and_made_again_is_read_again(tmp_path: Path, workspace: Workspace, table):
-    before, version = production.look(workspace, "support"), table.version
+    before, version = look(workspace, "support"), table.version
     production_database(tmp_path).drop_table("chunks")
     again = write_production_table(tmp_path, [row | {"text": row["text"][::-1]} for row in ROWS])
     assert again.version == version
-    assert production.look(workspace, "support").digest != before.digest
+    assert look(workspace, "support").digest != before.digest
 
 
 def test_added_changed_and_removed_rows_are_told_apart(tmp_path: Path, workspace: Workspace, table):
-    before = shutil.copy(production.look(workspace, "support").path, tmp_path / "before.parquet")
+    before = shutil.copy(look(workspace, "support").path, tmp_path / "before.parquet")
     table.add([ROWS[0] | {"id": "new-1"}, ROWS[0] | {"id": "new-2"}])
     table.update(where=f"id = '{ROWS[1]['id']}'", values={"text": "another text"})
     table.update(where=f"id = '{ROWS[2]['id']}'", values={"title": "another title"})
     table.update(where=f"id = '{ROWS[3]['id']}'", values={"vector": [9.0] * 8})
     table.delete(f"id = '{ROWS[4]['id']}'")
-    change = production.compare(before, production.look(workspace, "support").path)
+    change = production.compare(before, look(workspace, "support").path)
     assert change == production.Change(added=2, changed=2, removed=1, rows=len(ROWS) + 1)
     assert str(change) == f"2 added, 2 changed, 1 removed of {len(ROWS) + 1} rows"
 
 
 def test_content_that_changed_after_the_look_is_not_taken_for_it(workspace: Workspace, table, tokenizer):
-    digest = production.look(workspace, "support").digest
+    digest = look(workspace, "support").digest
     table.add([ROWS[0] | {"id": "new"}])
     with pytest.raises(CollectionError, match="materialize again"):
-        production.read_chunks(workspace, "support", digest, tokenizer, workspace.home / "rows.parquet")
+        production.read_chunks(
+            workspace, "support", table_of(workspace, "support"), digest, tokenizer, workspace.home / "rows.parquet"
+        )
 
 
 def test_rows_that_cannot_be_used_are_skipped_with_a_reason(tmp_path: Path, workspace: Workspace, table, tokenizer):
@@ -192,7 +204,7 @@ def test_error_names_the_table_and_the_row_or_the_column(
 ):
     faulty(tmp_path, table, fault)
     with pytest.raises(CollectionError) as caught:
-        production.look(workspace, "support")
+        look(workspace, "support")
     assert [word for word in [str(tmp_path / "production"), *words] if word not in str(caught.value)] == []
 
 
@@ -212,30 +224,30 @@ def test_metadata_columns_are_read_by_id_with_their_types_and_of_rows_that_are_g
     goods = production_database(workspace.data).open_table("goods")
     goods.delete("id = 3")
     goods.update(where="id = 5", values={"price": 100.0})
-    found = production.metadata_columns(workspace, "goods")(["8", "3", "5", "0"])
+    found = production.metadata_columns(workspace, table_of(workspace, "goods"))(["8", "3", "5", "0"])
     assert found.column_names == ["tags", "price", "when"]
     assert found.schema.types == [pa.list_(pa.string()), pa.float64(), pa.timestamp("us")]
     assert found["price"].to_pylist() == [2.0, None, 100.0, 0.0]
     assert found["tags"].to_pylist() == [["t8"], None, ["t5"], ["t0"]]
-    assert production.metadata_columns(workspace, "support") is None
+    assert production.metadata_columns(workspace, table_of(workspace, "support")) is None
 
 
 def test_metadata_columns_do_not_count_as_content(workspace: Workspace, table):
     table.add_columns({"price": "cast(1.5 as double)"})
-    before = production.look(workspace, "support").digest
+    before = look(workspace, "support").digest
     write_table_collection(workspace.data, "support", production={"metadata_columns": ["price"]})
     table.update(values={"price": 2.5})
-    assert production.look(workspace, "support").digest == before
+    assert look(workspace, "support").digest == before
 
 
 def test_missing_metadata_column_is_named(workspace: Workspace, table):
     write_table_collection(workspace.data, "support", production={"metadata_columns": ["price"]})
     with pytest.raises(CollectionError, match=r"no column 'price' \(production.metadata_columns\); there are id \(string\)"):
-        production.look(workspace, "support")
+        look(workspace, "support")
 
 
 def test_metadata_column_with_vectors_is_refused(workspace: Workspace, table):
     table.alter_columns({"path": "vector", "rename": "old_vector"})
     write_table_collection(workspace.data, "support", production={"metadata_columns": ["old_vector"]})
     with pytest.raises(CollectionError, match=r"'old_vector' \(production.metadata_columns\) holds vectors"):
-        production.look(workspace, "support")
+        look(workspace, "support")

@@ -14,17 +14,17 @@ from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE, TRIAL
 
 ROOT = Path(__file__).parents[2]
 GRAPH = """
-corpus_chunks <- production_table; data; polars, python; distinct_chunks, documents_read
-qa_pairs <- corpus_chunks; data; polars, vllm; enough_pairs, identifiers_covered
+corpus_chunks <- production_table; corpus; polars, python; distinct_chunks, documents_read
+qa_pairs <- corpus_chunks; queries; polars, vllm; enough_pairs, identifiers_covered
 evaluation_set <- corpus_chunks, qa_pairs; evaluation; polars; enough_queries
-triplets <- corpus_chunks, evaluation_set, qa_pairs; data; polars; hard_negatives_found, no_leaked_documents, no_leaked_test_queries
-checkpoint <- triplets; model; huggingface, pytorch; loss_fell
+triplets <- corpus_chunks, evaluation_set, qa_pairs; training; polars; hard_negatives_found, no_leaked_documents, no_leaked_test_queries
+checkpoint <- triplets; training; huggingface, pytorch; loss_fell
 beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; tuned_beats_base
-onnx_model <- checkpoint, corpus_chunks, evaluation_set; model; onnx; agrees_with_torch
+onnx_model <- checkpoint, corpus_chunks, evaluation_set; training; onnx; agrees_with_torch
 published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; production; lancedb; endpoint_agrees, promoted
-reranker <- triplets; model; huggingface, pytorch; loss_fell
+reranker <- triplets; training; huggingface, pytorch; loss_fell
 reranker_scores <- checkpoint, corpus_chunks, evaluation_set, reranker; evaluation; ranx; reranking_does_no_harm
-onnx_reranker <- reranker, triplets; model; onnx; agrees_with_torch
+onnx_reranker <- reranker, triplets; training; onnx; agrees_with_torch
 forgetting <- checkpoint; evaluation; ranx; nothing_forgotten
 trial <- corpus_chunks, evaluation_set, triplets; sweep; pytorch; loss_fell
 leaderboard <- trial; sweep; polars; settings_hold

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.graph import DEFAULT_STAGES, STAGES
-from embed_assets.lineage import ingredients
+from embed_assets.lineage import resolve
 from embed_assets.settings import Settings
 from embed_assets_tests.production_tables import write_production_table
 from embed_assets_tests.small_collections import SETTINGS, override, write_small_collections
@@ -247,7 +247,7 @@ def test_every_setting_belongs_to_the_stages_that_read_its_block(graph: Graph, p
     write_production_table(graph.data, [{"id": "a", "text": "a text"}])
 
     def made_of(collection: str) -> dict[str, dict]:
-        return {name: ingredients(graph.workspace, stage, collection) for name, stage in STAGES.items()}
+        return {name: resolve(graph.workspace, stage, collection).ingredients for name, stage in STAGES.items()}
 
     before = {collection: made_of(collection) for collection in COLLECTIONS}
     override(graph.data, "bakery", other_value(path, field))

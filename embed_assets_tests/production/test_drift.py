@@ -11,15 +11,16 @@ from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterInstance
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.runs import materialize_collection, open_instance
+from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.definitions import defs
 from embed_assets.defs.production.production_drift import look_at_production
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import score_first_ten
+from embed_assets.lineage import open_published, resolve
 from embed_assets.production import drift
 from embed_assets.production.drift import Coverage, LiveScore
 from embed_assets.production.published_index import PublishingError
-from embed_assets.production.publishing import index_of
 from embed_assets.production.settings import DriftSettings
 from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
 from embed_assets_tests.small_collections import BAKERY, QUERIES, ROUTERS, SETTINGS, override, write_collection, write_labels
@@ -81,10 +82,15 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
             yield built
 
 
+def coverage(workspace: Workspace, collection: str) -> Coverage:
+    now = drift.texts_now(workspace, resolve(workspace, CORPUS_CHUNKS, collection))
+    return drift.measure_coverage(open_published(workspace, collection), now)
+
+
 def test_index_scores_on_its_first_day_what_was_noted(production: Production):
-    (human, *others) = drift.measure_live_scores(production.workspace, "support")
+    (human, *others) = drift.measure_live_scores(open_published(production.workspace, "support"))
     assert (human.source, human.queries) == ("human", len(QUERIES))
-    (synthetic,) = drift.measure_live_scores(production.workspace, "bakery")
+    (synthetic,) = drift.measure_live_scores(open_published(production.workspace, "bakery"))
     assert synthetic.source == "synthetic" and synthetic.queries > 1
     for score in (human, *others, synthetic):
         assert score.now == pytest.approx(score.noted, abs=1e-3) and score.now > 0.2
@@ -95,7 +101,7 @@ def test_chunks_of_the_training_are_known_and_those_without_a_query_are_counted(
     chunks = pl.read_parquet(store.current("corpus_chunks", "support").folder / "chunks.parquet")
     pairs = pl.read_parquet(store.current("qa_pairs", "support").folder / "pairs.parquet")
     without = chunks.join(pairs, on=["document_id", "start", "end"], how="anti")
-    assert drift.measure_coverage(production.workspace, "support") == Coverage(len(ROWS), 0, len(without))
+    assert coverage(production.workspace, "support") == Coverage(len(ROWS), 0, len(without))
 
 
 def test_schedule_looks_at_every_collection_that_publishes_each_day_anew(production: Production):
@@ -127,7 +133,7 @@ def test_collection_that_publishes_nothing_passes_and_says_so(production: Produc
     assert job.execute_in_process(instance=production.instance, partition_key="private").success
     assert production.check("score_holds", "private")[:2] == (True, "nothing is published: publishing.uri is empty")
     with pytest.raises(PublishingError, match=r"nothing is published: publishing.uri is empty"):
-        drift.measure_coverage(production.workspace, "private")
+        coverage(production.workspace, "private")
 
 
 def test_new_texts_are_not_covered_by_the_training(production: Production):
@@ -136,7 +142,7 @@ def test_new_texts_are_not_covered_by_the_training(production: Production):
     table.add([ROWS[0] | {"id": f"new-{number}", "text": f"Bug RTR-{number} is new."} for number in range(3)])
     table.add([ROWS[0] | {"id": "the same text under another id"}])
     (data / "collections" / "bakery" / "documents" / "bagel.md").write_text("# Bagels\n\nBoil bagels for a minute.\n")
-    before = {name: drift.measure_coverage(production.workspace, name) for name in ("support", "bakery")}
+    before = {name: coverage(production.workspace, name) for name in ("support", "bakery")}
     assert (before["support"].chunks, before["support"].new) == (len(ROWS) + 4, 3)
     assert (before["bakery"].chunks, before["bakery"].new) == (len(BAKERY) + 1, 1)
     production.day(3)
@@ -146,7 +152,7 @@ def test_new_texts_are_not_covered_by_the_training(production: Production):
 
 
 def test_rows_that_are_lost_from_the_index_cost_score(production: Production):
-    index_of(production.workspace, "support").open().delete("document_id IN ('reboot.md', 'led.md')")
+    open_published(production.workspace, "support").index.open().delete("document_id IN ('reboot.md', 'led.md')")
     production.day(4)
     passed, message, severity = production.check("score_holds", "support")
     assert (passed, severity) == (False, AssetCheckSeverity.WARN)
@@ -156,7 +162,7 @@ def test_rows_that_are_lost_from_the_index_cost_score(production: Production):
 
 def test_table_that_is_gone_is_told_of_and_hides_nothing_else(production: Production):
     production_database(production.workspace.data).drop_table("chunks")
-    index = index_of(production.workspace, "bakery")
+    index = open_published(production.workspace, "bakery").index
     index._drop(index.pointer().current)
     assert production.day(5) == ["bakery", "support"]
     passed, message, severity = production.check("chunks_covered", "support")
@@ -172,7 +178,7 @@ def test_table_that_is_gone_is_told_of_and_hides_nothing_else(production: Produc
 def test_model_that_is_not_in_the_store_is_named(production: Production, tmp_path: Path):
     elsewhere = Workspace(production.workspace.data, tmp_path)
     with pytest.raises(LookupError, match=r"the checkpoint in production, [0-9a-f]{32}, is not in .*publish_anyway"):
-        drift.measure_live_scores(elsewhere, "support")
+        drift.measure_live_scores(open_published(elsewhere, "support"))
 
 
 @pytest.mark.parametrize(

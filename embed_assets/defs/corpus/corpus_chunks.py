@@ -2,26 +2,24 @@ from pathlib import Path
 
 from dagster import AssetExecutionContext, MaterializeResult
 
-from embed_assets.corpus import production_table as production
+from embed_assets.artifacts.inputs import Inputs
+from embed_assets.corpus import production_table
 from embed_assets.corpus.source import read_source
 from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.lineage import ingredients
 from embed_assets.reports.corpus import write_corpus
 
 
-@stage_asset(CORPUS_CHUNKS, group="data", kinds={"python", "polars"})
+@stage_asset(CORPUS_CHUNKS, kinds={"python", "polars"})
 def corpus_chunks(context: AssetExecutionContext, workspace: WorkspaceResource) -> MaterializeResult:
     """The collection's documents, and the chunks they are cut into; or the rows of its production table, as they are."""
     place = workspace.open()
-    collection = context.partition_key
-    made_of = ingredients(place, CORPUS_CHUNKS, collection)
 
-    def write(folder: Path, scratch: Path) -> None:
-        documents, skipped, chunks = read_source(place, collection, made_of["sources"], folder / production.ROWS_FILE)
+    def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
+        documents, skipped, chunks = read_source(place, inputs, folder / production_table.ROWS_FILE)
         documents.write_parquet(folder / "documents.parquet")
         chunks.write_parquet(folder / "chunks.parquet")
         write_corpus(folder, len(documents), skipped, chunks)
 
-    return materialize_stage(context, place, CORPUS_CHUNKS, write, made_of)
+    return materialize_stage(context, place, CORPUS_CHUNKS, write)

@@ -2,14 +2,15 @@ import warnings
 
 from dagster import BetaWarning, DataVersion, DataVersionsByPartition, OpExecutionContext, observable_source_asset
 
-from embed_assets.corpus import production_table as production
+from embed_assets.corpus import production_table as source
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.settings import read_settings
 
 warnings.filterwarnings("ignore", message=".*(observable_source_asset|DataVersionsByPartition).*", category=BetaWarning)
 
 
-@observable_source_asset(partitions_def=collections, group_name="data", tags={"dagster/kind/lancedb": ""})
+@observable_source_asset(partitions_def=collections, group_name="corpus", tags={"dagster/kind/lancedb": ""})
 def production_table(context: OpExecutionContext, workspace: WorkspaceResource) -> DataVersionsByPartition:
     """The chunks as production has them, in LanceDB; collections with files have none.
 
@@ -19,8 +20,9 @@ def production_table(context: OpExecutionContext, workspace: WorkspaceResource) 
     seen = {}
     for collection in place.collections():
         try:
-            if place.settings(collection).production.uri:
-                seen[collection] = DataVersion(production.look(place, collection).digest)
+            settings = read_settings(place, collection).production
+            if settings.uri:
+                seen[collection] = DataVersion(source.look(place, collection, settings).digest)
         except Exception as error:  # a broken table must not hide the others
             context.log.error("%s: %s", collection, error)
     return DataVersionsByPartition(seen)

@@ -16,13 +16,16 @@ from dagster import (
 )
 
 from embed_assets.artifacts.checks import Finding
+from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.production.served_model import endpoint_agrees
 from embed_assets.defs.resources import WorkspaceResource
-from embed_assets.graph import CHECKS
+from embed_assets.lineage import resolve
 from embed_assets.models.hardware import Compute
 from embed_assets.production import drift
-from embed_assets.production.publishing import NOTHING
+from embed_assets.production.checks import DRIFT_CHECKS
+from embed_assets.production.published import NOTHING, Published
+from embed_assets.settings import read_settings
 
 NAME = "production_drift"
 
@@ -37,7 +40,7 @@ NAME = "production_drift"
     tags={"compute": "cpu"},
     check_specs=[
         AssetCheckSpec(name, asset=NAME, description=check.description, partitions_def=collections)
-        for name, check in CHECKS[NAME].items()
+        for name, check in DRIFT_CHECKS.items()
     ],
 )
 def production_drift(context: AssetExecutionContext, workspace: WorkspaceResource) -> MaterializeResult:
@@ -47,23 +50,24 @@ def production_drift(context: AssetExecutionContext, workspace: WorkspaceResourc
     """
     place = workspace.open()
     collection = context.partition_key
-    settings = place.settings(collection)
+    settings = read_settings(place, collection)
+    published = Published(place, collection, settings.publishing)
     figures: dict[str, float] = {}
 
     def chunks_covered() -> Finding:
-        coverage = drift.measure_coverage(place, collection)
+        coverage = drift.measure_coverage(published, drift.texts_now(place, resolve(place, CORPUS_CHUNKS, collection)))
         figures.update(chunks=coverage.chunks, new_chunks=coverage.new, chunks_without_query=coverage.without_query)
         figures["uncovered_share"] = coverage.uncovered
         return drift.judge_coverage(coverage, settings.drift)
 
     def score_holds() -> Finding:
-        scores = drift.measure_live_scores(place, collection, Compute("cpu"))
+        scores = drift.measure_live_scores(published, Compute("cpu"))
         figures.update({f"{score.source}_ndcg_at_10": score.now for score in scores})
         figures.update({f"{score.source}_ndcg_at_10_when_published": score.noted for score in scores})
         return drift.judge_live_scores(scores, settings.drift)
 
     if not settings.publishing.uri:
-        results = [AssetCheckResult(check_name=name, passed=True, description=NOTHING) for name in CHECKS[NAME]]
+        results = [AssetCheckResult(check_name=name, passed=True, description=NOTHING) for name in DRIFT_CHECKS]
     else:
         results = [_result(context, "chunks_covered", chunks_covered), _result(context, "score_holds", score_holds)]
     return MaterializeResult(metadata=figures, check_results=results)
@@ -92,7 +96,7 @@ def look_at_production(context: ScheduleEvaluationContext, workspace: WorkspaceR
     requests = []
     for collection in place.collections():
         try:
-            publishes = bool(place.settings(collection).publishing.uri)
+            publishes = bool(read_settings(place, collection).publishing.uri)
         except Exception as error:  # unreadable settings of one collection must not stop the others
             context.log.warning("%s: %s", collection, error)
             continue

@@ -14,12 +14,13 @@ from dagster import (
 )
 
 from embed_assets.artifacts.workspace import CollectionError, Workspace
-from embed_assets.corpus import production_table as production
+from embed_assets.corpus import production_table as source
 from embed_assets.defs.corpus.production_table import production_table
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_collection import EVERYTHING
 from embed_assets.production.retraining import Decision, Watch, decide
+from embed_assets.settings import Settings, read_settings
 
 REASON_TAG = "embed_assets/reason"
 PARTITION_TAG = "dagster/partition"
@@ -49,9 +50,10 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
     for collection in place.collections():
         watch = before.get(collection, Watch())
         try:
-            if not place.settings(collection).production.uri:
+            settings = read_settings(place, collection)
+            if not settings.production.uri:
                 continue
-            after[collection], decision = _look_at(context, place, collection, watch)
+            after[collection], decision = _look_at(context, place, collection, settings, watch)
         except Exception as error:  # a broken table of one collection must not stop the others
             context.log.warning("%s: %s", collection, error)
             after[collection], decision = watch, Decision(False, str(error))
@@ -68,15 +70,16 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
     )
 
 
-def _look_at(context: SensorEvaluationContext, place: Workspace, collection: str, watch: Watch) -> tuple[Watch, Decision]:
-    snapshot = production.look(place, collection)
+def _look_at(
+    context: SensorEvaluationContext, place: Workspace, collection: str, settings: Settings, watch: Watch
+) -> tuple[Watch, Decision]:
+    snapshot = source.look(place, collection, settings.production)
     if not context.instance.has_dynamic_partition(collections.name, collection):
         raise CollectionError("it is not a partition yet: the sensor register_collections adds it")
-    change = production.change_since_built(place, collection, snapshot)
+    change = source.change_since_built(place.store.current("corpus_chunks", collection), snapshot)
     of_collection = RunsFilter(tags={PARTITION_TAG: collection}, statuses=UNFINISHED)
     busy = bool(context.instance.get_runs(of_collection, limit=1))
-    settings = place.settings(collection).retraining
-    return decide(watch, snapshot.digest, change, settings, time.time(), busy)
+    return decide(watch, snapshot.digest, change, settings.retraining, time.time(), busy)
 
 
 def _observation(collection: str, digest: str, decision: Decision) -> AssetObservation:

@@ -3,12 +3,15 @@ from pathlib import Path
 from dagster import AssetCheckResult, AssetCheckSeverity, AssetExecutionContext, Config, MaterializeResult
 from pydantic import Field
 
+from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.lineage import ingredients
-from embed_assets.production import publishing
+from embed_assets.lineage import resolve
 from embed_assets.production.gate import Verdict
-from embed_assets.production.stages import PUBLISHED_INDEX
+from embed_assets.production.published import NOTHING, Published
+from embed_assets.production.publishing import judge_candidate, publish, read_verdict, write_verdict
+from embed_assets.production.settings import PublishingSettings
+from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 
 
 class PublishingConfig(Config):
@@ -17,7 +20,7 @@ class PublishingConfig(Config):
     publish_anyway: bool = Field(False, description="publish whatever the gate says, and although it was rolled back before")
 
 
-@stage_asset(PUBLISHED_INDEX, group="production", kinds={"lancedb"}, gpu=True)
+@stage_asset(PUBLISHED_INDEX, kinds={"lancedb"}, gpu=True)
 def published_index(
     context: AssetExecutionContext, config: PublishingConfig, workspace: WorkspaceResource, gpu: GpuResource
 ) -> MaterializeResult:
@@ -25,25 +28,25 @@ def published_index(
 
     Its artifact is the verdict of the gate; the index itself lies in the database that the settings name.
     """
-    place = workspace.open()
-    collection = context.partition_key
-    made_of = ingredients(place, PUBLISHED_INDEX, collection)
-    compared_with = made_of["sources"].get(publishing.SOURCE)
+    place, compute = workspace.open(), gpu.compute()
+    inputs = resolve(place, PUBLISHED_INDEX, context.partition_key)
+    published = Published(place, inputs.collection, inputs.block(PublishingSettings))
+    source = inputs.sources.get(IN_PRODUCTION)
 
-    def write(folder: Path, scratch: Path) -> None:
-        if compared_with is None:
-            publishing.write_verdict(folder, Verdict(False, publishing.NOTHING))
+    def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
+        if source is None:
+            write_verdict(folder, Verdict(False, NOTHING))
         else:
-            publishing.judge_candidate(place, collection, compared_with, gpu.compute(), folder)
+            judge_candidate(published, inputs, source.digest, compute, folder)
 
-    result = materialize_stage(context, place, PUBLISHED_INDEX, write, made_of)
-    verdict = publishing.read_verdict(place, collection)
+    result = materialize_stage(context, place, PUBLISHED_INDEX, write, inputs)
+    verdict = read_verdict(place.store.find(inputs.stage, inputs.place, inputs.fingerprint))
     promoted, reason = True, verdict.reason
-    if compared_with is not None:
-        promoted, reason = publishing.publish(place, collection, verdict, compared_with, gpu.compute(), config.publish_anyway)
+    if source is not None:
+        promoted, reason = publish(published, inputs, verdict, source.digest, compute, config.publish_anyway)
     return MaterializeResult(
         data_version=result.data_version,
-        metadata={"decision": reason, **publishing.describe(place, collection), **result.metadata},
+        metadata={"decision": reason, **published.describe(), **result.metadata},
         check_results=[
             AssetCheckResult(check_name="promoted", passed=promoted, description=reason, severity=AssetCheckSeverity.WARN)
         ],

@@ -2,16 +2,17 @@ from dagster import AssetObservation, OpExecutionContext, job, op
 
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
-from embed_assets.production import publishing
+from embed_assets.lineage import open_published
 
 
 @op(description="Swaps the published index of a collection with the one before it.")
 def swap_back(context: OpExecutionContext, workspace: WorkspaceResource) -> None:
     """Swaps the published index with the one before it, and records what is in production now."""
     place = workspace.open()
-    pointer = publishing.index_of(place, context.partition_key).rollback()
+    published = open_published(place, context.partition_key)
+    pointer = published.index.rollback()
     context.log.info("%s: %s is in production: %s", context.partition_key, pointer.current, pointer.reason)
-    metadata = {"decision": pointer.reason, **publishing.describe(place, context.partition_key)}
+    metadata = {"decision": pointer.reason, **published.describe()}
     context.log_event(AssetObservation("published_index", partition=context.partition_key, metadata=metadata))
 
 

@@ -1,8 +1,11 @@
+import polars as pl
 from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetCheckSeverity, asset_check
 
 from embed_assets.artifacts.store import MissingArtifactError
+from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.lineage import open_published
 from embed_assets.production.checks import LEAST_SERVED_COSINE
 from embed_assets.production.published_index import PublishingError
 from embed_assets.production.serving import ServingError, check_served_model
@@ -17,7 +20,10 @@ def endpoint_agrees(context: AssetCheckExecutionContext, workspace: WorkspaceRes
     """Whether the endpoint in the settings serves the model in production."""
     place = workspace.open()
     try:
-        found = check_served_model(place, context.partition_key)
+        published = open_published(place, context.partition_key)
+        queries = _texts(place, "evaluation_set", context.partition_key, "queries", "query")
+        passages = _texts(place, "corpus_chunks", context.partition_key, "chunks", "passage")
+        found = check_served_model(published, queries, passages)
     except (ServingError, PublishingError, MissingArtifactError) as error:
         return AssetCheckResult(passed=False, description=str(error), severity=AssetCheckSeverity.ERROR)
     if found is None:
@@ -30,3 +36,8 @@ def endpoint_agrees(context: AssetCheckExecutionContext, workspace: WorkspaceRes
         severity=AssetCheckSeverity.ERROR,
         metadata={"least_cosine": found.least, "mean_cosine": found.mean},
     )
+
+
+def _texts(workspace: Workspace, asset: str, collection: str, table: str, column: str) -> pl.Series:
+    folder = workspace.store.current(asset, collection).folder
+    return pl.read_parquet(folder / f"{table}.parquet", columns=[column])[column]

@@ -3,26 +3,26 @@ from pathlib import Path
 
 from dagster import AssetExecutionContext, MaterializeResult
 
+from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.lineage import read_trials
+from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.reports.sweep import write_leaderboard
 from embed_assets.sweep.leaderboard import rank_trials
 from embed_assets.sweep.stages import LEADERBOARD
+from embed_assets.sweep.trials import read_trials
+from embed_assets.training.settings import TrainingSettings
 
 
-@stage_asset(LEADERBOARD, group="sweep", kinds={"polars"}, automatic=False)
+@stage_asset(LEADERBOARD, kinds={"polars"}, automatic=False)
 def leaderboard(context: AssetExecutionContext, workspace: WorkspaceResource) -> MaterializeResult:
     """The finished trials of a collection, best first, with intervals, and which differences are noise."""
-    place = workspace.open()
-    collection = context.partition_key
-    settings = place.settings(collection)
 
-    def write(folder: Path, scratch: Path) -> None:
-        trials = read_trials(place, collection)
-        ranked = rank_trials(trials, settings.training, settings.scoring)
+    def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
+        trials = read_trials(inputs.artifacts)
+        ranked = rank_trials(trials, inputs.block(TrainingSettings), inputs.block(ScoringSettings))
         ranked.table.write_parquet(folder / "leaderboard.parquet")
         (folder / "advice.json").write_text(json.dumps({"advice": ranked.advice, "settled": ranked.settled}))
-        write_leaderboard(folder, collection, ranked, {trial.name: trial.seconds for trial in trials})
+        write_leaderboard(folder, inputs.collection, ranked, {trial.name: trial.seconds for trial in trials})
 
-    return materialize_stage(context, place, LEADERBOARD, write)
+    return materialize_stage(context, workspace.open(), LEADERBOARD, write)

@@ -3,6 +3,7 @@ from pydantic import Field
 
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.settings import read_settings
 from embed_assets.sweep import trials
 
 
@@ -15,7 +16,9 @@ class PromotionConfig(Config):
 @op(description="Writes the settings of a trial into the collection's settings.yaml.")
 def write_settings(context: OpExecutionContext, config: PromotionConfig, workspace: WorkspaceResource) -> None:
     """Writes the settings of a trial into the collection's settings.yaml."""
-    path = trials.promote_trial(workspace.open(), context.partition_key, config.trial)
+    place = workspace.open()
+    training = read_settings(place, context.partition_key).training
+    path = trials.promote_trial(place.collection_folder(context.partition_key), training, config.trial)
     context.log.info("%s has the settings of %s: materialize checkpoint and what lies below it", path, config.trial)
 
 

@@ -15,9 +15,10 @@ from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.partitions import trials
 from embed_assets.defs.production.production_sensor import UNFINISHED
 from embed_assets.defs.resources import WorkspaceResource
-from embed_assets.lineage import dev_scores, finished_trials, ingredients
+from embed_assets.lineage import dev_scores, finished_trials, resolve_trial
+from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import TRIAL
-from embed_assets.sweep.trials import planned_trials, suggest_trial, with_trial
+from embed_assets.sweep.trials import planned_trials, suggest_trial
 
 SEARCH_TAG = "embed_assets/search"
 RUN_KEY_TAG = "dagster/run_key"
@@ -52,14 +53,14 @@ def search_trials(context: SensorEvaluationContext, workspace: WorkspaceResource
 
 
 def _next_trial(context: SensorEvaluationContext, place: Workspace, collection: str) -> RunRequest | SkipReason | None:
-    settings = place.settings(collection)
+    settings = read_settings(place, collection)
     under_way = RunsFilter(tags={SEARCH_TAG: collection}, statuses=UNFINISHED)
     if not settings.trials.suggested or context.instance.get_runs(under_way, limit=1):
         return None
     finished = dev_scores(place, collection)
-    if len(finished.keys() - set(planned_trials(settings))) >= settings.trials.suggested:
+    if len(finished.keys() - set(planned_trials(settings.training, settings.trials))) >= settings.trials.suggested:
         return None
-    name = suggest_trial(settings, finished)
+    name = suggest_trial(settings.training, settings.negatives.per_query, finished)
     partition = MultiPartitionKey({"collection": collection, "trial": name})
     run_key = f"{partition} {_attempt(place, collection, name)}"
     # Dagster would drop a second run of the same key, and say nothing.
@@ -73,6 +74,6 @@ def _next_trial(context: SensorEvaluationContext, place: Workspace, collection: 
 
 def _attempt(place: Workspace, collection: str, name: str) -> str:
     """Hash of what the trial would be made of and of what it was suggested from: a change of either is worth a new run."""
-    made_of = ingredients(place, TRIAL, collection, settings=with_trial(place.settings(collection), name))
+    made_of = resolve_trial(place, collection, name).ingredients
     finished = {trial: artifact.fingerprint for trial, artifact in finished_trials(place, collection).items()}
     return fingerprint_of({"made_of": made_of, "finished": finished})

@@ -4,55 +4,49 @@ from pathlib import Path
 import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
 
+from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.partitions import collections_and_trials
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
-from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.defs.training.checkpoint import trainer
+from embed_assets.defs.stage_asset import build_stage, materialize_stage, stage_asset
+from embed_assets.defs.training.checkpoint import write_checkpoint
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
-from embed_assets.evaluation.scoring import join_scores, score_systems
-from embed_assets.lineage import ingredients
-from embed_assets.models.encoders import Encoder
+from embed_assets.evaluation.scoring import join_scores, score_systems, write_summaries
+from embed_assets.evaluation.settings import ScoringSettings
+from embed_assets.evaluation.systems import base_and_tuned
+from embed_assets.lineage import of_checkpoint, resolve_trial
+from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.sweep import write_trial
 from embed_assets.sweep.stages import TRIAL
-from embed_assets.sweep.trials import EXAMPLES, PER_QUERY, trial_place, with_trial
+from embed_assets.sweep.trials import EXAMPLES, PER_QUERY
 from embed_assets.training.fine_tuning import training_examples
+from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.stages import CHECKPOINT
 
+SPLITS = ("dev", "test")
 
-@stage_asset(TRIAL, group="sweep", kinds={"pytorch"}, gpu=True, automatic=False, partitions=collections_and_trials)
+
+@stage_asset(TRIAL, kinds={"pytorch"}, gpu=True, automatic=False, partitions=collections_and_trials)
 def trial(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: GpuResource) -> MaterializeResult:
     """A checkpoint with some training settings changed, as the partition's name says, and its scores on dev and test."""
-    place = workspace.open()
+    place, compute = workspace.open(), gpu.compute()
     names = context.partition_key.keys_by_dimension
-    collection, name = names["collection"], names["trial"]
-    settings = with_trial(place.settings(collection), name)
 
-    def write(folder: Path, scratch: Path) -> None:
-        store = place.store
-        made_of = ingredients(place, CHECKPOINT, collection, settings=settings)
-        train = trainer(place, collection, settings, gpu.compute())
-        trained = store.build("checkpoint", collection, made_of, train, make_current=False)
-        corpus = store.current("corpus_chunks", collection).folder
-        chunks = pl.read_parquet(corpus / "chunks.parquet")
-        queries, labels = read_evaluation_set(store.current("evaluation_set", collection).folder, corpus)
-        encoders = {
-            "base": Encoder(settings.base_model, place.memos, compute=gpu.compute()),
-            "tuned": Encoder(settings.base_model, place.memos, str(trained.folder / "model"), gpu.compute()),
-        }
-        comparisons = [("tuned", "base")]
-        of_split = {
-            split: score_systems(
-                collection, chunks, queries, labels, encoders, settings.scoring, comparisons=comparisons, split=split
-            )
-            for split in ("dev", "test")
-        }
-        tables = [join_scores(scores)[0].with_columns(split=pl.lit(split)) for split, scores in of_split.items()]
+    def train(folder: Path, scratch: Path, inputs: Inputs) -> None:
+        write_checkpoint(folder, scratch, inputs, place, compute)
+
+    def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
+        trained = build_stage(place, CHECKPOINT, of_checkpoint(inputs), train, settle=False)
+        chunks = inputs.table("corpus_chunks", "chunks")
+        queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
+        encoders = base_and_tuned(inputs.block(BaseModelSettings), trained, place.memos, compute)
+        systems, scoring = (inputs.collection, chunks, queries, labels, encoders), inputs.block(ScoringSettings)
+        scored = {split: score_systems(*systems, scoring, comparisons=[("tuned", "base")], split=split) for split in SPLITS}
+        tables = [join_scores(scores)[0].with_columns(split=pl.lit(split)) for split, scores in scored.items()]
         pl.concat(tables).write_parquet(folder / PER_QUERY)
-        summaries = {split: [score.summary for score in scores] for split, scores in of_split.items()}
-        (folder / "scores.json").write_text(json.dumps(summaries, indent=2))
-        triplets = pl.read_parquet(store.current("triplets", collection).folder / "triplets.parquet")
-        (folder / EXAMPLES).write_text(json.dumps(len(training_examples(triplets, settings.training)[0])))
+        summaries = {split: [score.summary for score in scores] for split, scores in scored.items()}
+        write_summaries(folder, summaries)
+        examples, _ = training_examples(inputs.table("triplets", "triplets"), inputs.block(TrainingSettings))
+        (folder / EXAMPLES).write_text(json.dumps(len(examples)))
         write_trial(folder, trained, summaries)
 
-    made_of = ingredients(place, TRIAL, collection, settings=settings)
-    return materialize_stage(context, place, TRIAL, write, made_of, trial_place(collection, name))
+    return materialize_stage(context, place, TRIAL, write, resolve_trial(place, names["collection"], names["trial"]))

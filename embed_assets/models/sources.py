@@ -1,0 +1,16 @@
+"""The models that a step computes with, as its sources."""
+
+from embed_assets.artifacts.inputs import Asked, Source
+from embed_assets.models.locations import model_digest
+from embed_assets.models.settings import BaseModelSettings
+
+
+def base_model(asked: Asked) -> dict[str, Source]:
+    """The embedding model that is fine-tuned."""
+    return {"base model": Source(model_digest(asked.block(BaseModelSettings).name))}
+
+
+def reranker_start(asked: Asked) -> dict[str, Source]:
+    """The model that the re-ranker starts from, if the settings name one."""
+    name = asked.blocks["reranker"].name
+    return {"re-ranker": Source(model_digest(name))} if name else {}
