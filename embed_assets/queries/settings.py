@@ -19,6 +19,9 @@ class QuestionsSettings(Block):
         "join", description="what pairs.jsonl, pairs.parquet and qrels/train.tsv of the collection do with the synthetic pairs"
     )
     writer: LanguageModelSettings = Field(LanguageModelSettings(), description="the language model that writes questions")
+    if_no_writer: Literal["fail", "look_ups"] = Field(
+        "fail", description="what happens where vLLM is not installed: the run fails, or look-ups are taken alone"
+    )
     mode: Literal["single", "batch"] = Field(
         "single",
         description="single: a call writes one question of one style, which small models can do; batch: a call writes "

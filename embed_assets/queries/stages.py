@@ -4,7 +4,7 @@ from functools import partial
 
 from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.artifacts.stages import Stage
-from embed_assets.models.language_models import language_model_digest
+from embed_assets.models.language_models import can_answer, language_model_digest
 from embed_assets.models.sources import base_model
 from embed_assets.queries.checks import PAIRS_CHECKS
 from embed_assets.queries.own_pairs import own_pairs_digest
@@ -12,6 +12,7 @@ from embed_assets.queries.prompts import load_question_prompts
 from embed_assets.queries.settings import QuestionsSettings
 
 PROMPT = "prompt "
+NOT_INSTALLED = "not installed"
 
 
 def own_pairs(asked: Asked) -> dict[str, Source]:
@@ -30,8 +31,10 @@ def prompts(asked: Asked) -> dict[str, Source]:
 
 def language_models(asked: Asked) -> dict[str, Source]:
     """The models that write, list artifacts and judge, by task."""
-    models = asked.block(QuestionsSettings).language_models
-    return {task: Source(language_model_digest(model)) for task, model in models.items()}
+    settings = asked.block(QuestionsSettings)
+    if settings.if_no_writer == "look_ups" and not can_answer(settings.writer):
+        return {"writer": Source(NOT_INSTALLED)}
+    return {task: Source(language_model_digest(model)) for task, model in settings.language_models.items()}
 
 
 QA_PAIRS = Stage(

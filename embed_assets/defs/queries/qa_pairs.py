@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
 
-from embed_assets.artifacts.inputs import Inputs
+from embed_assets.artifacts.inputs import Inputs, Source
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.models.encoders import Encoder
@@ -12,7 +12,7 @@ from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.queries.qa_pairs import make_qa_pairs
 from embed_assets.queries.settings import QuestionsSettings
-from embed_assets.queries.stages import PROMPT, QA_PAIRS
+from embed_assets.queries.stages import NOT_INSTALLED, PROMPT, QA_PAIRS
 from embed_assets.reports.queries import write_pairs
 
 
@@ -28,7 +28,11 @@ def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         open_model = partial(LanguageModel, memos=place.memos, compute=gpu.compute())
         encoder = Encoder(inputs.block(BaseModelSettings), place.memos, compute=gpu.compute())
         source = place.collection_folder(inputs.collection)
+        if without_writer := inputs.sources.get("writer") == Source(NOT_INSTALLED):
+            settings = settings.model_copy(update={"max_questions": 0})
         pairs = make_qa_pairs(source, documents, chunks, prompts, open_model, encoder, settings)
+        if without_writer:
+            pairs.notes.append("no questions were written, since vLLM is not installed (questions.if_no_writer)")
         kept = pairs.table.filter(pl.col("dropped").is_null())
         kept.select("query_id", "query", "style", "writer", "document_id", "start", "end").write_parquet(folder / "pairs.parquet")
         write_pairs(folder, pairs, chunks, settings, encoder.saved_work)
