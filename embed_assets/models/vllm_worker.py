@@ -61,7 +61,6 @@ def load_engine(model: str, converted_models: Path, settings: dict, memory_share
         model = str(convert_gguf(Path(model), converted_models))
     from vllm import LLM
 
-    dtype = settings["dtype"]
     options = {"gpu_memory_utilization": memory_share, "tensor_parallel_size": settings["tensor_parallel_size"]}
     if not torch.cuda.is_available():
         # Sampling with a seed for each prompt needs whole prompts on the CPU; compiling costs more than it saves.
@@ -70,13 +69,10 @@ def load_engine(model: str, converted_models: Path, settings: dict, memory_share
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": 2 * settings["max_model_tokens"],
         }
-        # A CPU that does not multiply bfloat16 imitates it, hundreds of times slower than float32.
-        if dtype == "auto" and Compute("cpu").torch_dtype() == torch.float32:
-            dtype = "float32"
     return LLM(
         model=model,
         max_model_len=settings["max_model_tokens"],
-        dtype=dtype,
+        dtype=engine_dtype(settings["dtype"]),
         quantization=settings["quantization"] or None,
         enable_prefix_caching=True,
         trust_remote_code=settings["trust_remote_code"],
@@ -84,6 +80,17 @@ def load_engine(model: str, converted_models: Path, settings: dict, memory_share
         structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
         **options,
     )
+
+
+def engine_dtype(dtype: str) -> str:
+    """The dtype that vLLM computes in: where "auto" would imitate bfloat16 on the CPU, it is float32.
+
+    A CPU without instructions for it takes minutes for a token in bfloat16.
+    """
+    import torch
+
+    imitated = not torch.cuda.is_available() and Compute("cpu").torch_dtype() == torch.float32
+    return "float32" if dtype == "auto" and imitated else dtype
 
 
 def answer_prompts(engine, batch: dict, chat: bool) -> Iterator[list]:
