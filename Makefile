@@ -22,7 +22,7 @@ HAS_CPU_TORCH := $(BIN)/python -c 'import importlib.metadata as m; assert m.vers
 # vLLM for the CPU unless there is an NVIDIA driver.
 ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null && echo gpu || echo cpu)
 
-.PHONY: help setup demo dev test test-ui lint
+.PHONY: docs help setup demo dev test test-ui lint
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,3 +73,6 @@ test-ui: $(READY)  ## Run the browser test of the Dagster UI.
 lint: $(READY)  ## Check style and imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(READY)  ## Build the pages of docs/, with a reference of settings and commands, into site/.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
