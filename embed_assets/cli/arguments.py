@@ -1,0 +1,66 @@
+"""What the commands have in common: where data and home are, and which collections are named."""
+
+import logging
+import os
+import sys
+
+import click
+import polars as pl
+
+from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.artifacts.store import MissingArtifactError
+from embed_assets.artifacts.workspace import CollectionError, Workspace
+from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.settings import read_settings
+
+data_option = click.option(
+    "--data",
+    default="",
+    help="Folder with collections/ and settings.yaml, or one BEIR folder.  [default: $EMBED_ASSETS_DATA or data]",
+)
+home_option = click.option(
+    "--home",
+    default="",
+    help="Folder of all that is computed.  [default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
+)
+
+
+def open_workspace(data: str, home: str = "") -> Workspace:
+    """The workspace that the options name, or the environment."""
+    return WorkspaceResource(data=data, home=home).open()
+
+
+def set_environment(workspace: Workspace) -> None:
+    """The assets, and the processes that they start, find their folders in the environment."""
+    os.environ["DAGSTER_HOME"] = os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
+    os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
+
+
+def known_collections(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str]:
+    """The named collections, or all; their settings are checked before anything runs."""
+    try:
+        found = list(names) or list(workspace.collections())
+        if not found:
+            raise CollectionError(f"{workspace.data}: no folder with documents/, corpus.jsonl or a production table in it")
+        for name in found:
+            read_settings(workspace, name)
+    except (CollectionError, SettingsError) as error:
+        raise click.ClickException(str(error)) from None
+    return found
+
+
+def read_table(workspace: Workspace, collection: str, asset: str, file: str) -> pl.DataFrame:
+    """A table of a current artifact; where there is none, the command ends and says so."""
+    try:
+        return pl.read_parquet(workspace.store.current(asset, collection).folder / file)
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def log_to_stderr() -> None:
+    """Print what the package logs, with the time."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("embed_assets")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

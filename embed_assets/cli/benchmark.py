@@ -1,0 +1,80 @@
+"""Commands that measure speed."""
+
+import click
+import polars as pl
+
+from embed_assets.cli.arguments import data_option, home_option, known_collections, open_workspace, read_table
+from embed_assets.settings import read_settings
+
+
+@click.group()
+def benchmark() -> None:
+    """Measure speed against the libraries underneath."""
+
+
+@benchmark.command("questions")
+@click.argument("collection")
+@click.option("--count", default=200, show_default=True, help="Number of prompts.")
+@data_option
+@home_option
+def benchmark_questions(collection: str, count: int, data: str, home: str) -> None:
+    """Questions per second against bare vLLM, with the writer and the chunks of a collection."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks.questions import benchmark_questions as measure
+    from embed_assets.models.encoders import Encoder
+    from embed_assets.queries.prompts import load_question_prompts
+
+    settings = read_settings(workspace, collection)
+    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
+    prompts = load_question_prompts(settings.questions, workspace.prompt_folders(collection))
+    encoder = Encoder(settings.base_model, workspace.memos)
+    _echo_table(measure(chunks, prompts, settings.questions, encoder, workspace.memos, count))
+
+
+@benchmark.command("mining")
+@click.argument("collection")
+@click.option("--count", default=1000, show_default=True, help="Number of QA pairs.")
+@data_option
+@home_option
+def benchmark_mining(collection: str, count: int, data: str, home: str) -> None:
+    """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks.mining import Mining, benchmark_mining
+
+    settings = read_settings(workspace, collection)
+    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
+    pairs = read_table(workspace, collection, "qa_pairs", "pairs.parquet").head(count).with_columns(split=pl.lit("train"))
+    _echo_table(benchmark_mining(Mining(chunks, pairs, settings.base_model, settings.negatives)))
+
+
+@benchmark.command("training")
+@click.argument("collection")
+@click.option("--examples", default=256, show_default=True, help="Number of triplets.")
+@data_option
+@home_option
+def benchmark_training(collection: str, examples: int, data: str, home: str) -> None:
+    """Examples per second against the trainer of sentence-transformers, with the triplets of a collection."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks.training import benchmark_training
+
+    settings = read_settings(workspace, collection)
+    triplets = read_table(workspace, collection, "triplets", "triplets.parquet")
+    try:
+        table = benchmark_training(triplets, settings.base_model, settings.training, examples)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    _echo_table(table)
+
+
+def _echo_table(table: pl.DataFrame) -> None:
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=-1,
+        tbl_width_chars=200,
+    ):
+        click.echo(table)

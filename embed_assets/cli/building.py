@@ -1,0 +1,89 @@
+"""Commands that build, and that say what there is to build from."""
+
+import time
+from collections.abc import Iterable
+
+import click
+
+from embed_assets.artifacts.store import MissingArtifactError
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, open_workspace, set_environment
+from embed_assets.cli.results import echo_scores
+from embed_assets.graph import DEFAULT_STAGES, STAGES
+from embed_assets.settings import Settings, describe_settings, read_settings
+
+OPTIONAL = [name for name in STAGES if name not in DEFAULT_STAGES]
+
+
+@click.command()
+@click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
+@data_option
+@home_option
+@click.option(
+    "--until",
+    type=click.Choice(list(STAGES)),
+    metavar="ASSET",
+    multiple=True,
+    help=f"Stop after this asset; may be given more than once: {', '.join(STAGES)}.  [default: all but {', '.join(OPTIONAL)}]",
+)
+def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ...]) -> None:
+    """Materialize the assets of collections (all, if none is named) and print the score tables.
+
+    What is already built is taken from the store. One failing collection does not stop the others.
+    """
+    workspace = open_workspace(data, home)
+    names = known_collections(workspace, collections)
+    set_environment(workspace)
+    from embed_assets.cli.runs import materialize_collection, open_instance
+
+    log_to_stderr()
+    failed = []
+    with open_instance(workspace.home) as instance:
+        for name in names:
+            started = time.monotonic()
+            if not materialize_collection(instance, name, *until):
+                failed.append(name)
+                continue
+            click.echo(f"{name}: done in {time.monotonic() - started:.0f} s", err=True)
+            for asset in ("beir_scores", "reranker_scores"):
+                if _builds(until or DEFAULT_STAGES, asset):
+                    echo_scores(workspace, name, asset)
+    if failed:
+        raise click.ClickException(f"failed: {', '.join(failed)}; what was built is kept, and a new run goes on from there")
+
+
+@click.command()
+@data_option
+@home_option
+def collections(data: str, home: str) -> None:
+    """List the collections, and which assets of each are built."""
+    workspace = open_workspace(data, home)
+    for name in known_collections(workspace, ()):
+        built = [stage for stage in STAGES if _is_built(workspace, stage, name)]
+        click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}")
+
+
+@click.command()
+@click.argument("collection", required=False)
+@data_option
+def settings(collection: str | None, data: str) -> None:
+    """Print the settings of a collection, or the built-in defaults, with what each one means."""
+    if collection is None:
+        click.echo(describe_settings(Settings()))
+        return
+    workspace = open_workspace(data)
+    known_collections(workspace, [collection])
+    click.echo(describe_settings(read_settings(workspace, collection)))
+
+
+def _builds(until: Iterable[str], asset: str) -> bool:
+    """Whether an asset is one of these, or one that they are made from."""
+    return any(name == asset or _builds(STAGES[name].inputs, asset) for name in until)
+
+
+def _is_built(workspace: Workspace, stage: str, collection: str) -> bool:
+    try:
+        workspace.store.current(stage, collection)
+    except MissingArtifactError:
+        return False
+    return True

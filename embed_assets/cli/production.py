@@ -1,0 +1,56 @@
+"""Commands of what is in production."""
+
+import json
+from dataclasses import asdict
+from typing import get_args
+
+import click
+
+from embed_assets.artifacts.store import MissingArtifactError
+from embed_assets.cli.arguments import data_option, home_option, known_collections, open_workspace
+from embed_assets.lineage import open_published
+from embed_assets.production.published_index import PublishingError
+from embed_assets.production.search import Mode, search_index
+from embed_assets.settings import read_settings
+
+
+@click.command()
+@click.argument("collection")
+@click.argument("query")
+@click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True, help="How.")
+@click.option("--limit", default=10, show_default=True, help="Number of hits.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each hit.")
+@data_option
+@home_option
+def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, data: str, home: str) -> None:
+    """Search the published index of a collection, with the model that it was made with."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    try:
+        settings = read_settings(workspace, collection)
+        hits = search_index(open_published(workspace, collection), query, settings.reranking, settings.scoring.rrf_k, mode, limit)
+    except (PublishingError, MissingArtifactError) as error:
+        raise click.ClickException(str(error)) from None
+    if not hits:
+        click.echo("nothing was found", err=True)
+    for place, hit in enumerate(hits, start=1):
+        text = " ".join(hit.text.split())
+        click.echo(json.dumps(asdict(hit)) if as_json else f"{place:3} {hit.score:.4f}  {hit.chunk_id}  {text:.100}")
+
+
+@click.command()
+@click.argument("collection")
+@data_option
+@home_option
+def rollback(collection: str, data: str, home: str) -> None:
+    """Bring the previous index of a collection, and its model, back into production.
+
+    A second rollback undoes the first.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    try:
+        pointer = open_published(workspace, collection).index.rollback()
+    except PublishingError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{collection}: {pointer.current} is in production")

@@ -1,0 +1,112 @@
+"""Commands that show, copy and compare what was built."""
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+import polars as pl
+
+from embed_assets.artifacts.store import HTML_REPORT, MissingArtifactError
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections, open_workspace, read_table
+from embed_assets.evaluation.evaluation_set import read_evaluation_set
+from embed_assets.evaluation.scoring import scores_table
+from embed_assets.models.locations import ModelNotFoundError
+from embed_assets.settings import read_settings
+
+
+@click.command()
+@click.argument("collection")
+@data_option
+@home_option
+@click.option("--reranked", is_flag=True, help="With the re-ranker, from reranker_scores.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
+def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool) -> None:
+    """Print the scores of a collection again."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    echo_scores(workspace, collection, "reranker_scores" if reranked else "beir_scores", as_json)
+
+
+@click.command()
+@click.argument("collection")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
+@data_option
+@home_option
+def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, home: str) -> None:
+    """Score any models on the evaluation set of a collection; each is tested against the first one.
+
+    A MODEL is 'base', the name or folder of a model, or the fingerprint of a checkpoint (or how it begins). Checkpoints
+    are encoded with the prompts and the length that they were trained with, all other models with the query_prompt,
+    passage_prompt and max_tokens of this collection's base_model.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.evaluation.comparison import AmbiguousModelError, compare_models
+
+    try:
+        settings = read_settings(workspace, collection)
+        summaries = compare_models(workspace, collection, models, settings.base_model, settings.scoring)
+    except (MissingArtifactError, ModelNotFoundError, AmbiguousModelError) as error:
+        raise click.ClickException(str(error)) from None
+    for summary in summaries:
+        click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
+
+
+@click.command()
+@click.argument("collection")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@data_option
+@home_option
+def report(collection: str, file: Path, data: str, home: str) -> None:
+    """Write all about the checkpoint of a collection into one HTML file, which can be mailed."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    try:
+        shutil.copyfile(workspace.store.current("beir_scores", collection).report / HTML_REPORT, file)
+    except (MissingArtifactError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command("export-beir")
+@click.argument("collection")
+@click.argument("folder", type=click.Path(path_type=Path))
+@data_option
+@home_option
+def export_beir_command(collection: str, folder: Path, data: str, home: str) -> None:
+    """Write a collection's corpus, queries, labels and runs to a new folder, in the formats of BEIR and trec_eval.
+
+    There is a BEIR folder for each label source: human/ with documents, own/ and synthetic/ with chunks.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.evaluation.beir_export import export_beir
+
+    try:
+        corpus, yardstick = (workspace.store.current(name, collection).folder for name in ("corpus_chunks", "evaluation_set"))
+        counts = export_beir(
+            folder,
+            pl.read_parquet(corpus / "documents.parquet"),
+            pl.read_parquet(corpus / "chunks.parquet"),
+            read_table(workspace, collection, "triplets", "triplets.parquet"),
+            *read_evaluation_set(yardstick, corpus),
+            read_table(workspace, collection, "beir_scores", "runs.parquet"),
+        )
+    except (MissingArtifactError, FileExistsError) as error:
+        raise click.ClickException(str(error)) from None
+    for source, row in counts.items():
+        click.echo(f"{folder / source}: " + ", ".join(f"{name} {count}" for name, count in row.items()))
+
+
+def echo_scores(workspace: Workspace, collection: str, asset: str = "beir_scores", as_json: bool = False) -> None:
+    try:
+        artifact = workspace.store.current(asset, collection)
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+    summaries = json.loads((artifact.folder / "scores.json").read_text())
+    for summary in summaries:
+        click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
+    if not summaries:
+        click.echo(f"{collection}: {artifact.findings[0]['message']}", err=True)

@@ -1,0 +1,91 @@
+"""Commands of sweeps."""
+
+import click
+from dagster import DagsterInstance
+
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, open_workspace, set_environment
+from embed_assets.lineage import dev_scores, finished_trials
+from embed_assets.settings import read_settings
+from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
+from embed_assets.sweep.trials import TrialError, planned_trials, promote_trial, read_trials, suggest_trial, with_trial
+
+
+@click.command()
+@click.argument("collection")
+@click.argument("trials", metavar="[TRIAL]...", nargs=-1)
+@click.option("--suggested", default=0, help="So many trials are suggested by Optuna, after the others.")
+@data_option
+@home_option
+def sweep(collection: str, trials: tuple[str, ...], suggested: int, data: str, home: str) -> None:
+    """Train and score trials of a collection, such as 'epochs=2_seed=14', and print which settings are best.
+
+    Without names, the settings block 'trials' says which; finished ones are taken from the store. One failing trial
+    does not stop the others.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    set_environment(workspace)
+    from embed_assets.cli.runs import compare_trials, materialize_collection, open_instance
+    from embed_assets.sweep.saturation import missing_for_curve
+
+    log_to_stderr()
+    chosen = read_settings(workspace, collection)
+    names = list(dict.fromkeys(trials)) or planned_trials(chosen.training, chosen.trials)
+    try:
+        for name in names:
+            with_trial(chosen.training, name)
+    except TrialError as error:
+        raise click.ClickException(str(error)) from None
+    with open_instance(workspace.home) as instance:
+        if not materialize_collection(instance, collection, "triplets"):
+            raise click.ClickException(f"{collection}: there are no triplets to train on")
+        problems = [f"the trial {name} failed" for name in _run_trials(workspace, instance, collection, names, suggested)]
+        missing = missing_for_curve(read_trials(finished_trials(workspace, collection)), chosen.training)
+        for asset in [LEADERBOARD.name] if missing else [LEADERBOARD.name, SATURATION_CURVE.name]:
+            if not compare_trials(instance, collection, asset):
+                problems.append(f"there is no {asset}")
+                continue
+            report = workspace.store.current(asset, collection).report
+            click.echo("\n".join(["", *(path.read_text(encoding="utf-8") for path in sorted(report.glob("*.md")))]))
+    if missing:
+        click.echo(f"{collection}: without a saturation curve: {missing}", err=True)
+    if problems:
+        raise click.ClickException(f"{collection}: {'; '.join(problems)}; finished trials are kept")
+
+
+def _run_trials(workspace: Workspace, instance: DagsterInstance, collection: str, names: list[str], suggested: int) -> list[str]:
+    """Materialize the named trials, and then so many suggested ones; returns those that failed."""
+    from embed_assets.cli.runs import materialize_trial
+
+    settings = read_settings(workspace, collection)
+    training, mined = settings.training, settings.negatives.per_query
+    tried: dict[str, bool] = {}
+    for number in range(len(names) + suggested):
+        name = names[number] if number < len(names) else suggest_trial(training, mined, dev_scores(workspace, collection))
+        if name in tried:  # nothing was learned from it, so it would be suggested for ever
+            click.echo(f"{collection}: {name} is suggested again, so there are no more suggestions", err=True)
+            break
+        click.echo(f"{collection}: trial {number + 1} of {len(names) + suggested}, {name}", err=True)
+        tried[name] = materialize_trial(instance, collection, name)
+    return [name for name, done in tried.items() if not done]
+
+
+@click.command()
+@click.argument("collection")
+@click.argument("trial")
+@data_option
+@home_option
+def promote(collection: str, trial: str, data: str, home: str) -> None:
+    """Write the settings of a trial into the collection's settings.yaml, so that it becomes the checkpoint.
+
+    What the trial has trained is used again by the next run.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    try:
+        training = read_settings(workspace, collection).training
+        path = promote_trial(workspace.collection_folder(collection), training, trial)
+    except TrialError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{path}: written; 'embed-assets run {collection}' takes it over")
