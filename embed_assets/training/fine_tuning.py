@@ -1,14 +1,11 @@
 """Contrastive fine-tuning of the base model on triplets."""
 
-import json
-import logging
 import math
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -16,16 +13,15 @@ from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.batches import SlicedBatches
-from embed_assets.training.log import early_stopping_callback, log_callback, logger_callbacks, loss_curve
+from embed_assets.training.log import early_stopping_callback, log_callback, logger_callbacks
 from embed_assets.training.loss import contrastive_loss
 from embed_assets.training.processes import fine_tune_in_processes
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.trainer import save_model, set_dropout, train, training_arguments
 
 if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder, SentenceTransformer, SentenceTransformerTrainingArguments
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 
-
-logger = logging.getLogger(__name__)
 EVALUATIONS_PER_EPOCH = 4
 
 
@@ -66,15 +62,13 @@ def fine_tune(
     from datasets import Dataset, disable_progress_bars
     from sentence_transformers import SentenceTransformerTrainer
     from transformers import set_seed
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     disable_progress_bars()
-    train, dev = training_examples(triplets, settings)
+    examples, dev = training_examples(triplets, settings)
     set_seed(settings.seed)
-    arguments = _arguments(scratch / "trainer", train, dev, base_model, settings, compute)
+    arguments = _arguments(scratch, examples, dev, base_model, settings, compute)
     model = load_sentence_transformer(base_model, compute.torch_device())
-    if settings.dropout is not None:
-        set_dropout(model, settings.dropout)
+    set_dropout(model, settings.dropout)
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
     mini_batch_size = compute.mini_batch_size or settings.mini_batch_size
@@ -82,25 +76,19 @@ def fine_tune(
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_polars(train),
+        train_dataset=Dataset.from_polars(examples),
         eval_dataset=Dataset.from_polars(dev) if dev.height >= 2 else None,
         loss=contrastive_loss(model, settings, mini_batch_size, arguments.world_size),
         callbacks=[log_callback("training", settings, terms), *logger_callbacks(compute.loggers, logs or scratch / "logs")],
     )
     if settings.early_stopping:
         trainer.add_callback(early_stopping_callback(settings.early_stopping))
-    trainer.remove_callback(PrinterCallback)
-    if arguments.disable_tqdm:
-        trainer.remove_callback(ProgressCallback)
-    last = last_state(scratch / "trainer")
-    start = f", from {last.name}" if last else ""
-    logger.info("training on %d triplets on %s%s", train.height, compute.torch_device(), start)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    curve = train(trainer, scratch)
     if trainer.is_world_process_zero():
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
         save_model(model, folder)
-    return loss_curve(trainer.state.log_history)
+    return curve
 
 
 def training_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -135,7 +123,7 @@ def training_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> tup
 
 
 def _arguments(
-    folder: Path,
+    scratch: Path,
     train: pl.DataFrame,
     dev: pl.DataFrame,
     base_model: BaseModelSettings,
@@ -145,14 +133,12 @@ def _arguments(
     from sentence_transformers import SentenceTransformerTrainingArguments
     from sentence_transformers.base.sampler import BatchSamplers
 
-    cpu = compute.torch_device() == "cpu"
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
-    batch_size = min(settings.batch_size, train.height)
-    steps_per_epoch = math.ceil(train.height / batch_size)
-    steps = max(1, math.ceil(train.height / batch_size * settings.epochs))
+    more: dict[str, Any] = {}
     if settings.early_stopping:
+        steps_per_epoch = math.ceil(train.height / min(settings.batch_size, train.height))
         every = max(1, steps_per_epoch // EVALUATIONS_PER_EPOCH)
-        evaluation = {
+        more |= {
             "save_steps": every,
             "eval_strategy": "steps",
             "eval_steps": every,
@@ -161,54 +147,27 @@ def _arguments(
             "greater_is_better": False,
             "restore_callback_states_from_checkpoint": True,
         }
-    else:
-        every = max(1, steps // settings.checkpoints)
-        evaluation = {"save_steps": every, "eval_strategy": "epoch" if dev.height >= 2 else "no"}
     if settings.gradient_checkpointing:
-        evaluation |= {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+        more |= {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
     if processes > 1:
         # The buffers are constants, and each process makes its forward passes at its own pace.
-        evaluation |= {"ddp_broadcast_buffers": False}
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(folder),
-        use_cpu=cpu,
-        bf16=str(compute.torch_dtype()) == "torch.bfloat16",
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=max(1, batch_size // processes),
-        per_device_eval_batch_size=max(1, batch_size // processes),
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup_steps=math.ceil(settings.warmup_share * steps),
-        lr_scheduler_type="cosine",
+        more |= {"ddp_broadcast_buffers": False}
+    arguments = training_arguments(
+        SentenceTransformerTrainingArguments,
+        scratch,
+        train.height,
+        settings,
+        compute,
+        settings.weight_decay,
+        evaluate=dev.height >= 2,
+        processes=processes,
         batch_sampler=SlicedBatches(processes) if processes > 1 else BatchSamplers.NO_DUPLICATES,
         prompts={"anchor": base_model.query_prompt} | dict.fromkeys(train.columns[1:], base_model.passage_prompt),
-        seed=settings.seed,
-        data_seed=settings.seed,
-        save_strategy="steps",
-        save_total_limit=2,
-        logging_steps=max(1, steps // 25),
-        logging_nan_inf_filter=False,
-        disable_tqdm=not sys.stderr.isatty(),
-        dataloader_pin_memory=not cpu,
-        report_to="none",
-        **evaluation,
+        **more,
     )
     # Several processes drop uneven batches by default; SlicedBatches makes them even.
     arguments.dataloader_drop_last = False
-    # One process has one GPU, however many there are: DataParallel would split its batches.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
-
-
-def set_dropout(model: "SentenceTransformer | CrossEncoder", rate: float) -> None:
-    """Set the rate of all dropout layers of a model, and of the attention that has its own."""
-    import torch
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = rate
-        elif hasattr(module, "dropout_prob"):
-            module.dropout_prob = rate
 
 
 def _add_adapters(model: "SentenceTransformer", rank: int) -> None:
@@ -229,23 +188,3 @@ def _merge_adapters(model: "SentenceTransformer", base_model: BaseModelSettings,
     model.transformers_model.save_pretrained(str(scratch))
     whole = load_sentence_transformer(base_model, str(model.device))
     model[0].model = PeftModel.from_pretrained(whole.transformers_model, str(scratch)).merge_and_unload()
-
-
-def save_model(model: "SentenceTransformer | CrossEncoder", folder: Path) -> None:
-    """Save a trained model; the same training gives the same files, however long it took and how often it was interrupted."""
-    model.eval()
-    model.save_pretrained(str(folder), safe_serialization=True)
-    card = folder / "README.md"
-    varying = re.compile(r"^### Training (Logs|Time)\n.*?(?=^##)", re.DOTALL | re.MULTILINE)
-    card.write_text(varying.sub("", card.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def last_state(folder: Path) -> Path | None:
-    """The newest complete training state: trainer_state.json is what the trainer writes last."""
-    complete = []
-    for path in folder.glob("checkpoint-*/trainer_state.json"):
-        try:
-            complete.append((json.loads(path.read_text())["global_step"], path.parent))
-        except (json.JSONDecodeError, KeyError):
-            continue
-    return max(complete)[1] if complete else None

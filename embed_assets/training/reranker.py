@@ -1,8 +1,5 @@
 """The re-ranker of a collection: how it is trained on triplets, and on which queries it is scored."""
 
-import logging
-import math
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,11 +9,11 @@ import polars as pl
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.fine_tuning import last_state, save_model, set_dropout
-from embed_assets.training.log import log_callback, loss_curve
+from embed_assets.training.log import log_callback
 from embed_assets.training.settings import RerankerSettings
+from embed_assets.training.trainer import save_model, set_dropout, train, training_arguments
 
-logger = logging.getLogger(__name__)
+WEIGHT_DECAY = 0.01
 
 
 def fine_tune_reranker(
@@ -50,65 +47,31 @@ def fine_tune_reranker(
     from datasets import Dataset, disable_progress_bars
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
     from transformers import set_seed
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     disable_progress_bars()
-    train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
-    train = train.head(settings.max_examples)
+    examples = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
+    examples = examples.head(settings.max_examples)
     dev = triplets.filter(pl.col("split") == "dev").head(8 * settings.batch_size)
-    if train.height < 2:
-        raise ValueError(f"{train.height} triplets are too few to train on; more documents or questions are needed")
-    lists = labelled_passages(train, settings)
-    batch_size = min(settings.batch_size, lists.height)
-    steps = max(1, math.ceil(lists.height / batch_size * settings.epochs))
-
-    device = compute.torch_device()
+    if examples.height < 2:
+        raise ValueError(f"{examples.height} triplets are too few to train on; more documents or questions are needed")
+    lists = labelled_passages(examples, settings)
     set_seed(settings.seed)
-    start = settings.name or base_model.name
+    device, start = compute.torch_device(), settings.name or base_model.name
     model = load_cross_encoder(start, device, settings.max_tokens, settings.trust_remote_code, new_head=True)
-    if settings.dropout is not None:
-        set_dropout(model, settings.dropout)
-    arguments = CrossEncoderTrainingArguments(
-        output_dir=str(scratch / "trainer"),
-        use_cpu=device == "cpu",
-        bf16=str(compute.torch_dtype()) == "torch.bfloat16",
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=batch_size,
-        learning_rate=settings.learning_rate,
-        weight_decay=0.01,
-        warmup_steps=math.ceil(settings.warmup_share * steps),
-        lr_scheduler_type="cosine",
-        seed=settings.seed,
-        data_seed=settings.seed,
-        save_strategy="steps",
-        save_steps=max(1, steps // settings.checkpoints),
-        save_total_limit=2,
-        eval_strategy="epoch" if dev.height else "no",
-        logging_steps=max(1, steps // 25),
-        logging_nan_inf_filter=False,
-        disable_tqdm=not sys.stderr.isatty(),
-        dataloader_pin_memory=device != "cpu",
-        report_to="none",
-    )
-    # One process has one GPU, however many there are: DataParallel would split its batches.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
+    set_dropout(model, settings.dropout)
     trainer = CrossEncoderTrainer(
         model=model,
-        args=arguments,
+        args=training_arguments(
+            CrossEncoderTrainingArguments, scratch, lists.height, settings, compute, WEIGHT_DECAY, evaluate=dev.height > 0
+        ),
         train_dataset=Dataset.from_polars(lists),
         eval_dataset=Dataset.from_polars(labelled_passages(dev, settings)) if dev.height else None,
         loss=losses.LambdaLoss(model, weighting_scheme=losses.NDCGLoss2PPScheme(), mini_batch_size=-1),
         callbacks=[log_callback("reranker", settings)],
     )
-    trainer.remove_callback(PrinterCallback)
-    if arguments.disable_tqdm:
-        trainer.remove_callback(ProgressCallback)
-    last = last_state(scratch / "trainer")
-    logger.info("training on %d queries for %d steps on %s%s", lists.height, steps, device, f", from {last.name}" if last else "")
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    curve = train(trainer, scratch)
     save_model(model, folder)
-    return loss_curve(trainer.state.log_history)
+    return curve
 
 
 def labelled_passages(triplets: pl.DataFrame, settings: RerankerSettings) -> pl.DataFrame:

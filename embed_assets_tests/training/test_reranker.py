@@ -83,7 +83,7 @@ def test_the_model_is_an_ordinary_cross_encoder_folder(trained: tuple[Path, pl.D
 
 def test_the_same_seed_gives_the_same_model_also_after_an_interruption(trained: tuple[Path, pl.DataFrame], tmp_path: Path):
     folder, curve = trained
-    from embed_assets.training import fine_tuning as training
+    from embed_assets.training.trainer import last_state
 
     class KilledError(Exception):
         pass
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_model_also_after_an_interruption(trained: 
         patch.setattr("transformers.trainer_callback.CallbackHandler.on_save", stop_at_save)
         with pytest.raises(KilledError):
             fine_tune_reranker(make_triplets(), tmp_path / "model", tmp_path, BASE_MODEL, SETTINGS, CPU)
-    state = training.last_state(tmp_path / "trainer")
+    state = last_state(tmp_path / "trainer")
     assert state is not None and not (tmp_path / "model").exists()
     resumed = fine_tune_reranker(make_triplets(), tmp_path / "model", tmp_path, BASE_MODEL, SETTINGS, CPU)
     assert weights(tmp_path / "model") == weights(folder)

@@ -1,0 +1,141 @@
+"""What every training shares, whatever model it trains: arguments, callbacks, resuming and saving."""
+
+import json
+import logging
+import math
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from embed_assets.models.hardware import Compute
+from embed_assets.training.log import loss_curve
+from embed_assets.training.settings import RerankerSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers.base.trainer import BaseTrainer
+    from sentence_transformers.base.training_args import BaseTrainingArguments
+
+logger = logging.getLogger(__name__)
+LOGGED_LOSSES = 25
+# The state of the trainer in the scratch folder of a training.
+STATE = "trainer"
+
+
+def training_arguments(
+    kind: "type[BaseTrainingArguments]",
+    scratch: Path,
+    examples: int,
+    settings: TrainingSettings | RerankerSettings,
+    compute: Compute,
+    weight_decay: float,
+    evaluate: bool,
+    processes: int = 1,
+    **more: Any,
+) -> "BaseTrainingArguments":
+    """Arguments of a trainer: AdamW with a linear warm-up and a cosine decay, and a state to resume from.
+
+    Args:
+        kind: the class of the arguments.
+        scratch: where the training state is kept.
+        examples: how many are trained on.
+        settings: how to train.
+        compute: device and dtype.
+        weight_decay: of AdamW.
+        evaluate: compute the dev loss after each epoch.
+        processes: how many train together; each takes its part of a batch.
+        more: further arguments; they take the place of those made here.
+    """
+    cpu = compute.torch_device() == "cpu"
+    batch_size = min(settings.batch_size, examples)
+    steps = training_steps(examples, settings)
+    common = {
+        "output_dir": str(scratch / STATE),
+        "use_cpu": cpu,
+        "bf16": str(compute.torch_dtype()) == "torch.bfloat16",
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": max(1, batch_size // processes),
+        "per_device_eval_batch_size": max(1, batch_size // processes),
+        "learning_rate": settings.learning_rate,
+        "weight_decay": weight_decay,
+        "warmup_steps": math.ceil(settings.warmup_share * steps),
+        "lr_scheduler_type": "cosine",
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "save_strategy": "steps",
+        "save_steps": max(1, steps // settings.checkpoints),
+        "save_total_limit": 2,
+        "eval_strategy": "epoch" if evaluate else "no",
+        "logging_steps": max(1, steps // LOGGED_LOSSES),
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": not cpu,
+        "report_to": "none",
+    }
+    arguments = kind(**common | more)
+    # One process has one GPU, however many there are: DataParallel would split its batches.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def training_steps(examples: int, settings: TrainingSettings | RerankerSettings) -> int:
+    """How often the weights change in all epochs."""
+    return max(1, math.ceil(examples / min(settings.batch_size, examples) * settings.epochs))
+
+
+def train(trainer: "BaseTrainer", scratch: Path) -> pl.DataFrame:
+    """Run a training to its end, from its newest complete state if it was interrupted.
+
+    Args:
+        trainer: with its arguments, data and loss.
+        scratch: where the training state is kept.
+
+    Returns:
+        The loss curve, as loss_curve describes it.
+    """
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    trainer.remove_callback(PrinterCallback)
+    if trainer.args.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+    last = last_state(scratch / STATE)
+    start = f", from {last.name}" if last else ""
+    logger.info("training on %d examples on %s%s", len(trainer.train_dataset), trainer.args.device, start)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    return loss_curve(trainer.state.log_history)
+
+
+def set_dropout(model: "SentenceTransformer | CrossEncoder", rate: float | None) -> None:
+    """Set the rate of all dropout layers of a model, and of the attention that has its own; None leaves them."""
+    import torch
+
+    if rate is None:
+        return
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
+        elif hasattr(module, "dropout_prob"):
+            module.dropout_prob = rate
+
+
+def save_model(model: "SentenceTransformer | CrossEncoder", folder: Path) -> None:
+    """Save a trained model; the same training gives the same files, however long it took and how often it was interrupted."""
+    model.eval()
+    model.save_pretrained(str(folder), safe_serialization=True)
+    card = folder / "README.md"
+    varying = re.compile(r"^### Training (Logs|Time)\n.*?(?=^##)", re.DOTALL | re.MULTILINE)
+    card.write_text(varying.sub("", card.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def last_state(folder: Path) -> Path | None:
+    """The newest complete training state: trainer_state.json is what the trainer writes last."""
+    complete = []
+    for path in folder.glob("checkpoint-*/trainer_state.json"):
+        try:
+            complete.append((json.loads(path.read_text())["global_step"], path.parent))
+        except (json.JSONDecodeError, KeyError):
+            continue
+    return max(complete)[1] if complete else None
