@@ -53,12 +53,15 @@ endif
 $(CWE): data/write_cwe_collection.py | $(READY)
 	$(BIN)/python $<
 
-demo: $(READY) $(CWE)  ## Run the whole chain for the two sample collections and print the scores.
+# Only where there is none: an instance that is configured already is left as it is.
+$(DAGSTER_HOME)/dagster.yaml:
+	mkdir -p $(@D)
+	cp embed_assets/dagster.yaml $@
+
+demo: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Run the whole chain for the two sample collections and print the scores.
 	$(BIN)/embed-assets run switch-os cwe
 
-dev: $(READY) $(CWE)  ## Serve the Dagster UI on localhost:3000.
-	mkdir -p $(DAGSTER_HOME)
-	cp --no-clobber embed_assets/dagster.yaml $(DAGSTER_HOME)/
+dev: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Serve the Dagster UI on localhost:3000.
 	$(BIN)/dagster dev --workspace workspace.yaml --port 3000
 
 test: $(READY)  ## Run the tests.

@@ -11,7 +11,7 @@ from embed_assets.defs.evaluation.beir_scores import beir_scores
 from embed_assets.defs.evaluation.evaluation_set import evaluation_set
 from embed_assets.defs.evaluation.forgetting import forgetting
 from embed_assets.defs.evaluation.reranker_scores import reranker_scores
-from embed_assets.defs.executor import executor
+from embed_assets.defs.executor import held_runs
 from embed_assets.defs.production.production_drift import look_at_production, production_drift
 from embed_assets.defs.production.production_sensor import retrain_on_production_change
 from embed_assets.defs.production.published_index import published_index
@@ -55,6 +55,6 @@ defs = Definitions(
     jobs=[run_collection, roll_back, promote_trial],
     sensors=[register_collections, watch_runs, automation_sensor, retrain_on_production_change, search_trials],
     schedules=[look_at_production],
-    executor=executor,
+    executor=held_runs,
     resources={"workspace": WorkspaceResource(), "gpu": GpuResource()},
 )

@@ -21,7 +21,7 @@ data_option = click.option(
 home_option = click.option(
     "--home",
     default="",
-    help="Folder of all that is computed.  [default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
+    help="Folder of artifacts and memos; runs are recorded in $DAGSTER_HOME if it is set.  [default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
 )
 
 
@@ -32,7 +32,7 @@ def open_workspace(data: str, home: str = "") -> Workspace:
 
 def set_environment(workspace: Workspace) -> None:
     """The assets, and the processes that they start, find their folders in the environment."""
-    os.environ["DAGSTER_HOME"] = os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
+    os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
     os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
 
 

@@ -6,11 +6,14 @@ import os
 import time
 from pathlib import Path
 
-from dagster import AssetSelection, DagsterInstance, MultiPartitionKey
+from dagster import AssetSelection, DagsterInstance, MultiPartitionKey, execute_job
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from embed_assets.definitions import defs
-from embed_assets.defs.dead_runs import PROCESS_TAG, end_dead_runs, this_process
+from embed_assets.defs.dead_runs import end_dead_runs
+from embed_assets.defs.executor import IN_PROCESS
 from embed_assets.defs.partitions import collections, trials
+from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_collection import EVERYTHING
 from embed_assets.defs.stage_asset import GPU_POOL
 from embed_assets.sweep.stages import TRIAL
@@ -21,12 +24,18 @@ SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def open_instance(home: Path) -> DagsterInstance:
-    """The Dagster instance in the home folder; the shipped dagster.yaml is written there the first time."""
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / DAGSTER_YAML).exists():
-        (home / DAGSTER_YAML).write_text(importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text())
-    os.environ["DAGSTER_HOME"] = str(home)
-    return DagsterInstance.get()
+    """The Dagster instance that runs are recorded in: that of $DAGSTER_HOME, as it is configured there.
+
+    Without $DAGSTER_HOME it lies in the home folder. Only there, or where $DAGSTER_HOME names no folder yet, is the
+    shipped dagster.yaml written.
+    """
+    configured = os.environ.get("DAGSTER_HOME")
+    folder = Path(configured).expanduser().resolve() if configured else home
+    if not configured or not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / DAGSTER_YAML).exists():
+            (folder / DAGSTER_YAML).write_text(importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text())
+    return DagsterInstance.from_config(str(folder))
 
 
 def materialize_collection(instance: DagsterInstance, collection: str, *until: str) -> bool:
@@ -59,14 +68,14 @@ def compare_trials(instance: DagsterInstance, collection: str, asset: str) -> bo
 
 def _materialize(instance: DagsterInstance, selection: AssetSelection, partition: str) -> bool:
     _wait_for_gpu(instance)
-    keys = selection.resolve(defs.resolve_asset_graph())
-    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance,
-        partition_key=partition,
-        asset_selection=sorted(keys),
-        raise_on_error=False,
-        tags={PROCESS_TAG: this_process()},
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    keys = sorted(selection.resolve(defs.resolve_asset_graph()))
+    job = defs.resolve_implicit_global_asset_job_def()  # the one that the UI runs where assets are materialized
+    result = execute_job(
+        ReconstructableRepository.for_module("embed_assets.definitions", "defs").get_reconstructable_job(job.name),
+        instance,
+        run_config={**IN_PROCESS, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags=job.get_tags_for_partition_key(partition, keys),
+        asset_selection=keys,
     )
     for event in result.all_events:
         if event.is_step_failure:
@@ -79,8 +88,9 @@ def _materialize(instance: DagsterInstance, selection: AssetSelection, partition
 def _wait_for_gpu(instance: DagsterInstance) -> None:
     """Wait until no other run holds the gpu pool: Dagster's in-process executor would wait with a busy loop, and say nothing."""
     told: set[str] = set()
+    home = WorkspaceResource().open().home
     while True:
-        end_dead_runs(instance)
+        end_dead_runs(instance, home)
         pool = instance.event_log_storage.get_concurrency_info(GPU_POOL)
         if pool.limit is None or pool.active_slot_count < pool.limit:
             return

@@ -1,29 +1,22 @@
 """Runs whose process was killed, which would hold their slot of the gpu pool for ever.
 
 Dagster's code server ends such runs, but only its own ones, and only while it lives: nobody ends those of a
-server that was killed, as by a power cut, nor those of the command line.
+server that was killed, as by a power cut, nor those of the command line. So a run holds a lock file in the home
+folder for as long as a process executes it. The kernel frees the lock of a process that died, whatever its host,
+user, container or clock.
 """
 
-import json
-import platform
-import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-import psutil
-from dagster import (
-    DagsterInstance,
-    DagsterRun,
-    DagsterRunStatus,
-    DefaultSensorStatus,
-    RunsFilter,
-    SensorEvaluationContext,
-    SkipReason,
-    sensor,
-)
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster import DagsterInstance, DagsterRunStatus, DefaultSensorStatus, SensorEvaluationContext, SkipReason, sensor
 
-PROCESS_TAG = "embed_assets/process"
-CLOCK_DRIFT = 5.0  # seconds by which the start of a process may seem to move when the clock is set
-IN_PROGRESS = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+from embed_assets.artifacts.files import is_locked, lock, unused_name
+from embed_assets.defs.resources import WorkspaceResource
+
+LOCK = ".lock"
+IN_PROGRESS = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 
 
 @sensor(
@@ -31,44 +24,51 @@ IN_PROGRESS = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunSt
     default_status=DefaultSensorStatus.RUNNING,
     description="Ends runs whose process was killed, so that the next one gets their slot of the gpu pool.",
 )
-def watch_runs(context: SensorEvaluationContext) -> SkipReason:
+def watch_runs(context: SensorEvaluationContext, workspace: WorkspaceResource) -> SkipReason:
     """Ends runs whose process was killed, so that the next one gets their slot of the gpu pool."""
-    return SkipReason(f"ended: {', '.join(end_dead_runs(context.instance)) or 'none'}")
+    return SkipReason(f"ended: {', '.join(end_dead_runs(context.instance, workspace.open().home)) or 'none'}")
 
 
-def end_dead_runs(instance: DagsterInstance) -> list[str]:
-    """End the runs whose process was killed, and free their slots of the gpu pool; returns their ids."""
-    dead = [run for run in instance.get_runs(RunsFilter(statuses=IN_PROGRESS)) if _is_dead(run)]
-    for run in dead:
-        instance.report_run_failed(run, "its process died")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [run.run_id for run in dead]
+@contextmanager
+def hold_run(home: Path, run_id: str) -> Iterator[None]:
+    """Hold the lock file of a run, which says that a process executes it.
 
-
-def this_process() -> str:
-    """Host, number and start (seconds since 1970): the number alone is used again."""
-    process = psutil.Process()
-    return f"{platform.node()} {process.pid} {int(process.create_time())}"
-
-
-def _is_dead(run: DagsterRun) -> bool:
-    """Whether the process that the run was started in, or the code server that started it, is gone."""
-    if PROCESS_TAG in run.tags:
-        return not _is_alive(run.tags[PROCESS_TAG])
-    server = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
-    return "socket" in server and not _answers(server["socket"])
-
-
-def _is_alive(name: str) -> bool:
-    host, number, started = name.rsplit(" ", 2)
-    if host != platform.node():
-        return True
+    The file gets its name when it is locked and loses it before it is free: nobody sees a free one of a run that lives.
+    """
+    path = _runs(home) / f"{run_id}{LOCK}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nameless = unused_name(path)
     try:
-        return abs(psutil.Process(int(number)).create_time() - int(started)) < CLOCK_DRIFT
-    except psutil.NoSuchProcess:
-        return False
+        with lock(nameless):
+            nameless.rename(path)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        nameless.unlink(missing_ok=True)
 
 
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
-        return connection.connect_ex(path) == 0
+def end_dead_runs(instance: DagsterInstance, home: Path) -> list[str]:
+    """End the runs in progress whose lock file is free, and free their slots of the gpu pool.
+
+    A run without a lock file is left alone: its process has not begun, or is done, or belongs to another home.
+
+    Returns:
+        The ids of the runs that were ended, sorted.
+    """
+    ended = []
+    for path in sorted(_runs(home).glob(f"*{LOCK}")):
+        run = instance.get_run_by_id(path.name.removesuffix(LOCK))
+        if run is None or is_locked(path) or not path.exists():
+            continue
+        if run.status in IN_PROGRESS:
+            instance.report_run_failed(run, "its process died")
+            ended.append(run.run_id)
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        path.unlink(missing_ok=True)
+    return ended
+
+
+def _runs(home: Path) -> Path:
+    return home / "runs"

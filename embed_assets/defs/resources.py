@@ -2,14 +2,17 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from dagster import ConfigurableResource
+from dagster import ConfigurableResource, DagsterInstance, ResourceDefinition, build_resources
 from pydantic import Field
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.models.hardware import Compute
+
+WORKSPACE = "workspace"
 
 
 class WorkspaceResource(ConfigurableResource):
@@ -22,6 +25,17 @@ class WorkspaceResource(ConfigurableResource):
         data = self.data or os.environ.get("EMBED_ASSETS_DATA", "data")
         home = self.home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".dagster_home"
         return Workspace(Path(data).expanduser().resolve(), Path(home).expanduser().resolve())
+
+
+def configured_workspace(resources: Mapping[str, ResourceDefinition], instance: DagsterInstance) -> Workspace:
+    """The workspace that the definitions of a code location are configured with.
+
+    Args:
+        resources: of an asset or a job, by key.
+        instance: for the resource to be set up with.
+    """
+    with build_resources({WORKSPACE: resources[WORKSPACE]}, instance) as built:
+        return built.workspace.open()
 
 
 class GpuResource(ConfigurableResource):

@@ -1,61 +1,127 @@
 """Runs whose process was killed."""
 
-import json
-import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, execute_job
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
+from embed_assets.artifacts.files import is_locked
 from embed_assets.cli.runs import open_instance
 from embed_assets.definitions import defs
-from embed_assets.defs.dead_runs import PROCESS_TAG, end_dead_runs, this_process
+from embed_assets.defs.dead_runs import end_dead_runs, hold_run
+from embed_assets.defs.partitions import collections
 from embed_assets.defs.stage_asset import GPU_POOL
+from embed_assets_tests.small_collections import BAKERY, write_collection
+
+HOLD = """
+import sys
+from pathlib import Path
+from embed_assets.defs.dead_runs import hold_run
+with hold_run(Path(sys.argv[1]), sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
-def instance(workspace_folder: Path) -> Iterator[DagsterInstance]:
-    with open_instance(workspace_folder / "home") as instance:
+def home(workspace_folder: Path) -> Path:
+    return workspace_folder / "home"
+
+
+@pytest.fixture
+def instance(home: Path) -> Iterator[DagsterInstance]:
+    with open_instance(home) as instance:
         instance.event_log_storage.initialize_concurrency_limit_to_default(GPU_POOL)
         yield instance
 
 
-def start_run(instance: DagsterInstance, tags: dict[str, str]) -> DagsterRun:
+def start_run(instance: DagsterInstance) -> DagsterRun:
     """A run that holds the slot of the gpu pool."""
-    job = defs.resolve_implicit_global_asset_job_def()
-    run = instance.create_run_for_job(job, status=DagsterRunStatus.STARTED, tags=tags)
+    run = instance.create_run_for_job(defs.resolve_implicit_global_asset_job_def(), status=DagsterRunStatus.STARTED)
     assert instance.event_log_storage.claim_concurrency_slot(GPU_POOL, run.run_id, "qa_pairs").is_claimed
     return run
 
 
-def process_that_ended() -> str:
-    script = "from embed_assets.defs.dead_runs import this_process; print(this_process())"
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+def slots(instance: DagsterInstance) -> int:
+    return instance.event_log_storage.get_concurrency_info(GPU_POOL).active_slot_count
 
 
-def test_the_slot_of_a_command_that_was_killed_is_free_again(instance: DagsterInstance):
-    run = start_run(instance, {PROCESS_TAG: process_that_ended()})
-    assert end_dead_runs(instance) == [run.run_id]
-    assert instance.get_run_by_id(run.run_id).status == DagsterRunStatus.FAILURE
-    assert instance.event_log_storage.get_concurrency_info(GPU_POOL).active_slot_count == 0
+def lock_file(home: Path, run_id: str) -> Path:
+    (home / "runs").mkdir(exist_ok=True)
+    return home / "runs" / f"{run_id}.lock"
 
 
-def test_a_command_that_is_at_work_is_left_alone(instance: DagsterInstance):
-    start_run(instance, {PROCESS_TAG: this_process()})
-    assert end_dead_runs(instance) == []
-    assert instance.event_log_storage.get_concurrency_info(GPU_POOL).active_slot_count == 1
+def test_a_run_ends_and_its_slot_is_free_as_soon_as_its_process_is_killed(instance: DagsterInstance, home: Path):
+    run = start_run(instance)
+    command = [sys.executable, "-c", HOLD, str(home), run.run_id]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        assert end_dead_runs(instance, home) == []
+        assert (instance.get_run_by_id(run.run_id).status, slots(instance)) == (DagsterRunStatus.STARTED, 1)
+        process.kill()
+    assert end_dead_runs(instance, home) == [run.run_id]
+    assert (instance.get_run_by_id(run.run_id).status, slots(instance)) == (DagsterRunStatus.FAILURE, 0)
+    assert end_dead_runs(instance, home) == [] and not lock_file(home, run.run_id).exists()
 
 
-def test_a_run_ends_with_its_code_server(instance: DagsterInstance, tmp_path: Path):
-    path = str(tmp_path / "socket")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen()
-        run = start_run(instance, {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": path})})
-        assert end_dead_runs(instance) == []
-    assert end_dead_runs(instance) == [run.run_id]
-    assert instance.event_log_storage.get_concurrency_info(GPU_POOL).active_slot_count == 0
+def test_a_run_without_a_lock_file_is_not_judged(instance: DagsterInstance, home: Path):
+    run = start_run(instance)
+    assert end_dead_runs(instance, home) == []
+    assert (instance.get_run_by_id(run.run_id).status, slots(instance)) == (DagsterRunStatus.STARTED, 1)
+
+
+def test_what_a_finished_run_left_is_cleared_away_and_a_run_of_another_instance_is_not(instance: DagsterInstance, home: Path):
+    run = start_run(instance)
+    instance.report_run_failed(run, "ended by somebody else")
+    finished, stranger = lock_file(home, run.run_id), lock_file(home, "00000000-0000-0000-0000-000000000000")
+    finished.touch()
+    stranger.touch()
+    assert end_dead_runs(instance, home) == []
+    assert (finished.exists(), stranger.exists(), slots(instance)) == (False, True, 0)
+
+
+def test_nobody_sees_a_free_lock_file_of_a_run_that_lives(home: Path):
+    path = lock_file(home.parent, "a")
+    seen, done = [], threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(path.exists() and not is_locked(path) and path.exists())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for _ in range(300):
+        with hold_run(home.parent, "a"):
+            assert is_locked(path)
+    done.set()
+    watcher.join()
+    assert not any(seen) and len(seen) > 100
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["in_process", "multiprocess"])
+def test_a_run_holds_its_lock_file_however_its_steps_are_executed(workspace_folder: Path, home: Path, mode: str):
+    write_collection(workspace_folder / "data" / "collections" / "bakery", BAKERY)
+    job = ReconstructableRepository.for_module("embed_assets.definitions", "defs").get_reconstructable_job("__ASSET_JOB")
+    held, done = set(), threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.01):
+            held.update(path.name for path in (home / "runs").glob("*.lock") if is_locked(path))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    with open_instance(home) as instance:
+        instance.add_dynamic_partitions(collections.name, ["bakery"])
+        config = {"execution": {"config": {mode: {}}}}
+        result = execute_job(job, instance, config, {"dagster/partition": "bakery"}, asset_selection=[AssetKey("corpus_chunks")])
+    done.set()
+    watcher.join()
+    assert result.success
+    assert held == {f"{result.run_id}.lock"}
+    assert not list((home / "runs").iterdir())

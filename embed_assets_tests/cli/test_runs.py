@@ -1,0 +1,74 @@
+"""Where the command line records its runs, and what it runs."""
+
+import importlib.resources
+import logging
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from dagster import DagsterInstance, DagsterRunStatus
+
+from embed_assets.cli.main import main
+from embed_assets.cli.runs import DAGSTER_YAML, open_instance
+from embed_assets_tests.small_collections import BAKERY, write_collection
+
+SHIPPED = importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text()
+
+
+def run(workspace_folder: Path, *options: str) -> str:
+    """What ``embed-assets run`` printed for a collection with one good and one empty folder."""
+    write_collection(workspace_folder / "data" / "collections" / "bakery", BAKERY)
+    write_collection(workspace_folder / "data" / "collections" / "empty", {})
+    logging.getLogger("embed_assets").handlers.clear()
+    result = CliRunner().invoke(main, ["run", "--until", "corpus_chunks", *options])
+    assert result.exit_code == 1, result.output
+    return result.output
+
+
+@pytest.fixture
+def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DAGSTER_HOME of somebody's own, with its databases elsewhere."""
+    folder = tmp_path / "company"
+    folder.mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    storage = {"storage": {"sqlite": {"base_dir": str(tmp_path / "databases")}}, "telemetry": {"enabled": False}}
+    (folder / DAGSTER_YAML).write_text("# ours\n" + yaml.safe_dump(storage))
+    return folder
+
+
+def test_a_company_s_instance_is_left_as_it_is_and_knows_the_runs(workspace_folder: Path, company: Path):
+    before = {path.name: path.read_bytes() for path in company.iterdir()}
+    output = run(workspace_folder)
+    assert {path.name: path.read_bytes() for path in company.iterdir() if path.is_file()} == before
+    assert not (workspace_folder / "home" / DAGSTER_YAML).exists()
+    assert (workspace_folder / "home" / "artifacts" / "corpus_chunks" / "bakery").is_dir()
+    with DagsterInstance.get() as instance:
+        runs = {run.tags["dagster/partition"]: run for run in instance.get_runs()}
+    assert {name: run.status for name, run in runs.items()} == {
+        "bakery": DagsterRunStatus.SUCCESS,
+        "empty": DagsterRunStatus.FAILURE,
+    }
+    assert runs["bakery"].job_name == "__ASSET_JOB" and runs["bakery"].job_code_origin is not None
+    assert (workspace_folder / "databases").is_dir()
+    assert len([line for line in output.splitlines() if "no usable document" in line]) == 1
+
+
+def test_without_an_instance_of_one_s_own_runs_lie_beside_the_artifacts(workspace_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DAGSTER_HOME")
+    other = workspace_folder / "other"
+    run(workspace_folder, "--home", str(other))
+    assert (other / DAGSTER_YAML).read_text() == SHIPPED
+    assert (other / "artifacts").is_dir() and not (workspace_folder / "home").exists()
+    (other / DAGSTER_YAML).write_text("telemetry:\n  enabled: false\n")
+    with open_instance(other) as instance:
+        assert len(instance.get_runs()) == 2
+    assert (other / DAGSTER_YAML).read_text() == "telemetry:\n  enabled: false\n"
+
+
+def test_home_names_the_folder_of_artifacts_only(workspace_folder: Path, company: Path):
+    run(workspace_folder, "--home", str(workspace_folder / "other"))
+    assert (workspace_folder / "other" / "artifacts" / "corpus_chunks").is_dir()
+    assert not (workspace_folder / "other" / DAGSTER_YAML).exists()
+    with DagsterInstance.get() as instance:
+        assert len(instance.get_runs()) == 2
