@@ -21,7 +21,8 @@ data_option = click.option(
 home_option = click.option(
     "--home",
     default="",
-    help="Folder of artifacts and memos; runs are recorded in $DAGSTER_HOME if it is set.  [default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
+    help="Folder of artifacts and memos; runs are recorded in $DAGSTER_HOME, if it is set.  "
+    "[default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
 )
 
 
