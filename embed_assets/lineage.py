@@ -23,6 +23,7 @@ def resolve(
     collection: str,
     settings: Settings | None = None,
     looked_at: Mapping[str, str] | None = None,
+    instead: Mapping[str, Artifact] | None = None,
 ) -> Inputs:
     """Read all that a stage computes on, once.
 
@@ -32,6 +33,7 @@ def resolve(
         collection: name of the collection.
         settings: those of the collection, unless something else is to be tried.
         looked_at: digests of sources that are taken as given.
+        instead: artifacts that are taken instead of the current ones, by name.
 
     Raises:
         MissingArtifactError: an input was never built.
@@ -40,13 +42,15 @@ def resolve(
     settings = settings or read_settings(workspace, collection)
     artifacts: dict[str, Artifact] = {}
     for name in stage.inputs:
-        if name == TRIAL.name:
+        if instead and name in instead:
+            artifacts[name] = instead[name]
+        elif name == TRIAL.name:
             artifacts |= finished_trials(workspace, collection, settings)
         else:
             with suppress(MissingArtifactError) if stage.frozen else nullcontext():
                 artifacts[name] = workspace.store.current(name, collection)
     blocks = {name: getattr(settings, name) for name in stage.settings}
-    asked = Asked(workspace, collection, blocks, looked_at or {})
+    asked = Asked(workspace, collection, blocks, looked_at or {}, artifacts)
     sources: dict[str, Source] = {}
     for read in stage.sources:
         sources |= read(asked)

@@ -9,6 +9,8 @@ import difflib
 import json
 import re
 import textwrap
+import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from embed_assets.production.settings import DriftSettings, PublishingSettings, 
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.sweep.settings import TrialsSettings
 from embed_assets.training.settings import ExportSettings, NegativesSettings, RerankerSettings, TrainingSettings
+
+SETTLED_NS = 2_000_000_000  # a file that was left alone for so long does not change unnoticed
 
 
 class Settings(Block):
@@ -97,6 +101,16 @@ def load_settings(defaults: Path, overrides: Path | None = None) -> Settings:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    """What is in the file; read again only if it changed, so that a look over many collections is quick."""
+    status = path.stat()
+    age = time.time_ns() - status.st_mtime_ns
+    # Within a tick of the file system's clock, an edit may leave size and time as they are.
+    read = _read_yaml_once if age > SETTLED_NS else _read_yaml_once.__wrapped__
+    return read(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=10_000)
+def _read_yaml_once(path: Path, size: int, modified: int) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from embed_assets.artifacts.blocks import Block
+from embed_assets.artifacts.blocks import Block, content_of
 from embed_assets.artifacts.files import fingerprint_of
 from embed_assets.artifacts.store import Artifact, MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
@@ -51,12 +51,14 @@ class Asked:
         collection: name of the collection.
         blocks: the blocks by name.
         looked_at: digests of sources that are taken as given, by name.
+        artifacts: what the stage is made of, by name.
     """
 
     workspace: Workspace
     collection: str
     blocks: Mapping[str, Block]
     looked_at: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
 
     def block(self, kind: type[AnyBlock]) -> AnyBlock:
         """The block of this class.
@@ -104,7 +106,7 @@ class Inputs:
         """What the fingerprint is the hash of, as JSON values; the manifest keeps them."""
         return {
             "code_version": self.code_version,
-            "settings": {name: block.model_dump(mode="json") for name, block in self.blocks.items()},
+            "settings": {name: content_of(block) for name, block in self.blocks.items()},
             "inputs": {} if self.frozen else {name: artifact.digest for name, artifact in self.artifacts.items()},
             "sources": {name: source.digest for name, source in self.sources.items()},
         }

@@ -1,48 +1,133 @@
 """A table on disk for work that is finer than an artifact."""
 
+import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from embed_assets.artifacts.files import lock
+
+logger = logging.getLogger(__name__)
+KEYS_IN_A_QUERY = 500
+DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+Result = TypeVar("Result")
 
 
 class Memo:
     """A persistent key-value table for work that is finer than an artifact.
 
     One embedding per text and model, one answer per prompt: what is stored survives a crash and serves
-    every later run. Safe for several processes at once.
+    every later run. Safe for several processes at once. A file that is no database, or a damaged one, is set
+    aside with a warning: what it held is computed again.
     """
 
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        # SQLite does not wait when two processes change the journal mode at once.
-        with lock(path.with_suffix(".lock")), self._connect() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
-
-    @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=60)
         try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            self._create()
+        except sqlite3.DatabaseError as error:
+            self._heal(error)
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The values of those keys that are stored."""
-        found: dict[str, bytes] = {}
-        with self._connect() as connection:
-            for start in range(0, len(keys), 500):
-                block = keys[start : start + 500]
-                marks = ",".join("?" * len(block))
+
+        def read(connection: sqlite3.Connection) -> dict[str, bytes]:
+            found: dict[str, bytes] = {}
+            for block, marks in _blocks(keys):
                 found.update(connection.execute(f"SELECT key, value FROM memo WHERE key IN ({marks})", block))
-        return found
+            return found
+
+        return self._run(read)
 
     def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:
         """Store the items in one transaction."""
+        rows = list(items)
+        self._run(lambda connection: connection.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?)", rows))
+
+    def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        try:
+            with self._connect() as connection:
+                return work(connection)
+        except sqlite3.DatabaseError as error:
+            self._heal(error)
         with self._connect() as connection:
-            connection.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?)", items)
+            return work(connection)
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
+            yield connection
+
+    def _create(self) -> None:
+        # SQLite does not wait when two processes change the journal mode at once.
+        with lock(lock_of(self.path)), self._connect() as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("CREATE TABLE IF NOT EXISTS memo (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+
+    def _heal(self, error: sqlite3.DatabaseError) -> None:
+        if getattr(error, "sqlite_errorcode", None) not in DAMAGED:
+            raise error
+        set_aside_if_damaged(self.path)
+        self._create()
+
+
+def stored_keys(path: Path, keys: Collection[str]) -> set[str]:
+    """Those of the keys that the memo in a file holds; none where it cannot be read. Nothing is written."""
+    found: set[str] = set()
+    if path.is_file():
+        try:
+            # Not read-only: the files beside a database in this journal mode would stay behind.
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)) as connection:
+                for block, marks in _blocks(list(keys)):
+                    found.update(key for (key,) in connection.execute(f"SELECT key FROM memo WHERE key IN ({marks})", block))
+        except sqlite3.Error as error:
+            logger.warning("%s cannot be read: %s", path, error)
+    return found
+
+
+def set_aside_if_damaged(path: Path) -> bool:
+    """Rename a memo's file if it is no intact database, so that the next run begins a new one; whether it was one.
+
+    Of several processes that find the damage, one does it.
+    """
+    with lock(lock_of(path)):
+        if not path.is_file() or (problem := _problem(path)) is None:
+            return False
+        aside = path.with_name(f"{path.name}.damaged")
+        logger.warning("%s is damaged (%s): it is now %s, and what it held is computed again", path, problem, aside.name)
+        path.replace(aside)
+        for companion in companions(path):
+            companion.unlink(missing_ok=True)
+    return True
+
+
+def lock_of(path: Path) -> Path:
+    """The lock of a memo's file, for those who create, replace or remove it."""
+    return path.with_suffix(".lock")
+
+
+def companions(path: Path) -> list[Path]:
+    """The files that SQLite keeps beside a database that is in use."""
+    return [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
+
+
+def _problem(path: Path) -> str | None:
+    """What is wrong with a database; None where nothing is."""
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) not in DAMAGED:
+            raise
+        return str(error)
+    return None if found == "ok" else str(found)
+
+
+def _blocks(keys: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
+    """Keys, as many as one query may name, and a mark for each."""
+    for start in range(0, len(keys), KEYS_IN_A_QUERY):
+        block = keys[start : start + KEYS_IN_A_QUERY]
+        yield block, ",".join("?" * len(block))

@@ -4,11 +4,12 @@ Raise a stage's code version when a change of its code changes its results: ever
 computes that stage again, and what lies downstream if the result really differs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from embed_assets.artifacts.checks import Check
-from embed_assets.artifacts.inputs import SourceReader
+from embed_assets.artifacts.inputs import Inputs, SourceReader
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Stage:
         checks: what is asked of its result, by name.
         frozen: its inputs are drawn from once; a change of theirs does not make its result out of date.
         optional: it is built only if somebody asks for it.
+        price: called as price(inputs, memos), tells what a computation would take, such as prompts to answer, as far as
+            that can be told without computing.
     """
 
     name: str
@@ -36,3 +39,4 @@ class Stage:
     checks: Mapping[str, Check] = field(default_factory=dict, hash=False)
     frozen: bool = False
     optional: bool = False
+    price: Callable[[Inputs, Path], Mapping[str, int]] = lambda inputs, memos: {}

@@ -114,7 +114,7 @@ class ArtifactStore:
         Raises:
             MissingArtifactError: there is none; the message says which asset to materialize.
         """
-        fingerprint = _read(self.root / asset / collection / "current")
+        fingerprint = self.pointer(asset, collection)
         artifact = self.find(asset, collection, fingerprint) if fingerprint else None
         if artifact is None:
             raise MissingArtifactError(
@@ -122,6 +122,10 @@ class ArtifactStore:
                 f"embed-assets run {collection} --until {asset}"
             )
         return artifact
+
+    def pointer(self, asset: str, collection: str) -> str | None:
+        """The fingerprint of the current artifact, be it damaged or not; None: there never was one."""
+        return _read(self.root / asset / collection / "current")
 
     def latest(self, asset: str, collection: str, inputs: Mapping[str, str]) -> Artifact | None:
         """The newest artifact among those that were built with these digests of inputs."""

@@ -49,6 +49,8 @@ class Workspace:
     def home_id(self) -> str:
         """What tells this home from others: kept in it, so that it moves with the folder and a new host changes nothing."""
         path = self.home / "home_id"
+        if path.is_file():
+            return path.read_text(encoding="utf-8").strip()
         self.home.mkdir(parents=True, exist_ok=True)
         with lock(self.home / "home_id.lock"):
             if not path.is_file():

@@ -2,12 +2,13 @@
 
 import click
 
-from embed_assets.cli import benchmark, building, doctor, initialize, production, results, sweeps
+from embed_assets.cli import benchmark, building, doctor, initialize, planning, production, results, sweeps
 
 COMMANDS = (
     initialize.init,
     doctor.doctor,
     building.run,
+    planning.plan_command,
     results.scores,
     results.compare,
     results.report,

@@ -35,6 +35,7 @@ from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.partitions import collections
 from embed_assets.lineage import resolve
+from embed_assets.plan import reasons_of
 
 GPU_POOL = "gpu"
 # Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
@@ -96,12 +97,13 @@ def materialize_stage(
     _die_with_run()
     started = time.monotonic()
     inputs = inputs or resolve(workspace, stage, context.partition_key)
+    reasons = [str(reason) for reason in reasons_of(workspace.store, inputs)]
     artifact = build_stage(workspace, stage, inputs, write)
-    words = "reused" if artifact.reused else "computed"
+    words = "reused" if artifact.reused else f"computed ({'; '.join(reasons)})"
     context.log.info("%s of %s: %s in %.1f s", stage.name, inputs.place, words, time.monotonic() - started)
     return MaterializeResult(
         data_version=DataVersion(artifact.digest),
-        metadata=metadata_of(artifact),
+        metadata=metadata_of(artifact) | _computed_because(artifact, reasons),
         check_results=[
             AssetCheckResult(
                 check_name=finding["name"],
@@ -180,6 +182,12 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
         {key: manifest[key] for key in ("code_version", "settings", "inputs", "sources", "built_at", "seconds")}
     )
     return metadata
+
+
+def _computed_because(artifact: Artifact, reasons: list[str]) -> dict[str, MetadataValue]:
+    """What is different from what the result before was made of; nothing where this one was there already."""
+    lines = ["- `" + reason.replace("`", "'") + "`" for reason in reasons]  # names of documents are no markup
+    return {} if artifact.reused else {"computed_because": MetadataValue.md("\n".join(lines))}
 
 
 def _picture_and_text(report: Path, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Protocol, Self
 from embed_assets.models.settings import LanguageModelSettings
 
 LIKELIEST_TOKENS = 20  # among which choices are looked for
+ENDS = ("stop", "length")  # how an answer ends that would end the same if it were asked for again; not so "abort" or "error"
 
 
 class GenerationError(RuntimeError):

@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from embed_assets.artifacts.memo import Memo
+from embed_assets.artifacts.memo import Memo, stored_keys
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.settings import BaseModelSettings
@@ -70,7 +70,7 @@ class Encoder:
         self.settings = settings
         self.name = name or settings.name
         self.compute = compute
-        self.memo = Memo(memos / "embeddings" / f"{model_digest(self.name).replace('/', '--')}.sqlite")
+        self.memo = Memo(_memo_path(memos, self.name))
         self._model: SentenceTransformer | None = None
         self._asked, self._encoded = 0, 0
 
@@ -90,8 +90,7 @@ class Encoder:
     def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         if not texts:
             raise ValueError("there is no text to encode")
-        prefix = f"{self.settings.max_tokens}\0{prompt}"
-        keys = [hashlib.sha256(f"{prefix}{text}".encode()).hexdigest() for text in texts]
+        keys = _keys(self.settings, prompt, texts)
         known = self.memo.get_many(sorted(set(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         self._asked += len(texts)
@@ -119,3 +118,21 @@ class Encoder:
             self._model = load_sentence_transformer(self.settings, self.compute.torch_device(), self.name)
             self._model.to(self.compute.torch_dtype())
         return self._model
+
+
+def count_unencoded(
+    settings: BaseModelSettings, memos: Path, queries: Iterable[str], passages: Iterable[str], name: str | None = None
+) -> int:
+    """How many of the texts a model has not encoded yet; arguments as of Encoder. Nothing is encoded or written."""
+    keys = {*_keys(settings, settings.query_prompt, queries), *_keys(settings, settings.passage_prompt, passages)}
+    return len(keys - stored_keys(_memo_path(memos, name or settings.name), keys))
+
+
+def _memo_path(memos: Path, name: str) -> Path:
+    return memos / "embeddings" / f"{model_digest(name).replace('/', '--')}.sqlite"
+
+
+def _keys(settings: BaseModelSettings, prompt: str, texts: Iterable[str]) -> list[str]:
+    """What tells the vector of each text from others in the memo."""
+    prefix = f"{settings.max_tokens}\0{prompt}"
+    return [hashlib.sha256(f"{prefix}{text}".encode()).hexdigest() for text in texts]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from embed_assets.models.answers import LIKELIEST_TOKENS, Answer, GenerationError, Sampling
+from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, Answer, GenerationError, Sampling
 from embed_assets.models.settings import LanguageModelSettings
 
 if TYPE_CHECKING:
@@ -157,12 +157,15 @@ class EndpointEngine:
         usage = completion.get("usage") or {}
         counts = (usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
         best = completion["choices"][0]
+        ended = best.get("finish_reason")
+        if ended not in ENDS:
+            return Answer("", f"ended by {textwrap.shorten(str(ended), 40)}", False, *counts)
         if choices:
             likely = _likely_tokens(best.get("logprobs") or {})
             if not likely:
                 return Answer("", "no log-probabilities", False, *counts)
             return Answer(json.dumps({choice: likely[choice] for choice in choices if choice in likely}), "", True, *counts)
-        if best.get("finish_reason") != "stop":
+        if ended == "length":
             return Answer("", "unfinished", True, *counts)
         text = (_text(best) or "").strip()
         return Answer(text, "" if text else "empty", True, *counts)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from embed_assets.artifacts.memo import Memo
+from embed_assets.artifacts.memo import Memo, stored_keys
 from embed_assets.models.answers import Answer, Engine, GenerationError, Sampling
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import model_digest
@@ -21,6 +21,7 @@ from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.progress import track
 
 logger = logging.getLogger(__name__)
+ANSWERS = "answers.sqlite"
 ANSWERS_IN_A_BATCH = 64
 MOST_FAILED = 0.01  # share of the prompts that may stay without an answer for reasons that may pass
 
@@ -74,7 +75,7 @@ class LanguageModel:
     def __init__(self, settings: LanguageModelSettings, memos: Path, compute: Compute = Compute(), engine: Engine | None = None):
         self.settings = settings
         self.usage = Usage()
-        self._memo = Memo(memos / "answers.sqlite")
+        self._memo = Memo(memos / ANSWERS)
         self._open = functools.partial(_open_engine, settings, memos, compute)
         self._engine = engine
 
@@ -102,18 +103,7 @@ class LanguageModel:
             GenerationError: the model cannot be asked any more, or too many prompts got no answer for reasons that may
                 pass. The answers given until then are kept.
         """
-        model = {"model": language_model_digest(self.settings), "chat": self.settings.chat}
-        if self.settings.engine == "vllm":
-            model |= {
-                "dtype": self.settings.dtype,
-                "quantization": self.settings.quantization,
-                "max_model_tokens": self.settings.max_model_tokens,
-            }
-        prefix = json.dumps(model | asdict(sampling), sort_keys=True)
-        keys = [
-            hashlib.sha256(f"{prefix}\0{seed}\0{prompt}".encode()).hexdigest()
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
+        keys = _keys(self.settings, prompts, seeds, sampling)
         known = {key: Answer(*json.loads(value)) for key, value in self._memo.get_many(sorted(set(keys))).items()}
         first = {key: i for i, key in reversed(list(enumerate(keys)))}
         todo = sorted(i for key, i in first.items() if key not in known)
@@ -158,6 +148,28 @@ class LanguageModel:
             self._memo.put_many(batch)
             self.usage.seconds += time.monotonic() - started
         return answers
+
+
+def count_unanswered(
+    settings: LanguageModelSettings, memos: Path, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling
+) -> int:
+    """How many of the prompts were never answered; arguments as of LanguageModel.generate. Nothing is asked or written."""
+    keys = set(_keys(settings, prompts, seeds, sampling))
+    return len(keys - stored_keys(memos / ANSWERS, keys))
+
+
+def _keys(settings: LanguageModelSettings, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> list[str]:
+    """What tells the answer to each prompt from others in the memo."""
+    model = {"model": language_model_digest(settings), "chat": settings.chat}
+    if settings.engine == "vllm":
+        model |= {
+            "dtype": settings.dtype,
+            "quantization": settings.quantization,
+            "max_model_tokens": settings.max_model_tokens,
+        }
+    prefix = json.dumps(model | asdict(sampling), sort_keys=True)
+    pairs = zip(prompts, seeds, strict=True)
+    return [hashlib.sha256(f"{prefix}\0{seed}\0{prompt}".encode()).hexdigest() for prompt, seed in pairs]
 
 
 def language_model_digest(settings: LanguageModelSettings) -> str:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from embed_assets.artifacts.blocks import Block
+from embed_assets.artifacts.blocks import Block, operation
 
 
 class BaseModelSettings(Block):
@@ -30,8 +30,8 @@ class LanguageModelSettings(Block):
         description="as base_model.name; a .gguf file works too; with an endpoint, the name under which it "
         "serves the model, which tells its answers from those of others",
     )
-    url: str = Field("", description="base URL of the endpoint, such as http://localhost:8000/v1")
-    api_key_variable: str = Field("", description="environment variable that holds the endpoint's key; empty: no key")
+    url: str = operation("", description="base URL of the endpoint, such as http://localhost:8000/v1")
+    api_key_variable: str = operation("", description="environment variable that holds the endpoint's key; empty: no key")
     chat: bool = Field(False, description="send each prompt as a chat message, with the model's template; else it is continued")
     max_model_tokens: int = Field(2048, ge=256, description="context length in tokens, prompt and answer together; vLLM only")
     temperature: float = Field(0.4, ge=0, le=2, description="sampling temperature; 0 is greedy")
@@ -39,12 +39,12 @@ class LanguageModelSettings(Block):
     max_new_tokens: int = Field(40, ge=4, le=32768, description="longest answer in tokens")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="of the weights; auto: as stored")
     quantization: str = Field("", description="as vLLM names it (fp8, awq, …); empty: as the model's own configuration says")
-    tensor_parallel_size: int = Field(1, ge=1, le=64, description="GPUs that share the model")
-    concurrency: int = Field(32, ge=1, le=1024, description="requests to the endpoint at once")
-    timeout_seconds: float = Field(120.0, gt=0, description="how long to wait for an answer of the endpoint, in seconds")
-    retries: int = Field(5, ge=0, le=20, description="how often a failed request is sent again, with growing pauses")
-    input_cost: float = Field(0.0, ge=0, description="price of a million prompt tokens, in any currency, for the metadata")
-    output_cost: float = Field(0.0, ge=0, description="price of a million answer tokens")
+    tensor_parallel_size: int = operation(1, ge=1, le=64, description="GPUs that share the model")
+    concurrency: int = operation(32, ge=1, le=1024, description="requests to the endpoint at once")
+    timeout_seconds: float = operation(120.0, gt=0, description="how long to wait for an answer of the endpoint, in seconds")
+    retries: int = operation(5, ge=0, le=20, description="how often a failed request is sent again, with growing pauses")
+    input_cost: float = operation(0.0, ge=0, description="price of a million prompt tokens, in any currency, for the metadata")
+    output_cost: float = operation(0.0, ge=0, description="price of a million answer tokens")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from embed_assets.models.answers import LIKELIEST_TOKENS
+from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS
 from embed_assets.models.hardware import Compute
 
 ANSWERS_IN_A_LINE = 16
@@ -142,10 +142,12 @@ def _answer(output, choices: list[str]) -> tuple[str, str, bool, int, int]:
     """The fields of an Answer."""
     completion = output.outputs[0]
     counts = (len(output.prompt_token_ids), len(completion.token_ids))
+    if completion.finish_reason not in ENDS:
+        return "", f"ended by {completion.finish_reason}", False, *counts
     if choices:
         likely = {item.decoded_token: item.logprob for item in completion.logprobs[0].values()}
         return json.dumps({choice: likely[choice] for choice in choices if choice in likely}), "", True, *counts
-    if completion.finish_reason != "stop":
+    if completion.finish_reason == "length":
         return "", "unfinished", True, *counts
     text = completion.text.strip()
     return text, "" if text else "empty", True, *counts

@@ -51,7 +51,7 @@ class Published:
         index = self.index
         current = index.pointer().current
         metadata = index.metadata(current)
-        if current == index.table_name(self.made_of(checkpoint, chunks)["fingerprint"]):
+        if current and current == index.table_name(self.made_of(checkpoint, chunks)["fingerprint"]):
             return metadata.get("took_the_place_of", BASE_MODEL)
         return metadata.get("checkpoint", BASE_MODEL)
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from embed_assets.artifacts.blocks import Block
+from embed_assets.artifacts.blocks import Block, operation
 
 
 class RetrainingSettings(Block):
@@ -26,13 +26,13 @@ class PublishingSettings(Block):
     vector_index_rows: int = Field(
         50_000, ge=256, description="from this many rows on there is a vector index; search in fewer is exact"
     )
-    endpoint_url: str = Field(
+    endpoint_url: str = operation(
         "",
         description="base URL of the OpenAI-compatible endpoint that serves the model for queries, such as "
         "http://localhost:8000/v1; it is compared with the model in production; empty: nothing is compared",
     )
-    endpoint_model: str = Field("", description="the name under which the endpoint serves the model")
-    endpoint_key_variable: str = Field("", description="environment variable that holds the endpoint's key; empty: no key")
+    endpoint_model: str = operation("", description="the name under which the endpoint serves the model")
+    endpoint_key_variable: str = operation("", description="environment variable that holds the endpoint's key; empty: no key")
 
     @model_validator(mode="after")
     def _endpoint_can_be_asked(self) -> "PublishingSettings":

@@ -15,8 +15,7 @@ def in_production(asked: Asked) -> dict[str, Source]:
     settings = asked.block(PublishingSettings)
     if not settings.uri:
         return {}
-    store = asked.workspace.store
-    checkpoint, chunks = (store.current(name, asked.collection) for name in ("checkpoint", "corpus_chunks"))
+    checkpoint, chunks = (asked.artifacts[name] for name in ("checkpoint", "corpus_chunks"))
     return {IN_PRODUCTION: Source(Published(asked.workspace, asked.collection, settings).to_beat(checkpoint, chunks))}
 
 

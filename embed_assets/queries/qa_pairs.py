@@ -16,8 +16,8 @@ from embed_assets.queries.lookups import take_lookups
 from embed_assets.queries.own_pairs import read_own_pairs
 from embed_assets.queries.pairs import PAIR_SCHEMA
 from embed_assets.queries.prompts import Prompt
-from embed_assets.queries.questions import extract_artifacts, plan_jobs, write_questions
-from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
+from embed_assets.queries.questions import extract_artifacts, plan_jobs, write_questions, writing_prompts
+from embed_assets.queries.settings import QuestionsSettings
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def make_qa_pairs(
 def _write(chunks, prompts, open_model, encoder, settings, usage) -> pl.DataFrame:
     if "writer" not in settings.language_models:
         return pl.DataFrame(schema=PAIR_SCHEMA)
-    styles = [prompt for name, prompt in prompts.items() if name not in TASK_PROMPTS or name == "batch"]
-    jobs = plan_jobs(chunks, styles, encoder, settings)
+    jobs = plan_jobs(chunks, writing_prompts(prompts), encoder, settings)
     artifacts = {}
     if model_settings := settings.language_models.get("extractor"):
         with open_model(model_settings) as extractor:

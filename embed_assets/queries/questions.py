@@ -20,7 +20,7 @@ from embed_assets.queries.filters import QuestionRules
 from embed_assets.queries.lookups import spread_over_documents
 from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
 from embed_assets.queries.prompts import Prompt
-from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.text.identifiers import find_identifiers
 
 JOBS_IN_A_BLOCK = 4096
@@ -104,7 +104,7 @@ def write_questions(
     return pl.concat(frames)
 
 
-def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder, settings: QuestionsSettings) -> list[Job]:
+def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder | None, settings: QuestionsSettings) -> list[Job]:
     """The calls of the writer, so that every style has its share and the chunks are spread evenly over documents.
 
     Chunks that are hardly more than a heading are left out. Jobs of a style stand together: vLLM computes what
@@ -113,7 +113,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder,
     Args:
         chunks: the collection's chunks.
         prompts: one for each style, or in batch mode the batch prompt.
-        encoder: the base model, which finds related chunks for prompts that show several.
+        encoder: the base model, which finds related chunks for prompts that show several; None where no prompt does.
         settings: how many of which style.
     """
     identifiers = [find_identifiers(text, settings.all_identifier_patterns) for text in chunks["text"]]
@@ -130,7 +130,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder,
             for row in order
             if "identifier" not in prompt.variables or sample < len(rarest[row])
         ][:count]
-        several = _shows_several(prompt, settings)
+        several = shows_several(prompt, settings)
         related = (
             _related_chunks(chunks, {row for row, _ in candidates}, says_something, encoder, settings.bundle_chunks - 1)
             if several
@@ -159,7 +159,13 @@ def _shares(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[
         yield prompt, round(settings.max_questions * share) - round(settings.max_questions * before)
 
 
-def _shows_several(prompt: Prompt, settings: QuestionsSettings) -> bool:
+def writing_prompts(prompts: Mapping[str, Prompt]) -> list[Prompt]:
+    """Those of the prompts, by name, that the writer is asked with."""
+    return [prompt for name, prompt in prompts.items() if name not in TASK_PROMPTS or name == "batch"]
+
+
+def shows_several(prompt: Prompt, settings: QuestionsSettings) -> bool:
+    """Whether a prompt shows a chunk together with related ones."""
     return "passages" in prompt.variables and (settings.mode == "single" or settings.styles.get("multi_hop", 0) > 0)
 
 

@@ -1,11 +1,13 @@
 """Which trial is best, and which differences are noise."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from embed_assets.artifacts.blocks import content_of
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import bootstrap_interval, paired_p_value
 from embed_assets.sweep.trials import Trial
@@ -52,7 +54,7 @@ def rank_trials(trials: Sequence[Trial], training: TrainingSettings, settings: S
     """
     ranked = [trial for trial in trials if trial.training.data_share == training.data_share]
     # Two names may stand for one training: what is as the settings say goes by its longer name.
-    distinct = {trial.training.model_dump_json(): trial for trial in sorted(ranked, key=lambda trial: len(trial.name))}
+    distinct = {json.dumps(content_of(trial.training)): trial for trial in sorted(ranked, key=lambda trial: len(trial.name))}
     if not distinct:
         raise ValueError("no trial of these settings is finished: materialize partitions of 'trial' first")
     dev = {trial.name: trial.values("dev") for trial in distinct.values()}
@@ -71,7 +73,7 @@ def rank_trials(trials: Sequence[Trial], training: TrainingSettings, settings: S
             test = trial.values("test")
             row |= {"test": float(test.mean())} | _mean_and_interval("gain", test - trial.values("test", "base"), settings)
         rows.append(row)
-    as_set = next((trial.name for trial in ranking if trial.training == training), None)
+    as_set = next((trial.name for trial in ranking if content_of(trial.training) == content_of(training)), None)
     settled = as_set is not None and p_values.get(as_set, 1.0) >= LEVEL
     queries = [
         f"{len(best.values(split))} {best.source(split)} {split} queries" for split in ("dev", "test") if best.source(split)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embed_assets.artifacts.blocks import content_of
 from embed_assets.sweep.trials import Trial
 from embed_assets.training.settings import TrainingSettings
 
@@ -78,7 +79,8 @@ def missing_for_curve(trials: Sequence[Trial], training: TrainingSettings) -> st
 
 
 def _points(trials: Sequence[Trial], training: TrainingSettings) -> list[Trial]:
-    return [trial for trial in trials if trial.training.model_copy(update={"data_share": training.data_share}) == training]
+    wanted = content_of(training)
+    return [trial for trial in trials if content_of(trial.training) | {"data_share": training.data_share} == wanted]
 
 
 def fit_saturation(examples: np.ndarray, gains: np.ndarray, seed: int) -> Saturation:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, Strict
 
-from embed_assets.artifacts.blocks import Block, Share
+from embed_assets.artifacts.blocks import Block, Share, operation
 
 Dimensions = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Strict(False)]
 
@@ -44,7 +44,7 @@ class TrainingSettings(Block):
         description="stop after n evaluations, four in each epoch, without a smaller dev loss, and keep the model with the "
         "smallest; 0 trains to the end and keeps the last",
     )
-    checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
+    checkpoints: int = operation(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
 
 
@@ -95,7 +95,7 @@ class RerankerSettings(Block):
     warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
     dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
-    checkpoints: int = Field(4, ge=1, le=100, description="how often the state is saved for resuming")
+    checkpoints: int = operation(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of the new head, of the random passages, of shuffling and of dropout")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
 

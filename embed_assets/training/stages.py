@@ -5,6 +5,7 @@ from embed_assets.artifacts.stages import Stage
 from embed_assets.models.locations import model_digest
 from embed_assets.models.sources import base_model, reranker_start
 from embed_assets.training.checks import EXPORT_CHECKS, RERANKER_EXPORT_CHECKS, TRAINING_CHECKS, TRIPLETS_CHECKS
+from embed_assets.training.price import texts_to_encode, triplets_to_train
 from embed_assets.training.settings import NegativesSettings
 
 
@@ -22,6 +23,7 @@ TRIPLETS = Stage(
     inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
     sources=(base_model, cross_encoder),
     checks=TRIPLETS_CHECKS,
+    price=texts_to_encode,
 )
 CHECKPOINT = Stage(
     name="checkpoint",
@@ -31,6 +33,7 @@ CHECKPOINT = Stage(
     inputs=("triplets",),
     sources=(base_model,),
     checks=TRAINING_CHECKS,
+    price=triplets_to_train,
 )
 ONNX_MODEL = Stage(
     name="onnx_model",

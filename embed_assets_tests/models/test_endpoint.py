@@ -332,6 +332,18 @@ def test_odd_completions(serve):
     assert (answer.problem, answer.final) == ("no log-probabilities", False)
 
 
+@pytest.mark.parametrize("ended", ["abort", "content_filter", "error", None])
+def test_an_answer_that_ended_otherwise_is_asked_for_again(serve, tmp_path, ended):
+    """Here by an engine that was shut down while it wrote; 200 others were answered, so that the work goes on."""
+    cut = Reply(body=json.dumps({"choices": [{"text": "Ye", "finish_reason": ended}]}).encode())
+    endpoint = serve(lambda prompt, before: cut if (prompt, before) == ("7", 0) else answered())
+    for problem in (f"ended by {ended}", ""):
+        with LanguageModel(settings(endpoint.url), tmp_path) as model:
+            answers = model.generate([str(number) for number in range(200)], [13] * 200, Sampling())
+        assert [answer.problem for answer in answers] == [problem if number == 7 else "" for number in range(200)]
+    assert endpoint.prompts.count("7") == 2 and len(endpoint.prompts) == 201
+
+
 def test_vllm_completes_prompts_until_a_stop(vllm_url):
     sampling = Sampling(temperature=0.0, max_new_tokens=20, stop=(",", "\n"))
     assert ask(settings(vllm_url), ["one, two, three, four, five, six, seven,"], sampling) == [Answer("eight", "", True, 14, 2)]

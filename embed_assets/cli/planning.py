@@ -1,0 +1,75 @@
+"""The command that tells what a run would compute."""
+
+import json
+from collections import Counter
+
+import click
+
+from embed_assets.artifacts.workspace import CollectionError, Workspace
+from embed_assets.cli.arguments import data_option, home_option, open_workspace
+from embed_assets.graph import STAGES
+from embed_assets.plan import Outcome, Planned, plan
+
+MOST_REASONS = 12
+
+
+@click.command("plan")
+@click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
+@click.option("--until", type=click.Choice(list(STAGES)), metavar="ASSET", multiple=True, help="As of 'run'.")
+@click.option("--price/--no-price", default=True, help="Tell what it takes: prompts, texts, triplets.  [default: price]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each stage of each collection.")
+@data_option
+@home_option
+def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bool, as_json: bool, data: str, home: str) -> None:
+    """Tell what a run of collections (all, if none is named) would compute, why, and what it takes.
+
+    It computes nothing. What is computed may come out as it was; whatever waits for it is then reused.
+    """
+    workspace = open_workspace(data, home)
+    planned = [row for name in _named(workspace, collections) for row in plan(workspace, name, until, price)]
+    if as_json:
+        for row in planned:
+            click.echo(json.dumps(row.as_json(), ensure_ascii=False))
+        return
+    for name in dict.fromkeys(row.collection for row in planned):
+        _echo_collection([row for row in planned if row.collection == name])
+    _echo_summary(planned)
+
+
+def _named(workspace: Workspace, names: tuple[str, ...]) -> list[str]:
+    try:
+        for name in names:
+            workspace.collection_folder(name)
+        return list(dict.fromkeys(names)) or list(workspace.collections())
+    except CollectionError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _echo_collection(rows: list[Planned]) -> None:
+    """The stages that are not just reused, each with its reasons."""
+    name = rows[0].collection
+    if all(row.outcome is Outcome.REUSED for row in rows):
+        click.echo(f"{name}: all is there")
+        return
+    click.echo(f"{name}:")
+    for row in rows:
+        lines = [str(reason) for reason in row.reasons[:MOST_REASONS]]
+        if len(row.reasons) > MOST_REASONS:
+            lines.append(f"and {len(row.reasons) - MOST_REASONS} more")
+        if row.price:
+            lines.append("takes " + ", ".join(f"{count:,} {what}" for what, count in row.price.items()))
+        lines += row.error.splitlines()
+        outcome = f"waits for {', '.join(row.waits_for)}" if row.outcome is Outcome.WAITS else str(row.outcome)
+        click.echo(f"  {row.stage:16} {outcome}" + "".join(f"\n{'':19} - {line}" for line in lines))
+
+
+def _echo_summary(planned: list[Planned]) -> None:
+    """How many collections need what."""
+    collections = dict.fromkeys(row.collection for row in planned)
+    busy = {row.collection for row in planned if row.outcome is not Outcome.REUSED}
+    click.echo(f"\n{len(collections)} collections, of which in {len(collections) - len(busy)} all is there")
+    counts = Counter((row.stage, row.outcome) for row in planned)
+    for stage in dict.fromkeys(row.stage for row in planned):
+        parts = [f"{outcome} in {counts[stage, outcome]}" for outcome in Outcome if counts[stage, outcome]]
+        if counts[stage, Outcome.REUSED] < len(collections):
+            click.echo(f"  {stage:16} {', '.join(parts)}")

@@ -1,0 +1,238 @@
+"""What a run would compute, and why, told without computing."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.artifacts.inputs import PARTS, Asked, Inputs, Source
+from embed_assets.artifacts.stages import Stage
+from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
+from embed_assets.artifacts.workspace import CollectionError, Workspace
+from embed_assets.graph import DEFAULT_STAGES, STAGES
+from embed_assets.lineage import resolve
+from embed_assets.settings import Settings, read_settings
+
+
+class Outcome(StrEnum):
+    """What a run would do with a stage."""
+
+    REUSED = "reused"
+    COMPUTED = "computed"
+    WAITS = "waits"  # what it is made of is computed first: whether that comes out another is not known
+    FAILS = "fails"
+
+
+class Kind(StrEnum):
+    """What is different from what the current artifact was made of."""
+
+    NEVER_BUILT = "never built"
+    DAMAGED = "damaged"
+    CODE = "code version"
+    SETTING = "setting"
+    INPUT = "input"
+    SOURCE = "source"
+    ADDED = "added"
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One difference.
+
+    Args:
+        kind: what is different.
+        name: which setting (dotted), input, source, or part of a source such as a document.
+        before: what the current artifact was made of, as a JSON value; None where there was none.
+        after: what there is now; None where there is none.
+    """
+
+    kind: Kind
+    name: str = ""
+    before: Any = None
+    after: Any = None
+
+    def __str__(self) -> str:
+        name = self.name if self.name.isprintable() else _shown(self.name)
+        match self.kind:
+            case Kind.CODE:
+                return f"{self.kind}: {_shown(self.before)} → {_shown(self.after)}"
+            case Kind.SETTING:
+                return f"{self.kind} {name}: {_shown(self.before)} → {_shown(self.after)}"
+            case Kind.INPUT:
+                return f"another result of {name}"
+            case Kind.SOURCE:
+                return f"{name}: {'new' if self.before is None else 'gone' if self.after is None else 'changed'}"
+        return f"{self.kind} {name}".strip()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run would do with a stage of a collection.
+
+    Args:
+        collection: its name.
+        stage: name of the stage.
+        outcome: what a run would do.
+        reasons: why, where it is computed or waits.
+        waits_for: the stages above that are computed or fail first.
+        price: what it takes, such as the number of prompts, as far as that can be told.
+        error: why it fails.
+    """
+
+    collection: str
+    stage: str
+    outcome: Outcome
+    reasons: tuple[Reason, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    price: Mapping[str, int] = field(default_factory=dict)
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return asdict(self)
+
+
+def plan(workspace: Workspace, collection: str, until: Collection[str] = (), priced: bool = True) -> list[Planned]:
+    """What a run would do, stage by stage in the order of the graph. It computes and writes nothing.
+
+    Args:
+        workspace: settings, sources and store.
+        collection: name of the collection.
+        until: the last stages, as of a run; without any, all but the optional ones.
+        priced: whether it is told what a computation would take.
+    """
+    wanted = list(_with_those_above(until)) if until else list(DEFAULT_STAGES.values())
+    try:
+        settings = read_settings(workspace, collection)
+    except (CollectionError, SettingsError) as error:
+        return [Planned(collection, stage.name, Outcome.FAILS, error=str(error)) for stage in wanted]
+    settled: dict[str, Artifact] = {}
+    planned = []
+    for stage in wanted:
+        row, artifact = _plan_stage(workspace, stage, collection, settings, settled, priced)
+        if artifact is not None:
+            settled[stage.name] = artifact
+        planned.append(row)
+    return planned
+
+
+def _plan_stage(
+    workspace: Workspace, stage: Stage, collection: str, settings: Settings, settled: Mapping[str, Artifact], priced: bool
+) -> tuple[Planned, Artifact | None]:
+    """What a run would do with a stage, and the artifact that what lies below it would get, if there is one already."""
+    open_above = tuple(name for name in stage.inputs if name not in settled)
+    try:
+        if open_above:
+            inputs = _without(workspace, stage, collection, settings, settled)
+            if stage.frozen and (artifact := workspace.store.find(stage.name, inputs.place, inputs.fingerprint)):
+                return Planned(collection, stage.name, Outcome.REUSED), artifact
+            return Planned(collection, stage.name, Outcome.WAITS, reasons_of(workspace.store, inputs), open_above), None
+        inputs = resolve(workspace, stage, collection, settings, instead=settled)
+        artifact = workspace.store.find(stage.name, inputs.place, inputs.fingerprint)
+        if artifact is not None and (refusal := _refusal(stage, artifact)):
+            return Planned(collection, stage.name, Outcome.FAILS, error=refusal), None
+        if artifact is not None:
+            return Planned(collection, stage.name, Outcome.REUSED), artifact
+        reasons = reasons_of(workspace.store, inputs)
+        price = stage.price(inputs, workspace.memos) if priced else {}
+        return Planned(collection, stage.name, Outcome.COMPUTED, reasons, price=price), None
+    except Exception as error:  # whatever cannot be read keeps this stage from its run, and no other collection
+        return Planned(collection, stage.name, Outcome.FAILS, error=str(error)), None
+
+
+def _without(workspace: Workspace, stage: Stage, collection: str, settings: Settings, settled: Mapping[str, Artifact]) -> Inputs:
+    """What is known already of the inputs of a stage that waits."""
+    blocks = {name: getattr(settings, name) for name in stage.settings}
+    artifacts = {name: settled[name] for name in stage.inputs if name in settled}
+    asked = Asked(workspace, collection, blocks, {}, artifacts)
+    sources: dict[str, Source] = {}
+    for read in stage.sources:
+        try:
+            sources |= read(asked)
+        except LookupError:  # it asks for an artifact that is not there yet
+            continue
+    return Inputs(stage.name, collection, collection, stage.code_version, blocks, artifacts, sources, stage.frozen)
+
+
+def _with_those_above(until: Iterable[str]) -> Iterator[Stage]:
+    """The stages and all that they are made of, in the order of the graph."""
+    names: set[str] = set()
+
+    def add(name: str) -> None:
+        names.add(name)
+        for above in STAGES[name].inputs:
+            add(above)
+
+    for name in until:
+        add(name)
+    return (stage for stage in STAGES.values() if stage.name in names)
+
+
+def _refusal(stage: Stage, artifact: Artifact) -> str:
+    """What the blocking checks say that refuse a result; empty where none does."""
+    blocking = {name for name, check in stage.checks.items() if check.blocking}
+    refused = [it for it in artifact.findings if not it["passed"] and it["name"] in blocking]
+    return "; ".join(f"{it['name']}: {it['message']}" for it in refused)
+
+
+def reasons_of(store: ArtifactStore, inputs: Inputs) -> tuple[Reason, ...]:
+    """In what the inputs of a step differ from what the current artifact was made of; nothing where they do not.
+
+    Inputs that are not resolved yet do not count.
+    """
+    try:
+        built = store.current(inputs.stage, inputs.place)
+    except MissingArtifactError:
+        damaged = store.pointer(inputs.stage, inputs.place) is not None
+        return (Reason(Kind.DAMAGED if damaged else Kind.NEVER_BUILT),)
+    before = {"code_version": None, "settings": {}, "inputs": {}, "sources": {}} | built.manifest
+    after = inputs.ingredients
+    reasons = []
+    if before["code_version"] != after["code_version"]:
+        reasons.append(Reason(Kind.CODE, "", before["code_version"], after["code_version"]))
+    reasons += _differences(Kind.SETTING, _flat(before["settings"]), _flat(after["settings"]))
+    known = {name: digest for name, digest in before["inputs"].items() if name in after["inputs"]}
+    reasons += _differences(Kind.INPUT, known, after["inputs"])
+    for reason in _differences(Kind.SOURCE, before["sources"], after["sources"]):
+        reasons += _parts(built, inputs, reason.name) or [reason]
+    return tuple(reasons)
+
+
+def _parts(built: Artifact, inputs: Inputs, name: str) -> list[Reason]:
+    """What changed within a source, where the artifact and the source tell their parts."""
+    source = inputs.sources.get(name)
+    if source is None or source.parts is None:
+        return []
+    try:
+        before = json.loads((built.report / PARTS).read_text(encoding="utf-8"))[name]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+    kinds = {(True, False): Kind.ADDED, (False, True): Kind.REMOVED, (False, False): Kind.CHANGED}
+    found = _differences(Kind.SOURCE, before, source.parts())
+    return [Reason(kinds[part.before is None, part.after is None], part.name, part.before, part.after) for part in found]
+
+
+def _differences(kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Reason]:
+    names = sorted({*before, *after})
+    return [
+        Reason(kind, name, before.get(name), after.get(name))
+        for name in names
+        if (name in before, before.get(name)) != (name in after, after.get(name))
+    ]
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Every setting by its dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return flat
+
+
+def _shown(value: Any) -> str:
+    """A value on one line, without control characters."""
+    return json.dumps(value)

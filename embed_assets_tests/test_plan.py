@@ -1,0 +1,172 @@
+"""What a run would compute, and why, is told without computing."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.main import main
+from embed_assets.graph import DEFAULT_STAGES, STAGES
+from embed_assets.plan import Kind, Outcome, Planned, Reason, plan
+from embed_assets_tests.plans import build, build_everything
+from embed_assets_tests.small_collections import override, write_small_collections
+
+COLLECTIONS = ("bakery", "routers")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    write_small_collections(tmp_path / "data")
+    workspace = Workspace(tmp_path / "data", tmp_path / "home")
+    build_everything(workspace, *COLLECTIONS)
+    return workspace
+
+
+def of(workspace: Workspace, stage: str, collection: str = "bakery") -> Planned:
+    return {row.stage: row for row in plan(workspace, collection, STAGES)}[stage]
+
+
+def outcomes(workspace: Workspace) -> dict[Outcome, set[str]]:
+    """The default stages of bakery by what a run would do with them."""
+    planned = plan(workspace, "bakery")
+    return {outcome: {row.stage for row in planned if row.outcome is outcome} for outcome in Outcome}
+
+
+def files_of(home: Path) -> dict[str, float]:
+    return {str(path): path.stat().st_mtime_ns for path in home.rglob("*")}
+
+
+def test_nothing_is_computed_where_all_is_there(workspace):
+    for collection in COLLECTIONS:
+        assert {row.outcome for row in plan(workspace, collection, STAGES)} == {Outcome.REUSED}
+
+
+def test_a_setting_is_named_with_both_values_and_what_lies_below_waits(workspace):
+    override(workspace.data, "bakery", {"negatives": {"margin": 0.9, "draft": {"epochs": 2.0}}})
+    row = of(workspace, "triplets")
+    assert row.outcome is Outcome.COMPUTED
+    assert row.reasons == (
+        Reason(Kind.SETTING, "negatives.draft.epochs", 1.0, 2.0),
+        Reason(Kind.SETTING, "negatives.margin", 0.95, 0.9),
+    )
+    assert str(row.reasons[1]) == "setting negatives.margin: 0.95 → 0.9"
+    assert of(workspace, "checkpoint").waits_for == ("triplets",)
+    assert outcomes(workspace)[Outcome.REUSED] == {"corpus_chunks", "qa_pairs", "evaluation_set"}
+    assert {row.outcome for row in plan(workspace, "routers")} == {Outcome.REUSED}
+
+
+def test_documents_are_named(workspace):
+    documents = workspace.collection_folder("bakery") / "documents"
+    (documents / "bagel.md").write_text("# Bagels\n\nBoil bagels for a minute.\n")
+    (documents / "rye.md").write_text("# Rye bread\n\nIt rests for eighteen hours.\n")
+    (documents / "mixer.md").unlink()
+    named = [(reason.kind, reason.name) for reason in of(workspace, "corpus_chunks").reasons]
+    assert named == [
+        (Kind.ADDED, "documents/bagel.md"),
+        (Kind.REMOVED, "documents/mixer.md"),
+        (Kind.CHANGED, "documents/rye.md"),
+    ]
+    # The evaluation set was drawn once; a run leaves it as it is.
+    assert of(workspace, "evaluation_set").outcome is Outcome.REUSED
+
+
+def test_a_prompt_is_named(workspace):
+    override(workspace.data, "bakery", {"questions": {"max_questions": 4, "styles": {"question": 1}}})
+    build(workspace, STAGES["qa_pairs"], "bakery")
+    (workspace.data / "prompts").mkdir()
+    (workspace.data / "prompts" / "question.jinja").write_text("{{ passage }} Question:")
+    row = of(workspace, "qa_pairs")
+    assert [(reason.kind, reason.name) for reason in row.reasons] == [(Kind.SOURCE, "prompt question")]
+    assert (str(row.reasons[0]), row.price) == ("prompt question: changed", {"prompts": 2})
+
+
+def test_a_code_version_is_named(workspace, monkeypatch):
+    version = STAGES["onnx_model"].code_version
+    monkeypatch.setitem(DEFAULT_STAGES, "onnx_model", replace(STAGES["onnx_model"], code_version="99"))
+    row = {row.stage: row for row in plan(workspace, "bakery")}["onnx_model"]
+    assert row.reasons == (Reason(Kind.CODE, "", version, "99"),)
+    assert outcomes(workspace)[Outcome.COMPUTED] == {"onnx_model"}
+
+
+def test_another_result_above_is_named(workspace):
+    override(workspace.data, "bakery", {"training": {"epochs": 2.0}})
+    build(workspace, STAGES["checkpoint"], "bakery", "better")
+    assert of(workspace, "beir_scores").reasons[0].kind is Kind.INPUT
+    assert str(of(workspace, "beir_scores").reasons[0]) == "another result of checkpoint"
+
+
+def test_what_was_computed_before_is_found_again_and_so_is_what_lies_below(workspace):
+    override(workspace.data, "bakery", {"training": {"epochs": 2.0}})
+    build(workspace, STAGES["checkpoint"], "bakery", "better")
+    override(workspace.data, "bakery", {})
+    assert outcomes(workspace)[Outcome.REUSED] == set(DEFAULT_STAGES)
+
+
+def test_never_built_and_damaged_are_told_apart(workspace):
+    (workspace.store.current("onnx_model", "bakery").folder / "content.txt").unlink()
+    (workspace.store.root / "beir_scores" / "bakery" / "current").unlink()
+    workspace.store.current("published_index", "bakery").folder.joinpath("manifest.json").write_text("null")
+    override(workspace.data, "bakery", {"scoring": {"seed": 14}})
+    assert of(workspace, "onnx_model").reasons == (Reason(Kind.DAMAGED),)
+    assert of(workspace, "beir_scores").reasons == (Reason(Kind.NEVER_BUILT),)
+    assert of(workspace, "published_index").reasons == (Reason(Kind.DAMAGED),)
+
+
+def test_an_error_is_told_and_what_lies_below_waits(workspace):
+    override(workspace.data, "bakery", {"base_model": {"name": "/no/such/model"}})
+    row = of(workspace, "corpus_chunks")
+    assert row.outcome is Outcome.FAILS and "/no/such/model" in row.error
+    assert of(workspace, "qa_pairs").waits_for == ("corpus_chunks",)
+    override(workspace.data, "bakery", {"chunking": {"max_token": 64}})
+    assert {(row.outcome, "max_token" in row.error) for row in plan(workspace, "bakery")} == {(Outcome.FAILS, True)}
+
+
+def test_a_result_that_a_blocking_check_refused_fails(workspace):
+    findings = workspace.store.current("triplets", "bakery").report / "findings.json"
+    findings.write_text(json.dumps([{"name": "no_leaked_documents", "passed": False, "message": "2 leaked"}]))
+    assert of(workspace, "triplets").error == "no_leaked_documents: 2 leaked"
+    assert of(workspace, "checkpoint").waits_for == ("triplets",)
+
+
+def test_the_price_is_told_where_it_can_be(workspace):
+    override(workspace.data, "bakery", {"questions": {"max_questions": 4, "styles": {"question": 1}}})
+    assert of(workspace, "qa_pairs").price == {"prompts": 2}
+    override(workspace.data, "bakery", {"questions": {"max_questions": 4, "styles": {"multi_hop": 1}}})
+    assert of(workspace, "qa_pairs").price == {}
+    override(workspace.data, "bakery", {"negatives": {"margin": 0.9}})
+    assert of(workspace, "triplets").price == {"texts": 4}  # two queries and two passages
+    override(workspace.data, "bakery", {"training": {"batch_size": 4, "epochs": 2.0}})
+    assert of(workspace, "checkpoint").price == {"triplets": 2}
+
+
+def test_it_writes_nothing(workspace):
+    override(workspace.data, "bakery", {"questions": {"max_questions": 4, "styles": {"question": 1}}})
+    before = files_of(workspace.home)
+    plan(workspace, "bakery", STAGES)
+    assert files_of(workspace.home) == before
+
+
+def cli(workspace: Workspace, *arguments: str) -> str:
+    result = CliRunner().invoke(main, ["plan", *arguments, "--data", str(workspace.data), "--home", str(workspace.home)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_command_says_how_many_collections_need_what(workspace):
+    override(workspace.data, "bakery", {"export": {"opset": 21}})
+    output = cli(workspace)
+    assert "routers: all is there" in output
+    assert "setting export.opset: 20 → 21" in output
+    assert "2 collections, of which in 1 all is there" in output
+    assert output.splitlines()[-1].split() == ["onnx_model", "reused", "in", "1,", "computed", "in", "1"]
+
+
+def test_the_command_prints_json(workspace):
+    override(workspace.data, "bakery", {"export": {"opset": 21}})
+    rows = [json.loads(line) for line in cli(workspace, "bakery", "--json", "--until", "onnx_model").splitlines()]
+    assert [row["stage"] for row in rows][:2] == ["corpus_chunks", "qa_pairs"]
+    assert rows[-1]["outcome"] == "computed"
+    assert rows[-1]["reasons"] == [{"kind": "setting", "name": "export.opset", "before": 20, "after": 21}]
