@@ -10,8 +10,8 @@ import numpy as np
 from embed_assets.artifacts.memo import Memo
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.models.settings import CrossEncoderSettings
 from embed_assets.progress import track
-from embed_assets.training.settings import RerankerSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -126,6 +126,6 @@ class Reranker:
         return self._model
 
 
-def open_reranker(folder: Path, memos: Path, settings: RerankerSettings, compute: Compute = Compute()) -> Reranker:
+def open_reranker(folder: Path, memos: Path, settings: CrossEncoderSettings, compute: Compute = Compute()) -> Reranker:
     """The re-ranker that fine_tune_reranker saved in the folder."""
     return Reranker(str(folder), memos, compute, settings.max_tokens, settings.trust_remote_code)

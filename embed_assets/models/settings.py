@@ -21,6 +21,18 @@ class BaseModelSettings(Block):
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
 
 
+class CrossEncoderSettings(Block):
+    """A model that reads a query and a passage together."""
+
+    name: str = Field(
+        "",
+        description="the model to start from, as base_model.name: a cross-encoder, or any other encoder, which gets a new "
+        "head; empty: base_model",
+    )
+    max_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+
 class LanguageModelSettings(Block):
     """A language model: run by vLLM in a process of its own, or asked over an OpenAI-compatible HTTP interface."""
 

@@ -2,7 +2,7 @@
 
 from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.models.locations import model_digest
-from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.settings import BaseModelSettings, CrossEncoderSettings
 
 
 def base_model(asked: Asked) -> dict[str, Source]:
@@ -12,5 +12,5 @@ def base_model(asked: Asked) -> dict[str, Source]:
 
 def reranker_start(asked: Asked) -> dict[str, Source]:
     """The model that the re-ranker starts from, if the settings name one."""
-    name = asked.blocks["reranker"].name
+    name = asked.block(CrossEncoderSettings).name
     return {"re-ranker": Source(model_digest(name))} if name else {}

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, Strict
 
 from embed_assets.artifacts.blocks import Block, Share, operation
+from embed_assets.models.settings import CrossEncoderSettings
 
 Dimensions = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Strict(False)]
 
@@ -76,15 +77,9 @@ class NegativesSettings(Block):
     draft: TrainingSettings = Field(TrainingSettings(), description="how the draft of the second round is trained")
 
 
-class RerankerSettings(Block):
+class RerankerSettings(CrossEncoderSettings):
     """The re-ranker: a cross-encoder, fine-tuned on queries with their positives, hard negatives and random passages."""
 
-    name: str = Field(
-        "",
-        description="the model to start from, as base_model.name: a cross-encoder, or any other encoder, which gets a new "
-        "head; empty: base_model",
-    )
-    max_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
     hard_negatives: int = Field(5, ge=1, le=50, description="the first n mined negatives of each query, if there are as many")
     random_negatives: int = Field(2, ge=0, le=50, description="passages of other queries beside them, for each query")
     epochs: float = Field(1.0, gt=0, le=100, description="passes over the queries")
@@ -97,7 +92,6 @@ class RerankerSettings(Block):
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
     checkpoints: int = operation(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of the new head, of the random passages, of shuffling and of dropout")
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
 
 
 class ExportSettings(Block):
