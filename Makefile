@@ -73,9 +73,10 @@ test-ui: $(READY)  ## Run the browser test of the Dagster UI.
 	command -v chromium >/dev/null || { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -m ui
 
-lint: $(READY)  ## Check style and imports.
+lint: $(READY)  ## Check style, the contracts of imports, and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 docs: $(READY)  ## Build the pages of docs/, with a reference of settings and commands, into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
