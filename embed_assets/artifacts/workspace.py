@@ -104,7 +104,7 @@ class Workspace:
 
 
 def _is_collection(folder: Path) -> bool:
-    return (folder / "documents").is_dir() or (folder / "corpus.jsonl").is_file()
+    return (folder / "documents").is_dir() or any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
 
 
 def _names_a_table(folder: Path) -> bool:

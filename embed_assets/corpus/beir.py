@@ -1,13 +1,62 @@
-"""Files in BEIR form: ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv``."""
+"""Files in BEIR form: ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv``, read as they are found, and written.
+
+Each may end in ``.gz``, begin with a byte order mark, and have whole numbers as ids.
+"""
 
 import csv
+import gzip
 import json
 import re
-from collections.abc import Collection, Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from embed_assets.artifacts.workspace import CollectionError
+
+CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
+QRELS_HEADER = ["query-id", "corpus-id", "score"]
+LONGEST_LINE = 50_000_000  # characters
+# Text shrinks to a third or a tenth; what grows more when it is unpacked was made to fill memory and disks.
+MOST_UNPACKED, UNPACKED_AT_LEAST = 200, 100_000_000
+
+
+def find_file(folder: Path, name: str) -> Path | None:
+    """The file of that name in a folder, or the one with ``.gz`` behind it; None if there is neither."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def find_qrels(folder: Path, split: str) -> Path | None:
+    """The qrels of a split; None if there are none."""
+    return find_file(folder / "qrels", f"{split}.tsv")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbers and texts of the lines of a UTF-8 file that are not blank, without byte order mark and line end.
+
+    Raises:
+        CollectionError: it is not UTF-8, not gzip for all its name, or a line or the whole is too long.
+    """
+    limit = max(UNPACKED_AT_LEAST, MOST_UNPACKED * path.stat().st_size)
+    read = 0
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline=None) as stream:
+            number = 0
+            while line := stream.readline(LONGEST_LINE):
+                number += 1
+                read += len(line)
+                if len(line) >= LONGEST_LINE:
+                    raise CollectionError(f"{path}:{number}: longer than {LONGEST_LINE:,} characters")
+                if read > limit:
+                    raise CollectionError(f"{path}:{number}: more than {MOST_UNPACKED} times as long as the packed file")
+                if line.strip():
+                    yield number, line.rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise CollectionError(f"{path}: not UTF-8: {error}: save it as UTF-8") from None
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise CollectionError(f"{path}: not a whole gzip file: {error}") from None
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -16,18 +65,14 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         CollectionError: a line is not a JSON object.
     """
-    with path.open(encoding="utf-8") as lines:
+    for number, line in read_lines(path):
         try:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise CollectionError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
-                    yield number, row
-        except json.JSONDecodeError as error:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
             raise CollectionError(f"{path}:{number}: not JSON: {error}") from None
-        except UnicodeDecodeError as error:
-            raise CollectionError(f"{path}: not UTF-8: {error}") from None
+        if not isinstance(row, dict):
+            raise CollectionError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
+        yield number, row
 
 
 def is_unicode(text: str) -> bool:
@@ -35,43 +80,94 @@ def is_unicode(text: str) -> bool:
     return not re.search("[\ud800-\udfff]", text)
 
 
-QRELS_HEADER = ["query-id", "corpus-id", "score"]
+def read_corpus(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Id, title and text of the documents of a BEIR corpus; titles and texts that are missing or null are "".
+
+    Raises:
+        CollectionError: a line cannot be used; it is named.
+    """
+    seen: set[str] = set()
+    for number, row in read_jsonl(path):
+        document_id = _id_of(path, number, row, seen)
+        title, text = row.get("title") or "", row.get("text") or ""
+        if not isinstance(text, str) or not isinstance(title, str):
+            raise CollectionError(f"{path}:{number}: 'text' and 'title' of {document_id!r} must be strings")
+        if not is_unicode(title + text):
+            raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {document_id!a}")
+        yield document_id, title.strip(), text
 
 
 def read_queries(path: Path) -> dict[str, tuple[str, str]]:
     """Id → text and style of the queries in a BEIR queries.jsonl; errors name the file and the line."""
     queries: dict[str, tuple[str, str]] = {}
+    seen: set[str] = set()
     for number, row in read_jsonl(path):
-        query_id, text = row.get("_id"), row.get("text")
-        if not isinstance(query_id, str) or not query_id or not isinstance(text, str) or not text.strip():
-            raise CollectionError(f"{path}:{number}: '_id' and 'text' must be non-empty strings")
-        if query_id in queries:
-            raise CollectionError(f"{path}:{number}: the _id {query_id!r} stands twice")
-        if not is_unicode(query_id + text):
+        query_id, text = _id_of(path, number, row, seen), row.get("text")
+        if not isinstance(text, str) or not text.strip():
+            raise CollectionError(f"{path}:{number}: 'text' of the query {query_id!r} must be a non-empty string")
+        if not is_unicode(text):
             raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {query_id!a}")
         metadata = row.get("metadata")
         queries[query_id] = text, str(metadata.get("style", "") if isinstance(metadata, dict) else "")
     return queries
 
 
-def read_qrels(path: Path, queries: Collection[str]) -> list[tuple[str, str, int]]:
-    """(query id, document id, relevance) of the rows of a BEIR qrels file; errors name the file and the line."""
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except UnicodeDecodeError as error:
-        raise CollectionError(f"{path}: not UTF-8: {error}") from None
-    if not rows or rows[0] != QRELS_HEADER:
-        raise CollectionError(f"{path}:1: expected the header query-id, corpus-id, score, separated by tabs")
+def _id_of(path: Path, number: int, row: dict[str, Any], seen: set[str]) -> str:
+    found = row.get("_id")
+    if isinstance(found, int) and not isinstance(found, bool):
+        found = str(found)
+    if not isinstance(found, str) or not found:
+        raise CollectionError(f"{path}:{number}: '_id' must be a non-empty string or a whole number, found {found!a:.80}")
+    if not is_unicode(found):
+        raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {found!a}")
+    if found in seen:
+        raise CollectionError(f"{path}:{number}: the _id {found!r} stands twice")
+    seen.add(found)
+    return found
+
+
+def read_qrels(path: Path) -> list[tuple[str, str, int]]:
+    """(query id, document id, relevance) of the rows of a qrels file.
+
+    Read are BEIR's three columns, separated by tabs, with a header (whose last column is no number) or without one; and the
+    four of TREC (query, iteration, document, relevance), separated by white space. Relevance may be written as 1.0.
+
+    Raises:
+        CollectionError: a row is neither; it is named.
+    """
     labels = []
-    for number, row in enumerate(rows[1:], start=2):
-        if not row:
+    for number, line in read_lines(path):
+        row = [cell.strip() for cell in line.split("\t")]
+        if len(row) not in (3, 4):
+            row = line.split()
+        if number == 1 and len(row) in (3, 4) and not re.match(r"[-+]?\.?\d", row[-1]):
             continue
-        if len(row) != 3 or not re.fullmatch(r"-?[0-9]+", row[2]):
+        relevance = row[-1] if len(row) in (3, 4) else ""
+        if not re.fullmatch(r"[-+]?\d+(\.0*)?", relevance) or not row[0] or not row[-2]:
             raise CollectionError(
-                f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs; found {row}"
+                f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs (or the four columns of "
+                f"TREC qrels); found {line!a:.120}"
             )
-        if row[0] not in queries:
-            raise CollectionError(f"{path}:{number}: the query {row[0]!r} is not in queries.jsonl")
-        labels.append((row[0], row[1], int(row[2])))
+        labels.append((row[0], row[-2], int(float(relevance))))
+    if not labels:
+        raise CollectionError(f"{path}: there is no label in it: add rows of query-id, corpus-id and score, or remove the file")
     return labels
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write objects as JSON Lines."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def write_qrels(path: Path, rows: Iterable[tuple[str, str, int]]) -> None:
+    """Write (query id, document id, relevance) as BEIR qrels."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
+        writer.writerow(QRELS_HEADER)
+        writer.writerows((without_spaces(name), without_spaces(unit), relevance) for name, unit, relevance in rows)
+
+
+def without_spaces(name: str) -> str:
+    """An id with its white space as in URLs: qrels and runs cannot hold it."""
+    return re.sub(r"\s", lambda space: quote(space.group(0)), name)

@@ -3,6 +3,8 @@
 import polars as pl
 
 from embed_assets.artifacts.checks import Check, Finding
+from embed_assets.corpus.spans import language_of
+from embed_assets.text.languages import is_supported
 
 MOST_DUPLICATES = 0.05
 MOST_SKIPPED = 0.1
@@ -10,11 +12,12 @@ MOST_SKIPPED = 0.1
 CORPUS_CHECKS = {
     "distinct_chunks": Check(f"At most {MOST_DUPLICATES:.0%} of the chunks repeat the text of another one."),
     "documents_read": Check(f"At most {MOST_SKIPPED:.0%} of the source files or rows were skipped."),
+    "language_supported": Check("Words of the documents' language are found in other forms as well."),
 }
 
 
 def check_corpus(chunks: pl.DataFrame, documents: int, skipped: int) -> list[Finding]:
-    """distinct_chunks and documents_read."""
+    """distinct_chunks, documents_read and language_supported."""
     repeated = len(chunks) - chunks["text"].n_unique()
     sources = documents + skipped
     return [
@@ -24,4 +27,13 @@ def check_corpus(chunks: pl.DataFrame, documents: int, skipped: int) -> list[Fin
             f"{repeated} of {len(chunks)} chunks repeat the text of another one",
         ),
         Finding("documents_read", skipped <= MOST_SKIPPED * sources, f"{skipped} of {sources} source files or rows were skipped"),
+        _judge_language(language_of(chunks)),
     ]
+
+
+def _judge_language(language: str) -> Finding:
+    supported = is_supported(language)
+    without = "" if supported else ", for which there is no stemmer: words are found only as they are written"
+    return Finding(
+        "language_supported", supported, f"the language of the documents is {language!r}{without} (documents.language)"
+    )

@@ -4,13 +4,13 @@ import html
 import io
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from embed_assets.artifacts.files import digest_of_files, digests_of_files
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import is_unicode, read_jsonl
+from embed_assets.corpus.beir import CORPUS, find_file, read_corpus
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.progress import track
 
@@ -46,9 +46,9 @@ def source_files(folder: Path) -> list[Path]:
     if (folder / "documents").is_dir():
         paths = (folder / "documents").rglob("*")
         return sorted(path for path in paths if path.is_file() and not _is_hidden(path, folder))
-    if not (folder / "corpus.jsonl").is_file():
+    if (corpus := find_file(folder, CORPUS)) is None:
         raise CollectionError(f"{folder}: there is neither documents/ nor corpus.jsonl, and its settings name no production.uri")
-    return [folder / "corpus.jsonl"]
+    return [corpus]
 
 
 def source_digest(folder: Path, anew: bool = False) -> str:
@@ -77,7 +77,7 @@ def read_documents(folder: Path, settings: DocumentsSettings) -> tuple[list[Docu
     if (folder / "documents").is_dir():
         found = [_read_file(path, folder / "documents", settings) for path in track(source_files(folder), "reading documents")]
     else:
-        found = list(_read_beir_corpus(folder / "corpus.jsonl", settings))
+        found = [_read_beir_document(*row, settings) for row in read_corpus(source_files(folder)[0])]
     documents = [item for item in found if isinstance(item, Document)]
     skipped = [item for item in found if isinstance(item, SkippedDocument)]
     if not documents:
@@ -88,20 +88,9 @@ def read_documents(folder: Path, settings: DocumentsSettings) -> tuple[list[Docu
     return documents, skipped
 
 
-def _read_beir_corpus(path: Path, settings: DocumentsSettings) -> Iterator[Document | SkippedDocument]:
-    seen: set[str] = set()
-    for number, row in read_jsonl(path):
-        document_id, title, text = row.get("_id"), row.get("title") or "", row.get("text")
-        if not isinstance(document_id, str) or not document_id:
-            raise CollectionError(f"{path}:{number}: '_id' must be a non-empty string, found {document_id!r}")
-        if not isinstance(text, str) or not isinstance(title, str):
-            raise CollectionError(f"{path}:{number}: 'text' and 'title' of {document_id!r} must be strings")
-        if document_id in seen:
-            raise CollectionError(f"{path}:{number}: the _id {document_id!r} stands twice")
-        if not is_unicode(document_id + title + text):
-            raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {document_id!a}")
-        seen.add(document_id)
-        yield _checked(Document(document_id, title.strip(), text), settings)
+def _read_beir_document(document_id: str, title: str, text: str, settings: DocumentsSettings) -> Document | SkippedDocument:
+    # BEIR searches title and text together: a document may consist of its title alone.
+    return _checked(Document(document_id, title, text) if text.strip() else Document(document_id, "", title), settings)
 
 
 def _read_file(path: Path, root: Path, settings: DocumentsSettings) -> Document | SkippedDocument:

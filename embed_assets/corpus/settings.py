@@ -9,7 +9,14 @@ INDEX_COLUMNS = ("id", "document_id", "start", "end", "text", "passage", "vector
 
 
 class DocumentsSettings(Block):
-    """Which files of documents/ are read. A BEIR folder (corpus.jsonl) needs none of it."""
+    """The language of the documents, and which files of documents/ are read."""
+
+    language: str = Field(
+        "auto",
+        pattern=r"^(auto|[a-z]{2})$",
+        description="language of the documents, ISO 639-1 code such as de: it chooses stop words, stems, sentences and the words "
+        "of look-ups and of full-text search; auto: the language that most chunks are in",
+    )
 
     extensions: Strings = Field(
         (".md", ".txt", ".rst", ".html", ".htm", ".pdf", ".docx"),

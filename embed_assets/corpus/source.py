@@ -10,6 +10,7 @@ from embed_assets.corpus import production_table
 from embed_assets.corpus.chunking import chunk_documents
 from embed_assets.corpus.documents import SkippedDocument, read_documents
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
+from embed_assets.corpus.spans import with_language
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 
@@ -25,7 +26,8 @@ def read_source(
         rows_file: gets the snapshot of a production table.
 
     Returns:
-        Documents (``document_id``, ``title``, ``text``), what was skipped, and chunks in CHUNK_SCHEMA.
+        Documents (``document_id``, ``title``, ``text``), what was skipped, and chunks in CHUNK_SCHEMA
+        with a column ``language``.
 
     Raises:
         CollectionError: the source cannot be read, or is no longer the one that the inputs name.
@@ -33,7 +35,10 @@ def read_source(
     tokenizer = load_tokenizer(inputs.block(BaseModelSettings).name)
     if table := inputs.sources.get(production_table.SOURCE):
         settings = inputs.block(ProductionSettings)
-        return production_table.read_chunks(workspace, inputs.collection, settings, table.digest, tokenizer, rows_file)
-    folder = workspace.collection_folder(inputs.collection)
-    found, skipped = read_documents(folder, inputs.block(DocumentsSettings))
-    return pl.DataFrame(found), skipped, chunk_documents(found, inputs.block(ChunkingSettings), tokenizer)
+        read = production_table.read_chunks(workspace, inputs.collection, settings, table.digest, tokenizer, rows_file)
+        documents, skipped, chunks = read
+    else:
+        folder = workspace.collection_folder(inputs.collection)
+        found, skipped = read_documents(folder, inputs.block(DocumentsSettings))
+        documents, chunks = pl.DataFrame(found), chunk_documents(found, inputs.block(ChunkingSettings), tokenizer)
+    return documents, skipped, with_language(chunks, inputs.block(DocumentsSettings).language)

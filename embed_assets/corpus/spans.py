@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from embed_assets.text.languages import ENGLISH, find_language
+
 CHUNK_SCHEMA = {
     "chunk_id": pl.String,
     "document_id": pl.String,
@@ -11,6 +13,22 @@ CHUNK_SCHEMA = {
     "passage": pl.String,
     "tokens": pl.Int64,
 }
+
+
+def with_language(chunks: pl.DataFrame, language: str) -> pl.DataFrame:
+    """The chunks with a column ``language``, the ISO 639-1 code of the collection's language.
+
+    Args:
+        chunks: with ``text``.
+        language: the code, or "auto" to find it.
+    """
+    found = find_language(chunks["text"].to_list()) if language == "auto" else language
+    return chunks.with_columns(pl.lit(found, pl.String).alias("language"))
+
+
+def language_of(chunks: pl.DataFrame) -> str:
+    """The language of a collection: that in the column ``language`` of its chunks, English where there is none."""
+    return chunks["language"][0] if "language" in chunks.columns and len(chunks) else ENGLISH
 
 
 class SpanIndex:

@@ -3,17 +3,12 @@
 Queries and labels are written in BEIR format, runs in that of trec_eval.
 """
 
-import csv
-import json
-import re
-from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
 
 import polars as pl
 
 from embed_assets.artifacts.files import write_folder_atomically
-from embed_assets.corpus.beir import QRELS_HEADER
+from embed_assets.corpus.beir import CORPUS, QUERIES, without_spaces, write_jsonl, write_qrels
 from embed_assets.evaluation.evaluation_set import HUMAN
 from embed_assets.evaluation.labels import relevant_units
 
@@ -75,8 +70,8 @@ def _export_source(folder, by_document, documents, chunks, triplets, queries, la
         if by_document
         else chunks.select("chunk_id", pl.lit("").alias("title"), "passage")
     )
-    _write_jsonl(
-        folder / "corpus.jsonl", ({"_id": _id(i), "title": title, "text": text} for i, title, text in corpus.iter_rows())
+    write_jsonl(
+        folder / CORPUS, ({"_id": without_spaces(i), "title": title, "text": text} for i, title, text in corpus.iter_rows())
     )
     trained = triplets.filter(pl.col("split") == "train").join(
         chunks, left_on="positive_chunk", right_on="chunk_id", maintain_order="left"
@@ -86,28 +81,16 @@ def _export_source(folder, by_document, documents, chunks, triplets, queries, la
     ).unique(maintain_order=True)
     texts = {name: (text, style) for name, text, style, _ in trained.iter_rows()}
     texts |= {name: (text, style) for name, text, style in queries.select("query_id", "query", "style").iter_rows()}
-    rows = ({"_id": _id(name), "text": text, "metadata": {"style": style}} for name, (text, style) in texts.items())
-    _write_jsonl(folder / "queries.jsonl", rows)
+    rows = ({"_id": without_spaces(name), "text": text, "metadata": {"style": style}} for name, (text, style) in texts.items())
+    write_jsonl(folder / QUERIES, rows)
     qrels = {"train": [(name, unit, 1) for name, _, _, unit in trained.iter_rows()]}
     for split in ("dev", "test"):
         relevant = relevant_units(queries.filter(pl.col("split") == split), labels, chunks, by_document)
         qrels[split] = [(name, unit, relevance) for name, found in relevant.items() for unit, relevance in found.items()]
     for split, found in qrels.items():
         if found:
-            _write_qrels(folder / "qrels" / f"{split}.tsv", found)
+            write_qrels(folder / "qrels" / f"{split}.tsv", found)
     return {"corpus": len(corpus)} | {split: len({name for name, _, _ in found}) for split, found in qrels.items()}
-
-
-def _write_jsonl(path: Path, rows: Iterable[dict]) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _write_qrels(path: Path, rows: Iterable[tuple[str, str, int]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n")
-        writer.writerow(QRELS_HEADER)
-        writer.writerows((_id(name), _id(unit), relevance) for name, unit, relevance in rows)
 
 
 def _write_run(path: Path, run: pl.DataFrame, system: str) -> None:
@@ -115,8 +98,4 @@ def _write_run(path: Path, run: pl.DataFrame, system: str) -> None:
     with path.open("w", encoding="utf-8") as stream:
         longest = run["rank"].max()
         for name, unit, rank in run.sort("query_id", "rank").select("query_id", "unit", "rank").iter_rows():
-            stream.write(f"{_id(name)} Q0 {_id(unit)} {rank} {longest - rank + 1} {system}\n")
-
-
-def _id(name: str) -> str:
-    return re.sub(r"\s", lambda space: quote(space.group(0)), name)
+            stream.write(f"{without_spaces(name)} Q0 {without_spaces(unit)} {rank} {longest - rank + 1} {system}\n")

@@ -4,6 +4,7 @@ Labels point to documents, or to character spans of documents, never to chunks: 
 chunking, so that the scores of all runs can be compared.
 """
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Collection
@@ -14,7 +15,7 @@ import polars as pl
 
 from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import read_qrels, read_queries
+from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, read_qrels, read_queries
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.queries.pairs import NEIGHBOUR, OWN_WRITER
 
@@ -105,33 +106,47 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     Raises:
         CollectionError: a file is malformed, or no label points to a document; the file and the line are named.
     """
-    queries_path, qrels_path = folder / "queries.jsonl", folder / "qrels" / "test.tsv"
+    queries_path, qrels_path = find_file(folder, QUERIES), find_qrels(folder, "test")
     empty = pl.DataFrame(schema=QUERY_SCHEMA), pl.DataFrame(schema=LABEL_SCHEMA)
-    if not queries_path.is_file() or not qrels_path.is_file():
-        only = next((path.name for path in (queries_path, qrels_path) if path.is_file()), None)
+    if queries_path is None or qrels_path is None:
+        only = next((path.name for path in (queries_path, qrels_path) if path), None)
         return *empty, [f"{only} has no counterpart: human labels need queries.jsonl and qrels/test.tsv"] if only else []
     queries = read_queries(queries_path)
     known = set(document_ids)
-    notes, labels, unknown_documents = [], [], set()
-    for query_id, document_id, relevance in read_qrels(qrels_path, queries):
-        if relevance > 0:
+    notes, labels, unknown_documents, unknown_queries = [], [], set(), set()
+    for query_id, document_id, relevance in read_qrels(qrels_path):
+        if query_id not in queries:
+            unknown_queries.add(query_id)
+        elif relevance > 0:
             labels.append((query_id, document_id, None, None, None, relevance))
             if document_id not in known:
                 unknown_documents.add(document_id)
+    if unknown_queries:
+        some = ", ".join(sorted(unknown_queries)[:5])
+        notes.append(f"{len(unknown_queries)} labelled queries are not in {queries_path.name}, such as {some}, and are left out")
     if unknown_documents:
         some = ", ".join(sorted(unknown_documents)[:5])
         notes.append(f"{len(unknown_documents)} labelled documents are not in the collection, such as {some}")
     if all(label[1] in unknown_documents for label in labels):
         raise CollectionError(f"{qrels_path}: no label points to a document of the collection ({'; '.join(notes)})")
     labelled = {label[0] for label in labels}
-    others = [path for path in folder.glob("qrels/*.tsv") if path != qrels_path]
-    elsewhere = {query_id for path in others for query_id, _, _ in read_qrels(path, queries)}
+    elsewhere = _labelled_elsewhere(folder, qrels_path)
     if lost := queries.keys() - labelled - elsewhere:
         notes.append(f"{len(lost)} of {len(queries)} queries have no relevant document and are left out")
     for note in notes:
         logger.warning("%s: %s", folder.name, note)
     rows = [(name, text, style, HUMAN, "test") for name, (text, style) in queries.items() if name in labelled]
     return pl.DataFrame(rows, schema=QUERY_SCHEMA, orient="row"), pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), notes
+
+
+def _labelled_elsewhere(folder: Path, tested: Path) -> set[str]:
+    """The queries of the other splits, which are asked about for a note alone: what cannot be read does not matter."""
+    found: set[str] = set()
+    for path in folder.glob("qrels/*.tsv*"):
+        if path != tested:
+            with contextlib.suppress(CollectionError):
+                found |= {query_id for query_id, _, _ in read_qrels(path)}
+    return found
 
 
 def current_labels(labels: pl.DataFrame, documents: pl.DataFrame) -> pl.DataFrame:
@@ -172,5 +187,5 @@ def read_evaluation_set(folder: Path, corpus: Path) -> tuple[pl.DataFrame, pl.Da
 
 def human_labels_digest(folder: Path, anew: bool = False) -> str:
     """Hash of the human label files of a collection; ``anew`` as in digests_of_files."""
-    files = [path for path in (folder / "queries.jsonl", folder / "qrels" / "test.tsv") if path.is_file()]
+    files = [path for path in (find_file(folder, QUERIES), find_qrels(folder, "test")) if path]
     return digest_of_files(folder, files, anew)

@@ -1,6 +1,6 @@
 """Which units answer which test query."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -43,3 +43,18 @@ def relevant_units(
             units = [chunk_ids[row] for row in spans.overlapping(label["document_id"], label["start"], label["end"])]
         relevant[label["query_id"]].update(dict.fromkeys(units, label["relevance"]))
     return {name: found or {NO_SUCH_UNIT: 1} for name, found in relevant.items()}
+
+
+def own_units(relevant: Mapping[str, Mapping[str, int]], units: Sequence[str]) -> dict[int, int]:
+    """Place of a query → place of the unit with the same id, which does not count when it is found.
+
+    In sets such as ArguAna each query is a document as well, and BEIR leaves it out of the hits (``ignore_identical_ids``
+    of its EvaluateRetrieval). Here it stays where it is labelled as an answer, as in sets that number queries and documents
+    alike.
+
+    Args:
+        relevant: from relevant_units, in the order of the queries.
+        units: ids of the units that are searched.
+    """
+    places = {unit: place for place, unit in enumerate(units)}
+    return {row: places[name] for row, (name, found) in enumerate(relevant.items()) if name in places and name not in found}

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from embed_assets.corpus.spans import language_of
 from embed_assets.evaluation.evaluation_set import HUMAN, Split
-from embed_assets.evaluation.labels import NO_SUCH_UNIT, relevant_units, tested_queries
+from embed_assets.evaluation.labels import NO_SUCH_UNIT, own_units, relevant_units, tested_queries
 from embed_assets.evaluation.metrics import HEADLINE, METRICS
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import bootstrap_interval, ranx_p_values
@@ -100,7 +101,7 @@ def score_systems(
     """
     passages = chunks["passage"].to_list()
     vectors = {name: encoder.encode_passages(passages) for name, encoder in encoders.items()}
-    bm25 = Bm25Index(passages) if hybrids is not None else None
+    bm25 = Bm25Index(passages, language_of(chunks)) if hybrids is not None else None
     results = []
     for source, tested in tested_queries(queries, labels, split):
         by_document = source == HUMAN
@@ -108,7 +109,8 @@ def score_systems(
         units = (chunks["document_id"].unique(maintain_order=True) if by_document else chunks["chunk_id"]).to_list()
         relevant = relevant_units(tested, labels, chunks, by_document)
         texts = tested["query"].to_list()
-        runs = _retrieve(texts, passages, encoders, vectors, bm25, groups, settings, hybrids or {}, reranked or {})
+        own = own_units(relevant, units) if by_document else {}
+        runs = _retrieve(texts, passages, encoders, vectors, bm25, groups, own, settings, hybrids or {}, reranked or {})
         results.append(_evaluate(collection, source, tested, relevant, runs, units, settings, comparisons))
     return results
 
@@ -151,11 +153,15 @@ def _retrieve(
     vectors: Mapping[str, np.ndarray],
     bm25: Bm25Index | None,
     groups: np.ndarray,
+    own: Mapping[int, int],
     settings: ScoringSettings,
     hybrids: Mapping[str, str],
     reranked: Mapping[str, RerankedSystem],
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Units (columns, best first, -1 where none is left) and scores of each system, both of shape (queries, top_k)."""
+    """Units (columns, best first, -1 where none is left) and scores of each system, both of shape (queries, top_k).
+
+    ``own`` are the units that are no hits of a query (labels.own_units).
+    """
     query_vectors = {name: encoder.encode_queries(texts) for name, encoder in encoders.items()}
     blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for start in range(0, len(texts), QUERIES_IN_A_BLOCK):
@@ -163,6 +169,10 @@ def _retrieve(
         of_chunks = {name: query_vectors[name][block] @ vectors[name].T for name in encoders}
         if bm25 is not None:
             of_chunks["bm25"] = bm25.scores(texts[block])
+        for row, unit in own.items():
+            if start <= row < start + QUERIES_IN_A_BLOCK:
+                for values in of_chunks.values():
+                    values[row - start, groups == unit] = -np.inf
         of_units = {name: best_per_group(values, groups) for name, values in of_chunks.items()}
         found = _rank(of_units, hybrids, settings.rrf_k, settings.top_k)
         for name, system in reranked.items():

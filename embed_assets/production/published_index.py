@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.progress import track
+from embed_assets.text.languages import full_text_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,7 +147,7 @@ class PublishedIndex:
             )
         indexed = {column for index in table.list_indices() for column in index.columns}
         if "passage" not in indexed:
-            table.create_index("passage", config=FTS())
+            table.create_index("passage", config=FTS(**full_text_options(_language(chunks))))
         if "vector" not in indexed and rows >= vector_index_rows:
             table.create_index("vector", config=HnswSq(distance_type="cosine"))
 
@@ -222,6 +224,11 @@ def metadata_of(table: "Table") -> dict[str, Any]:
 
 def _ids(table: "Table") -> pl.Series:
     return pl.DataFrame(table.search().select(["id"]).to_arrow())["id"]
+
+
+def _language(chunks: Path) -> str:
+    scanned = pl.scan_parquet(chunks).head(1)
+    return language_of(scanned.collect())
 
 
 def _batches(chunks: Path) -> Iterator[pl.DataFrame]:

@@ -1,17 +1,21 @@
 """What makes a query unusable: rules, repetitions, retrieval that does not find its chunk, and judges."""
 
 import re
-from collections.abc import Collection, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 import polars as pl
 
+from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.languages import differs_in_language
 from embed_assets.text.near_duplicates import normalize_query
+from embed_assets.text.tokens import share_of_a_word, sum_of_words, words
 
 QUERIES_IN_A_BLOCK = 512
 PASSAGE_TALK = re.compile(
@@ -51,14 +55,13 @@ class QuestionRules:
             examples: normalized questions of the prompt.
         """
         settings = self._settings
-        words = normalize_query(query).split()
-        normal = " ".join(words)
-        if not words:
+        found = words(query)
+        normal, length = " ".join(found), sum_of_words(found)
+        if not found:
             return "empty"
-        # Scripts without spaces have words of a few characters; no single word is longer than the limit allows.
-        if max(len(words), len("".join(words)) // 6) < settings.min_words:
+        if length < settings.min_words:
             return f"fewer than {settings.min_words} words"
-        if len(words) > settings.max_words:
+        if length > settings.max_words:
             return f"more than {settings.max_words} words"
         if normal in examples:
             return "copy of an example"
@@ -67,17 +70,25 @@ class QuestionRules:
             return "copy of the passage"
         if PASSAGE_TALK.search(query):
             return "speaks of the passage"
-        run = settings.max_copied_words + 1
-        if any(" ".join(words[i : i + run]) in text for i in range(len(words) - run + 1) for text in texts):
+        if any(run in text for run in _runs(found, settings.max_copied_words) for text in texts):
             return f"copies more than {settings.max_copied_words} words"
         if settings.known_identifiers:
             shown = "\n".join(passages)
             for identifier in find_identifiers(query, settings.all_identifier_patterns):
                 if not re.search(rf"(?<!\w){re.escape(identifier)}(?!\w)", shown):
                     return "unknown identifier"
-        if settings.same_language and differs_in_language(query, passages[0], len(words)):
+        if settings.same_language and differs_in_language(query, passages[0], length):
             return "another language"
         return None
+
+
+def _runs(found: Sequence[str], longest: int) -> Iterator[str]:
+    """Each run of words that is just longer than so many words, normalized."""
+    ends = list(accumulate(map(share_of_a_word, found)))
+    for start, end in enumerate(ends):
+        before = end - share_of_a_word(found[start])
+        if (last := bisect_right(ends, before + longest)) < len(ends):
+            yield " ".join(found[start : last + 1])
 
 
 def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
@@ -116,7 +127,8 @@ def _drop_lost(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, top_
     if usable.is_empty():
         return pairs
     targets = [spans[span] for span in usable.select("document_id", "start", "end").iter_rows()]
-    ranks = HybridRetriever(encoder, chunks["passage"].to_list()).ranks(usable["query"].to_list(), targets)
+    retriever = HybridRetriever(encoder, chunks["passage"].to_list(), language=language_of(chunks))
+    ranks = retriever.ranks(usable["query"].to_list(), targets)
     rank_of_row = dict(zip(usable["row"].to_list(), ranks, strict=True))
     lost_ids = {pairs["query_id"][row] for row, rank in rank_of_row.items() if rank is None or rank > top_k}
     # A query that several chunks answer is lost as a whole: without one of them it is another query.
@@ -147,8 +159,9 @@ def _drop_near_duplicates(pairs: pl.DataFrame, encoder: Encoder, settings: Quest
 
 
 def _distinguishing_terms(query: str, settings: QuestionsSettings) -> frozenset[str]:
-    """Identifiers and numbers: two queries that differ in one are never the same, however similar their vectors."""
-    return frozenset([*find_identifiers(query, settings.all_identifier_patterns), *re.findall(r"\d+", query)])
+    """Identifiers, numbers and words with symbols: two queries that differ in one are never the same, whatever their vectors."""
+    symbolic = (word for word in words(query) if not word.isalpha() and re.search(r"\W", word))
+    return frozenset([*find_identifiers(query, settings.all_identifier_patterns), *re.findall(r"\d+", query), *symbolic])
 
 
 def _drop(pairs: pl.DataFrame, rows: Collection[int], reason: str) -> pl.DataFrame:

@@ -8,10 +8,17 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from embed_assets.corpus.spans import language_of
 from embed_assets.progress import track
 from embed_assets.queries.pairs import NEIGHBOUR, PAIR_SCHEMA, TEXT_WRITER, make_pairs
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.text import tokens
 from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.languages import words_without_meaning
+
+# Marks of Markdown; that of C# is none.
+MARKS = re.compile(r"(?<!\w)#+|[*`|>]+")
+SHORTEST_SENTENCE, LONGEST_SENTENCE = 6, 40  # in words
 
 
 def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFrame:
@@ -29,7 +36,8 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     """
     passages = chunks["passage"].to_list()
     rows = chunks.select("text", "passage", "document_id", "start", "end").rows(named=True)
-    keywords = _keywords(passages)
+    language = language_of(chunks)
+    keywords = _keywords(passages, language)
     identifiers = [find_identifiers(row["text"], settings.all_identifier_patterns) for row in rows]
     frequency = Counter(identifier for found in identifiers for identifier in found)
     document_rows: dict[str, list[int]] = {}
@@ -43,8 +51,8 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
         for style, queries in {
             "identifier": _identifier_queries(identifiers[row], frequency, keywords[row], draw, settings.identifiers_per_chunk),
             "keyword": _keyword_queries(keywords[row], draw, settings.keywords_per_chunk),
-            "sentence": _sentence_queries(rows[row]["text"], draw, settings.sentences_per_chunk),
-            NEIGHBOUR: _sentence_queries(neighbour, draw, settings.neighbours_per_chunk),
+            "sentence": _sentence_queries(rows[row]["text"], language, draw, settings.sentences_per_chunk),
+            NEIGHBOUR: _sentence_queries(neighbour, language, draw, settings.neighbours_per_chunk),
             "title": _title_queries(passages[row], keywords[row], draw, settings.titles_per_chunk),
         }.items():
             pairs.extend(pair for query in queries for pair in make_pairs(query, style, [rows[row]], TEXT_WRITER))
@@ -85,11 +93,16 @@ def spread_over_documents(chunks: pl.DataFrame, salt: str) -> list[int]:
     return [row for _, _, row in sorted(order)]
 
 
-def _keywords(passages: Sequence[str], most: int = 8) -> list[list[str]]:
+def _keywords(passages: Sequence[str], language: str, most: int = 8) -> list[list[str]]:
     """The most telling words of each passage by tf-idf, best first."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(token_pattern=r"(?u)[A-Za-z0-9%][\w./%-]*[A-Za-z0-9]", stop_words="english", sublinear_tf=True)
+    ignored = words_without_meaning(language)
+
+    def telling(passage: str) -> list[str]:
+        return [word for word in tokens.keywords(passage, language) if word not in ignored]
+
+    vectorizer = TfidfVectorizer(analyzer=telling, sublinear_tf=True)
     try:
         weights = vectorizer.fit_transform(passages)
     except ValueError:  # no word at all in the collection
@@ -121,10 +134,9 @@ def _keyword_queries(keywords: list[str], draw: random.Random, count: int) -> li
     return [" ".join(draw.sample(keywords, min(len(keywords), draw.choice((3, 3, 4))))) for _ in range(count)]
 
 
-def _sentence_queries(text: str, draw: random.Random, count: int) -> list[str]:
-    sentences = [re.sub(r"[#*`|>]+", " ", part) for part in re.split(r"(?<=[.!?])\s+|\n+", text)]
-    sentences = [" ".join(part.split()) for part in sentences]
-    fitting = [part for part in sentences if 6 <= len(part.split()) <= 40]
+def _sentence_queries(text: str, language: str, draw: random.Random, count: int) -> list[str]:
+    found = [" ".join(MARKS.sub(" ", part).split()) for part in tokens.sentences(text, language)]
+    fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE]
     return draw.sample(fitting, min(count, len(fitting)))
 
 

@@ -15,8 +15,8 @@ import polars as pl
 
 from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import is_unicode, read_jsonl, read_qrels, read_queries
-from embed_assets.corpus.spans import SpanIndex
+from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, is_unicode, read_jsonl, read_qrels, read_queries
+from embed_assets.corpus.spans import SpanIndex, language_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import OWN_WRITER, PAIR_SCHEMA, make_pairs
 from embed_assets.retrieval.bm25 import Bm25Index
@@ -66,7 +66,8 @@ def read_own_pairs(
     files = _pair_files(folder)
     if not files:
         return pl.DataFrame(schema=PAIR_SCHEMA), []
-    rows = list(_read_rows(folder))
+    unknown: set[str] = set()
+    rows = list(_read_rows(folder, unknown))
     known, tested = set(chunks["document_id"]), _test_queries(folder)
     texts = dict(documents.select("document_id", "text").iter_rows())
     squeeze = functools.lru_cache(maxsize=1000)(_squeeze)
@@ -81,6 +82,8 @@ def read_own_pairs(
         else:
             kept.append(located)
     notes = []
+    if unknown:
+        notes.append(f"{len(unknown)} labelled queries are not in queries.jsonl, such as {_some(unknown)}, and are left out")
     if lost:
         some = _some({pair.document_id for pair in lost})
         notes.append(f"{len(lost)} pairs point to documents that are not in the collection, such as {some}, and are left out")
@@ -113,8 +116,8 @@ def own_pairs_digest(folder: Path, anew: bool = False) -> str | None:
     None if the user brings no pairs; ``anew`` as in digests_of_files.
     """
     files = _pair_files(folder)
-    labels = (folder / "queries.jsonl", folder / "qrels" / "test.tsv")
-    return digest_of_files(folder, [*files, *(path for path in labels if path.is_file())], anew) if files else None
+    labels = (find_file(folder, QUERIES), find_qrels(folder, "test"))
+    return digest_of_files(folder, [*files, *filter(None, labels)], anew) if files else None
 
 
 def _some(names: Iterable[str]) -> str:
@@ -122,14 +125,15 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _pair_files(folder: Path) -> list[Path]:
-    paths = (folder / "pairs.jsonl", folder / "pairs.parquet", folder / "qrels" / "train.tsv")
-    return [path for path in paths if path.is_file()]
+    parquet = folder / "pairs.parquet"
+    paths = (find_file(folder, "pairs.jsonl"), parquet if parquet.is_file() else None, find_qrels(folder, "train"))
+    return [path for path in paths if path]
 
 
-def _read_rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The pairs of all files, not yet checked, each with its place."""
-    jsonl, parquet, qrels = folder / "pairs.jsonl", folder / "pairs.parquet", folder / "qrels" / "train.tsv"
-    if jsonl.is_file():
+def _read_rows(folder: Path, unknown: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The pairs of all files, not yet checked, each with its place; the queries of qrels that are missing go to ``unknown``."""
+    jsonl, parquet, qrels = find_file(folder, "pairs.jsonl"), folder / "pairs.parquet", find_qrels(folder, "train")
+    if jsonl:
         for number, row in read_jsonl(jsonl):
             yield f"{jsonl}:{number}", row
     if parquet.is_file():
@@ -139,22 +143,24 @@ def _read_rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise CollectionError(f"{parquet}: not a Parquet file: {error}") from None
         for number, row in enumerate(table.iter_rows(named=True), start=1):
             yield f"{parquet}, row {number} (counted from 1)", row
-    if qrels.is_file():
-        if not (folder / "queries.jsonl").is_file():
-            raise CollectionError(f"{qrels}: its queries are missing: put them into {folder / 'queries.jsonl'}")
-        queries = read_queries(folder / "queries.jsonl")
-        for query_id, document_id, relevance in read_qrels(qrels, queries):
-            if relevance > 0:
+    if qrels:
+        if (queries_path := find_file(folder, QUERIES)) is None:
+            raise CollectionError(f"{qrels}: its queries are missing: put them into {folder / QUERIES}")
+        queries = read_queries(queries_path)
+        for query_id, document_id, relevance in read_qrels(qrels):
+            if query_id not in queries:
+                unknown.add(query_id)
+            elif relevance > 0:
                 text, style = queries[query_id]
                 yield f"{qrels}, query {query_id}", {"query": text, "document_id": document_id, "style": style}
 
 
 def _test_queries(folder: Path) -> set[str]:
-    queries_path, qrels_path = folder / "queries.jsonl", folder / "qrels" / "test.tsv"
-    if not queries_path.is_file() or not qrels_path.is_file():
+    queries_path, qrels_path = find_file(folder, QUERIES), find_qrels(folder, "test")
+    if queries_path is None or qrels_path is None:
         return set()
     queries = read_queries(queries_path)
-    return {normalize_query(queries[query_id][0]) for query_id, _, _ in read_qrels(qrels_path, queries)}
+    return {normalize_query(queries[query_id][0]) for query_id, _, _ in read_qrels(qrels_path) if query_id in queries}
 
 
 def _check(place: str, row: dict[str, Any]) -> _OwnPair:
@@ -199,7 +205,7 @@ def _chunk_rows(pairs: Sequence[_OwnPair], chunks: pl.DataFrame, encoder: Encode
             row = int(rows_of[pair.document_id][0]) if len(rows_of[pair.document_id]) == 1 else None
         found.append(row)
     undecided = [pair for pair, row in zip(pairs, found, strict=True) if row is None]
-    chosen = iter(_best_rows(undecided, rows_of, chunks["passage"].to_list(), encoder) if undecided else [])
+    chosen = iter(_best_rows(undecided, rows_of, chunks, encoder) if undecided else [])
     return [next(chosen) if row is None else row for row in found]
 
 
@@ -233,19 +239,19 @@ def _squeeze(text: str) -> tuple[str, np.ndarray]:
     return "".join(text.split()), places
 
 
-def _best_rows(pairs: Sequence[_OwnPair], rows_of: dict[str, np.ndarray], passages: Sequence[str], encoder: Encoder) -> list[int]:
+def _best_rows(pairs: Sequence[_OwnPair], rows_of: dict[str, np.ndarray], chunks: pl.DataFrame, encoder: Encoder) -> list[int]:
     """Row of the chunk, among those of its document, that answers each query best.
 
     A chunk scores its cosine, and BM25_WEIGHT times its share of the best BM25 score in the document. Ranks,
     as HybridRetriever fuses them, would tie whenever BM25 and the encoder disagree about two chunks.
     """
-    queries = [pair.query for pair in pairs]
+    queries, passages = [pair.query for pair in pairs], chunks["passage"].to_list()
     candidates = {pair.document_id: rows_of[pair.document_id] for pair in pairs}
     passage_vectors = encoder.encode_passages([passages[row] for rows in candidates.values() for row in rows])
     ends = np.cumsum([len(rows) for rows in candidates.values()])
     vectors_of = dict(zip(candidates, np.split(passage_vectors, ends[:-1]), strict=True))
     query_vectors = encoder.encode_queries(queries)
-    index = Bm25Index(passages)
+    index = Bm25Index(passages, language_of(chunks))
     best = []
     for start in range(0, len(pairs), QUERIES_IN_A_BLOCK):
         scores = index.scores(queries[start : start + QUERIES_IN_A_BLOCK])

@@ -22,6 +22,7 @@ from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.tokens import count_words
 
 JOBS_IN_A_BLOCK = 4096
 MOST_ALIKE = 0.95
@@ -118,7 +119,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
     """
     identifiers = [find_identifiers(text, settings.all_identifier_patterns) for text in chunks["text"]]
     frequency = Counter(identifier for found in identifiers for identifier in found)
-    says_something = [_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
+    says_something = [count_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
     rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]
     jobs = []
     for prompt, count in _shares(prompts, settings):
@@ -141,11 +142,6 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
             if not several or related[row] or settings.mode == "batch":
                 jobs.append(Job(prompt, (row, *related.get(row, ())), sample, identifier))
     return jobs
-
-
-def _words(text: str) -> int:
-    """Number of words; of about eight characters in a script without spaces."""
-    return max(len(text.split()), len("".join(text.split())) // 8)
 
 
 def _shares(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int]]:

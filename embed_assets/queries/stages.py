@@ -41,7 +41,7 @@ def language_models(asked: Asked) -> dict[str, Source]:
 QA_PAIRS = Stage(
     name="qa_pairs",
     group="queries",
-    code_version="2",
+    code_version="3",
     settings=("base_model", "questions"),
     inputs=("corpus_chunks",),
     sources=(base_model, own_pairs, prompts, language_models),

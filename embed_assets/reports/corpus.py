@@ -7,6 +7,7 @@ import polars as pl
 
 from embed_assets.corpus.checks import check_corpus
 from embed_assets.corpus.documents import SkippedDocument
+from embed_assets.corpus.spans import language_of
 from embed_assets.reports.writing import write_findings, write_summary, write_table
 
 
@@ -18,6 +19,7 @@ def write_corpus(folder: Path, documents: int, skipped: Sequence[SkippedDocument
         {
             "documents": documents,
             "skipped_documents": len(skipped),
+            "language": language_of(chunks),
             "chunks": len(chunks),
             "tokens_per_chunk": round(float(tokens.mean()), 1),
             "longest_chunk": int(tokens.max()),

@@ -8,6 +8,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.retrieval.fusion import reciprocal_rank_fusion
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, top_k
+from embed_assets.text.languages import ENGLISH
 
 
 class HybridRetriever:
@@ -17,12 +18,13 @@ class HybridRetriever:
         encoder: the dense model.
         passages: the texts to search.
         depth: how many passages of each run are fused.
+        language: ISO 639-1 code of the passages' language.
     """
 
-    def __init__(self, encoder: Encoder, passages: Sequence[str], depth: int = 100):
+    def __init__(self, encoder: Encoder, passages: Sequence[str], depth: int = 100, language: str = ENGLISH):
         self._encoder = encoder
         self._vectors = encoder.encode_passages(passages)
-        self._bm25 = Bm25Index(passages)
+        self._bm25 = Bm25Index(passages, language)
         self._depth = depth
 
     def search_blocks(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

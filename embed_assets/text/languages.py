@@ -1,9 +1,138 @@
-"""The language that a text is in."""
+"""The language that texts are in, and what is known of it: its stemmer, its stop words, its name in LanceDB."""
 
 import functools
+from collections import Counter
+from collections.abc import Sequence
 
+ENGLISH = "en"
 FEWEST_WORDS_OF_A_LANGUAGE = 5
 SURE_OF_THE_LANGUAGE, SURE_ENOUGH = 0.99, 0.9
+MOST_TEXTS_LOOKED_AT, LONGEST_TEXT = 200, 2000
+# Written without spaces between words: found by pairs of characters, so that no stemmer is missed.
+SPACELESS = frozenset({"zh", "ja", "th", "lo", "km", "my"})
+# ISO 639-1 code → Snowball's name of the language, which is that of the list of stop words as well, where there is one.
+SNOWBALL = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "cs": "czech",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "es": "spanish",
+    "et": "estonian",
+    "eu": "basque",
+    "fa": "persian",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "ne": "nepali",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pl": "polish",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sr": "serbian",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+    "yi": "yiddish",
+}
+# Norwegian has three codes.
+SNOWBALL |= {"nb": "norwegian", "nn": "norwegian"}
+_MORE_STOP_WORDS = {"bg": "bulgarian", "gu": "gujarati", "he": "hebrew", "ja": "japanese", "ko": "korean", "ms": "malaysian"}
+_MORE_STOP_WORDS |= {"sk": "slovak", "uk": "ukrainian", "vi": "vietnamese", "zh": "chinese"}
+# Those that LanceDB's full-text search can stem.
+_IN_LANCEDB = (
+    "ar",
+    "da",
+    "de",
+    "el",
+    "en",
+    "es",
+    "fi",
+    "fr",
+    "hu",
+    "it",
+    "nb",
+    "nl",
+    "nn",
+    "no",
+    "pt",
+    "ro",
+    "ru",
+    "sv",
+    "ta",
+    "tr",
+)
+
+
+def find_language(texts: Sequence[str]) -> str:
+    """The ISO 639-1 code of the language that most of the texts are in; English where nothing tells.
+
+    At most MOST_TEXTS_LOOKED_AT texts, spread evenly, are looked at. Each votes with its letters and with how sure it is:
+    tables of identifiers, which are of no language, hardly count.
+    """
+    votes: Counter[str] = Counter()
+    for text in texts[:: -(-len(texts) // MOST_TEXTS_LOOKED_AT) or 1]:
+        part = text[:LONGEST_TEXT]
+        if letters := sum(map(str.isalpha, part)):
+            language, probability = _language_identifier().classify(part)
+            votes[language] += letters * probability
+    return min(votes, key=lambda language: (-votes[language], language)) if votes else ENGLISH
+
+
+def is_supported(language: str) -> bool:
+    """Whether words of the language are found in other forms as well; else only as they are written."""
+    return language in SNOWBALL or language in SPACELESS or language == "ko"
+
+
+@functools.cache
+def stop_words(language: str) -> frozenset[str]:
+    """Words that say nothing, in lower case: those of Lucene for English, else those of the package stop-words."""
+    if language == ENGLISH:
+        from bm25s.stopwords import STOPWORDS_EN
+
+        return frozenset(STOPWORDS_EN)
+    return _long_list(language)
+
+
+@functools.cache
+def words_without_meaning(language: str) -> frozenset[str]:
+    """The longer list of stop words, in lower case: none of them is a keyword."""
+    if language == ENGLISH:
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+        return ENGLISH_STOP_WORDS
+    return _long_list(language)
+
+
+def _long_list(language: str) -> frozenset[str]:
+    from stop_words import StopWordError, get_stop_words
+
+    try:
+        return frozenset(map(str.lower, get_stop_words(SNOWBALL.get(language) or _MORE_STOP_WORDS.get(language, language))))
+    except StopWordError:
+        return frozenset()
+
+
+def full_text_options(language: str) -> dict[str, object]:
+    """How LanceDB's full-text index takes the words of the language: arguments of lancedb.index.FTS.
+
+    Scripts without spaces are cut into words by ICU's dictionaries. Other languages are stemmed as far as LanceDB can.
+    """
+    if language in SPACELESS:
+        return {"base_tokenizer": "icu", "stem": False, "remove_stop_words": False}
+    if language not in _IN_LANCEDB:
+        return {"base_tokenizer": "icu", "stem": False, "remove_stop_words": False, "ascii_folding": False}
+    return {"language": SNOWBALL[language].capitalize()}
 
 
 @functools.cache

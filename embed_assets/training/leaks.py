@@ -10,7 +10,8 @@ from embed_assets.evaluation.evaluation_set import split_of
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
-from embed_assets.text.near_duplicates import distinguishing_words, jaccard, normalize_query, shingles, words_of
+from embed_assets.text.near_duplicates import distinguishing_words, jaccard, normalize_query, shingles
+from embed_assets.text.tokens import whole_words
 
 LIKE_A_QUERY, LEAST_SHARED_WORDS = 0.95, 0.5
 LIKE_A_DOCUMENT = 0.8
@@ -96,7 +97,7 @@ def _like_queries(queries: Sequence[str], held_out: Sequence[str], encoder: Text
     if not queries or not held_out:
         return {}
     vectors, held_out_vectors = encoder.encode_queries(queries), encoder.encode_queries(held_out)
-    words = {query: frozenset(words_of(query)) for query in {*queries, *held_out}}
+    words = {query: frozenset(whole_words(query)) for query in {*queries, *held_out}}
     like: dict[str, str] = {}
     for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
         cosines = vectors[start : start + QUERIES_IN_A_BLOCK] @ held_out_vectors.T

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from embed_assets.corpus.spans import SpanIndex
+from embed_assets.corpus.spans import SpanIndex, language_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker
@@ -101,7 +101,7 @@ def mine_hard_negatives(
     rows = [row for row in rows if row["target"] is not None]
     miner = _Miner(chunks, rows, settings, reranker)
     negatives: list[list[int]] = []
-    retriever = HybridRetriever(encoder, passages, depth=max(100, settings.top_k))
+    retriever = HybridRetriever(encoder, passages, max(100, settings.top_k), language_of(chunks))
     blocks = retriever.search_blocks([row["query"] for row in rows], settings.top_k)
     for start, found, cosines in track(blocks, "mining hard negatives, in blocks", total=-(-len(rows) // QUERIES_IN_A_BLOCK)):
         negatives += miner.mine(rows[start : start + len(found)], found, cosines)

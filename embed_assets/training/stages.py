@@ -18,7 +18,7 @@ def cross_encoder(asked: Asked) -> dict[str, Source]:
 TRIPLETS = Stage(
     name="triplets",
     group="training",
-    code_version="2",
+    code_version="3",
     settings=("base_model", "evaluation_set", "negatives"),
     inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
     sources=(base_model, cross_encoder),

@@ -1,0 +1,194 @@
+"""What a word is, in every language: for BM25, look-ups, the rules for questions and the leak checks alike.
+
+A word is a run of letters, marks, digits and _, so that no word is cut at an accent or a vowel sign. Scripts without spaces
+between words are compared character by character and searched by pairs of characters, as Lucene's CJKAnalyzer does.
+"""
+
+import functools
+import itertools
+import math
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+
+import regex
+
+from embed_assets.text.languages import SNOWBALL, stop_words
+
+# Scripts that write no space between words, with about this many characters in a word.
+_SPACELESS = {r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc": 2, r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}": 4}
+_RUN = rf"[{''.join(_SPACELESS)}]"
+# Korean has spaces, but its words end in particles: pairs of characters find them as well.
+_PAIRED = rf"[{''.join(_SPACELESS)}\p{{Hangul}}]"
+
+
+def _compile(pattern: str) -> regex.Pattern:
+    """A pattern in which W stands for a letter, mark, digit or _ of a script with spaces, and V for one that is not paired."""
+    return regex.compile(pattern.replace("W", rf"[\w--{_RUN}]").replace("V", rf"[\w--{_PAIRED}]"), regex.V1)
+
+
+# C++ and C# are words, and so are --no-verify, .NET and %LINK.
+_SYMBOLIC = r"(?:\+\+|[+#](?!\+|W))"
+_WORD = _compile(rf"{_RUN}\p{{M}}*|(?:(?<![\w.])(?:--?|[.%$@/#])(?=W))?W+{_SYMBOLIC}?|[<>=!~]=|&&|\|\|")
+_WHOLE_WORD = _compile(rf"{_RUN}+|W+(?:[-.:/]W+)*{_SYMBOLIC}?")
+# Dots within a word do not split it, as in Lucene's standard tokenizer: 3.9.2 is one term.
+_TERM = _compile(rf"(?P<paired>{_PAIRED}+)|V+(?:\.V+)*(?:\+\+|#(?!V))?")
+_KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?=[%\p{{L}}\p{{N}}])[W%](?:[W./%'’-]*[W--_])?(?:\+\+|#(?!W))?")
+_NOT_A_WORD = regex.compile(r"[\d_.]")
+_IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
+_ELIDING = frozenset({"ca", "fr", "it"})
+_HIRAGANA = regex.compile(r"\p{Hiragana}+$")
+_APOSTROPHES = regex.compile(r"['’]")
+
+
+def normalize(text: str) -> str:
+    """The text with composed letters, without ligatures, full-width forms and invisible characters (NFKC)."""
+    return unicodedata.normalize("NFKC", _IGNORABLE.sub("", text))
+
+
+def fold(text: str) -> str:
+    """The text as it is compared: normalized, and without difference of case."""
+    return unicodedata.normalize("NFKC", normalize(text).casefold())
+
+
+def words(text: str) -> list[str]:
+    """The folded words of a text, with the symbols that make C++ another word than C#.
+
+    In scripts without spaces each character stands for itself.
+    """
+    return _WORD.findall(fold(text))
+
+
+def count_words(text: str) -> int:
+    """Number of words; in scripts without spaces estimated from the number of characters."""
+    return sum_of_words(words(text))
+
+
+def sum_of_words(found: Sequence[str]) -> int:
+    """Number of words in what ``words`` gave."""
+    return math.ceil(sum(map(share_of_a_word, found)))
+
+
+@functools.lru_cache(maxsize=100_000)
+def share_of_a_word(word: str) -> float:
+    """1; less for a character of a script without spaces, of which several make a word."""
+    for script, characters in _SPACELESS.items():
+        if regex.match(f"[{script}]", word):
+            return 1 / characters
+    return 1.0
+
+
+def whole_words(text: str) -> list[str]:
+    """The folded words of a text, an identifier such as PRT-7719 or 3.9.2 as one; pairs of characters without spaces."""
+    found: list[str] = []
+    for word in _WHOLE_WORD.findall(fold(text)):
+        found += _pairs(word) if regex.match(_RUN, word) else [word]
+    return found
+
+
+def search_terms(texts: Sequence[str], language: str) -> list[list[str]]:
+    """The terms of each text that BM25 counts: folded, without stop words, stemmed; pairs in scripts without spaces.
+
+    Args:
+        texts: passages or queries.
+        language: ISO 639-1 code; without a stemmer for it (languages.SNOWBALL) words stay as they are.
+    """
+    ignored = frozenset(map(fold, stop_words(language)))
+    stem = _stemmer(language)
+    return [[stem(term) for term in _terms(text) if term not in ignored] for text in texts]
+
+
+def _terms(text: str) -> Iterator[str]:
+    for match in _TERM.finditer(fold(text)):
+        if match["paired"]:
+            yield from _pairs(match["paired"])
+        else:
+            yield match[0]
+
+
+def _pairs(run: str) -> list[str]:
+    """Overlapping pairs of the characters (with their marks); a single one is itself."""
+    characters = regex.findall(r"\X", run)
+    return [first + second for first, second in itertools.pairwise(characters)] or characters
+
+
+def _stemmer(language: str) -> Callable[[str], str]:
+    """Stems words of the language; what holds a digit, a dot or _ is an identifier, and stays whole."""
+    if language not in SNOWBALL:
+        return lambda term: term
+    import Stemmer
+
+    stem = Stemmer.Stemmer(SNOWBALL[language]).stemWord
+    return lambda term: term if _NOT_A_WORD.search(term) else stem(term)
+
+
+def keywords(text: str, language: str) -> list[str]:
+    """The words of a text as a person would type them, in lower case: whole, in order, with repetitions.
+
+    Scripts without spaces are cut into words by jieba (Chinese) or BudouX (Japanese, Thai); words of one character say too
+    little there. In French, Italian and Catalan what stands before an apostrophe is another word.
+    """
+    found: list[str] = []
+    for match in _KEYWORD.finditer(normalize(text).lower()):
+        if match["run"]:
+            found += [word for word in _segmenter(language)(match["run"]) if len(word) > 1]
+        else:
+            found += _without_elision(match[0], language)
+    return found
+
+
+def _without_elision(word: str, language: str) -> list[str]:
+    parts = _APOSTROPHES.split(word)
+    if language in _ELIDING:  # l'eau, but aujourd'hui
+        while len(parts) > 1 and len(parts[0]) <= len("lorsqu"):
+            parts.pop(0)
+        parts = ["'".join(parts)]
+    elif language != "en":
+        parts = [word]
+    return [part for part in parts if len(part) > 1]
+
+
+@functools.cache
+def _segmenter(language: str) -> Callable[[str], list[str]]:
+    """Cuts a run of a script without spaces into words."""
+    if language == "ja":
+        import budoux
+
+        parser = budoux.load_default_japanese_parser()
+        # Its units are words with their particles.
+        return lambda run: [_HIRAGANA.sub("", part) or part for part in parser.parse(run)]
+    if language == "th":
+        import budoux
+
+        return budoux.load_default_thai_parser().parse
+    if language == "zh":
+        return _chinese_segmenter()
+    return regex.compile(r"\X{2,4}").findall
+
+
+def _chinese_segmenter() -> Callable[[str], list[str]]:
+    import logging
+    import tempfile
+
+    import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    segmenter = jieba.Tokenizer()
+    # Its cache would otherwise be read from, and left in, a folder that everybody can write to.
+    with tempfile.TemporaryDirectory() as folder:
+        segmenter.tmp_dir = folder
+        segmenter.initialize()
+    return segmenter.lcut
+
+
+def sentences(text: str, language: str) -> list[str]:
+    """The sentences of a text, by the rules of its language; a line break always ends one.
+
+    Thai and its neighbours end a sentence with a space, and so do clauses.
+    """
+    from sentencex import segment
+
+    found: list[str] = []
+    for line in text.splitlines():
+        for part in segment(language, line):
+            found += part.split() if language in ("th", "lo", "km", "my") else [part.strip()]
+    return [part for part in found if part]

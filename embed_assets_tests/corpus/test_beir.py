@@ -1,0 +1,125 @@
+import gzip
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.corpus import beir
+from embed_assets.corpus.documents import Document, read_documents
+from embed_assets.corpus.settings import DocumentsSettings
+from embed_assets.evaluation.evaluation_set import read_human_labels
+
+CORPUS = [
+    {"_id": 7, "title": "Dike", "text": "A dike keeps the sea out."},
+    {"_id": "8", "title": "Lock", "text": ""},
+    {"_id": "9", "title": "Weir"},
+    {"_id": "10", "title": None, "text": None},
+    {"_id": "11", "text": "The ferry leaves at nine."},
+]
+QUERIES = [{"_id": 1, "text": "what is a lock"}, {"_id": "q2", "text": "ferry"}, {"_id": "q3", "text": "nobody labelled it"}]
+
+
+def lines(rows: list[dict]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def write(folder: Path, qrels: str, encoding: str = "utf-8", packed: bool = False) -> Path:
+    for name, text in {"corpus.jsonl": lines(CORPUS), "queries.jsonl": lines(QUERIES), "qrels/test.tsv": qrels}.items():
+        path = folder / f"{name}.gz" if packed else folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = text.encode(encoding)
+        path.write_bytes(gzip.compress(content) if packed else content)
+    return folder
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_documents_with_a_title_only_are_read_from_any_packing(tmp_path, encoding, packed, end):
+    folder = write(tmp_path, f"query-id\tcorpus-id\tscore{end}1\t8\t1{end}", encoding, packed)
+    documents, skipped = read_documents(folder, DocumentsSettings())
+    assert documents == [
+        Document("7", "Dike", "A dike keeps the sea out."),
+        Document("8", "", "Lock"),
+        Document("9", "", "Weir"),
+        Document("11", "", "The ferry leaves at nine."),
+    ]
+    assert [item.document_id for item in skipped] == ["10"]
+    queries, labels, _ = read_human_labels(folder, [document.document_id for document in documents])
+    assert queries["query"].to_list() == ["what is a lock"]
+    assert labels.select("query_id", "document_id", "relevance").rows() == [("1", "8", 1)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "query-id\tcorpus-id\tscore\n1\td 8\t2\nq2\td9\t0\n",
+        "1\td 8\t2\nq2\td9\t0\n",
+        "query_id\tdoc_id\trelevance\r\n1\td 8\t2.0\r\nq2\td9\t0.\r\n",
+        "1\t0\td 8\t2\nq2\tQ0\td9\t0\n",
+        "\ufeff1\td 8\t2\n\nq2 0 d9 0\n",
+        "query-id\titer\tcorpus-id\tscore\n1\t0\td 8\t2\nq2\t0\td9\t0\n",
+    ],
+)
+def test_qrels_of_several_shapes(tmp_path, text):
+    (tmp_path / "test.tsv").write_bytes(text.encode())
+    assert beir.read_qrels(tmp_path / "test.tsv") == [("1", "d 8", 2), ("q2", "d9", 0)]
+
+
+@pytest.mark.parametrize(
+    "row", ["1,d8,1", "1\td8", "1\td8\tyes", "1\td8\t0.5", "1\td8\tnan", "1\t\t1", "1\td8\t1e9", "a b c d e"]
+)
+def test_other_rows_of_qrels_are_refused_by_line(tmp_path, row):
+    (tmp_path / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n1\td8\t1\n{row}\n")
+    with pytest.raises(CollectionError, match=r"test\.tsv:3: expected query-id, corpus-id and a whole number, separated by tabs"):
+        beir.read_qrels(tmp_path / "test.tsv")
+
+
+def test_qrels_of_unknown_queries_and_documents_are_counted(tmp_path):
+    folder = write(tmp_path, "1\t8\t1\nPLAIN-2\t7\t1\nq2\tgone\t1\n")
+    (folder / "qrels" / "dev.tsv").write_text("not, what it, should be\n")
+    queries, labels, notes = read_human_labels(folder, ["7", "8", "9", "11"])
+    assert queries["query_id"].to_list() == ["1", "q2"] and len(labels) == 2
+    assert notes == [
+        "1 labelled queries are not in queries.jsonl, such as PLAIN-2, and are left out",
+        "1 labelled documents are not in the collection, such as gone",
+        "1 of 3 queries have no relevant document and are left out",
+    ]
+    (folder / "qrels" / "test.tsv").write_text("PLAIN-2\t7\t1\n")
+    with pytest.raises(CollectionError, match="no label points to a document"):
+        read_human_labels(folder, ["7"])
+
+
+@pytest.mark.parametrize("found", [True, 1.5, None, "", ["a"]])
+def test_an_id_is_a_text_or_a_whole_number(tmp_path, found):
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": found, "text": "a"}))
+    with pytest.raises(CollectionError, match=r"queries\.jsonl:1: '_id' must be a non-empty string or a whole number"):
+        beir.read_queries(tmp_path / "queries.jsonl")
+
+
+def test_a_file_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(beir, "UNPACKED_AT_LEAST", 1000)
+    path = tmp_path / "corpus.jsonl.gz"
+    path.write_bytes(gzip.compress(b"  \n" * 2_000_000))
+    with pytest.raises(CollectionError, match="more than 200 times as long as the packed file"):
+        list(beir.read_corpus(path))
+    path.write_bytes(gzip.compress(lines(CORPUS).encode())[:-9])
+    with pytest.raises(CollectionError, match="not a whole gzip file"):
+        list(beir.read_corpus(path))
+    path.write_bytes(b"plain")
+    with pytest.raises(CollectionError, match="not a whole gzip file"):
+        list(beir.read_corpus(path))
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    beir.write_qrels(tmp_path / "test.tsv", [("q 1", "d\t1", 2)])
+    beir.write_jsonl(tmp_path / "queries.jsonl", [{"_id": "q%201", "text": "à la 水"}])
+    assert beir.read_qrels(tmp_path / "test.tsv") == [("q%201", "d%091", 2)]
+    assert beir.read_queries(tmp_path / "queries.jsonl") == {"q%201": ("à la 水", "")}
+
+
+def test_labels_of_an_empty_frame_keep_their_schema(tmp_path):
+    queries, labels, notes = read_human_labels(tmp_path, [])
+    assert queries.is_empty() and labels.is_empty() and notes == [] and labels.schema["relevance"] == pl.Int64

@@ -1,0 +1,92 @@
+import pytest
+
+from embed_assets.text import tokens
+from embed_assets.text.near_duplicates import distinguishing_words, nearly_same, normalize_query
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Install the C++ kit, or C# 4.", ["install", "the", "c++", "kit", "or", "c#", "4"]),
+        ("C++20 a+b", ["c++", "20", "a", "b"]),
+        ("run git commit --no-verify -v", ["run", "git", "commit", "--no", "verify", "-v"]),
+        ("%LINK-3-UPDOWN", ["%link", "3", "updown"]),
+        ("“Quoted” (and [bracketed])?", ["quoted", "and", "bracketed"]),
+        ("x <= 3 && y", ["x", "<=", "3", "&&", "y"]),
+        ("Über U\u0308ber Ü\u00adber", ["über", "über", "über"]),
+        ("ﬁlter ＡＢＣ－１２", ["filter", "abc", "12"]),
+        ("पंप की जाली", ["पंप", "की", "जाली"]),
+        ("关阀NC", ["关", "阀", "nc"]),
+        ("... --- !!!", []),
+    ],
+)
+def test_words(text, words):
+    assert tokens.words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("install the C++ kit", "Install the C# kit?", False),
+        ("install the C++ kit", "INSTALL: the “C++” kit", True),
+        ("what is A+ rated", "what is A rated", False),
+        ("find -name", "find name", False),
+        ("is a == b", "is a != b", False),
+        ("résumé of 3.8.1", "re\u0301sume\u0301 of 3.8.1.", True),
+        ("Straße sperren", "STRASSE SPERREN", True),
+    ],
+)
+def test_queries_are_the_same_but_for_case_and_punctuation(one, other, same):
+    assert (normalize_query(one) == normalize_query(other)) == same
+
+
+def test_a_symbol_tells_passages_apart():
+    text = "Download the {} kit from the portal, unpack it, and start the wizard as an administrator of the machine today."
+    assert not nearly_same(text.format("C++"), text.format("C#"))
+    assert nearly_same(text.format("C++"), text.format("c++"))
+    assert distinguishing_words(tokens.whole_words("The c++ look-up of PRT-7719")) == {"c++", "look-up", "prt-7719"}
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "terms"),
+    [
+        ("The pumps of release 3.9.2 and PRT-7719", "en", ["pump", "releas", "3.9.2", "prt", "7719"]),
+        ("MAX_RETRY_COUNTS in C++", "en", ["max_retry_counts", "c++"]),
+        ("Die Pumpen der Häuser", "de", ["pump", "haus"]),
+        ("насосами", "ru", ["насос"]),
+        ("润滑油NC-17", "zh", ["润滑", "滑油", "nc", "17"]),
+        ("阀", "zh", ["阀"]),
+        ("サーバー", "ja", ["サー", "ーバ", "バー"]),
+        ("ปิดวาล์ว", "th", ["ปิด", "ดว", "วา", "าล์", "ล์ว"]),
+        ("설치하다", "ko", ["설치", "치하", "하다"]),
+        ("pumps", "vi", ["pumps"]),
+    ],
+)
+def test_search_terms(text, language, terms):
+    assert tokens.search_terms([text], language) == [terms]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "keywords"),
+    [
+        ("Der Überlauf der Ölpumpe", "de", ["der", "überlauf", "der", "ölpumpe"]),
+        ("L’eau indiquée aujourd'hui", "fr", ["eau", "indiquée", "aujourd'hui"]),
+        ("п'ять", "uk", ["п'ять"]),
+        ("_bold_ `foo_bar` %LINK-3-UP 3.9.2 C++ don't", "en", ["bold", "foo_bar", "%link-3-up", "3.9.2", "c++", "don"]),
+        ("更换滤网前请先关闭阀门", "zh", ["更换", "滤网", "关闭", "阀门"]),
+        ("ポンプの軸受けは", "ja", ["ポンプ", "軸受"]),
+        ("กรุณาปิดวาล์ว", "th", ["กรุณา", "ปิด", "วาล์ว"]),
+    ],
+)
+def test_keywords_are_whole_words(text, language, keywords):
+    assert tokens.keywords(text, language) == keywords
+
+
+def test_sentences_end_as_their_language_ends_them():
+    assert tokens.sentences("Sie läuft z. B. mit 3 bar. Aus.\nNeu", "de") == ["Sie läuft z. B. mit 3 bar.", "Aus.", "Neu"]
+    assert tokens.sentences("关闭阀门。开泵！", "zh") == ["关闭阀门。", "开泵！"]
+    assert tokens.sentences("पंप बंद करें। जाली बदलें।", "hi") == ["पंप बंद करें।", "जाली बदलें।"]
+
+
+def test_words_of_scripts_without_spaces_are_estimated():
+    assert [tokens.count_words(text) for text in ("three short words", "关闭阀门", "ปิดวาล์ว", "关 NC-17", "")] == [3, 2, 2, 3, 0]
