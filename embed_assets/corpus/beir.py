@@ -140,10 +140,10 @@ def read_qrels(path: Path) -> list[tuple[str, str, int]]:
         row = [cell.strip() for cell in line.split("\t")]
         if len(row) not in (3, 4):
             row = line.split()
-        if number == 1 and len(row) in (3, 4) and not re.match(r"[-+]?\.?\d", row[-1]):
+        if number == 1 and len(row) in (3, 4) and not re.match(r"[-+]?\.?[0-9]", row[-1]):
             continue
         relevance = row[-1] if len(row) in (3, 4) else ""
-        if not re.fullmatch(r"[-+]?\d+(\.0*)?", relevance) or not row[0] or not row[-2]:
+        if not re.fullmatch(r"[-+]?[0-9]+(\.0*)?", relevance) or not row[0] or not row[-2]:
             raise CollectionError(
                 f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs (or the four columns of "
                 f"TREC qrels); found {line!a:.120}"

@@ -37,15 +37,6 @@ class QuestionRules:
     def __init__(self, settings: QuestionsSettings):
         self._settings = settings
 
-    @staticmethod
-    def clean(answer: str) -> str:
-        """The question in an answer: its first line, without label, number and quotation marks."""
-        line = next((line.strip() for line in answer.splitlines() if line.strip()), "")
-        label = r"(?:question|query|q|how-to|problem|search)\s*\d*\s*:"
-        line = re.sub(rf"^(?:(?:\d+[.)]|[-*•])\s+)?(?:\*\*{label}\*\*\s*|{label}\s+)?", "", line, flags=re.IGNORECASE)
-        quoted = re.fullmatch(r"(?:\"([^\"]*)\"|“([^”]*)”|'(.*)'|‘(.*)’|`([^`]*)`)", line)
-        return next(filter(None, quoted.groups()), "").strip() if quoted else line
-
     def refuse(self, query: str, passages: Sequence[str], examples: Collection[str] = ()) -> str | None:
         """Why a written question cannot be used, or None.
 

@@ -4,11 +4,12 @@ import json
 import math
 
 import polars as pl
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from embed_assets.models.answers import Sampling
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.answers import read_json
 from embed_assets.queries.filters import NO, YES
 from embed_assets.queries.pairs import TEXT_WRITER
 from embed_assets.queries.prompts import Prompt
@@ -77,9 +78,8 @@ def drop_badly_judged(
     answers = model.generate(texts, [0] * len(texts), sampling, "judging")
     scores = {}
     for query_id, answer in zip(query_ids, answers, strict=True):
-        try:
-            verdict = Judgement.model_validate_json(answer.text)
-        except ValidationError:
+        verdict = read_json(answer.text, Judgement)
+        if verdict is None:
             continue
         scores[query_id] = sum(dict(verdict).values()) / len(Judgement.model_fields)
     return _drop_below(pairs, query_ids, scores, "judge_score", threshold)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from embed_assets.models.answers import Answer, Sampling
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.answers import read_json, read_question
 from embed_assets.queries.filters import QuestionRules
 from embed_assets.queries.lookups import spread_over_documents
 from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
@@ -205,9 +206,8 @@ def extract_artifacts(
     answers = model.generate(texts, [seed_of(0, 0, text) for text in texts], sampling, "extracting artifacts")
     artifacts = {}
     for row, answer in zip(rows, answers, strict=True):
-        try:
-            found = Artifacts.model_validate_json(answer.text)
-        except ValidationError:
+        found = read_json(answer.text, Artifacts)
+        if found is None:
             continue
         lines = [f"{kind}: {', '.join(dict.fromkeys(names))}" for kind, names in found if names]
         if lines:
@@ -276,7 +276,7 @@ def _batch_schema(settings: QuestionsSettings) -> str:
 
 
 def _read_single(job: Job, answer: Answer, rows: Sequence[dict], rules: QuestionRules, settings: QuestionsSettings) -> list[dict]:
-    query = rules.clean(answer.text)
+    query = read_question(answer.text)
     shown = [rows[row] for row in job.rows]
     dropped = answer.problem or rules.refuse(query, [row["passage"] for row in shown], job.prompt.examples)
     return make_pairs(query, job.prompt.name, shown, settings.writer.name, job.prompt.fingerprint, dropped=dropped or None)
@@ -286,16 +286,14 @@ def _read_batch(
     job: Job, answer: Answer, rows: Sequence[dict], rules: QuestionRules, settings: QuestionsSettings
 ) -> Iterator[dict]:
     shown = [rows[row] for row in job.rows]
-    try:
-        questions = BatchAnswer.model_validate_json(answer.text).questions if not answer.problem else []
-        problem = answer.problem
-    except ValidationError:
-        questions, problem = [], "not the JSON that was asked for"
+    found = read_json(answer.text, BatchAnswer)
+    problem = answer.problem or ("" if found else "not the JSON that was asked for")
+    questions = found.questions if found and not problem else []
     if problem:
         yield from make_pairs("", "batch", shown[:1], settings.writer.name, job.prompt.fingerprint, dropped=problem)
     for question in questions:
         named = [shown[number - 1] for number in dict.fromkeys(question.passages) if 1 <= number <= len(shown)]
-        query = rules.clean(question.query)
+        query = read_question(question.query)
         if not named:
             dropped = "names no passage"
         elif question.complexity < settings.min_complexity:

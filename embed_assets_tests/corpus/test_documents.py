@@ -274,10 +274,14 @@ def test_a_beir_corpus_is_read(beir):
     [
         pytest.param('{"_id": "d2", "text": ', "not JSON", id="not JSON"),
         pytest.param('["d2"]', "expected a JSON object, found list", id="not an object"),
-        pytest.param({"text": SENTENCE}, "'_id' must be a non-empty string, found None", id="no id"),
-        pytest.param({"_id": 7, "text": SENTENCE}, "'_id' must be a non-empty string, found 7", id="number as id"),
-        pytest.param({"_id": "", "text": SENTENCE}, "'_id' must be a non-empty string, found ''", id="empty id"),
-        pytest.param({"_id": "d2"}, "'text' and 'title' of 'd2' must be strings", id="no text"),
+        pytest.param({"text": SENTENCE}, "'_id' must be a non-empty string or a whole number, found None", id="no id"),
+        pytest.param(
+            {"_id": 7.5, "text": SENTENCE}, "'_id' must be a non-empty string or a whole number, found 7.5", id="half an id"
+        ),
+        pytest.param(
+            {"_id": "", "text": SENTENCE}, "'_id' must be a non-empty string or a whole number, found ''", id="empty id"
+        ),
+        pytest.param({"_id": "d2", "text": ["a"]}, "'text' and 'title' of 'd2' must be strings", id="list as text"),
         pytest.param({"_id": "d2", "text": SENTENCE, "title": 5}, "'text' and 'title' of 'd2'", id="number as title"),
         pytest.param({"_id": "d1", "text": SENTENCE}, "'d1' stands twice", id="duplicate id"),
     ],

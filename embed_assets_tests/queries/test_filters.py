@@ -8,6 +8,7 @@ import pytest
 from embed_assets.models.answers import Sampling
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.answers import read_question
 from embed_assets.queries.filters import NO, YES, QuestionRules, filter_pairs
 from embed_assets.queries.judges import Judgement, _drop_below, drop_badly_judged, drop_unanswerable
 from embed_assets.queries.pairs import PAIR_SCHEMA, TEXT_WRITER
@@ -52,7 +53,7 @@ SICHERUNG = "Sicherung\nSicherungen werden in der Regel dreißig Tage lang behal
     ],
 )
 def test_an_answer_is_cleaned_of_labels_numbers_and_quotes(answer, question):
-    assert QuestionRules.clean(answer) == question
+    assert read_question(answer) == question
 
 
 @pytest.mark.parametrize(

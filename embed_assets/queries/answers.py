@@ -1,0 +1,122 @@
+"""What is meant in the answer of a language model: without its reasoning, greeting, fences, labels and quotation marks."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+# How models mark what they think before they answer: (begin, end).
+_TAGS = "think|thinking|thought|reasoning|analysis|reflection|scratchpad|seed:think"
+_REASONING = (
+    (rf"<({_TAGS})>", rf"</(?:{_TAGS})>"),
+    (r"\[THINK\]", r"\[/THINK\]"),
+    (r"◁think▷", r"◁/think▷"),
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    (r"<unused94>", r"<unused95>"),
+    (r"<\|channel\|>\s*(?:analysis|commentary)\b", r"<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>"),
+)
+_SPECIAL_TOKEN = re.compile(r"<\|[\w ]+\|>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]")
+_FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
+_BULLET = re.compile(r"^(?:>\s*|#+\s+|\(?\d{1,2}[.):]\s+|[-*•]\s+)+")
+_LABEL = re.compile(
+    r"^(?:the )?(?:(?:final|search|user|generated|example)\s+)*(?:question|query|q|how-to|problem|search|answer|frage|requête|"
+    r"вопрос|问题|質問)\s*\d*\s*[:：]\s*",
+    re.IGNORECASE,
+)
+_GREETING = re.compile(
+    r"^(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|alright|no problem|happy to help|gladly|"
+    r"natürlich|gerne|klar|bien sûr|voici|certainement|конечно|вот|当然(?:可以)?|好的|以下是|はい|"
+    r"もちろん(?:です)?)\b[^\w\s]+\s*",
+    re.IGNORECASE,
+)
+_ANNOUNCEMENT = re.compile(r"[:：]\s*$")
+_HERE_IS = re.compile(
+    r"^(?:here(?:['’]s| is| are)|this is|below (?:is|are)|i(?:['’]d| would) (?:ask|suggest))\b[^:]*:\s*", re.IGNORECASE
+)
+_QUOTES = re.compile(r"(?:\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|'(.*)'|‘(.*)’|`([^`]*)`)[.。]?")
+_EMPHASIS = re.compile(r"(\*\*|__|\*|_)(.+)\1")
+Model = TypeVar("Model", bound=BaseModel)
+_KEYS = ("question", "query", "text")
+
+
+def without_reasoning(text: str) -> str:
+    """The answer behind the reasoning of a model, without special tokens.
+
+    Of reasoning that does not end nothing is left; where only its end stands, the chat template had begun it.
+    """
+    for begin, end in _REASONING:
+        while (closing := re.search(end, text, re.IGNORECASE)) is not None:
+            opening = re.search(begin, text[: closing.start()], re.IGNORECASE)
+            text = text[: opening.start() if opening else 0] + text[closing.end() :]
+        if (opening := re.search(begin, text, re.IGNORECASE)) is not None:
+            text = text[: opening.start()]
+    return _SPECIAL_TOKEN.sub("", text).strip()
+
+
+def read_json(text: str, model: type[Model]) -> Model | None:
+    """The first JSON value in an answer that the model accepts, be it fenced or in prose; None if there is none.
+
+    A list stands for an object with the list in its only field.
+    """
+    names = list(model.model_fields)
+    for value in _json_values(without_reasoning(text)):
+        candidate = {names[0]: value} if isinstance(value, list) and len(names) == 1 else value
+        try:
+            return model.model_validate(candidate, strict=True)
+        except ValidationError:
+            continue
+    return None
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    decoder, start = json.JSONDecoder(), 0
+    while (opening := re.search(r"[{\[]", text[start:])) is not None:
+        start += opening.start()
+        try:
+            value, end = decoder.raw_decode(text, start)
+            yield value
+            start = end
+        except json.JSONDecodeError:
+            start += 1
+        except RecursionError:
+            return
+
+
+def read_question(text: str) -> str:
+    """The question in an answer: of several, the first one; "" if there is none."""
+    answer = without_reasoning(text)
+    for value in _json_values(answer) if answer.lstrip("`json \n").startswith("{") else ():
+        found = next((value[key] for key in _KEYS if isinstance(value, dict) and isinstance(value.get(key), str)), None)
+        if found:
+            return _bare(found)
+    lines = [line.strip() for line in answer.splitlines() if line.strip() and not _FENCE.match(line)]
+    for number, line in enumerate(lines):
+        is_last = number + 1 == len(lines)
+        question = _bare(line)
+        # "Sure! Here is one good question:" announces what follows.
+        if question and (is_last or not _ANNOUNCEMENT.search(line.rstrip("*_ "))) and not _only_greets(question, is_last):
+            return question
+    return ""
+
+
+def _only_greets(question: str, is_last: bool) -> bool:
+    return not is_last and not _GREETING.sub("", f"{question}!").strip("!., ")
+
+
+def _bare(line: str) -> str:
+    """A line without bullet, greeting, label, emphasis and quotation marks."""
+    before = None
+    while line != before:
+        before = line
+        for mark in (_BULLET, _GREETING, _HERE_IS, _LABEL):
+            line = mark.sub("", line, count=1).strip()
+        if emphasized := re.match(r"\*\*([^*]+?)\*\*\s*[:：]?\s*(?=\S)", line):  # **Question:** how …
+            label = emphasized[1] if emphasized[1].rstrip().endswith((":", "：")) else f"{emphasized[1]}:"
+            line = line[emphasized.end() :] if _LABEL.fullmatch(label.strip() + " ") else line
+        if whole := _EMPHASIS.fullmatch(line):
+            line = whole[2].strip()
+        if quoted := _QUOTES.fullmatch(line):
+            line = next(filter(None, quoted.groups()), "").strip()
+    return line
