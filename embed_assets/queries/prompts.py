@@ -1,7 +1,8 @@
 """Prompt files: Jinja templates, checked when they are loaded."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,12 +10,69 @@ from typing import Any
 
 import jinja2
 import jinja2.meta
+from jinja2 import nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 
 from embed_assets.artifacts.files import fingerprint_of
 from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.text.near_duplicates import normalize_query
 
-ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+LONGEST_PROMPT = 1_000_000  # characters
+# Loops in loops over the text of passages would end, but not today.
+DEEPEST_LOOP = 2
+FILTERS = (
+    *("capitalize", "count", "default", "dictsort", "first", "int", "items", "last", "length", "list", "lower", "max"),
+    *("min", "reject", "rejectattr", "reverse", "round", "select", "selectattr", "sort", "string", "title", "trim"),
+    *("truncate", "unique", "upper"),
+)
+# Methods that make long texts of short ones.
+LENGTHENING = frozenset(
+    ("center", "expandtabs", "format", "format_map", "join", "ljust", "replace", "rjust", "translate", "zfill")
+)
+# A prompt puts its variables into a text, with loops and conditions; what could repeat a text without end is not among these.
+NODES = tuple(
+    getattr(nodes, name)
+    for name in (
+        *("Template", "Output", "TemplateData", "Name", "For", "If", "CondExpr", "Filter", "Test", "Getattr", "Getitem", "Slice"),
+        *("Call", "Keyword", "Const", "List", "Tuple", "Dict", "Pair", "Compare", "Operand", "And", "Or", "Not", "Neg"),
+        *("Add", "Sub", "Concat", "Include", "Extends", "Import", "FromImport"),
+    )
+)
+
+
+class PromptEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja for files that may come from an enemy: they see their variables, and nothing of Python behind them."""
+
+    def __init__(self) -> None:
+        super().__init__(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+        self.globals.clear()
+        self.filters = {name: self.filters[name] for name in FILTERS} | {"join": _join, "replace": _replace, "tojson": _tojson}
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Lets is_safe_attribute refuse str.format, whose fields can be of any width."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return attr not in LENGTHENING and super().is_safe_attribute(obj, attr, value)
+
+
+def _join(items: Iterable[Any], between: str = "") -> str:
+    parts = [str(item) for item in items]
+    if len(parts) * len(between) > LONGEST_PROMPT:
+        raise SecurityError("joins too much")
+    return between.join(parts)
+
+
+def _tojson(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    if not old or len(text) * max(1, len(new)) > LONGEST_PROMPT:
+        raise SecurityError("replaces too much")
+    return text.replace(old, new)
+
+
+ENVIRONMENT = PromptEnvironment()
 # A prompt of a style shows one chunk or several, and may ask about an identifier of it or be given its artifacts.
 STYLE_VARIABLES = ({"passage", "passages"}, {"identifier", "artifacts"})
 BATCH, ARTIFACTS, ANSWERABLE, JUDGE = (f"{name}.jinja" for name in TASK_PROMPTS)
@@ -56,7 +114,22 @@ class Prompt:
         return ENVIRONMENT.from_string(self.source)
 
     def render(self, variables: Mapping[str, Any]) -> str:
-        return self._template.render(variables).rstrip()
+        """The prompt for these variables.
+
+        Raises:
+            PromptError: it reaches for what a prompt has no business with, or is longer than LONGEST_PROMPT.
+        """
+        parts, length = [], 0
+        try:
+            for part in self._template.generate(variables):
+                parts.append(part)
+                if (length := length + len(part)) > LONGEST_PROMPT:
+                    raise PromptError(f"prompt {self.name!r}: longer than {LONGEST_PROMPT:,} characters with its passages")
+        except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, PromptError):
+                raise
+            raise PromptError(f"prompt {self.name!r}: {error}") from None
+        return "".join(parts).rstrip()
 
     @cached_property
     def examples(self) -> frozenset[str]:
@@ -79,7 +152,10 @@ def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
     if path is None:
         raise PromptError(f"prompt {file!r} is in none of {', '.join(map(str, places))}")
     try:
+        if path.stat().st_size > LONGEST_PROMPT:
+            raise PromptError(f"{path}: larger than {LONGEST_PROMPT:,} bytes")
         prompt = Prompt(path.stem, path.read_text(encoding="utf-8"))
+        _check_nodes(path, prompt.source)  # before anything compiles it, which computes what is constant
         variables = prompt.variables
         ENVIRONMENT.from_string(prompt.source)
         others = list(jinja2.meta.find_referenced_templates(ENVIRONMENT.parse(prompt.source)))
@@ -104,6 +180,21 @@ def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
                 f"{' and '.join(map(repr, sorted(optional)))}; found {found}"
             )
     return prompt
+
+
+def _check_nodes(path: Path, source: str) -> None:
+    """Refuse what a prompt does not need and could be used to fill memory or to run for ever."""
+    waiting: list[tuple[nodes.Node, int]] = [(ENVIRONMENT.parse(source), 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        depth += isinstance(node, nodes.For)
+        if not isinstance(node, NODES):
+            raise PromptError(
+                f"{path}:{node.lineno}: a prompt has loops and conditions over its variables, no {type(node).__name__}"
+            )
+        if depth > DEEPEST_LOOP or getattr(node, "recursive", False):
+            raise PromptError(f"{path}:{node.lineno}: loops within loops go at most {DEEPEST_LOOP} deep")
+        waiting += [(child, depth) for child in node.iter_child_nodes()]
 
 
 def load_question_prompts(settings: QuestionsSettings, folders: Sequence[Path]) -> dict[str, Prompt]:
