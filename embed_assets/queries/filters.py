@@ -24,6 +24,7 @@ PASSAGE_TALK = re.compile(
     r"|\bthe text (?:say|state|mention|describe)",
     re.IGNORECASE,
 )
+SYMBOLS = "-%$@/#+."
 YES, NO = (" yes", "yes", " Yes", "Yes"), (" no", "no", " No", "No")
 
 
@@ -46,7 +47,7 @@ class QuestionRules:
             examples: normalized questions of the prompt.
         """
         settings = self._settings
-        found = words(query)
+        found = _bare_words(query)
         normal, length = " ".join(found), sum_of_words(found)
         if not found:
             return "empty"
@@ -54,9 +55,9 @@ class QuestionRules:
             return f"fewer than {settings.min_words} words"
         if length > settings.max_words:
             return f"more than {settings.max_words} words"
-        if normal in examples:
+        if normalize_query(query) in examples:
             return "copy of an example"
-        texts = [normalize_query(passage) for passage in passages]
+        texts = [" ".join(_bare_words(passage)) for passage in passages]
         if any(normal in text for text in texts):
             return "copy of the passage"
         if PASSAGE_TALK.search(query):
@@ -71,6 +72,11 @@ class QuestionRules:
         if settings.same_language and differs_in_language(query, passages[0], length):
             return "another language"
         return None
+
+
+def _bare_words(text: str) -> list[str]:
+    """The words without the symbols about them: a copy of "the --force flag" is one without the dashes too."""
+    return [word.strip(SYMBOLS) or word for word in words(text)]
 
 
 def _runs(found: Sequence[str], longest: int) -> Iterator[str]:

@@ -30,7 +30,7 @@ def _section(folder: Path) -> dict[str, Any]:
     from markdown_it import MarkdownIt
 
     # Without raw HTML: what stands in documents and questions is shown, never run.
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "image", "autolink"])
     parts = []
     names = {file.stem for file in folder.iterdir() if file.suffix in (".png", ".md")}
     for name in sorted(names, key=lambda name: (not (folder / f"{name}.png").is_file(), name)):  # charts first

@@ -1,7 +1,9 @@
 """The files of a report: figures, findings, tables and texts."""
 
 import dataclasses
+import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ import polars as pl
 
 from embed_assets.artifacts.checks import Finding
 from embed_assets.artifacts.store import FINDINGS, REPORT, SUMMARY
+
+# Between letters an underscore is one, as in MAX_RETRIES.
+MARKS = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
 
 
 def write_findings(folder: Path, findings: Sequence[Finding]) -> None:
@@ -37,5 +42,12 @@ def write_table(folder: Path, name: str, frame: pl.DataFrame, longest: int = 160
 
 def _cell(value: Any, longest: int) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-    text = " ".join(text.split()).replace("|", "\\|")
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    text = " ".join(text.split())
+    return inert(text if len(text) <= longest else f"{text[: longest - 1]}…")
+
+
+def inert(text: str) -> str:
+    """Text of a document for Markdown, so that none of it is markup: no link, picture, HTML, emphasis or table border."""
+    escaped = html.escape(MARKS.sub(r"\\\g<0>", text), quote=False)
+    # An invisible character keeps web addresses from becoming links.
+    return re.sub(r"(?i)(?<=:)(?=//)|(?<=\bwww)(?=\.)", "\u2060", escaped)
