@@ -12,6 +12,7 @@ from embed_assets.defs.evaluation.evaluation_set import evaluation_set
 from embed_assets.defs.evaluation.forgetting import forgetting
 from embed_assets.defs.evaluation.reranker_scores import reranker_scores
 from embed_assets.defs.executor import held_runs
+from embed_assets.defs.failures import tell_of_failures
 from embed_assets.defs.production.production_drift import look_at_production, production_drift
 from embed_assets.defs.production.production_sensor import retrain_on_production_change
 from embed_assets.defs.production.published_index import published_index
@@ -53,7 +54,7 @@ defs = Definitions(
     ],
     asset_checks=[endpoint_agrees],
     jobs=[run_collection, roll_back, promote_trial],
-    sensors=[register_collections, watch_runs, automation_sensor, retrain_on_production_change, search_trials],
+    sensors=[register_collections, watch_runs, tell_of_failures, automation_sensor, retrain_on_production_change, search_trials],
     schedules=[look_at_production],
     executor=held_runs,
     resources={"workspace": WorkspaceResource(), "gpu": GpuResource()},

@@ -12,6 +12,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from embed_assets.definitions import defs
 from embed_assets.defs.dead_runs import end_dead_runs
 from embed_assets.defs.executor import IN_PROCESS
+from embed_assets.defs.failures import failure_notice, reason_of, tell
 from embed_assets.defs.partitions import collections, trials
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_collection import EVERYTHING
@@ -77,11 +78,11 @@ def _materialize(instance: DagsterInstance, selection: AssetSelection, partition
         tags=job.get_tags_for_partition_key(partition, keys),
         asset_selection=keys,
     )
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            cause = error.cause or error
-            logger.error("%s: %s failed: %s", partition, event.step_key, cause.message.strip())
+    failures = [event for event in result.all_events if event.is_step_failure]
+    for event in failures:
+        logger.error("%s: %s failed: %s", partition, event.step_key, reason_of(event))
+    if not result.success:  # the sensor hears only of runs that a code location started
+        tell(failure_notice(result.dagster_run, failures, "the run failed"))
     return result.success
 
 

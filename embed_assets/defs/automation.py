@@ -9,6 +9,7 @@ store: is the partition made of what there is now?
 import functools
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,10 +20,12 @@ from dagster import (
     AutomationContext,
     AutomationResult,
     BetaWarning,
+    DagsterInstance,
     DefaultSensorStatus,
+    ResourceDefinition,
 )
 
-from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.defs.resources import WORKSPACE, configured_workspace
 from embed_assets.lineage import out_of_date
 
 
@@ -48,9 +51,12 @@ class IngredientsChanged(AutomationCondition):
         asset = context.key.to_user_string()
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         tokens: dict[str, str] = {}
+        view = context.asset_graph_view
+        resource = context.asset_graph.get(context.key).assets_def.resource_defs[WORKSPACE]
+        look = _looks_of(resource, view.instance, view.effective_dt)
         for collection in context.candidate_subset.expensively_compute_partition_keys():
             try:
-                token = _out_of_date(collection, context.asset_graph_view.effective_dt).get(asset)
+                token = look(collection).get(asset)
             except Exception as error:  # an unreadable setting of one collection must not stop the others
                 context.log.warning("%s of %s: %s", asset, collection, error)
                 token = seen.get(collection)
@@ -61,10 +67,11 @@ class IngredientsChanged(AutomationCondition):
         return AutomationResult(context, subset, cursor=json.dumps(tokens, sort_keys=True))
 
 
-@functools.lru_cache(maxsize=1000)
-def _out_of_date(collection: str, tick: datetime) -> dict[str, str]:
-    """Looked up once in a tick, for all assets."""
-    return out_of_date(WorkspaceResource().open(), collection)
+@functools.lru_cache(maxsize=2)
+def _looks_of(resource: ResourceDefinition, instance: DagsterInstance, tick: datetime) -> Callable[[str], dict[str, str]]:
+    """What is out of date of a collection in the workspace of the code location; looked up once in a tick, for all assets."""
+    place = configured_workspace({WORKSPACE: resource}, instance)
+    return functools.cache(functools.partial(out_of_date, place))
 
 
 def automation_condition(optional: bool = False) -> AutomationCondition:

@@ -19,6 +19,7 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     DataVersion,
+    FreshnessPolicy,
     MaterializeResult,
     MetadataValue,
     PartitionsDefinition,
@@ -33,6 +34,7 @@ from embed_assets.artifacts.stages import Stage
 from embed_assets.artifacts.store import HTML_REPORT, REPORT, Artifact
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.automation import automation_condition
+from embed_assets.defs.failures import RETRIES, lasting_errors_end_at_once
 from embed_assets.defs.partitions import collections
 from embed_assets.lineage import resolve
 from embed_assets.plan import reasons_of
@@ -48,6 +50,7 @@ def stage_asset(
     gpu: bool = False,
     automatic: bool = True,
     partitions: PartitionsDefinition = collections,
+    freshness: FreshnessPolicy | None = None,
 ) -> Callable[[Callable[..., Any]], AssetsDefinition]:
     """Decorator: an asset with the stage's name, inputs and code version.
 
@@ -57,8 +60,9 @@ def stage_asset(
         gpu: whether it takes a slot of the gpu pool.
         automatic: whether changes propagate to it by themselves; what is only worth its time when asked for does without.
         partitions: one for each collection, unless there is a second dimension.
+        freshness: how old the last run may be.
     """
-    return asset(
+    define = asset(
         name=stage.name,
         deps=[*stage.inputs, *(["production_table"] if "production" in stage.settings else [])],
         partitions_def=partitions,
@@ -68,6 +72,8 @@ def stage_asset(
         owners=["team:search"],
         tags={"compute": "gpu" if gpu else "cpu"},
         pool=GPU_POOL if gpu else None,
+        retry_policy=RETRIES,
+        freshness_policy=freshness,
         automation_condition=automation_condition(stage.optional) if automatic else None,
         check_specs=[
             AssetCheckSpec(
@@ -76,6 +82,7 @@ def stage_asset(
             for name, check in stage.checks.items()
         ],
     )
+    return lambda body: define(lasting_errors_end_at_once(body))
 
 
 def materialize_stage(
@@ -162,7 +169,10 @@ def _die_with_run() -> None:
 
 
 def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
-    """All that is in the artifact's report/ folder, the columns of its main table, and what it was made of."""
+    """All that is in the artifact's report/ folder, the columns of its main table, and what it was made of.
+
+    Of an artifact that was there already, charts and texts are left out: the event log has them from when it was built.
+    """
     manifest = artifact.manifest
     metadata: dict[str, Any] = dict(artifact.summary)
     metadata["reused"] = artifact.reused
@@ -172,7 +182,8 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
         columns = [TableColumn(name, str(dtype)) for name, dtype in widest.collect_schema().items()]
         metadata["dagster/column_schema"] = TableSchema(columns)
         metadata["dagster/row_count"] = widest.select(pl.len()).collect().item()
-    for name in sorted({path.stem for path in artifact.report.iterdir() if path.suffix in (".png", ".md")}):
+    shown = () if artifact.reused else artifact.report.iterdir()
+    for name in sorted({path.stem for path in shown if path.suffix in (".png", ".md")}):
         metadata[name] = MetadataValue.md(_picture_and_text(artifact.report, name))
     if (artifact.report / HTML_REPORT).is_file():
         metadata["html_report"] = MetadataValue.path(str(artifact.report / HTML_REPORT))

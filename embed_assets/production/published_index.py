@@ -37,6 +37,10 @@ class PublishingError(RuntimeError):
     """Nothing was published or rolled back; what is in production stays. The message says what to do."""
 
 
+class OvertakenError(PublishingError):
+    """Somebody else wrote to the same database meanwhile: another try looks at what is there now."""
+
+
 @dataclass(frozen=True)
 class Pointer:
     """What is in production.
@@ -141,7 +145,7 @@ class PublishedIndex:
         ids = _ids(table)
         if len(ids) != rows or ids.n_unique() != rows:
             database.drop_table(name)
-            raise PublishingError(
+            raise OvertakenError(
                 f"{self.uri}, table {name!r}: {len(ids)} rows where {rows} were expected, so somebody else wrote to it: "
                 "it was deleted; materialize again, in one place at a time"
             )

@@ -22,7 +22,7 @@ from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.hardware import Compute
 from embed_assets.production.gate import Verdict, judge
 from embed_assets.production.published import BASE_MODEL, WITHOUT_CHECKPOINT, Published
-from embed_assets.production.published_index import Pointer, PublishingError
+from embed_assets.production.published_index import OvertakenError, Pointer
 from embed_assets.production.settings import PublishingSettings
 from embed_assets.reports.evaluation import write_comparison
 
@@ -100,7 +100,7 @@ def publish(
         Whether the checkpoint is in production now, and why, in words.
 
     Raises:
-        PublishingError: somebody else published meanwhile; what is in production stays.
+        OvertakenError: somebody else published meanwhile; what is in production stays.
         CollectionError: the production table, or a column that is published with its chunks, is missing.
     """
     index, store = published.index, published.workspace.store
@@ -145,7 +145,7 @@ def _put(
     """Write the index of a checkpoint and the chunks, and put it into production."""
     chunks = inputs.artifacts["corpus_chunks"]
     if published.to_beat(inputs.artifacts["checkpoint"], chunks) != compared_with:
-        raise PublishingError(f"{inputs.collection}: another index was put into production meanwhile: materialize again")
+        raise OvertakenError(f"{inputs.collection}: another index was put into production meanwhile: materialize again")
     index = published.index
     made_of = published.made_of(checkpoint, chunks)
     name = index.table_name(made_of["fingerprint"])

@@ -12,6 +12,10 @@ class RetrainingSettings(Block):
     changed_share: float = Field(0.05, gt=0, le=1, description="or after at least this share of the rows")
     quiet_minutes: float = Field(10.0, ge=0, description="wait until the table was left alone for so long, in minutes")
     max_wait_minutes: float = Field(720.0, ge=0, description="but wait no longer than this after the first change, in minutes")
+    max_tries: int = Field(3, ge=1, description="ask so many times for a run of the same change, if those before failed")
+    retry_minutes: float = Field(
+        15.0, ge=0, description="pause between a run that failed and the next, in minutes; it doubles with each further one"
+    )
 
 
 class PublishingSettings(Block):

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dagster import AssetKey, DagsterInstance, SensorResult, build_sensor_context, evaluate_automation_conditions
+from dagster import AssetKey, DagsterInstance, Definitions, SensorResult, build_sensor_context, evaluate_automation_conditions
 
 from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
 from embed_assets.defs.collections_sensor import register_collections
+from embed_assets.defs.corpus.corpus_chunks import corpus_chunks
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.graph import DEFAULT_STAGES, STAGES
@@ -105,3 +106,21 @@ def test_folder_with_an_unusable_name_is_not_registered(workspace_folder: Path, 
     write_collection(workspace_folder / "data" / "collections" / "good", BAKERY)
     assert list(WorkspaceResource().open().collections()) == ["good"]
     assert "bad name is left out" in caplog.text
+
+
+def test_changes_are_looked_for_in_the_folders_that_the_definitions_name(workspace_folder: Path, monkeypatch):
+    data, home = workspace_folder / "data", workspace_folder / "home"
+    write_collection(data / "collections" / "bakery", BAKERY)
+    with open_instance(home) as instance:
+        assert materialize_collection(instance, "bakery", "corpus_chunks")
+        for name in ("EMBED_ASSETS_DATA", "EMBED_ASSETS_HOME", "DAGSTER_HOME"):
+            monkeypatch.setenv(name, str(workspace_folder / "nowhere"))
+        elsewhere = Definitions(
+            assets=[corpus_chunks], resources={"workspace": WorkspaceResource(data=str(data), home=str(home))}
+        )
+        first = evaluate_automation_conditions(elsewhere, instance)
+        second = evaluate_automation_conditions(elsewhere, instance, cursor=first.cursor)
+        assert second.total_requested == 0
+        override(data, "bakery", {"chunking": {"max_tokens": 64}})
+        third = evaluate_automation_conditions(elsewhere, instance, cursor=second.cursor)
+    assert third.get_requested_partitions(AssetKey("corpus_chunks")) == {"bakery"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, SensorResult, build_sensor_context
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus, SensorResult, build_sensor_context
 
 from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
@@ -17,13 +17,14 @@ from embed_assets_tests.production_tables import production_database, rows_of, w
 from embed_assets_tests.small_collections import BAKERY, ROUTERS, write_collection
 
 ROWS = rows_of(ROUTERS)
+JOB = defs.resolve_implicit_global_asset_job_def()
 
 
 @pytest.fixture
 def instance(workspace_folder: Path) -> Iterator[DagsterInstance]:
     """``support`` and ``bread`` with a table each, ``broken`` without its table, and ``bakery`` with files; not yet built."""
     data = workspace_folder / "data"
-    retraining = {"changed_rows": 3, "changed_share": 1.0, "quiet_minutes": 0.0}
+    retraining = {"changed_rows": 3, "changed_share": 1.0, "quiet_minutes": 0.0, "retry_minutes": 0.0}
     for name in ("support", "bread", "broken"):
         write_table_collection(data, name, production={"table": name}, retraining=retraining)
     write_collection(data / "collections" / "bakery", BAKERY)
@@ -102,3 +103,29 @@ def test_files_that_give_way_to_a_table_are_told_of(instance: DagsterInstance, w
     assert materialize_collection(instance, "bakery", "corpus_chunks")
     write_table_collection(workspace_folder / "data", "bakery", production={"table": "bread"})
     assert "bakery: bakery: its chunks were made of files" in tick(instance).skip_reason.skip_message
+
+
+def test_a_run_that_failed_is_asked_for_again_until_somebody_mends_it(instance: DagsterInstance, workspace_folder: Path):
+    build(instance)
+    first = tick(instance)
+    production_database(workspace_folder / "data").open_table("support").delete("id IN ('fan.md#0', 'led.md#0', 'vlan.md#0')")
+    second = tick(instance, first.cursor)
+    (asked,) = second.run_requests
+    tags = {"dagster/run_key": asked.run_key, "dagster/partition": "support"}
+    run = instance.create_run_for_job(JOB, status=DagsterRunStatus.STARTED, tags=tags)
+    build(instance)  # the chunks are new already when the run fails
+    third = tick(instance, second.cursor)
+    assert not third.run_requests
+    instance.report_run_failed(run)
+    fourth = tick(instance, third.cursor)
+    (again,) = fourth.run_requests
+    assert again.partition_key == "support" and again.run_key != asked.run_key
+    assert "try 2 of 3, the run before failed" in again.tags[REASON_TAG]
+
+    tags = {"dagster/run_key": again.run_key, "dagster/partition": "support"}
+    run = instance.create_run_for_job(JOB, status=DagsterRunStatus.STARTED, tags=tags)
+    instance.report_run_failed(run)
+    mended = {"dagster/root_run_id": run.run_id, "dagster/partition": "support"}
+    instance.create_run_for_job(JOB, status=DagsterRunStatus.SUCCESS, tags=mended)
+    fifth = tick(instance, fourth.cursor)
+    assert "support: nothing changed" in fifth.skip_reason.skip_message

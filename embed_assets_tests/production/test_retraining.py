@@ -3,11 +3,12 @@
 import pytest
 
 from embed_assets.corpus.production_table import Change
-from embed_assets.production.retraining import Watch, decide
+from embed_assets.production.retraining import Decision, Watch, decide
 from embed_assets.production.settings import RetrainingSettings
 
 SETTINGS = RetrainingSettings(changed_rows=100, changed_share=0.05, quiet_minutes=10.0, max_wait_minutes=60.0)
 LARGE = Change(added=150, changed=0, removed=0, rows=10_000)
+NOTHING = Change(added=0, changed=0, removed=0, rows=10_000)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +62,52 @@ def test_changes_during_a_run_wait_for_its_end():
     assert decision.run
 
 
-def test_failed_run_is_not_asked_for_again():
+def test_a_run_that_did_not_fail_is_not_asked_for_again():
     watch, decision = decide(Watch("b", moved=0.0), "b", LARGE, SETTINGS, now=700.0)
     assert decision.run
     for now in (800.0, 8000.0, 80_000.0):
         watch, decision = decide(watch, "b", LARGE, SETTINGS, now)
         assert (decision.run, "already" in decision.reason) == (False, True)
+
+
+@pytest.mark.parametrize("change", [LARGE, NOTHING], ids=["failed before the chunks", "failed after them"])
+def test_a_run_that_failed_is_asked_for_again_after_growing_pauses_and_not_for_ever(change: Change):
+    watch, decision = decide(Watch("b", moved=0.0), "b", LARGE, SETTINGS, now=1000.0)
+    asked, failed_at, requests = [1000.0], 1100.0, {watch.request}
+    watch, decision = decide(watch, "b", change, SETTINGS, now=1050.0, busy=True)
+    assert not decision.run
+    for now in range(1100, 20_000, 30):
+        watch, decision = decide(watch, "b", change, SETTINGS, float(now), failed_at=failed_at)
+        if decision.run:
+            asked.append(float(now))
+            requests.add(watch.request)
+            failed_at = now + 100.0
+    # 15 minutes after the first failure at 1100, and 30 minutes after the second at 2100.
+    assert asked == [1000.0, 2000.0, 3920.0]
+    assert len(requests) == 3
+    assert "3 runs failed: mend what they name" in decision.reason
+
+
+def test_a_run_that_failed_and_was_mended_by_hand_is_forgotten():
+    watch, _ = decide(Watch("b", moved=0.0), "b", LARGE, SETTINGS, now=1000.0)
+    watch, decision = decide(watch, "b", LARGE, SETTINGS, now=3000.0, failed_at=1100.0)
+    assert (decision.run, watch.tries) == (True, 2)
+    watch, decision = decide(watch, "b", NOTHING, SETTINGS, now=4000.0)
+    assert (decision, watch.tries, watch.request) == (Decision(False, "nothing changed"), 0, "")
+
+
+def test_a_large_new_change_after_failures_is_a_request_of_its_own():
+    watch = Watch("b", moved=0.0, asked_for="b", tries=3)
+    watch, decision = decide(watch, "c", LARGE, SETTINGS, now=10_000.0, failed_at=5000.0)
+    assert "waits until nothing moves" in decision.reason
+    watch, decision = decide(watch, "c", LARGE, SETTINGS, now=10_700.0, failed_at=5000.0)
+    assert (decision.run, watch.asked_for, watch.tries) == (True, "c", 1)
+
+
+def test_a_small_new_change_does_not_hide_that_a_run_failed():
+    watch = Watch("b", moved=0.0, asked_for="b", tries=1)
+    watch, decision = decide(watch, "c", Change(1, 0, 0, 10_000), SETTINGS, now=10_000.0, failed_at=5000.0)
+    assert (decision.run, watch.asked_for, watch.tries) == (True, "c", 2)
 
 
 def test_small_changes_do_not_use_up_the_waiting_time_of_a_large_one():

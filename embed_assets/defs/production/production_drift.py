@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import timedelta
 
 from dagster import (
     AssetCheckResult,
@@ -7,6 +8,7 @@ from dagster import (
     AssetExecutionContext,
     AssetSelection,
     DefaultScheduleStatus,
+    FreshnessPolicy,
     MaterializeResult,
     RunRequest,
     ScheduleEvaluationContext,
@@ -17,6 +19,7 @@ from dagster import (
 
 from embed_assets.artifacts.checks import Finding
 from embed_assets.corpus.stages import CORPUS_CHUNKS
+from embed_assets.defs.failures import RETRIES
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.production.served_model import endpoint_agrees
 from embed_assets.defs.resources import WorkspaceResource
@@ -28,6 +31,8 @@ from embed_assets.production.published import NOTHING, Published
 from embed_assets.settings import read_settings
 
 NAME = "production_drift"
+# The schedule below looks once a day: it is late after one look that did not come, and out of order after two.
+FRESHNESS = FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 
 
 @asset(
@@ -38,6 +43,8 @@ NAME = "production_drift"
     kinds={"lancedb"},
     owners=["team:search"],
     tags={"compute": "cpu"},
+    retry_policy=RETRIES,
+    freshness_policy=FRESHNESS,
     check_specs=[
         AssetCheckSpec(name, asset=NAME, description=check.description, partitions_def=collections)
         for name, check in DRIFT_CHECKS.items()

@@ -4,6 +4,7 @@ import time
 
 from dagster import (
     AssetObservation,
+    DagsterInstance,
     DagsterRunStatus,
     DefaultSensorStatus,
     RunRequest,
@@ -24,6 +25,8 @@ from embed_assets.settings import Settings, read_settings
 
 REASON_TAG = "embed_assets/reason"
 PARTITION_TAG = "dagster/partition"
+RUN_KEY_TAG = "dagster/run_key"
+ROOT_RUN_TAG = "dagster/root_run_id"
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -42,9 +45,13 @@ UNFINISHED = [
 def retrain_on_production_change(context: SensorEvaluationContext, workspace: WorkspaceResource) -> SensorResult:
     """Asks for one run of the whole graph for each change of a production table, and records what the table held.
 
-    The cursor holds a Watch for each collection, as JSON.
+    A run that failed is asked for again, so many times as the settings say. The cursor holds a Watch for each
+    collection, as JSON.
     """
     place = workspace.open()
+    unfinished = context.instance.get_runs(RunsFilter(statuses=UNFINISHED))
+    busy = {run.tags.get(PARTITION_TAG) for run in unfinished}
+    registered = set(context.instance.get_dynamic_partitions(collections.name))
     before = {name: Watch(**fields) for name, fields in json.loads(context.cursor or "{}").items()}
     after, requests, observations, reasons = {}, [], [], []
     for collection in place.collections():
@@ -53,7 +60,10 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
             settings = read_settings(place, collection)
             if not settings.production.uri:
                 continue
-            after[collection], decision = _look_at(context, place, collection, settings, watch)
+            if collection not in registered:
+                raise CollectionError("it is not a partition yet: the sensor register_collections adds it")
+            failed_at = _failed_at(context.instance, collection, watch)
+            after[collection], decision = _look_at(place, collection, settings, watch, collection in busy, failed_at)
         except Exception as error:  # a broken table of one collection must not stop the others
             context.log.warning("%s: %s", collection, error)
             after[collection], decision = watch, Decision(False, str(error))
@@ -71,15 +81,21 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
 
 
 def _look_at(
-    context: SensorEvaluationContext, place: Workspace, collection: str, settings: Settings, watch: Watch
+    place: Workspace, collection: str, settings: Settings, watch: Watch, busy: bool, failed_at: float | None
 ) -> tuple[Watch, Decision]:
     snapshot = source.look(place, collection, settings.production)
-    if not context.instance.has_dynamic_partition(collections.name, collection):
-        raise CollectionError("it is not a partition yet: the sensor register_collections adds it")
     change = source.change_since_built(place.store.current("corpus_chunks", collection), snapshot)
-    of_collection = RunsFilter(tags={PARTITION_TAG: collection}, statuses=UNFINISHED)
-    busy = bool(context.instance.get_runs(of_collection, limit=1))
-    return decide(watch, snapshot.digest, change, settings.retraining, time.time(), busy)
+    return decide(watch, snapshot.digest, change, settings.retraining, time.time(), busy, failed_at)
+
+
+def _failed_at(instance: DagsterInstance, collection: str, watch: Watch) -> float | None:
+    """When the run that was asked for last failed; None if it did not, or somebody ran it again with success."""
+    asked = RunsFilter(tags={RUN_KEY_TAG: _run_key(collection, watch)})
+    records = instance.get_run_records(asked, limit=1) if watch.request else []
+    if not records or records[0].dagster_run.status != DagsterRunStatus.FAILURE:
+        return None
+    again = RunsFilter(tags={ROOT_RUN_TAG: records[0].dagster_run.run_id}, statuses=[DagsterRunStatus.SUCCESS])
+    return None if instance.get_runs(again, limit=1) else records[0].end_time or records[0].update_timestamp.timestamp()
 
 
 def _observation(collection: str, digest: str, decision: Decision) -> AssetObservation:
@@ -92,9 +108,12 @@ def _observation(collection: str, digest: str, decision: Decision) -> AssetObser
 
 
 def _request(collection: str, watch: Watch, decision: Decision) -> RunRequest:
-    # The same content may come back: the time tells this change from an earlier one to the same content.
     return RunRequest(
-        run_key=f"{collection} {watch.asked_for} {watch.moved:.0f}",
+        run_key=_run_key(collection, watch),
         partition_key=collection,
         tags={REASON_TAG: f"production table: {decision.reason}"},
     )
+
+
+def _run_key(collection: str, watch: Watch) -> str:
+    return f"{collection} {watch.request}"

@@ -1,6 +1,7 @@
+from datetime import timedelta
 from pathlib import Path
 
-from dagster import AssetCheckResult, AssetCheckSeverity, AssetExecutionContext, Config, MaterializeResult
+from dagster import AssetCheckResult, AssetCheckSeverity, AssetExecutionContext, Config, FreshnessPolicy, MaterializeResult
 from pydantic import Field
 
 from embed_assets.artifacts.inputs import Inputs
@@ -20,7 +21,11 @@ class PublishingConfig(Config):
     publish_anyway: bool = Field(False, description="publish whatever the gate says, and although it was rolled back before")
 
 
-@stage_asset(PUBLISHED_INDEX, kinds={"lancedb"}, gpu=True)
+# A run counts also where it publishes nothing new; without one for a month, somebody should ask why.
+FRESHNESS = FreshnessPolicy.time_window(fail_window=timedelta(days=31), warn_window=timedelta(days=15))
+
+
+@stage_asset(PUBLISHED_INDEX, kinds={"lancedb"}, gpu=True, freshness=FRESHNESS)
 def published_index(
     context: AssetExecutionContext, config: PublishingConfig, workspace: WorkspaceResource, gpu: GpuResource
 ) -> MaterializeResult:
