@@ -19,6 +19,16 @@ def fingerprint_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and its folders, in no order; links to folders are not followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from files_below(Path(entry.path))
+            elif entry.is_file():
+                yield Path(entry.path)
+
+
 def digests_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> dict[str, str]:
     """SHA-256 of each file by its name relative to root, sorted by name; 64 hexadecimal digits.
 
@@ -27,11 +37,13 @@ def digests_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> d
         files: files below it.
         anew: read every file, also where size and time of modification say that it is known.
     """
+    known = _file_digest if not anew else _file_digest.__wrapped__
+    above = f"{root.as_posix().rstrip('/')}/"
+    named = sorted((path.as_posix().removeprefix(above).split("/"), path) for path in files)
     digests = {}
-    for path in sorted(files):
+    for parts, path in named:
         status = path.stat()
-        known = _file_digest if not anew else _file_digest.__wrapped__
-        digests[path.relative_to(root).as_posix()] = known(path, status.st_size, status.st_mtime_ns)
+        digests["/".join(parts)] = known(path, status.st_size, status.st_mtime_ns)
     return digests
 
 

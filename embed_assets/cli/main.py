@@ -2,7 +2,7 @@
 
 import click
 
-from embed_assets.cli import benchmark, building, doctor, initialize, planning, production, results, sweeps
+from embed_assets.cli import benchmark, building, doctor, housekeeping, initialize, planning, production, results, sweeps
 
 COMMANDS = (
     initialize.init,
@@ -16,6 +16,8 @@ COMMANDS = (
     sweeps.sweep,
     sweeps.promote,
     building.collections,
+    housekeeping.prune,
+    housekeeping.verify,
     production.search,
     production.rollback,
     benchmark.benchmark,

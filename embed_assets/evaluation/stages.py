@@ -9,6 +9,7 @@ from embed_assets.evaluation.evaluation_set import human_labels_digest
 from embed_assets.evaluation.settings import ForgettingSettings
 from embed_assets.models.sources import base_model, reranker_start
 
+HELD_OUT_QUERIES = "held_out_queries"  # frozen test queries, an asset of the store alone
 OF_OTHER = ("corpus_chunks", "evaluation_set")
 
 

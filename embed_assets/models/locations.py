@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from embed_assets.artifacts.files import digest_of_files
+from embed_assets.artifacts.files import digest_of_files, files_below
 
 
 class ModelNotFoundError(LookupError):
@@ -38,5 +38,5 @@ def model_digest(name: str) -> str:
     location = locate_model(name)
     if isinstance(location, str):
         return location
-    files = [location] if location.is_file() else [path for path in location.rglob("*") if path.is_file()]
+    files = [location] if location.is_file() else files_below(location)
     return digest_of_files(location.parent if location.is_file() else location, files)

@@ -8,6 +8,7 @@ generation, so of two publishers one wins and the other is told.
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -78,9 +79,30 @@ class PublishedIndex:
         """The table of the candidate with this fingerprint."""
         return f"{self.name}__{fingerprint[:12]}"
 
+    def candidates(self) -> list[str]:
+        """The tables that were ever written for it and are still there, sorted."""
+        import lancedb
+
+        if self._is_missing():
+            return []
+        database = lancedb.connect(self.uri)
+        page = database.list_tables()
+        names = list(page.tables)
+        while page.page_token:
+            page = database.list_tables(page_token=page.page_token)
+            names += page.tables
+        return sorted(name for name in names if re.fullmatch(rf"{re.escape(self.name)}__[0-9a-f]{{12}}", name))
+
+    def drop(self, name: str) -> None:
+        """Delete a table that no reader asks for."""
+        self._drop(name)
+
+    def _is_missing(self) -> bool:
+        return "://" not in self.uri and not Path(self.uri).is_dir()
+
     def pointer(self) -> Pointer:
         """What is in production now."""
-        if "://" not in self.uri and not Path(self.uri).is_dir():
+        if self._is_missing():
             return Pointer()
         table = self._open(f"{self.name}{POINTER}")
         return Pointer(**table.search().to_list()[0]) if table is not None else Pointer()

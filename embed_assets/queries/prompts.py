@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -154,15 +154,22 @@ def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
     try:
         if path.stat().st_size > LONGEST_PROMPT:
             raise PromptError(f"{path}: larger than {LONGEST_PROMPT:,} bytes")
-        prompt = Prompt(path.stem, path.read_text(encoding="utf-8"))
+        return _checked(path, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{path}: not UTF-8: {error}") from None
+
+
+@lru_cache(maxsize=1000)
+def _checked(path: Path, source: str) -> Prompt:
+    """The prompt of a file, parsed once for all collections that have it in common; errors as load_prompt."""
+    file, prompt = path.name, Prompt(path.stem, source)
+    try:
         _check_nodes(path, prompt.source)  # before anything compiles it, which computes what is constant
         variables = prompt.variables
         ENVIRONMENT.from_string(prompt.source)
         others = list(jinja2.meta.find_referenced_templates(ENVIRONMENT.parse(prompt.source)))
     except jinja2.TemplateSyntaxError as error:
         raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
-    except UnicodeDecodeError as error:
-        raise PromptError(f"{path}: not UTF-8: {error}") from None
     if others:
         raise PromptError(f"{path}: a prompt is one file and cannot include or extend another one; found {others}")
     found = ", ".join(sorted(variables)) or "none"

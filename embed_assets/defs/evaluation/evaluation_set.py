@@ -8,7 +8,7 @@ from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.evaluation_set import hold_out_queries, read_human_labels
 from embed_assets.evaluation.settings import EvaluationSetSettings
-from embed_assets.evaluation.stages import EVALUATION_SET
+from embed_assets.evaluation.stages import EVALUATION_SET, HELD_OUT_QUERIES
 from embed_assets.reports.evaluation import write_evaluation_set
 
 
@@ -28,7 +28,7 @@ def evaluation_set(context: AssetExecutionContext, workspace: WorkspaceResource)
 
         # Only its own settings make up the fingerprint of the held-out queries: nothing else ever draws new ones.
         made_of = {"settings": settings.model_dump(mode="json")}
-        frozen = place.store.build("held_out_queries", inputs.collection, made_of, hold_out).folder
+        frozen = place.store.build(HELD_OUT_QUERIES, inputs.collection, made_of, hold_out).folder
         documents = inputs.table("corpus_chunks", "documents")["document_id"].to_list()
         queries, labels, notes = read_human_labels(place.collection_folder(inputs.collection), documents)
         queries = pl.concat([queries, pl.read_parquet(frozen / "queries.parquet")])

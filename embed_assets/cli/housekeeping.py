@@ -1,0 +1,67 @@
+"""Commands that look after the home: what is damaged, and what nobody needs."""
+
+import logging
+
+import click
+
+from embed_assets.artifacts.prune import collections_in, removals_by_kind
+from embed_assets.artifacts.verify import verify_artifacts, verify_memos
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.arguments import data_option, home_option, log_to_stderr, open_workspace
+from embed_assets.retention import KEEP
+from embed_assets.retention import prune as sweep_home
+
+
+@click.command()
+@click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
+@click.option("--keep", default=KEEP, show_default=True, type=click.IntRange(1), help="So many of each asset stay, the newest.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@data_option
+@home_option
+def prune(collections: tuple[str, ...], keep: int, dry_run: bool, data: str, home: str) -> None:
+    """Remove what nobody needs any more, and say what that frees.
+
+    What is current stays, what is in production and what a rollback brings back, the newest of each asset, and what
+    all of those are made of; the frozen test queries stay in any case. Of the trials of a sweep, scores and settings
+    stay, and the weights of the best three. Without names, memos of models that are gone and old logs go as well.
+    A collection of which something is being computed is left alone.
+    """
+    workspace = open_workspace(data, home)
+    _check_names(workspace, collections)
+    pruned = sweep_home(workspace, collections, keep, dry_run)
+    for kind, (count, size) in removals_by_kind(pruned.removals).items():
+        click.echo(f"{_megabytes(size):>12}  {count} × {kind}")
+    for uri, table in pruned.tables:
+        click.echo(f"{'table':>12}  {table} in {uri}")
+    for reason in pruned.left_alone:
+        click.echo(f"left alone: {reason}", err=True)
+    click.echo(f"{_megabytes(pruned.size):>12}  {'would be free' if dry_run else 'free'}")
+
+
+@click.command()
+@click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
+@data_option
+@home_option
+def verify(collections: tuple[str, ...], data: str, home: str) -> None:
+    """Read again what was built, and set aside what is damaged, so that the next run computes it again.
+
+    Without names, the memos are checked as well.
+    """
+    workspace = open_workspace(data, home)
+    _check_names(workspace, collections)
+    log_to_stderr()
+    logging.getLogger("embed_assets").setLevel(logging.WARNING)
+    found = [it for name in collections or collections_in(workspace.store) for it in verify_artifacts(workspace.store, name)]
+    found += [] if collections else verify_memos(workspace.memos)
+    damaged = [path for path, problem in found if problem is not None]
+    click.echo(f"{len(found)} looked at, {len(damaged)} damaged")
+
+
+def _check_names(workspace: Workspace, names: tuple[str, ...]) -> None:
+    there = collections_in(workspace.store)
+    if unknown := [name for name in names if name not in there]:
+        raise click.ClickException(f"nothing is built of {', '.join(unknown)} in {workspace.home}")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

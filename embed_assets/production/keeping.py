@@ -1,0 +1,40 @@
+"""What production needs of a store and a database, and what no pointer names any more."""
+
+from collections.abc import Iterator
+
+from embed_assets.artifacts.store import Artifact, MissingArtifactError
+from embed_assets.production.published import Published
+
+OF_A_TABLE = {"model": "checkpoint", "chunks": "corpus_chunks", "evaluation_set": "evaluation_set"}
+
+
+def needed_by_production(published: Published) -> Iterator[Artifact]:
+    """The artifacts of the index in production and of those that a rollback brings back, their ONNX exports too."""
+    if not published.settings.uri:
+        return
+    index, store = published.index, published.workspace.store
+    pointer = index.pointer()
+    for name in (pointer.current, pointer.previous, pointer.withdrawn):
+        metadata = index.metadata(name)
+        for key in ("checkpoint", "took_the_place_of"):
+            if found := store.find("checkpoint", published.collection, str(metadata.get(key))):
+                yield found
+        for key, asset in OF_A_TABLE.items():
+            try:
+                yield store.find_content(asset, published.collection, metadata[key])
+            except (KeyError, MissingArtifactError):
+                continue
+        if metadata and (exported := published.exported_model(metadata)) is not None:
+            yield exported
+
+
+def orphan_tables(published: Published) -> list[str]:
+    """Tables of the published index that this home wrote and that no pointer names, such as those of a killed run."""
+    if not published.settings.uri:
+        return []
+    index = published.index
+    pointer = index.pointer()
+    named = {pointer.current, pointer.previous, pointer.withdrawn}
+    ours = {"publisher": published.workspace.home_id, "collection": published.collection}
+    others = [name for name in index.candidates() if name not in named]
+    return [name for name in others if ours.items() <= index.metadata(name).items()]

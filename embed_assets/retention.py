@@ -1,0 +1,188 @@
+"""What of a home is still needed, asked of all rooms, and the removal of the rest."""
+
+from collections.abc import Collection, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embed_assets.artifacts.files import lock
+from embed_assets.artifacts.memo import lock_of
+from embed_assets.artifacts.prune import (
+    FINGERPRINT,
+    Removal,
+    Shelf,
+    artifacts_to_keep,
+    collections_in,
+    left_from_removals,
+    removal,
+    remove,
+    shelves,
+    sweepable,
+)
+from embed_assets.artifacts.store import Artifact, MissingArtifactError
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.evaluation.stages import HELD_OUT_QUERIES
+from embed_assets.models.locations import ModelNotFoundError, model_digest
+from embed_assets.production.keeping import needed_by_production, orphan_tables
+from embed_assets.production.published import Published
+from embed_assets.settings import Settings, read_settings
+from embed_assets.sweep.stages import TRIAL
+from embed_assets.sweep.weights import weights_of_trials
+from embed_assets.training.stages import CHECKPOINT
+
+KEEP = 2
+MEMOS_OF_MODELS = ("embeddings", "rerankings", "models")
+
+
+@dataclass
+class Pruned:
+    """What was swept, or would be.
+
+    Args:
+        removals: files and folders.
+        tables: LanceDB tables, as database and name.
+        left_alone: what was not looked at, and why, in words.
+    """
+
+    removals: list[Removal] = field(default_factory=list)
+    tables: list[tuple[str, str]] = field(default_factory=list)
+    left_alone: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files and folders."""
+        return sum(it.size for it in self.removals)
+
+
+class BusyError(RuntimeError):
+    """Something is being computed."""
+
+
+def prune(workspace: Workspace, collections: Collection[str] = (), keep: int = KEEP, dry_run: bool = False) -> Pruned:
+    """Sweep what is neither current, nor named by production, nor among the newest, nor what those are made of.
+
+    The frozen test queries stay. Of trials only the best few keep their weights. A collection of which something is
+    being computed, or whose settings or production cannot be read, is left alone.
+
+    Args:
+        workspace: settings and home.
+        collections: names of collections; without any, all, and memos and logs as well.
+        keep: so many of each asset stay, the newest ones.
+        dry_run: only tell what would be swept.
+    """
+    pruned = Pruned()
+    if not workspace.home.is_dir():
+        return pruned
+    with lock(workspace.home / "prune.lock"):
+        for collection in collections or collections_in(workspace.store):
+            try:
+                _prune_collection(workspace, collection, keep, dry_run, pruned)
+            except Exception as error:  # what cannot be read of one collection must not stop the others
+                pruned.left_alone.append(f"{collection}: {error}")
+        if not collections:
+            _prune_memos(workspace, dry_run, pruned)
+    return pruned
+
+
+def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run: bool, pruned: Pruned) -> None:
+    store = workspace.store
+    published = Published(workspace, collection, read_settings(workspace, collection).publishing)
+    places = list(shelves(store, collection))
+    if busy := [shelf.asset for shelf in places if shelf.is_busy()]:
+        raise BusyError(f"{busy[0]} is being computed")
+    found = {it.place.partition("/")[2]: _current(workspace, it) for it in places if it.asset == TRIAL.name}
+    trials = {name: trial for name, trial in found.items() if trial is not None}
+    best, of_trials = weights_of_trials(trials, store.artifacts(CHECKPOINT.name, collection))
+    kept = artifacts_to_keep(store, collection, keep, [*needed_by_production(published), *best], of_trials)
+    removals = list(sweepable(store, collection, kept, never=(HELD_OUT_QUERIES,)))
+    gone = {it.path for it in removals}
+    removals += [removal(path, "log") for path in _logs(workspace, collection) if _is_gone(workspace, path, gone)]
+    tables = orphan_tables(published)
+    if not dry_run:
+        for table in tables:
+            published.index.drop(table)
+        for it in removals:
+            remove(it.path)
+    pruned.removals += removals
+    pruned.tables += [(published.index.uri, table) for table in tables]
+
+
+def _current(workspace: Workspace, shelf: Shelf) -> Artifact | None:
+    with suppress(MissingArtifactError):
+        return workspace.store.current(shelf.asset, shelf.place)
+    return None
+
+
+def _logs(workspace: Workspace, collection: str) -> Iterator[Path]:
+    """The folders of logs of single artifacts."""
+    for path in sorted(workspace.logs.glob(f"*/{collection}/*")):
+        if FINGERPRINT.fullmatch(path.name):
+            yield path
+
+
+def _is_gone(workspace: Workspace, log: Path, gone: Collection[Path]) -> bool:
+    """Whether nothing is left of what a log tells of."""
+    artifact = workspace.store.root / log.relative_to(workspace.logs)
+    return not any(path.exists() and path not in gone for path in (artifact, artifact.with_suffix(".scratch")))
+
+
+def _prune_memos(workspace: Workspace, dry_run: bool, pruned: Pruned) -> None:
+    """Sweep what memos keep of models that are neither in the store nor in the settings.
+
+    Memos of models of a hub go by their names, and stay: such a model is never gone.
+    """
+    left = list(left_from_removals(workspace.memos)) + list(left_from_removals(workspace.logs))
+    found = [path for kind in MEMOS_OF_MODELS for path in sorted((workspace.memos / kind).glob("*")) if _is_of_files(path)]
+    try:
+        known = _known_models(workspace, {it.path for it in pruned.removals}) if found else set()
+    except Exception as error:
+        pruned.left_alone.append(f"memos: {error}")
+        found = []
+    removals = [removal(path, "memo") for path in found if path.name.partition(".")[0] not in known]
+    removals += [removal(path, "set aside as damaged") for path in sorted(workspace.memos.rglob("*.sqlite.damaged"))]
+    if not dry_run:
+        for it in [*left, *removals]:
+            with lock(lock_of(it.path)) if it.path.suffix == ".sqlite" else nullcontext():
+                remove(it.path)
+    pruned.removals += left + removals
+
+
+def _is_of_files(path: Path) -> bool:
+    """Whether a memo is of a model that is known by a hash of its files."""
+    return FINGERPRINT.fullmatch(path.name.removesuffix(".sqlite")) is not None
+
+
+def _known_models(workspace: Workspace, gone: Collection[Path]) -> set[str]:
+    """The digests of all models of the store and of the settings.
+
+    Raises:
+        BusyError: something is being computed, maybe with a model that is nowhere else yet.
+        CollectionError, SettingsError: the settings of a collection cannot be read.
+    """
+    known: set[str] = set()
+    for collection in collections_in(workspace.store):
+        for shelf in shelves(workspace.store, collection):
+            if shelf.is_busy():
+                raise BusyError(f"{shelf.asset} of {collection} is being computed")
+            for artifact in workspace.store.artifacts(shelf.asset, shelf.place):
+                if artifact.folder not in gone:
+                    known |= _models_of(artifact)
+    for collection in workspace.collections():
+        for name in _models_in(read_settings(workspace, collection)):
+            with suppress(ModelNotFoundError):
+                known.add(model_digest(name))
+    return known
+
+
+def _models_of(artifact: Artifact) -> set[str]:
+    """The digests of the models that an artifact was made with, and of the one that it holds."""
+    made_with = {str(digest) for digest in artifact.manifest.get("sources", {}).values()}
+    model = artifact.folder / "model"
+    return made_with | ({model_digest(str(model))} if model.is_dir() else set())
+
+
+def _models_in(settings: Settings) -> Iterator[str]:
+    """The names of the models in the settings."""
+    named = [settings.base_model.name, settings.reranker.name, settings.negatives.cross_encoder]
+    named += [model.name for model in settings.questions.language_models.values()]
+    yield from filter(None, named)
