@@ -10,6 +10,7 @@ COMMANDS = (
     building.run,
     planning.plan_command,
     results.scores,
+    results.path,
     results.compare,
     results.report,
     results.export_beir_command,

@@ -12,8 +12,13 @@ from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.arguments import data_option, home_option, known_collections, open_workspace, read_table
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import scores_table
+from embed_assets.graph import STAGES
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.settings import read_settings
+from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
+from embed_assets.training.stages import CHECKPOINT, RERANKER
+
+HOLD_A_MODEL, MODEL = (CHECKPOINT.name, RERANKER.name), "model"
 
 
 @click.command()
@@ -27,6 +32,25 @@ def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool)
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
     echo_scores(workspace, collection, "reranker_scores" if reranked else "beir_scores", as_json)
+
+
+@click.command()
+@click.argument("collection")
+@click.argument("asset", type=click.Choice([*STAGES, LEADERBOARD.name, SATURATION_CURVE.name]), metavar="ASSET")
+@data_option
+@home_option
+def path(collection: str, asset: str, data: str, home: str) -> None:
+    """Print the folder of what an asset of a collection holds now.
+
+    Of 'checkpoint' and 'reranker', that is the folder of the model, which other libraries load.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    try:
+        folder = workspace.store.current(asset, collection).folder
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(folder / MODEL if asset in HOLD_A_MODEL else folder)
 
 
 @click.command()

@@ -23,9 +23,10 @@ def weights_of_trials(trials: Mapping[str, Artifact], checkpoints: Iterable[Arti
     of_trials = [it for it in checkpoints if _trained_with(it) in of_trial]
     trained = {of_trial[_trained_with(it)]: it for it in of_trials}
     newest = max(trials.values(), key=lambda it: str(it.manifest.get("built_at")), default=None)
+    made_of = newest.manifest["inputs"] if newest is not None else {}
     scores = {}
     for name, artifact in trials.items():
-        if name in trained and artifact.manifest["inputs"] == newest.manifest["inputs"]:
+        if name in trained and artifact.manifest["inputs"] == made_of:
             values = read_trial(name, artifact).values("dev")
             scores[name] = values.mean() if len(values) else float("-inf")
     best = sorted(scores, key=lambda name: scores[name], reverse=True)[:BEST]

@@ -60,3 +60,17 @@ def test_the_report_is_copied_or_the_path_named(workspace, tmp_path):
     result = cli(workspace, "report", "bakery", missing)
     assert isinstance(result.exception, SystemExit) and result.exit_code == 1
     assert result.output.count("\n") == 1 and missing in result.output
+
+
+def write_model(folder: Path, scratch: Path) -> None:
+    (folder / "model").mkdir()
+
+
+def test_the_folder_of_what_is_current_is_printed(workspace):
+    checkpoint = workspace.store.build("checkpoint", "bakery", {"seed": 1}, write_model)
+    chunks = workspace.store.build("corpus_chunks", "bakery", {}, lambda folder, scratch: None)
+    assert cli(workspace, "path", "bakery", "checkpoint").output == f"{checkpoint.folder}/model\n"
+    assert cli(workspace, "path", "bakery", "corpus_chunks").output == f"{chunks.folder}\n"
+    missing = cli(workspace, "path", "bakery", "onnx_model")
+    assert missing.exit_code == 1 and "embed-assets run bakery --until onnx_model" in missing.output
+    assert cli(workspace, "path", "bakery", "no_asset").exit_code == 2
