@@ -25,12 +25,15 @@ from embed_assets.evaluation.stages import HELD_OUT_QUERIES
 from embed_assets.models.locations import ModelNotFoundError, model_digest
 from embed_assets.production.keeping import needed_by_production, orphan_tables
 from embed_assets.production.published import Published
+from embed_assets.production.stages import PUBLISHED_INDEX
 from embed_assets.settings import Settings, read_settings
 from embed_assets.sweep.stages import TRIAL
 from embed_assets.sweep.weights import weights_of_trials
 from embed_assets.training.stages import CHECKPOINT
 
 KEEP = 2
+# Test queries are drawn once; the verdicts, which are small, tell that something was published once.
+NEVER = (HELD_OUT_QUERIES, PUBLISHED_INDEX.name)
 MEMOS_OF_MODELS = ("embeddings", "rerankings", "models")
 
 
@@ -94,7 +97,7 @@ def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run:
     trials = {name: trial for name, trial in found.items() if trial is not None}
     best, of_trials = weights_of_trials(trials, store.artifacts(CHECKPOINT.name, collection))
     kept = artifacts_to_keep(store, collection, keep, [*needed_by_production(published), *best], of_trials)
-    removals = list(sweepable(store, collection, kept, never=(HELD_OUT_QUERIES,)))
+    removals = list(sweepable(store, collection, kept, never=NEVER))
     gone = {it.path for it in removals}
     removals += [removal(path, "log") for path in _logs(workspace, collection) if _is_gone(workspace, path, gone)]
     tables = orphan_tables(published)

@@ -181,7 +181,11 @@ class ArtifactStore:
         (building / REPORT).mkdir(parents=True)
         scratch.mkdir(exist_ok=True)
         started = time.monotonic()
-        write(building, scratch)
+        try:
+            write(building, scratch)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)  # a disk that is full has room again; scratch is for the next run
+            raise
         files = sorted(path for path in building.rglob("*") if path.is_file())
         content = [path for path in files if path.relative_to(building).parts[0] != REPORT]
         manifest = {

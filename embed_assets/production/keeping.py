@@ -4,16 +4,25 @@ from collections.abc import Iterator
 
 from embed_assets.artifacts.store import Artifact, MissingArtifactError
 from embed_assets.production.published import Published
+from embed_assets.production.published_index import PublishingError
+from embed_assets.production.publishing import read_verdict
 
 OF_A_TABLE = {"model": "checkpoint", "chunks": "corpus_chunks", "evaluation_set": "evaluation_set"}
 
 
 def needed_by_production(published: Published) -> Iterator[Artifact]:
-    """The artifacts of the index in production and of those that a rollback brings back, their ONNX exports too."""
+    """The artifacts of the index in production and of those that a rollback brings back, their ONNX exports too.
+
+    Raises:
+        PublishingError: a model was let through, but no index is there: the database may be away, and come back.
+    """
     if not published.settings.uri:
         return
     index, store = published.index, published.workspace.store
     pointer = index.pointer()
+    verdicts = store.artifacts("published_index", published.collection)
+    if not pointer.current and any(read_verdict(artifact).better for artifact in verdicts):
+        raise PublishingError(f"nothing is published in {index.uri}, though a model was to be: is the database there?")
     for name in (pointer.current, pointer.previous, pointer.withdrawn):
         metadata = index.metadata(name)
         for key in ("checkpoint", "took_the_place_of"):
