@@ -22,7 +22,7 @@ HAS_CPU_TORCH := $(BIN)/python -c 'import importlib.metadata as m; assert m.vers
 # vLLM for the CPU unless there is an NVIDIA driver.
 ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null && echo gpu || echo cpu)
 
-.PHONY: docs help setup demo dev test test-ui lint
+.PHONY: docs help setup demo dev test test-all lint
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,14 +64,14 @@ demo: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Run the whole chain for t
 dev: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Serve the Dagster UI on localhost:3000.
 	$(BIN)/dagster dev --workspace workspace.yaml --port 3000
 
-test: $(READY)  ## Run the tests.
-	$(BIN)/python -m pytest -m "not ui"
+test: $(READY)  ## Run the tests of a change: units, and one whole chain on a few documents with the real models.
+	$(BIN)/python -m pytest -m "not slow"
 
-test-ui: $(READY)  ## Run the browser test of the Dagster UI.
+test-all: test  ## Run the slow tests as well: the browser, the daemon, vLLM's server, rematerialization.
 	@command -v chromium >/dev/null || test "$$(id -u)" = 0 || \
-		{ echo "chromium is missing: install it, or run 'make test-ui' as root on Debian" >&2; exit 1; }
+		{ echo "chromium is missing: install it, or run 'make test-all' as root on Debian" >&2; exit 1; }
 	command -v chromium >/dev/null || { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }
-	$(BIN)/python -m pytest -m ui
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## Check style, the contracts of imports, and types.
 	$(BIN)/ruff check .

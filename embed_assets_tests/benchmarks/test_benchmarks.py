@@ -1,3 +1,5 @@
+import pytest
+
 from embed_assets.benchmarks.mining import Mining, benchmark_mining
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
@@ -5,6 +7,7 @@ from embed_assets.training.settings import NegativesSettings
 from embed_assets_tests.training.test_negatives import QUESTIONS, TEXTS, make_chunks, make_pairs
 
 
+@pytest.mark.slow
 def test_mining_is_measured_against_sentence_transformers_on_the_same_task():
     settings, model = NegativesSettings(top_k=5), BaseModelSettings(max_tokens=32)
     task = Mining(make_chunks(TEXTS), make_pairs(QUESTIONS), model, settings, Compute(device="cpu", batch_size=4))

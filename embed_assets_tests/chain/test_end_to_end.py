@@ -120,6 +120,7 @@ def test_onnx_agrees_with_torch(finished: tuple[Path, str]):
     assert summary["model_int8_min_cosine"] >= 0.95
 
 
+@pytest.mark.slow
 def test_speed_is_measured_against_bare_vllm(finished: tuple[Path, str]):
     folder, _ = finished
     printed, _ = finish(embed_assets(folder, "benchmark", "questions", COLLECTION, "--count", "6"))
@@ -128,6 +129,7 @@ def test_speed_is_measured_against_bare_vllm(finished: tuple[Path, str]):
     assert float(rows["writer"][0]) > 0 and float(rows["writer"][-1]) > 0
 
 
+@pytest.mark.slow
 def test_training_is_measured_against_the_trainer_underneath(finished: tuple[Path, str]):
     folder, _ = finished
     printed, _ = finish(embed_assets(folder, "benchmark", "training", COLLECTION, "--examples", "32"))
@@ -145,6 +147,7 @@ def test_a_second_run_reuses_everything(finished: tuple[Path, str]):
     assert "encoding" not in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["starting vLLM", "of 6: loss"])
 def test_killed_run_goes_on_with_the_same_result(finished: tuple[Path, str], tmp_path: Path, moment: str):
     folder, _ = finished

@@ -26,6 +26,8 @@ from embed_assets_tests.production_tables import (
 )
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, write_labels
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COLLECTION = "support"
 WORKSPACE = ("-w", str(ROOT / "workspace.yaml"))

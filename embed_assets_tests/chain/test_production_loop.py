@@ -38,6 +38,8 @@ from embed_assets_tests.production_tables import (
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, write_labels
 from embed_assets_tests.vllm_servers import VllmServer
 
+pytestmark = pytest.mark.slow
+
 COLLECTION = "support"
 
 

@@ -24,6 +24,8 @@ from embed_assets.settings import read_settings
 from embed_assets.training.settings import TrainingSettings
 from embed_assets_tests.small_collections import override, write_small_collections
 
+pytestmark = pytest.mark.slow
+
 TRIALS = ["data_share=0.25", "data_share=0.5", "data_share=1", "learning_rate=0.0002"]
 GRID = {"learning_rate_factors": [1.0], "epochs": [], "data_shares": [0.25, 0.5, 1.0]}
 

@@ -24,7 +24,7 @@ from embed_assets.graph import DEFAULT_STAGES
 from embed_assets_tests.defs.test_rematerialization import BELOW_PAIRS
 from embed_assets_tests.small_collections import override, write_collection, write_small_collections
 
-pytestmark = pytest.mark.ui
+pytestmark = [pytest.mark.slow, pytest.mark.ui]
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 900  # seconds: every step of a run is a process of its own, which imports torch
@@ -175,7 +175,7 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
-    assert chromium, "chromium is not installed: 'make test-ui' as root does it"
+    assert chromium, "chromium is not installed: 'make test-all' as root installs it"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
         expect.set_options(timeout=BROWSER_PATIENCE * 1000)

@@ -1,6 +1,8 @@
 """The code location: its graph, how fast and how lightly it loads, and that Dagster accepts it."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,9 @@ from embed_assets.graph import ALL_STAGES, STAGES
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE, TRIAL
 
 ROOT = Path(__file__).parents[2]
+# dg asks the Python of VIRTUAL_ENV, else one that it finds on the PATH.
+DG = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "DAGSTER_DISABLE_TELEMETRY": "yes"}
+DG.pop("VIRTUAL_ENV", None)
 GRAPH = """
 corpus_chunks <- production_table; corpus; polars, python; distinct_chunks, documents_read
 qa_pairs <- corpus_chunks; queries; polars, vllm; enough_pairs, identifiers_covered
@@ -66,3 +71,26 @@ def test_dagster_accepts_the_definitions(arguments: list[str]):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "code location embed_assets" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_dg_finds_the_project():
+    done = subprocess.run(["dg", "check", "defs"], cwd=ROOT, env=DG, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = subprocess.run(["dg", "list", "defs", "--json"], cwd=ROOT, env=DG, capture_output=True, text=True, check=True)
+    found = json.loads(listed.stdout[listed.stdout.index("{") :])
+    assert {item["asset_key"] for item in found["assets"]} == {
+        key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()
+    }
+    assert {item["name"] for item in found["jobs"]} >= {"run_collection", "roll_back", "promote_trial"}
+
+
+def test_an_installed_package_loads_without_the_project_beside_it(tmp_path: Path):
+    shutil.copytree(ROOT / "embed_assets", tmp_path / "site" / "embed_assets", ignore=shutil.ignore_patterns("__pycache__"))
+    script = "import embed_assets, embed_assets.definitions as it; print(embed_assets.__file__, len(it.defs.resolve_asset_graph().asset_nodes))"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    place, assets = done.stdout.split()
+    assert Path(place).is_relative_to(tmp_path)
+    assert int(assets) == len(defs.resolve_asset_graph().asset_nodes)

@@ -14,6 +14,8 @@ from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.plan import Outcome, plan
 from embed_assets_tests.small_collections import SETTINGS, override, write_small_collections
 
+pytestmark = pytest.mark.slow
+
 COLLECTIONS = ("bakery", "routers")
 BELOW_CHECKPOINT = {"beir_scores", "onnx_model", "published_index"}
 BELOW_PAIRS = {"triplets", "checkpoint"} | BELOW_CHECKPOINT

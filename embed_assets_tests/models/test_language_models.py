@@ -62,6 +62,7 @@ def test_no_prompt_needs_no_model(tmp_path):
     assert model.usage == Usage()
 
 
+@pytest.mark.slow
 def test_a_model_that_vllm_cannot_load_fails_with_its_last_lines(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"model_type": "abacus"}')
@@ -77,6 +78,7 @@ def engines() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "embed_assets.models.vllm_worker" in child.cmdline()]
 
 
+@pytest.mark.slow
 def test_a_chat_model_gets_messages(memos):
     with LanguageModel(LanguageModelSettings(chat=True), memos) as model:
         (answer,) = model.generate(["What is the capital of France?"], [0], Sampling(temperature=0.0, max_new_tokens=60))
@@ -93,16 +95,19 @@ def model(memos):
         yield model
 
 
+@pytest.mark.slow
 def test_prompts_are_continued_until_a_stop(model):
     (answer,) = model.generate(["The capital of France is"], [0], GREEDY)
     assert answer == Answer("Paris", "", True, 5, 2)
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_too_long_is_none(model):
     (answer,) = model.generate(["The capital of France is"], [0], Sampling(temperature=0.0, max_new_tokens=2))
     assert answer == Answer("", "unfinished", True, 5, 2)
 
 
+@pytest.mark.slow
 def test_choices_get_their_log_probabilities(model):
     choices = (" Thursday", " Monday", " abracadabra")
     (answer,) = model.generate(["Monday, Tuesday, Wednesday,"], [0], Sampling(choices=choices))
@@ -111,6 +116,7 @@ def test_choices_get_their_log_probabilities(model):
     assert 0 < sum(map(math.exp, found.values())) < 1 and answer.new_tokens == 1
 
 
+@pytest.mark.slow
 def test_json_fits_its_schema(model):
     colour = {"type": "string", "enum": ["blue", "green"]}
     schema = {"type": "object", "properties": {"colour": colour}, "required": ["colour"], "additionalProperties": False}
@@ -119,6 +125,7 @@ def test_json_fits_its_schema(model):
         assert json.loads(answer.text)["colour"] in ("blue", "green")
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_prompts_do_not_influence_each_other(model, memos):
     prompts = BEGINNINGS * 5
     sampling = Sampling(temperature=1.0, max_new_tokens=30, stop=(".", ",", "\n"))
@@ -131,6 +138,7 @@ def test_the_seed_decides_and_prompts_do_not_influence_each_other(model, memos):
     assert sum(one == other for one, other in zip(answers, backwards, strict=True)) >= 19
 
 
+@pytest.mark.slow
 def test_no_prompt_is_answered_twice(model, memos, caplog):
     sampling = Sampling(temperature=1.0, max_new_tokens=12, stop=(".", ",", "\n"))
     answers = model.generate(BEGINNINGS, range(4), sampling)
@@ -141,12 +149,14 @@ def test_no_prompt_is_answered_twice(model, memos, caplog):
     assert successor.usage.problems == Counter(answer.problem for answer in answers if answer.problem)
 
 
+@pytest.mark.slow
 def test_a_prompt_longer_than_the_context_is_a_problem_of_its_own(model):
     long, short = model.generate(["word " * 3000, "The capital of France is"], [0, 0], GREEDY)
     assert (long.text, long.problem) == ("", "longer than the model's context")
     assert short.text == "Paris"
 
 
+@pytest.mark.slow
 def test_answers_before_the_death_of_the_engine_are_kept_and_only_the_rest_is_asked_again(model, memos):
     prompts, seeds = BEGINNINGS * 16, range(64)
     sampling = Sampling(temperature=1.0, max_new_tokens=24, stop=(".", ",", "\n"))

@@ -21,9 +21,9 @@ PASSAGES = [document.text for document in DOCUMENTS] + ["word " * 2000]
 QUERIES = ["router keeps rebooting", "LIC-77"]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
-    """Serves the base model; started first, so that it loads its model while other tests run."""
+    """Serves the base model."""
     server = VllmServer(MODEL, tmp_path_factory.mktemp("vllm"), "--runner pooling --served-model-name tuned")
     yield server
     server.stop()
@@ -100,12 +100,14 @@ def test_variable_without_a_key_is_named_and_a_key_is_not_told(memos: Path, answ
     assert "sk-4711" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_served_model_agrees_with_its_folder_also_on_texts_that_are_too_long(memos: Path, server: VllmServer):
     found = check_endpoint(server.url(), "tuned", encoder(memos), QUERIES, PASSAGES)
     assert found.texts == len(QUERIES) + len(PASSAGES)
     assert LEAST_SERVED_COSINE < found.least <= found.mean <= 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_prompts_are_put_in_front_here(memos: Path, server: VllmServer):
     prompts = {"query_prompt": "query: ", "passage_prompt": "passage: "}
     assert check_endpoint(server.url(), "tuned", encoder(memos, **prompts), QUERIES, PASSAGES).least > LEAST_SERVED_COSINE
@@ -114,6 +116,7 @@ def test_prompts_are_put_in_front_here(memos: Path, server: VllmServer):
     assert cosines.max() < LEAST_SERVED_COSINE
 
 
+@pytest.mark.slow
 def test_another_model_with_as_many_dimensions_is_noticed(memos: Path, server: VllmServer, tmp_path: Path):
     import torch
 
@@ -126,6 +129,7 @@ def test_another_model_with_as_many_dimensions_is_noticed(memos: Path, server: V
     assert found.least < found.mean < LEAST_SERVED_COSINE
 
 
+@pytest.mark.slow
 def test_unknown_model_is_named(memos: Path, server: VllmServer):
     with pytest.raises(ServingError, match=r"'other' \(HTTP 404: .*publishing.endpoint_model"):
         check_endpoint(server.url(), "other", encoder(memos), QUERIES, [])

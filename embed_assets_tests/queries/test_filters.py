@@ -344,6 +344,7 @@ def prompts_of(prompt, chunks, candidates) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_answerability_is_the_share_of_yes_in_yes_and_no(judge, chunks, candidates):
     prompt = load_prompt("answerable.jinja", [])
     judged = drop_unanswerable(candidates, chunks, prompt, judge, 0.0)
@@ -364,6 +365,7 @@ def test_answerability_is_the_share_of_yes_in_yes_and_no(judge, chunks, candidat
     assert strict["dropped"].to_list() == [*expected, "speaks of the passage", None]
 
 
+@pytest.mark.slow
 def test_the_judge_gives_four_marks_whose_mean_counts(judge, chunks, candidates):
     prompt = load_prompt("judge.jinja", [])
     settings = LanguageModelSettings(temperature=0.0, max_new_tokens=200)
@@ -380,6 +382,7 @@ def test_the_judge_gives_four_marks_whose_mean_counts(judge, chunks, candidates)
     assert set(strict["dropped"].to_list()[:4]) <= {None, "judge score below 10"}
 
 
+@pytest.mark.slow
 def test_an_unfinished_verdict_is_none(judge, chunks, candidates):
     settings = LanguageModelSettings(temperature=0.0, max_new_tokens=4)
     judged = drop_badly_judged(candidates, chunks, load_prompt("judge.jinja", []), judge, settings, 1.0)
@@ -387,6 +390,7 @@ def test_an_unfinished_verdict_is_none(judge, chunks, candidates):
     assert judge.usage.problems["unfinished"] == 3
 
 
+@pytest.mark.slow
 def test_nothing_to_judge_asks_nothing(judge, chunks, candidates):
     asked = judge.usage.asked
     lookups = candidates.filter(pl.col("writer") == TEXT_WRITER)

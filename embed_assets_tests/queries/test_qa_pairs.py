@@ -154,6 +154,7 @@ def made(tmp_path_factory, chunks, encoder, memos) -> QaPairs:
     return make_qa_pairs(folder, TABLE, chunks, prompts, lambda settings: LanguageModel(settings, memos), encoder, EVERYTHING)
 
 
+@pytest.mark.slow
 def test_extractor_writer_and_judge_are_asked_and_counted(made):
     written = made.table.filter(pl.col("prompt") != "")
     assert len(written) == 4 and made.table.columns == COLUMNS
@@ -167,6 +168,7 @@ def test_extractor_writer_and_judge_are_asked_and_counted(made):
     assert figures["cost"] == round(made.usage["writer"].prompt_tokens / 1e6, 4)
 
 
+@pytest.mark.slow
 def test_a_second_run_gives_the_same_and_starts_no_model(made, tmp_path, chunks, encoder, memos, caplog):
     prompts = load_question_prompts(EVERYTHING, [])
     with caplog.at_level("INFO"):

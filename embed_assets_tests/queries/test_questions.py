@@ -321,6 +321,7 @@ def written(chunks, model, encoder) -> pl.DataFrame:
     return write_questions(chunks, plan_jobs(chunks, prompts_of(*STYLES), encoder, SINGLE), model, SINGLE)
 
 
+@pytest.mark.slow
 def test_a_language_model_writes_questions_of_each_style(chunks, written):
     assert written.schema == PAIR_SCHEMA
     queries = written.unique("query_id")
@@ -345,6 +346,7 @@ def test_a_language_model_writes_questions_of_each_style(chunks, written):
     assert len(kept) >= 6 and all(len(query.split()) >= 3 and "\n" not in query for query in kept["query"])
 
 
+@pytest.mark.slow
 def test_a_second_run_asks_nothing_and_starts_no_model_whatever_the_order_of_the_chunks(chunks, written, encoder, memos, caplog):
     with caplog.at_level("INFO"), LanguageModel(LanguageModelSettings(), memos) as second:
         again = write_questions(
@@ -354,6 +356,7 @@ def test_a_second_run_asks_nothing_and_starts_no_model_whatever_the_order_of_the
     assert second.usage.reused == second.usage.asked == 12 and "starting vLLM" not in caplog.text
 
 
+@pytest.mark.slow
 def test_another_seed_or_sample_gives_another_question(chunks, model, written, encoder):
     pump = chunks.filter(pl.col("document_id") == "pump.md")
     settings = QuestionsSettings(styles={"question": 1}, questions_per_chunk=3, writer=LanguageModelSettings(temperature=1.0))
@@ -367,6 +370,7 @@ def test_another_seed_or_sample_gives_another_question(chunks, model, written, e
     assert len(samples) == len(others) == 3 and len({*samples["query"], *others["query"]}) > 2
 
 
+@pytest.mark.slow
 def test_nothing_to_ask_gives_no_question(chunks, model, encoder):
     asked = model.usage.asked
     settings = QuestionsSettings(styles={"multi_hop": 1})
@@ -376,6 +380,7 @@ def test_nothing_to_ask_gives_no_question(chunks, model, encoder):
     assert model.usage.asked == asked
 
 
+@pytest.mark.slow
 def test_a_small_model_writes_json_in_batch_mode(chunks, model, encoder):
     settings = QuestionsSettings(
         mode="batch",
@@ -393,6 +398,7 @@ def test_a_small_model_writes_json_in_batch_mode(chunks, model, encoder):
     assert set(answered["reasoning_type"]) <= {"factual", "causal"} and set(answered["complexity"]) <= {1, 2, 3, 4, 5}
 
 
+@pytest.mark.slow
 def test_artifacts_are_listed_for_the_chunks_of_the_jobs(chunks, model, encoder):
     rows = {chunks["document_id"][row]: row for row in range(len(chunks))}
     jobs = [Job(QUESTION, (rows["pump.md"],), 0), Job(QUESTION, (rows["printer.md"], rows["pump.md"]), 0)]
