@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 DG = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "DAGSTER_DISABLE_TELEMETRY": "yes"}
 DG.pop("VIRTUAL_ENV", None)
 GRAPH = """
-corpus_chunks <- production_table; corpus; polars, python; distinct_chunks, documents_read
+corpus_chunks <- production_table; corpus; polars, python; distinct_chunks, documents_read, language_supported
 qa_pairs <- corpus_chunks; queries; polars, vllm; enough_pairs, identifiers_covered
 evaluation_set <- corpus_chunks, qa_pairs; evaluation; polars; enough_queries
 triplets <- corpus_chunks, evaluation_set, qa_pairs; training; polars; hard_negatives_found, no_leaked_documents, no_leaked_test_queries
@@ -87,7 +87,10 @@ def test_dg_finds_the_project():
 
 def test_an_installed_package_loads_without_the_project_beside_it(tmp_path: Path):
     shutil.copytree(ROOT / "embed_assets", tmp_path / "site" / "embed_assets", ignore=shutil.ignore_patterns("__pycache__"))
-    script = "import embed_assets, embed_assets.definitions as it; print(embed_assets.__file__, len(it.defs.resolve_asset_graph().asset_nodes))"
+    script = (
+        "import embed_assets, embed_assets.definitions as it; "
+        "print(embed_assets.__file__, len(it.defs.resolve_asset_graph().asset_nodes))"
+    )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
