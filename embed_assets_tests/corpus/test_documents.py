@@ -6,7 +6,8 @@ import pytest
 
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import read_jsonl
-from embed_assets.corpus.documents import Document, read_documents, source_digest, source_files
+from embed_assets.corpus.documents import Document, read_documents
+from embed_assets.corpus.files import source_digest, source_files
 from embed_assets.corpus.settings import DocumentsSettings
 
 SENTENCE = "The pump runs dry when the float switch sticks."
