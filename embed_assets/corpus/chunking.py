@@ -1,14 +1,15 @@
 """Documents cut into chunks at headings, paragraphs, sentences and words."""
 
+import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from embed_assets.corpus.documents import Document
-from embed_assets.corpus.heading_paths import HeadingPaths
+from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.corpus.structure import Block, Heading, Structure, read_structure
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Span = tuple[int, int]
+_LONG_LINE = re.compile(r"[^\n]{20000,}")
+_LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,10000}", re.DOTALL)
 
 
 def chunk_documents(
@@ -66,8 +69,6 @@ def chunk_documents(
 
 def _with_paths(rows: list[dict], tokenizer: "Tokenizer", room: int | None) -> pl.DataFrame:
     """The table of chunks, with each path put in front of its passage, as much of it as there is room for."""
-    from embed_assets.corpus.heading_paths import fit_path
-
     lengths = _token_counts(tokenizer, [row["passage"] for row in rows])
     fit = lru_cache(maxsize=100_000)(lambda path, space: fit_path(path, space, tokenizer))
     for row, length in zip(rows, lengths, strict=True):
@@ -118,7 +119,7 @@ class _Cutter:
                 pieces += self._split_block(text, block)
                 place = block.end
         pieces += self._split(text, place, len(text), markdown)
-        return list(self._joined(text, pieces, markdown, _furniture(structure)))
+        return self._joined(text, pieces, markdown, _furniture(structure))
 
     def _header(self, before: str) -> str:
         """The names of the columns, of which a very wide table keeps as many as take half of a chunk."""
@@ -137,8 +138,18 @@ class _Cutter:
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
     def _split(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
-        found = self._splitter(self._limit, self._overlap, markdown).chunk_indices(text[start:end])
-        return [(start + offset, start + offset + len(part)) for offset, part in found]
+        """Spans at headings, paragraphs, sentences and words; long lines apart, in which its time is quadratic."""
+        found: list[Span] = []
+        for line in _LONG_LINE.finditer(text, start, end):
+            found += self._split_part(text, start, line.start(), markdown)
+            for part in _LONG_PART.finditer(text, line.start(), line.end()):
+                found += self._split_part(text, part.start(), part.end(), False)
+            start = line.end()
+        return found + self._split_part(text, start, end, markdown)
+
+    def _split_part(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
+        parts = self._splitter(self._limit, self._overlap, markdown).chunk_indices(text[start:end])
+        return [(start + offset, start + offset + len(part)) for offset, part in parts]
 
     def _split_block(self, text: str, block: Block) -> list[Span]:
         """Rows or lines packed into chunks that have room for the column names or the fences."""
@@ -172,38 +183,54 @@ class _Cutter:
                 used = length
         return [_stripped(text, start, end) for start, end in packed if text[start:end].strip()]
 
-    def _joined(self, text: str, pieces: Sequence[Span], markdown: bool, furniture: Sequence[Span]) -> Iterator[Span]:
+    def _joined(self, text: str, pieces: Sequence[Span], markdown: bool, furniture: Sequence[Span]) -> list[Span]:
         """The pieces, with those that say nothing alone put in front of what follows, or at the end of what is before."""
-        waiting: int | None = None
+        waiting: list[Span] = []
         done: list[Span] = []
         for start, end in pieces:
             # A piece that was cut again may begin after the overlap of the next one.
-            start = max(start, done[-1][0]) if done else start
-            if not _says_something(text, start, end, furniture):
-                waiting = start if waiting is None else waiting
-            elif waiting is None:
-                done.append((start, end))
+            first = max(start, done[-1][0]) if done else start
+            if not _says_something(text, first, end, furniture):
+                waiting.append((first, end))
+            elif not waiting:
+                done.append((first, end))
             else:
-                done += self._joined_to_next(text, waiting, start, end, markdown)
-                waiting = None
-        if waiting is not None:
-            rest = (waiting, pieces[-1][1])
-            if done and self._tokens(text[done[-1][0] : rest[1]]) <= self._limit:
-                done[-1] = (done[-1][0], rest[1])
-            elif not done or any(character.isalnum() for character in text[rest[0] : rest[1]]):
-                done.append(rest)
-        return iter(done)
+                done += self._joined_to_next(text, waiting, first, end, markdown)
+                waiting = []
+        if waiting and done and self._length(text, waiting) + self._tokens(text[slice(*done[-1])]) <= self._limit:
+            done[-1] = (done[-1][0], waiting[-1][1])
+        elif waiting and (not done or any(character.isalnum() for character in text[waiting[0][0] : waiting[-1][1]])):
+            done += self._grouped(text, waiting)
+        return done
 
-    def _joined_to_next(self, text: str, waiting: int, start: int, end: int, markdown: bool) -> list[Span]:
-        if self._tokens(text[waiting:end]) <= self._limit:
-            return [(waiting, end)]
-        room = self._limit - self._tokens(text[waiting:start])
+    def _joined_to_next(self, text: str, waiting: Sequence[Span], start: int, end: int, markdown: bool) -> list[Span]:
+        *before, last = self._grouped(text, waiting)
+        room = self._limit - self._length(text, [last])
+        if self._tokens(text[start:end]) <= room:
+            return [*before, (last[0], end)]
         if room < max(4, self._limit // 8):
-            return [_stripped(text, waiting, start), (start, end)]
+            return [*before, last, (start, end)]
         parts = self._splitter(room, 0, markdown).chunk_indices(text[start:end])
         cut = start + parts[0][0] + len(parts[0][1])
         rest = _stripped(text, cut, end)
-        return [(waiting, cut), rest] if rest[0] < rest[1] else [(waiting, cut)]
+        return [*before, (last[0], cut), *([rest] if rest[0] < rest[1] else [])]
+
+    def _grouped(self, text: str, pieces: Sequence[Span]) -> list[Span]:
+        """Neighbouring pieces, as many in one as the limit allows; the last group is the fullest."""
+        groups: list[Span] = []
+        used = self._limit + 1
+        lengths = _token_counts(self._tokenizer, [text[start:end] for start, end in pieces])
+        for (start, end), length in zip(reversed(pieces), reversed(lengths), strict=True):
+            if used + length <= self._limit * 3 // 4:
+                groups[-1] = (start, groups[-1][1])
+                used += length
+            else:
+                groups.append((start, end))
+                used = length
+        return groups[::-1]
+
+    def _length(self, text: str, pieces: Sequence[Span]) -> int:
+        return sum(_token_counts(self._tokenizer, [text[start:end] for start, end in pieces]))
 
 
 def _furniture(structure: Structure) -> list[Span]:

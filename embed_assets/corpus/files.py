@@ -1,6 +1,7 @@
 """The files below ``documents/``, and what there is beside them."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ def list_files(folder: Path) -> Listing:
     ]
     if not root.is_dir():
         if not (folder / "corpus.jsonl").is_file():
-            raise CollectionError(f"{folder}: there is neither documents/ nor corpus.jsonl, and its settings name no production.uri")
+            raise CollectionError(
+                f"{folder}: there is neither documents/ nor corpus.jsonl, and its settings name no production.uri"
+            )
         return Listing({"corpus.jsonl": folder / "corpus.jsonl"}, beside)
     files: dict[str, Path] = {}
     skipped: list[SkippedDocument] = []
@@ -87,7 +90,7 @@ def source_parts(folder: Path) -> dict[str, str]:
 def document_id_of(path: Path) -> str:
     """A relative path with forward slashes, composed (NFC); bytes that are no UTF-8 and control characters as ``\\xe9``."""
     name = os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
-    name = "".join(f"\\x{ord(character):02x}" if ord(character) < 32 or ord(character) == 127 else character for character in name)
+    name = re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\x{ord(match[0]):02x}", name)
     return unicodedata.normalize("NFC", name)
 
 
@@ -131,7 +134,11 @@ def _follow(link: Path, inside: Path, seen: set[Path]) -> Iterator[tuple[Path, s
         yield link, "a link out of the collection's folder, which is never followed"
     elif any(part.startswith(".") for part in target.relative_to(inside).parts):
         yield link, "a link to a hidden place"
-    elif target in seen or any(above in seen and above != inside for above in target.parents) or target in (inside, inside / "documents"):
+    elif (
+        target in seen
+        or any(above in seen and above != inside for above in target.parents)
+        or target in (inside, inside / "documents")
+    ):
         yield link, "a link to what is read at its own place"
     elif target.is_dir():
         seen.add(target)

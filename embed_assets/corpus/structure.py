@@ -52,8 +52,6 @@ def read_structure(text: str) -> Structure:
 
     parser = MarkdownIt("commonmark").enable("table")
     parser.core.ruler.enableOnly(["normalize", "block"])
-    # A browser may run out of stack below that; markdown-it stops there as well.
-    parser.options["maxNesting"] = 20
     starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text)), len(text)]
     headings: list[Heading] = []
     blocks: list[Block] = []
@@ -85,7 +83,7 @@ def heading_title(source: str) -> str:
     line = re.sub(r"\s*\{#[\w:.-]+\}\s*$", "", " ".join(source[: 8 * LONGEST_HEADING].split()))
     if re.search(r"[\\`*_\[\]<&!]", line):
         tokens = MarkdownIt("commonmark").parseInline(line)[0].children or []
-        line = " ".join("".join(" " if t.type.endswith("break") else t.content for t in tokens if t.type != "html_inline").split())
+        line = " ".join("".join(token.content for token in tokens if token.type != "html_inline").split())
     return shorten(line, LONGEST_HEADING) if len(source) <= 8 * LONGEST_HEADING else shorten(line + " …", LONGEST_HEADING)
 
 

@@ -36,10 +36,11 @@ class Converted:
 _BASE64 = r"[A-Za-z0-9+/_-]{8,}={0,2}(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/]{40,}={0,2})*"
 _DATA = rf"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+(?:=[\w.+-]+)?)*(?:;base64,[ ]?(?:{_BASE64})|,[^\s\"'<>)]{{64,}})"
 DATA_URI = re.compile(_DATA, re.IGNORECASE)
+_TAG = r"[^<>\n]{0,1000}?"
 _PICTURES = (
-    (re.compile(rf"!\[([^\]\n]{{0,1000}})\]\(\s*<?{_DATA}>?[^)\n]{{0,1000}}\)", re.IGNORECASE), r"\1"),
-    (re.compile(rf"<img\b[^>\n]{{0,1000}}?\balt=\"([^\"\n]{{0,1000}})\"[^>\n]{{0,1000}}?{_DATA}[^>\n]{{0,1000}}>", re.IGNORECASE), r"\1"),
-    (re.compile(rf"<img\b[^>\n]{{0,1000}}?{_DATA}[^>\n]{{0,1000}}>", re.IGNORECASE), ""),
+    (re.compile(rf"!\[([^\[\]\n]{{0,1000}})\]\(\s*<?{_DATA}>?[^()\n]{{0,1000}}\)", re.IGNORECASE), r"\1"),
+    (re.compile(rf"<img\b{_TAG}\balt=\"([^\"<>\n]{{0,1000}})\"{_TAG}{_DATA}{_TAG}>", re.IGNORECASE), r"\1"),
+    (re.compile(rf"<img\b{_TAG}{_DATA}{_TAG}>", re.IGNORECASE), ""),
 )
 _DEFINITION = re.compile(rf"^[ ]{{0,3}}\[([^\]\n]{{1,200}})\]:[ \t]*<?{_DATA}>?.*\n?", re.IGNORECASE | re.MULTILINE)
 
@@ -52,7 +53,7 @@ def without_data_uris(text: str) -> tuple[str, int]:
     if labels := {match[1].lower() for match in _DEFINITION.finditer(text)}:
         text, found = _DEFINITION.subn("", text)
         text = re.sub(
-            r"!\[([^\]\n]{0,1000})\](?:\[([^\]\n]{0,200})\])?",
+            r"!\[([^\[\]\n]{0,1000})\](?:\[([^\[\]\n]{0,200})\])?",
             lambda match: match[1] if (match[2] or match[1]).lower() in labels else match[0],
             text,
         )

@@ -11,14 +11,30 @@ from embed_assets.corpus.readers.plain import encoding_notes
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
-_NOT_SEEN = ["script", "style", "template", "noscript", "iframe", "object", "embed", "svg", "canvas", "audio", "video", "link", "meta"]
+_NOT_SEEN = [
+    "script",
+    "style",
+    "template",
+    "noscript",
+    "iframe",
+    "object",
+    "embed",
+    "svg",
+    "canvas",
+    "audio",
+    "video",
+    "link",
+    "meta",
+]
 _MENU_ROLES = {"navigation", "search", "menu", "menubar", "contentinfo", "banner", "complementary"}
 _MENU_NAME = re.compile(
     r"(?:^|[-_ ])(?:nav|navbar|navigation|navheader|navfooter|menu|sidebar|sphinxsidebar\w*|breadcrumbs?|footer|topbar|"
     r"pagination|pager|related|rel-?links|skip\w*|globaltoc|localtoc|cookie\w*)(?:[-_ ]|$)",
     re.IGNORECASE,
 )
-_CHARSET = re.compile(rb"""<(?:meta[^>]{0,300}?charset\s*=\s*["']?\s*|\?xml[^>]{0,100}?encoding=["'])([\w:.-]{2,40})""", re.IGNORECASE)
+_CHARSET = re.compile(
+    rb"""<(?:meta[^>]{0,300}?charset\s*=\s*["']?\s*|\?xml[^>]{0,100}?encoding=["'])([\w:.-]{2,40})""", re.IGNORECASE
+)
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 
 
@@ -74,7 +90,7 @@ def _is_menu(tag: "Tag") -> bool:
         return False
     words = len(tag.get_text(" ", strip=True))
     linked = sum(len(link.get_text(" ", strip=True)) for link in tag.find_all("a"))
-    return linked > 0.5 * words or words < 200 and tag.find("form") is not None
+    return linked > 0.5 * words or (words < 200 and tag.find("form") is not None)
 
 
 def to_markdown(tree: "Tag") -> str:

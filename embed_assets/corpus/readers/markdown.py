@@ -9,11 +9,18 @@ from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.readers.plain import encoding_notes
 
 LONGEST_FRONT_MATTER = 1 << 16
-_FRONT_MATTER = re.compile(r"\s*(?:---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\r?\n(.*?)^\+\+\+)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_FRONT_MATTER = re.compile(
+    r"\s*(?:---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\r?\n(.*?)^\+\+\+)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
+)
 # An escape in the middle of a name. It is never needed there, and exporters write MAX\_RETRY\_COUNT nevertheless.
 _ESCAPED = re.compile(r"(?<=\w)\\([_*~])(?=\w)|(?<=\w)\\(_)|\\(_)(?=\w)")
-_CODE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})[^\n]*\n.*?(?:^[ ]{0,3}\1[`~]*[ \t]*$|\Z)|(`+)(?!`)[^\n]*?(?<!`)\2(?!`)", re.DOTALL | re.MULTILINE)
-_ESM = re.compile(r"^(?:import\s[^\n]*?['\"][^\n]*|export\s+(?:const|let|default|function)\b.*?(?:^\}?;?[ \t]*$|\Z))\n?", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(
+    r"^[ ]{0,3}(`{3,}|~{3,})[^\n]*\n.*?(?:^[ ]{0,3}\1[`~]*[ \t]*$|\Z)|(`+)(?!`)[^\n]*?(?<!`)\2(?!`)", re.DOTALL | re.MULTILINE
+)
+_ESM = re.compile(
+    r"^(?:import\s[^\n]*?['\"][^\n]*|export\s+(?:const|let|default|function)\b.*?(?:^\}?;?[ \t]*$|\Z))\n?",
+    re.DOTALL | re.MULTILINE,
+)
 _COMPONENT = re.compile(r"</?(?:[A-Z][\w.]{0,60})?(?:\s[^<>\n]{0,1000})?/?>")
 _SEEN_ATTRIBUTE = re.compile(r"\b(?:title|label|summary|caption|alt)=(?:\"([^\"\n]*)\"|'([^'\n]*)'|\{[\"'`]([^\"'`\n]*)[\"'`]\})")
 

@@ -46,7 +46,9 @@ def read_docx(content: bytes) -> Converted:
         return {"src": ""}
 
     result = mammoth.convert_to_html(_without_wrappers(content), convert_image=picture_converter(picture))
-    ignored = sorted({m.message.removeprefix("An unrecognised element was ignored: ") for m in result.messages if "ignored" in m.message})
+    ignored = sorted(
+        {m.message.removeprefix("An unrecognised element was ignored: ") for m in result.messages if "ignored" in m.message}
+    )
     notes = [f"Word elements left out: {', '.join(ignored)}"] if ignored else []
     notes += [f"{pictures[0]} pictures left out"] if pictures[0] else []
     soup = parse(re.sub(r'<a href="#(?:foot|end)note-ref-[^>]*>↑</a>', "", result.value))
@@ -100,7 +102,9 @@ def read_pptx(content: bytes) -> Converted:
             elif getattr(shape, "has_table", False) and shape.has_table:
                 parts.append(table([[cell.text for cell in row.cells] for row in shape.table.rows]))
             elif shape.has_text_frame and shape.text_frame.text.strip():
-                lines = [("  " * p.level + "- " if p.level else "") + p.text for p in shape.text_frame.paragraphs if p.text.strip()]
+                lines = [
+                    ("  " * p.level + "- " if p.level else "") + p.text for p in shape.text_frame.paragraphs if p.text.strip()
+                ]
                 parts.append("\n".join(lines).replace("\x0b", "\n"))
             elif shape.shape_type == 13:
                 pictures += 1

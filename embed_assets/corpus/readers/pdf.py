@@ -64,7 +64,9 @@ def _without_edges(pages: list[str]) -> list[list[str]]:
     repeated = {key for key, number in edges.items() if number >= max(3, len(pages) / 3)}
 
     def is_edge(line: str) -> bool:
-        return len(pages) > 2 and (_edge_key(line) in repeated or re.fullmatch(r"[-–—\s]*(?:\d{1,4}|[ivxlc]{1,6})[-–—\s]*", line) is not None)
+        return len(pages) > 2 and (
+            _edge_key(line) in repeated or re.fullmatch(r"[-–—\s]*(?:\d{1,4}|[ivxlc]{1,6})[-–—\s]*", line) is not None
+        )
 
     kept = []
     for page in lines:

@@ -13,17 +13,19 @@ from embed_assets.corpus.readers.plain import encoding_notes
 
 # Directives whose content is code and no reStructuredText.
 _CODE = {
-    "code-block", "sourcecode", "doctest", "testcode", "testoutput", "testsetup", "prompt", "ipython", "productionlist", "graphviz",
-    "digraph", "graph", "mermaid", "plantuml", "uml", "jupyter-execute", "literalinclude", "command-output", "program-output",
-}  # fmt: skip
+    *("code-block", "sourcecode", "doctest", "testcode", "testoutput", "testsetup", "prompt", "ipython", "productionlist"),
+    *("graphviz", "digraph", "graph", "mermaid", "plantuml", "uml", "jupyter-execute"),
+}
 # Directives that read other files or hold markup for one writer; what they would show is not in the file.
 _LEFT_OUT = {"include", "raw", "literalinclude", "command-output", "program-output", "automodule", "autoclass", "autofunction"}
 # Directives that show nothing at their place.
 _INVISIBLE = {"index", "highlight", "currentmodule", "module", "default-domain", "meta", "tabularcolumns", "role", "default-role"}
 _LABELS = {
-    "versionadded": "Added in version", "versionchanged": "Changed in version", "deprecated": "Deprecated since version",
+    "versionadded": "Added in version",
+    "versionchanged": "Changed in version",
+    "deprecated": "Deprecated since version",
     "seealso": "See also",
-}  # fmt: skip
+}
 _SEEN_OPTIONS = ("caption", "title", "header", "alt", "type", "default", "synopsis")
 
 
