@@ -51,7 +51,8 @@ def digest_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> st
     """SHA-256 over names and bytes of the files, 32 hexadecimal digits; arguments as in digests_of_files."""
     total = hashlib.sha256()
     for name, digest in digests_of_files(root, files, anew).items():
-        total.update(f"{name}\0{digest}\n".encode())
+        # Names that are no UTF-8 count as the bytes that they are.
+        total.update(f"{name}\0{digest}\n".encode(errors="surrogateescape"))
     return total.hexdigest()[:32]
 
 

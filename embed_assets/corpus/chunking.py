@@ -1,69 +1,262 @@
 """Documents cut into chunks at headings, paragraphs, sentences and words."""
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from embed_assets.corpus.documents import Document, markdown_headings
+from embed_assets.corpus.documents import Document
+from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
+from embed_assets.corpus.structure import Block, Heading, Structure, read_structure
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+Span = tuple[int, int]
+_LONG_LINE = re.compile(r"[^\n]{20000,}")
+_LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,10000}", re.DOTALL)
 
-def chunk_documents(documents: Sequence[Document], settings: ChunkingSettings, tokenizer: "Tokenizer") -> pl.DataFrame:
+
+def chunk_documents(
+    documents: Sequence[Document], settings: ChunkingSettings, tokenizer: "Tokenizer", model_tokens: int | None = None
+) -> pl.DataFrame:
     """Cut documents into chunks.
 
     Args:
         documents: documents in Markdown or plain text.
         settings: sizes, in tokens.
         tokenizer: counts the tokens; that of the base model.
+        model_tokens: what the model reads of a passage, in tokens, special ones included; a passage is kept within
+            it: chunks leave an eighth of it for the heading path, which is shortened to what is left.
 
     Returns:
         One row for each chunk, in document order: ``chunk_id``, ``document_id``, ``start`` and ``end``
         (character span in the document's text), ``text`` (the span), ``passage`` (what is encoded: title
-        and heading path, then the text) and ``tokens`` (of the passage).
+        and heading path, for a part of a table or of a fence its column names or fences, and the text) and
+        ``tokens`` (of the passage).
     """
-    from semantic_text_splitter import MarkdownSplitter
-
-    splitter = MarkdownSplitter.from_huggingface_tokenizer(
-        tokenizer, settings.max_tokens, overlap=min(settings.overlap_tokens, settings.max_tokens - 1)
-    )
+    room = None if model_tokens is None else model_tokens - tokenizer.num_special_tokens_to_add(False)
+    limit = settings.max_tokens
+    if room is not None:
+        limit = max(8, min(limit, room - (room // 8 if settings.heading_path else 0)))
+    cutter = _Cutter(tokenizer, limit, settings.overlap_tokens)
     rows = []
     for document in track(documents, "chunking"):
-        headings = markdown_headings(document.text) if settings.heading_path else []
-        for number, (start, text) in enumerate(splitter.chunk_indices(document.text)):
-            path = _heading_path(headings, start, document.title) if settings.heading_path else []
+        structure = read_structure(document.text) if document.markdown else Structure([], [])
+        paths = HeadingPaths(document.title, structure.headings)
+        for number, (start, end) in enumerate(cutter.cut(document.text, document.markdown, structure)):
+            before, after = _around(structure.blocks, start, end)
+            text = document.text[start:end]
             rows.append(
                 {
                     "chunk_id": f"{document.document_id}::{number}",
                     "document_id": document.document_id,
                     "start": start,
-                    "end": start + len(text),
+                    "end": end,
                     "text": text,
-                    "passage": "\n".join([" > ".join(path), text]) if path else text,
+                    "passage": cutter.header(before) + text + after,
+                    "path": paths.at(start) if settings.heading_path else (),
                 }
             )
-    passages = [row["passage"] for row in rows]
-    encodings = tokenizer.encode_batch_fast(passages, add_special_tokens=False) if passages else []
-    for row, encoding in zip(rows, encodings, strict=True):
-        row["tokens"] = len(encoding)
+    return _with_paths(rows, tokenizer, room)
+
+
+def _with_paths(rows: list[dict], tokenizer: "Tokenizer", room: int | None) -> pl.DataFrame:
+    """The table of chunks, with each path put in front of its passage, as much of it as there is room for."""
+    lengths = _token_counts(tokenizer, [row["passage"] for row in rows])
+    fit = lru_cache(maxsize=100_000)(lambda path, space: fit_path(path, space, tokenizer))
+    for row, length in zip(rows, lengths, strict=True):
+        if path := fit(row.pop("path"), None if room is None else room - length):
+            row["passage"] = f"{path}\n{row['passage']}"
+    for row, length in zip(rows, _token_counts(tokenizer, [row["passage"] for row in rows]), strict=True):
+        row["tokens"] = length
     return pl.DataFrame(rows, schema=CHUNK_SCHEMA)
 
 
-def _heading_path(headings: list[tuple[int, int, str]], start: int, title: str) -> list[str]:
-    """The document's title and the headings above the offset, outermost first.
+def _token_counts(tokenizer: "Tokenizer", texts: Sequence[str]) -> list[int]:
+    """Tokens of each text, without special ones; in blocks, because the encodings take much memory."""
+    return [
+        len(encoding)
+        for start in range(0, len(texts), 1024)
+        for encoding in tokenizer.encode_batch_fast(texts[start : start + 1024], add_special_tokens=False)
+    ]
 
-    A heading that begins at the offset is in the chunk's own text: its path is that of its parents.
-    """
-    path: list[tuple[int, str]] = []
-    for offset, level, heading in headings[: bisect_right(headings, start, key=lambda heading: heading[0])]:
-        path = [item for item in path if item[0] < level]
-        if offset < start:
-            path.append((level, heading))
-    names = [title, *(heading for _, heading in path)]
-    return [name for i, name in enumerate(names) if name and name not in names[:i]]
+
+def _around(blocks: Sequence[Block], start: int, end: int) -> tuple[str, str]:
+    """What a chunk needs before and after it: column names if it begins among the rows of a table, a fence that it lacks."""
+    before = after = ""
+    i = bisect_right(blocks, start, key=lambda block: block.start) - 1
+    if i >= 0 and blocks[i].body <= start < blocks[i].closing:
+        before = blocks[i].before
+    j = bisect_left(blocks, end, key=lambda block: block.start) - 1
+    if j >= 0 and max(start, blocks[j].body) < end <= blocks[j].closing:
+        after = blocks[j].after
+    return before, after
+
+
+class _Cutter:
+    """Cuts texts into spans of at most ``limit`` tokens, none of which is a heading, a fence or a dash alone."""
+
+    def __init__(self, tokenizer: "Tokenizer", limit: int, overlap: int):
+        self._tokenizer, self._limit, self._overlap = tokenizer, limit, min(overlap, limit - 1)
+        self.header = lru_cache(maxsize=10_000)(self._header)
+        self._splitter = lru_cache(maxsize=1000)(self._new_splitter)
+
+    def cut(self, text: str, markdown: bool, structure: Structure) -> list[Span]:
+        """The chunks of a text, in order."""
+        large = [block for block in structure.blocks if self._tokens(text[block.start : block.end]) > self._limit]
+        pieces: list[Span] = []
+        place = 0
+        for block in large:
+            if block.start >= place:
+                pieces += self._split(text, place, block.start, markdown)
+                pieces += self._split_block(text, block)
+                place = block.end
+        pieces += self._split(text, place, len(text), markdown)
+        return self._joined(text, pieces, markdown, _furniture(structure))
+
+    def _header(self, before: str) -> str:
+        """The names of the columns, of which a very wide table keeps as many as take half of a chunk."""
+        encoding = self._tokenizer.encode(before, add_special_tokens=False)
+        if len(encoding) <= self._limit // 2:
+            return before
+        return before[: encoding.offsets[self._limit // 2][0]].rstrip() + "\n"
+
+    def _new_splitter(self, limit: int, overlap: int, markdown: bool):
+        from semantic_text_splitter import MarkdownSplitter, TextSplitter
+
+        kind = MarkdownSplitter if markdown else TextSplitter
+        return kind.from_huggingface_tokenizer(self._tokenizer, limit, overlap=overlap)
+
+    def _tokens(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _split(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
+        """Spans at headings, paragraphs, sentences and words; long lines apart, in which its time is quadratic."""
+        found: list[Span] = []
+        for line in _LONG_LINE.finditer(text, start, end):
+            found += self._split_part(text, start, line.start(), markdown)
+            for part in _LONG_PART.finditer(text, line.start(), line.end()):
+                found += self._split_part(text, part.start(), part.end(), False)
+            start = line.end()
+        return found + self._split_part(text, start, end, markdown)
+
+    def _split_part(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
+        parts = self._splitter(self._limit, self._overlap, markdown).chunk_indices(text[start:end])
+        return [(start + offset, start + offset + len(part)) for offset, part in parts]
+
+    def _split_block(self, text: str, block: Block) -> list[Span]:
+        """Rows or lines packed into chunks that have room for the column names or the fences."""
+        lines, place = [], block.start
+        for line in text[block.start : block.end].splitlines(keepends=True):
+            lines.append((place, place + len(line)))
+            place += len(line)
+        # The names of the columns stay with the first row, the closing fence with the last line.
+        first = next((i for i, (start, _) in enumerate(lines) if start >= block.body), len(lines) - 1)
+        last = next((i for i, (start, _) in enumerate(lines) if start >= block.closing), len(lines))
+        units = [(block.start, lines[first][1]), *lines[first + 1 : last]]
+        if last < len(lines):
+            units[-1] = (units[-1][0], block.end)
+        room = self._limit - self._tokens(self._header(block.before) + block.after)
+        lengths = _token_counts(self._tokenizer, [text[start:end] for start, end in units])
+        packed: list[Span] = []
+        used = room + 1
+        for i, ((start, end), length) in enumerate(zip(units, lengths, strict=True)):
+            capacity = self._limit if i == 0 else room
+            if length > capacity:
+                packed += [
+                    (start + offset, start + offset + len(part))
+                    for offset, part in self._splitter(capacity, 0, False).chunk_indices(text[start:end])
+                ]
+                used = room + 1
+            elif used + length <= room:
+                packed[-1] = (packed[-1][0], end)
+                used += length
+            else:
+                packed.append((start, end))
+                used = length
+        return [_stripped(text, start, end) for start, end in packed if text[start:end].strip()]
+
+    def _joined(self, text: str, pieces: Sequence[Span], markdown: bool, furniture: Sequence[Span]) -> list[Span]:
+        """The pieces, with those that say nothing alone put in front of what follows, or at the end of what is before."""
+        waiting: list[Span] = []
+        done: list[Span] = []
+        for start, end in pieces:
+            # A piece that was cut again may begin after the overlap of the next one.
+            first = max(start, done[-1][0]) if done else start
+            if not _says_something(text, first, end, furniture):
+                waiting.append((first, end))
+            elif not waiting:
+                done.append((first, end))
+            else:
+                done += self._joined_to_next(text, waiting, first, end, markdown)
+                waiting = []
+        if waiting and done and self._length(text, waiting) + self._tokens(text[slice(*done[-1])]) <= self._limit:
+            done[-1] = (done[-1][0], waiting[-1][1])
+        elif waiting and (not done or any(character.isalnum() for character in text[waiting[0][0] : waiting[-1][1]])):
+            done += self._grouped(text, waiting)
+        return done
+
+    def _joined_to_next(self, text: str, waiting: Sequence[Span], start: int, end: int, markdown: bool) -> list[Span]:
+        *before, last = self._grouped(text, waiting)
+        room = self._limit - self._length(text, [last])
+        if self._tokens(text[start:end]) <= room:
+            return [*before, (last[0], end)]
+        if room < max(4, self._limit // 8):
+            return [*before, last, (start, end)]
+        parts = self._splitter(room, 0, markdown).chunk_indices(text[start:end])
+        cut = start + parts[0][0] + len(parts[0][1])
+        rest = _stripped(text, cut, end)
+        return [*before, (last[0], cut), *([rest] if rest[0] < rest[1] else [])]
+
+    def _grouped(self, text: str, pieces: Sequence[Span]) -> list[Span]:
+        """Neighbouring pieces, as many in one as the limit allows; the last group is the fullest."""
+        groups: list[Span] = []
+        used = self._limit + 1
+        lengths = _token_counts(self._tokenizer, [text[start:end] for start, end in pieces])
+        for (start, end), length in zip(reversed(pieces), reversed(lengths), strict=True):
+            if used + length <= self._limit * 3 // 4:
+                groups[-1] = (start, groups[-1][1])
+                used += length
+            else:
+                groups.append((start, end))
+                used = length
+        return groups[::-1]
+
+    def _length(self, text: str, pieces: Sequence[Span]) -> int:
+        return sum(_token_counts(self._tokenizer, [text[start:end] for start, end in pieces]))
+
+
+def _furniture(structure: Structure) -> list[Span]:
+    """Spans that say nothing alone: headings, the names of columns, the lines of fences."""
+    headings: list[Heading] = [heading for heading in structure.headings if heading.is_short]
+    spans = [(heading.start, heading.end) for heading in headings]
+    for block in structure.blocks:
+        spans += [(block.start, block.body), (block.closing, block.end)]
+    return sorted(spans)
+
+
+def _says_something(text: str, start: int, end: int, furniture: Sequence[Span]) -> bool:
+    place = start
+    for i in range(max(0, bisect_right(furniture, (start, start)) - 1), len(furniture)):
+        first, last = furniture[i]
+        if first >= end:
+            break
+        if any(character.isalnum() for character in text[place : max(place, first)]):
+            return True
+        place = max(place, last)
+    return any(character.isalnum() for character in text[place:end])
+
+
+def _stripped(text: str, start: int, end: int) -> Span:
+    """The span without the line ends and blanks around it; the indentation of its first line stays."""
+    part = text[start:end]
+    stripped = part.rstrip()
+    first = len(stripped) - len(stripped.lstrip())
+    return start + stripped.rfind("\n", 0, first) + 1, start + len(stripped)

@@ -17,7 +17,7 @@ import polars as pl
 from embed_assets.artifacts.files import fingerprint_of, unused_name
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import CollectionError, Workspace
-from embed_assets.corpus.documents import SkippedDocument
+from embed_assets.corpus.files import SkippedDocument
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 

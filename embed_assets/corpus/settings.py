@@ -19,10 +19,19 @@ class DocumentsSettings(Block):
     )
 
     extensions: Strings = Field(
-        (".md", ".txt", ".rst", ".html", ".htm", ".pdf", ".docx"),
-        description="file name endings that are read, in lower case",
+        (
+            *(".md", ".markdown", ".mdx", ".txt", ".rst", ".adoc", ".html", ".htm", ".pdf", ".docx", ".odt", ".pptx", ".epub"),
+            *(".xlsx", ".csv", ".tsv", ".eml", ".ipynb"),
+        ),
+        description="file name endings that are read, in lower case; any other that is added, such as .py, is read as plain text",
     )
     max_megabytes: float = Field(20.0, gt=0, description="larger files are skipped, in MB (10^6 bytes)")
+    reader_megabytes: int = Field(
+        1500, ge=500, le=64_000, description="memory that the reader of a file may take, in MB; files that take more are skipped"
+    )
+    reader_seconds: float = Field(
+        60.0, ge=1, le=3600, description="time that the reader of a file may take, in seconds; files that take longer are skipped"
+    )
     min_characters: int = Field(1, ge=1, description="documents with less text are skipped, in characters")
 
 
@@ -63,6 +72,11 @@ class ProductionSettings(Block):
 class ChunkingSettings(Block):
     """How documents are cut into chunks: at headings, then paragraphs, sentences and words."""
 
-    max_tokens: int = Field(128, ge=16, le=8192, description="longest chunk in tokens of the base model, without its title")
+    max_tokens: int = Field(
+        128,
+        ge=16,
+        le=8192,
+        description="longest chunk in tokens of the base model, without its title; less where base_model.max_tokens has no room",
+    )
     overlap_tokens: int = Field(0, ge=0, le=4096, description="tokens that neighbouring chunks share")
     heading_path: bool = Field(True, description="put the document's title and the headings above it in front of each chunk")

@@ -8,7 +8,8 @@ from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.corpus import production_table
 from embed_assets.corpus.chunking import chunk_documents
-from embed_assets.corpus.documents import SkippedDocument, read_documents
+from embed_assets.corpus.documents import read_documents
+from embed_assets.corpus.files import SkippedDocument
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.corpus.spans import with_language
 from embed_assets.models.settings import BaseModelSettings
@@ -26,19 +27,21 @@ def read_source(
         rows_file: gets the snapshot of a production table.
 
     Returns:
-        Documents (``document_id``, ``title``, ``text``), what was skipped, and chunks in CHUNK_SCHEMA
-        with a column ``language``.
+        Documents (with the columns of ``Document``), what was skipped, and chunks in CHUNK_SCHEMA with a column
+        ``language``.
 
     Raises:
         CollectionError: the source cannot be read, or is no longer the one that the inputs name.
     """
-    tokenizer = load_tokenizer(inputs.block(BaseModelSettings).name)
+    model = inputs.block(BaseModelSettings)
+    tokenizer = load_tokenizer(model.name)
     if table := inputs.sources.get(production_table.SOURCE):
         settings = inputs.block(ProductionSettings)
         read = production_table.read_chunks(workspace, inputs.collection, settings, table.digest, tokenizer, rows_file)
         documents, skipped, chunks = read
     else:
         folder = workspace.collection_folder(inputs.collection)
-        found, skipped = read_documents(folder, inputs.block(DocumentsSettings))
-        documents, chunks = pl.DataFrame(found), chunk_documents(found, inputs.block(ChunkingSettings), tokenizer)
+        found, skipped = read_documents(folder, inputs.block(DocumentsSettings), workspace.memos)
+        room = model.max_tokens - len(tokenizer.encode(model.passage_prompt, add_special_tokens=False))
+        documents, chunks = pl.DataFrame(found), chunk_documents(found, inputs.block(ChunkingSettings), tokenizer, room)
     return documents, skipped, with_language(chunks, inputs.block(DocumentsSettings).language)

@@ -1,5 +1,8 @@
 """The table of chunks, and which chunk a span of a document falls in."""
 
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+
 import polars as pl
 
 from embed_assets.text.languages import ENGLISH, find_language
@@ -38,18 +41,31 @@ class SpanIndex:
     """
 
     def __init__(self, chunks: pl.DataFrame):
-        self._spans: dict[str, list[tuple[int, int, int]]] = {}
+        spans: dict[str, list[tuple[int, int, int]]] = {}
         for row, (document_id, start, end) in enumerate(chunks.select("document_id", "start", "end").iter_rows()):
-            self._spans.setdefault(document_id, []).append((start, end, row))
+            spans.setdefault(document_id, []).append((start, end, row))
+        # Document → its spans by their starts, and the furthest end so far, which never falls: two bisections
+        # find all that can touch a span.
+        self._spans = {document_id: sorted(found) for document_id, found in spans.items()}
+        self._ends = {
+            document_id: list(accumulate((end for _, end, _ in found), max)) for document_id, found in self._spans.items()
+        }
+
+    def _touching(self, document_id: str, start: int, end: int) -> list[tuple[int, int, int]]:
+        """(start, end, row) of the chunks that may share a character with the span."""
+        spans = self._spans.get(document_id, [])
+        return spans[bisect_right(self._ends.get(document_id, []), start) : bisect_left(spans, (end,))]
 
     def best(self, document_id: str, start: int, end: int) -> int | None:
         """Row of the chunk that covers most of the span; None if no chunk touches it."""
-        covers = [(min(end, e) - max(start, s), -row) for s, e, row in self._spans.get(document_id, ())]
+        covers = [(min(end, e) - max(start, s), -row) for s, e, row in self._touching(document_id, start, end)]
         cover, row = max(covers, default=(0, 0))
         return -row if cover > 0 else None
 
     def overlapping(self, document_id: str, start: int, end: int) -> list[int]:
         """Rows of the chunks that share at least half of the shorter of the two with the span."""
-        return [
-            row for s, e, row in self._spans.get(document_id, ()) if 2 * (min(end, e) - max(start, s)) >= min(end - start, e - s)
-        ]
+        return sorted(
+            row
+            for s, e, row in self._touching(document_id, start, end)
+            if 2 * (min(end, e) - max(start, s)) >= min(end - start, e - s)
+        )

@@ -6,7 +6,7 @@ from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.artifacts.stages import Stage
 from embed_assets.corpus import production_table
 from embed_assets.corpus.checks import CORPUS_CHECKS
-from embed_assets.corpus.documents import source_digest, source_parts
+from embed_assets.corpus.files import source_digest, source_parts
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.models.sources import base_model
 

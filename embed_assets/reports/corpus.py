@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from embed_assets.corpus.checks import check_corpus
-from embed_assets.corpus.documents import SkippedDocument
+from embed_assets.corpus.files import SkippedDocument
 from embed_assets.corpus.spans import language_of
 from embed_assets.reports.writing import write_findings, write_summary, write_table
 

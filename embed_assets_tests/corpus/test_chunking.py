@@ -1,3 +1,4 @@
+import time
 from itertools import pairwise
 
 import polars as pl
@@ -5,8 +6,10 @@ import pytest
 
 from embed_assets.corpus.chunking import chunk_documents
 from embed_assets.corpus.documents import Document
+from embed_assets.corpus.heading_paths import fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA, SpanIndex
+from embed_assets.corpus.structure import read_structure
 from embed_assets.models.tokenizers import load_tokenizer
 
 MANUAL = """# Pump manual
@@ -57,9 +60,13 @@ def cut(tokenizer, *documents: Document, **settings) -> pl.DataFrame:
 
 
 def path_of(chunks: pl.DataFrame, words: str) -> str:
-    """The line in front of the chunk that holds these words."""
+    """The path in front of the chunk that holds these words, and the headings in its text above them."""
     text, passage = chunks.filter(pl.col("text").str.contains(words, literal=True)).select("text", "passage").row(0)
-    return passage.removesuffix(text).rstrip("\n")
+    lines = text[: text.index(words)].splitlines()
+    own = [
+        line.strip("# ") for i, line in enumerate(lines) if line.startswith("#") or (lines[i + 1 : i + 2] or [""])[0][:3] == "---"
+    ]
+    return " > ".join([passage.partition("\n")[0], *own])
 
 
 @pytest.mark.parametrize("text", [MANUAL, UNICODE, WITHOUT_STRUCTURE], ids=["headings", "unicode", "one long line"])
@@ -249,3 +256,97 @@ def test_a_chunk_of_one_chunking_is_found_in_another(tokenizer):
 def test_a_model_without_a_fast_tokenizer_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
         load_tokenizer(str(tmp_path))
+
+
+TABLE = "# Ports\n\n| port | protocol |\n|---|---|\n" + "".join(f"| {7000 + i} | tcp of worker {i} |\n" for i in range(60))
+CODE = "# Start\n\n```sh\n" + "".join(f"pump --start --number {i}\n" for i in range(60)) + "```\n\nThen wait.\n"
+LONG = "All that has to be known about the fuses of the second series " * 20
+
+
+def test_every_part_of_a_table_has_the_names_of_its_columns(tokenizer):
+    chunks = cut(tokenizer, Document("ports.md", "Ports", TABLE), max_tokens=64)
+    assert len(chunks) > 5
+    assert all(passage.count("| port | protocol |") == 1 for passage in chunks["passage"])
+    assert [TABLE[start:end] for start, end in chunks.select("start", "end").iter_rows()] == chunks["text"].to_list()
+    assert all(text.rstrip().endswith("|") for text in chunks["text"])
+
+
+def test_every_part_of_a_piece_of_code_stands_in_fences(tokenizer):
+    chunks = cut(tokenizer, Document("start.md", "Start", CODE), max_tokens=64)
+    inside = chunks.filter(pl.col("text").str.contains("--number"))
+    assert len(inside) > 5
+    assert [passage.count("```sh\n") for passage in inside["passage"]] == [1] * len(inside)
+    assert all(passage.count("```") == 2 for passage in inside["passage"])
+
+
+def test_no_chunk_is_a_heading_a_fence_or_a_dash_alone(tokenizer):
+    text = (
+        "".join(f"# Part {i}\n\n## Section {i}\n\n-\n\n{'The pump starts when the water is high. ' * 12}\n\n" for i in range(9))
+        + CODE
+    )
+    for max_tokens in (48, 64, 128):
+        chunks = cut(tokenizer, Document("d", "Title", text), max_tokens=max_tokens)
+        lines = [[line for line in text.splitlines() if line.strip("-` ") and line[:1] not in "#`"] for text in chunks["text"]]
+        assert all(lines)
+        assert max(len(tokenizer.encode(part, add_special_tokens=False)) for part in chunks["text"]) <= max_tokens
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"# {LONG}\n\nThe fuse is rated at 16 ampere.",
+        "".join(f"{'#' * i} {LONG[:120]}\n\n" for i in range(1, 7)) + "The fuse. " * 200,
+    ],
+)
+@pytest.mark.parametrize("model_tokens", [32, 64, 160])
+def test_headings_never_push_the_text_out_of_what_the_model_reads(tokenizer, text, model_tokens):
+    chunks = chunk_documents([Document("d", LONG, text)], ChunkingSettings(), tokenizer, model_tokens)
+    assert max(len(tokenizer.encode(passage)) for passage in chunks["passage"]) <= model_tokens
+    assert all(passage.endswith(text) for text, passage in chunks.select("text", "passage").iter_rows())
+
+
+def test_a_path_is_shortened_from_its_middle(tokenizer):
+    path = ["Cellar", "Pump manual", "Operation of the pump", "Manual start"]
+    assert fit_path(path, 100, tokenizer) == "Cellar > Pump manual > Operation of the pump > Manual start"
+    assert fit_path(path, 10, tokenizer) == "Cellar > Pump manual > … > Manual start"
+    assert fit_path(path, 8, tokenizer) == "Cellar > … > Manual start"
+    assert fit_path(path, 1, tokenizer) == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "titles"),
+    [
+        pytest.param("A paragraph of a mail\nin two lines\n---\nMore.", [], id="dashes below a paragraph"),
+        pytest.param("Filter\n------\nRinse it.", ["Filter"], id="underlined"),
+        pytest.param("# The `--rinse` of **a** [pump](https://x.y) {#rinse}\n", ["The --rinse of a pump"], id="marks"),
+        pytest.param("# MAX\\_RETRY\\_COUNT\n", ["MAX_RETRY_COUNT"], id="escapes"),
+    ],
+)
+def test_only_real_headings_are_headings(source, titles):
+    assert [heading.title for heading in read_structure(source).headings] == titles
+
+
+def test_plain_text_has_no_headings(tokenizer):
+    text = "# not a heading\n\n" + "The pump runs dry. " * 20
+    assert path_of(cut(tokenizer, Document("a.txt", "a", text, markdown=False), max_tokens=32), "dry") == "a"
+
+
+@pytest.mark.parametrize(
+    "part", ["word " * 10_000, "".join(f"# H {i}\n\nThe pump.\n\n" for i in range(1000))], ids=["a line", "headings"]
+)
+def test_time_is_linear_in_the_length_of_a_line_and_in_the_number_of_headings(tokenizer, part):
+    seconds = []
+    for text in ("# " + part, "# " + part * 4):
+        started = time.process_time()
+        chunks = cut(tokenizer, Document("d", "D", text), max_tokens=16)
+        seconds.append(time.process_time() - started)
+        assert max(map(len, chunks["passage"])) < 400
+    assert seconds[1] < 8 * seconds[0]
+
+
+def test_spans_are_found_in_long_documents_without_looking_at_all():
+    rows = [("a", 10 * i, 10 * i + 10) for i in range(100_000)]
+    index = SpanIndex(pl.DataFrame(rows, schema=["document_id", "start", "end"], orient="row"))
+    started = time.process_time()
+    assert all(index.best("a", 10 * i + 2, 10 * i + 9) == i for i in range(0, 100_000, 10))
+    assert time.process_time() - started < 2

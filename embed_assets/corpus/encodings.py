@@ -1,0 +1,82 @@
+"""Bytes of a text file as text, in whatever encoding it was saved."""
+
+import codecs
+import unicodedata
+
+# The longest mark first: that of UTF-32 begins with that of UTF-16.
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Beginning of a text that its encoding is guessed from, in bytes.
+SAMPLE = 1 << 20
+
+
+class BinaryDataError(ValueError):
+    """The bytes are no text."""
+
+
+def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
+    """The text of a file, and the encoding that it was read in ("" for UTF-8).
+
+    A byte order mark decides, then UTF-8 if the bytes are valid, then what the file says of itself, then a guess by
+    chardetng, which is what Firefox asks for pages that say nothing. Labels mean what browsers take them for
+    (https://encoding.spec.whatwg.org): latin-1 is windows-1252. Bytes that stand for nothing become U+FFFD.
+
+    Raises:
+        BinaryDataError: the bytes are no text.
+    """
+    import webencodings
+    from chardetng_py import detect
+
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            return _checked(content[len(mark) :].decode(encoding, "replace")), "" if encoding == "utf-8" else encoding
+    if wide := _without_mark(content):
+        return _checked(content.decode(wide, "replace")), wide
+    try:
+        return _checked(content.decode()), ""
+    except UnicodeDecodeError:
+        pass
+    label = webencodings.lookup(declared or "")
+    if label is not None and label.name == "utf-8" and len(_wrong(content)) * 100 < len(content):
+        return _checked(content.decode(errors="replace")), ""
+    if label is None or label.name in ("utf-8", "utf-16le", "utf-16be"):
+        label = webencodings.lookup(detect(content[:SAMPLE], allow_utf8=False)) or webencodings.lookup("windows-1252")
+    return _checked(label.codec_info.decode(content, "replace")[0]), label.name
+
+
+def _wrong(content: bytes) -> str:
+    return "".join(character for character in content.decode(errors="replace") if character == "\ufffd")
+
+
+def _without_mark(content: bytes) -> str | None:
+    """UTF-16 without its mark: nearly every other byte of a text in Latin letters is zero."""
+    sample = content[: min(len(content), 4096) // 2 * 2]
+    if len(sample) < 8 or len(content) % 2:
+        return None
+    zeros = sample[0::2].count(0), sample[1::2].count(0)
+    half = len(sample) // 2
+    if zeros[1] > 0.7 * half and not zeros[0]:
+        return "utf-16-le"
+    if zeros[0] > 0.7 * half and not zeros[1]:
+        return "utf-16-be"
+    return None
+
+
+def _checked(text: str) -> str:
+    controls = sum(1 for character in text[:SAMPLE] if character < " " and character not in "\t\n\r\f\x0b\x1b\x1c\x1d\x1e\x1f")
+    if controls > 0.01 * min(len(text), SAMPLE) or "\0" in text:
+        raise BinaryDataError("binary data")
+    return text
+
+
+def composed(text: str) -> str:
+    """The text in Unicode's composed form (NFC), without NUL and halves of surrogate pairs."""
+    text = text.replace("\0", "")
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+    return text

@@ -1,0 +1,151 @@
+"""The files below ``documents/``, and what there is beside them."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from embed_assets.artifacts.files import digest_of_files, digests_of_files, fingerprint_of
+from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.corpus.beir import CORPUS, find_file
+
+
+@dataclass(frozen=True)
+class SkippedDocument:
+    """A source that gave no document, and why."""
+
+    document_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a collection by the ids of their documents, sorted by id, and what is passed over."""
+
+    files: dict[str, Path]
+    skipped: list[SkippedDocument]
+
+
+def list_files(folder: Path) -> Listing:
+    """The files that the documents of a collection are read from, and all else that somebody may have meant to be read.
+
+    Hidden files and folders are left out without a word. Links are followed once and only within the collection's
+    own folder, so that nobody's link puts another place of the machine into the index.
+
+    Raises:
+        CollectionError: there is neither documents/ nor corpus.jsonl.
+    """
+    root = folder / "documents"
+    beside = [
+        SkippedDocument(name, reason)
+        for name, reason in (
+            ("settings.yml", "not read: the settings of a collection are in settings.yaml"),
+            *([("corpus.jsonl", "not read: there is documents/ as well")] if root.is_dir() else []),
+        )
+        if (folder / name).exists()
+    ]
+    if not root.is_dir():
+        if (corpus := find_file(folder, CORPUS)) is None:
+            raise CollectionError(
+                f"{folder}: there is neither documents/ nor corpus.jsonl, and its settings name no production.uri"
+            )
+        return Listing({corpus.name: corpus}, beside)
+    files: dict[str, Path] = {}
+    skipped: list[SkippedDocument] = []
+    for path, reason in _walk(root, folder.resolve(), {root.resolve()}):
+        document_id = document_id_of(path.relative_to(root))
+        if not reason and document_id in files:
+            reason = "another file has the same name in another writing of its letters"
+        if reason:
+            skipped.append(SkippedDocument(document_id, reason))
+        else:
+            files[document_id] = path
+    return Listing(dict(sorted(files.items())), [*beside, *sorted(skipped, key=lambda item: item.document_id)])
+
+
+def source_files(folder: Path) -> list[Path]:
+    """The files that the documents of a collection are read from.
+
+    Raises:
+        CollectionError: there are none.
+    """
+    return list(list_files(folder).files.values())
+
+
+def source_digest(folder: Path, anew: bool = False) -> str:
+    """Hash of the names and bytes of a collection's source files, and of what is passed over; ``anew`` as in digests_of_files."""
+    listing = list_files(folder)
+    digest = digest_of_files(folder, listing.files.values(), anew)
+    skipped = [[item.document_id, item.reason] for item in listing.skipped]
+    return fingerprint_of([digest, skipped]) if skipped else digest
+
+
+def source_parts(folder: Path) -> dict[str, str]:
+    """Hash of each source file by its name."""
+    parts = digests_of_files(folder, source_files(folder))
+    return {document_id_of(Path(name)): digest for name, digest in parts.items()}
+
+
+def document_id_of(path: Path) -> str:
+    """A relative path with forward slashes, composed (NFC); bytes that are no UTF-8 and control characters as ``\\xe9``."""
+    name = os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    name = re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\x{ord(match[0]):02x}", name)
+    return unicodedata.normalize("NFC", name)
+
+
+def _walk(place: Path, inside: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
+    """(file, "") and (what is passed over, why) below a folder; links come after all that lies there itself."""
+    pending, links = [place], []
+    while pending:
+        parent = pending.pop()
+        try:
+            entries = sorted(os.scandir(parent), key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            yield parent, f"cannot be opened: {error.strerror}"
+            continue
+        for entry in entries:
+            path = parent / entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                links.append(path)
+            elif entry.is_dir():
+                pending.append(path)
+                seen.add(path.resolve())
+            elif not entry.is_file():
+                yield path, "neither a file nor a folder"
+            elif not os.access(path, os.R_OK):
+                yield path, "cannot be opened: no permission"
+            else:
+                seen.add(path.resolve())
+                yield path, ""
+    for path in links:
+        yield from _follow(path, inside, seen)
+
+
+def _follow(link: Path, inside: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        yield link, "a link to nothing"
+        return
+    if not target.is_relative_to(inside):
+        yield link, "a link out of the collection's folder, which is never followed"
+    elif any(part.startswith(".") for part in target.relative_to(inside).parts):
+        yield link, "a link to a hidden place"
+    elif (
+        target in seen
+        or any(above in seen and above != inside for above in target.parents)
+        or target in (inside, inside / "documents")
+    ):
+        yield link, "a link to what is read at its own place"
+    elif target.is_dir():
+        seen.add(target)
+        yield from _walk(link, inside, seen)
+    elif target.is_file():
+        seen.add(target)
+        yield link, ""
+    else:
+        yield link, "a link to neither a file nor a folder"

@@ -1,0 +1,58 @@
+"""Which reader reads which file, and what becomes of a file that it cannot read."""
+
+import zipfile
+from collections.abc import Callable
+from importlib import import_module
+
+from embed_assets.corpus.encodings import BinaryDataError
+from embed_assets.corpus.readers.converted import Converted, UnreadableError, finished
+
+# Raise it when a reader changes what it reads: what earlier versions made of a file is then not used again.
+READERS_VERSION = "1"
+
+_READERS = {
+    ".md": "markdown.read_markdown",
+    ".markdown": "markdown.read_markdown",
+    ".mdx": "markdown.read_mdx",
+    ".rst": "rst.read_rst",
+    ".adoc": "office.read_asciidoc",
+    ".html": "html.read_html",
+    ".htm": "html.read_html",
+    ".pdf": "pdf.read_pdf",
+    ".docx": "office.read_docx",
+    ".pptx": "office.read_pptx",
+    ".odt": "office.read_odt",
+    ".epub": "office.read_epub",
+    ".xlsx": "tables.read_xlsx",
+    ".csv": "tables.read_csv",
+    ".tsv": "tables.read_csv",
+    ".eml": "mail.read_mail",
+    ".ipynb": "notebooks.read_notebook",
+}
+# Their readers cannot be made to take more than the file's own size, so they need no process of their own.
+READ_IN_PLACE = {".md", ".markdown", ".txt"}
+HAS_MENUS = {".html", ".htm"}
+
+
+def convert(content: bytes, extension: str) -> Converted | str:
+    """What the reader of these file names makes of the bytes, or why it cannot read them.
+
+    Files without a reader of their own, such as source code, are read as plain text.
+    """
+    module, _, name = _READERS.get(extension, "plain.read_plain").partition(".")
+    read: Callable[[bytes], Converted] = getattr(import_module(f"embed_assets.corpus.readers.{module}"), name)
+    try:
+        return finished(read(content))
+    except (UnreadableError, BinaryDataError) as error:
+        return str(error)
+    except zipfile.BadZipFile as error:
+        return f"broken archive: {error}"
+    except MemoryError:
+        return OUT_OF_MEMORY
+    except RecursionError:
+        return "nested too deeply"
+    except Exception as error:  # a converter may raise anything on a broken file, which must not stop the others
+        return f"unreadable: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+OUT_OF_MEMORY = "its reader needs more memory than documents.reader_megabytes"

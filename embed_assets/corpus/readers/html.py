@@ -1,0 +1,162 @@
+"""HTML pages, and the one way from HTML to Markdown that all converters share."""
+
+import re
+from typing import TYPE_CHECKING
+
+from embed_assets.corpus.encodings import decode
+from embed_assets.corpus.readers.converted import Converted
+from embed_assets.corpus.readers.markdown import split_front_matter
+from embed_assets.corpus.readers.plain import encoding_notes
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+
+_NOT_SEEN = [
+    "script",
+    "style",
+    "template",
+    "noscript",
+    "iframe",
+    "object",
+    "embed",
+    "svg",
+    "canvas",
+    "audio",
+    "video",
+    "link",
+    "meta",
+]
+_MENU_ROLES = {"navigation", "search", "menu", "menubar", "contentinfo", "banner", "complementary"}
+_MENU_NAME = re.compile(
+    r"(?:^|[-_ ])(?:nav|navbar|navigation|navheader|navfooter|menu|sidebar|sphinxsidebar\w*|breadcrumbs?|footer|topbar|"
+    r"pagination|pager|related|rel-?links|skip\w*|globaltoc|localtoc|cookie\w*)(?:[-_ ]|$)",
+    re.IGNORECASE,
+)
+_CHARSET = re.compile(
+    rb"""<(?:meta[^>]{0,300}?charset\s*=\s*["']?\s*|\?xml[^>]{0,100}?encoding=["'])([\w:.-]{2,40})""", re.IGNORECASE
+)
+_HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
+
+
+def read_html(content: bytes) -> Converted:
+    """The text of a page, without menus, headers and footers where the page marks them as such."""
+    declared = _CHARSET.search(content[:4096])
+    text, encoding = decode(content, declared[1].decode() if declared else None)
+    metadata, text = split_front_matter(text)
+    soup = parse(text)
+    title = soup.title.get_text(" ", strip=True) if soup.title else str(metadata.get("title", ""))
+    for tag in soup.find_all("title"):
+        tag.decompose()
+    markdown = to_markdown(_main_part(soup))
+    links = tuple(dict.fromkeys(words for link in soup.find_all("a", limit=5000) if (words := line_key(link.get_text(" ")))))
+    if not markdown.strip():
+        markdown, links = to_markdown(parse(text)), ()
+    return Converted(markdown, title, True, metadata, encoding_notes(encoding), links)
+
+
+def line_key(line: str) -> str:
+    """What tells two lines of a page apart: their words, in lower case, without bullets and separators."""
+    return " ".join(line.lower().strip(" \t\r\n-*+|»«›‹>·•/\u00a0").split())
+
+
+def parse(page: str) -> "BeautifulSoup":
+    """The tree of a page, as lxml mends it."""
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(page.encode(), "lxml", from_encoding="utf-8")
+
+
+def _main_part(soup: "BeautifulSoup") -> "Tag":
+    for tag in soup.find_all(["nav", "dialog"]):
+        tag.decompose()
+    for tag in soup.find_all(attrs={"role": True}):
+        if not tag.decomposed and tag.get("role") in _MENU_ROLES and not tag.find(["h1", "main", "article"]):
+            tag.decompose()
+    for tag in soup.find_all(["header", "footer", "aside"]):
+        if not tag.decomposed and not tag.find_parent(["main", "article", "section"]) and not tag.find(["h1", "main", "article"]):
+            tag.decompose()
+    for tag in soup.find_all(["div", "ul", "ol", "table", "p", "td", "section", "span"]):
+        if not tag.decomposed and _MENU_NAME.search(" ".join([*tag.get("class", []), str(tag.get("id", ""))])) and _is_menu(tag):
+            tag.decompose()
+    mains = soup.find_all("main") or soup.find_all(attrs={"role": "main"})
+    if len(mains) == 1 and len(mains[0].get_text()) > 0.4 * len(soup.get_text()):
+        return mains[0]
+    return soup
+
+
+def _is_menu(tag: "Tag") -> bool:
+    """Whether the words of a part of a page are mostly links, and none of it is prose, code or data."""
+    if tag.find(["pre", "h1", "main", "article"]):
+        return False
+    words = len(tag.get_text(" ", strip=True))
+    linked = sum(len(link.get_text(" ", strip=True)) for link in tag.find_all("a"))
+    return linked > 0.5 * words or (words < 200 and tag.find("form") is not None)
+
+
+def to_markdown(tree: "Tag") -> str:
+    """A tree as Markdown: headings, lists, tables and code keep their marks, all else is the text that a reader sees."""
+    from markdownify import MarkdownConverter
+
+    _simplify(tree)
+    converter = MarkdownConverter(
+        heading_style="ATX",
+        bullets="-",
+        escape_asterisks=False,
+        escape_underscores=False,
+        escape_misc=False,
+        strip=["a", "b", "strong", "em", "i", "u", "del", "s", "code", "kbd", "samp", "sub", "sup", "q", "img"],
+        table_infer_header=True,
+        code_language_callback=_language,
+    )
+    text = converter.convert_soup(tree).replace("\u00ad", "")
+    # A line of text that looks like a heading is none: a no-break space tells it apart.
+    text = re.sub("^\ue000(#{1,6}) ", "\\1\u00a0", text, flags=re.MULTILINE).replace("\ue000", "")
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)).strip()
+
+
+def _simplify(tree: "Tag") -> None:
+    for tag in tree.find_all(_NOT_SEEN):
+        tag.decompose()
+    for link in tree.find_all("a"):
+        if link.get_text(strip=True) in ("¶", "#", "§", "\uf0c1", "🔗"):
+            link.decompose()
+    for tag in tree.find_all(class_=["linenos", "lineno", "linenumber", "gutter", "sr-only"]):
+        if not tag.decomposed:
+            tag.decompose()
+    for image in tree.find_all(["img", "area"]):
+        image.replace_with(f" {alt} " if (alt := image.get("alt", "").strip()) and not image.find_parent("pre") else "")
+    for box in tree.find_all("input"):
+        if box.get("type", "text") in ("text", "submit", "button", "search") and box.get("value"):
+            box.replace_with(f" {box['value']} ")
+    for tag in tree.find_all(["option", "dt"]):
+        tag.append("\n")
+    for heading in tree.find_all(_HEADINGS):
+        for line in heading.find_all("br"):
+            line.replace_with(" ")
+    for paragraph in tree.find_all(["p", "div", "li", "dd", "blockquote"]):
+        first = next((text for text in paragraph.strings if text.strip()), None)
+        if first is not None and re.match(r"\s*#{1,6}\s", first) and first.find_parent([*_HEADINGS, "pre"]) is None:
+            first.replace_with("\ue000" + first.lstrip())
+    for part in tree.find_all(["tbody", "tfoot"]):
+        part.unwrap()
+    # Tables that lay out a page: what stands in their cells has a structure of its own.
+    for table in tree.find_all("table"):
+        if table.get("role") in ("presentation", "none") or table.find([*_HEADINGS, "pre", "table"]) or not _columns(table):
+            cells = table.find_all(["tr", "td", "th", "tbody", "thead", "tfoot"])
+            for part in [table, *(part for part in cells if part.find_parent("table") is table)]:
+                part.name = "div"
+
+
+def _columns(table: "Tag") -> bool:
+    """Whether a row of the table has at least two cells."""
+    return any(len(row.find_all(["td", "th"], recursive=False)) > 1 for row in table.find_all("tr"))
+
+
+def _language(pre: "Tag") -> str:
+    """The language of a piece of code, from the classes that highlighters put on it, or on what is around it."""
+    around = [pre, *pre.find_all("code", limit=1), *list(pre.parents)[:2]]
+    for tag in around:
+        for name in tag.get("class") or ():
+            if match := re.fullmatch(r"(?:language|lang|highlight|highlight-source|brush:?)[-:]([\w+#-]{1,20})", name):
+                return "" if match[1] in ("default", "none", "text") else match[1]
+    return ""

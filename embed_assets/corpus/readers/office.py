@@ -1,0 +1,178 @@
+"""Word, PowerPoint, OpenDocument, EPUB and AsciiDoc files."""
+
+import io
+import re
+import resource
+import subprocess
+import zipfile
+
+from embed_assets.corpus.readers.converted import Converted, UnreadableError
+from embed_assets.corpus.readers.html import parse, to_markdown
+
+MOST_UNPACKED = 200_000_000
+MOST_PARTS = 20_000
+PANDOC_SECONDS = 60
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+
+
+def open_zip(content: bytes) -> zipfile.ZipFile:
+    """The archive, if it is one and does not unpack to more than a document ever does.
+
+    Raises:
+        UnreadableError: it is no archive, is protected, or unpacks to more than 200 MB.
+    """
+    if content.startswith(b"\xd0\xcf\x11\xe0"):
+        raise UnreadableError("protected by a password, or in the format of Office 97; save it in the current format")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+        raise UnreadableError(f"broken archive: {error}") from None
+    size = sum(part.file_size for part in archive.infolist())
+    if size > MOST_UNPACKED or len(archive.infolist()) > MOST_PARTS:
+        raise UnreadableError(f"unpacks to {size / 1e6:.0f} MB in {len(archive.infolist())} parts, more than a document has")
+    if any(part.flag_bits & 1 for part in archive.infolist()):
+        raise UnreadableError("protected by a password")
+    return archive
+
+
+def read_docx(content: bytes) -> Converted:
+    """A Word file with its headings, lists, tables, notes and text boxes, as it looks with all changes accepted."""
+    import mammoth
+
+    pictures = [0]
+
+    def picture(image) -> dict[str, str]:
+        pictures[0] += 1
+        return {"src": ""}
+
+    result = mammoth.convert_to_html(_without_wrappers(content), convert_image=picture_converter(picture))
+    ignored = sorted(
+        {m.message.removeprefix("An unrecognised element was ignored: ") for m in result.messages if "ignored" in m.message}
+    )
+    notes = [f"Word elements left out: {', '.join(ignored)}"] if ignored else []
+    notes += [f"{pictures[0]} pictures left out"] if pictures[0] else []
+    soup = parse(re.sub(r'<a href="#(?:foot|end)note-ref-[^>]*>↑</a>', "", result.value))
+    return Converted(to_markdown(soup), notes=tuple(notes))
+
+
+def picture_converter(picture):
+    """A converter of pictures for mammoth that keeps their alternative text and opens none."""
+    import mammoth.html as html
+
+    def convert(image) -> list:
+        attributes = picture(image) | ({"alt": image.alt_text} if image.alt_text else {})
+        return [html.element("img", attributes)]
+
+    return convert
+
+
+def _without_wrappers(content: bytes) -> io.BytesIO:
+    """The file with the text of simple fields where mammoth looks for it; it passes over ``w:fldSimple``."""
+    archive = open_zip(content)
+    if not any(b"fldSimple" in archive.read(part) for part in archive.namelist() if re.fullmatch(r"word/\w+\.xml", part)):
+        return io.BytesIO(content)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as copy:
+        for name in archive.namelist():
+            data = archive.read(name)
+            if re.fullmatch(r"word/\w+\.xml", name):
+                data = re.sub(rb"</?w:fldSimple\b[^>]*>", b"", data)
+            copy.writestr(name, data)
+    out.seek(0)
+    return out
+
+
+def read_pptx(content: bytes) -> Converted:
+    """The slides of a presentation: titles as headings, text, tables and the speaker's notes."""
+    from pptx import Presentation
+
+    open_zip(content)
+    deck = Presentation(io.BytesIO(content))
+    parts: list[str] = []
+    pictures = 0
+    for slide in deck.slides:
+        title = slide.shapes.title
+        if title is not None and title.text_frame.text.strip():
+            parts.append("## " + " ".join(title.text_frame.text.split()))
+        shapes = [shape for shape in slide.shapes if title is None or shape.shape_id != title.shape_id]
+        while shapes:
+            shape = shapes.pop(0)
+            if shape.shape_type == 6:  # a group
+                shapes = [*shape.shapes, *shapes]
+            elif getattr(shape, "has_table", False) and shape.has_table:
+                parts.append(table([[cell.text for cell in row.cells] for row in shape.table.rows]))
+            elif shape.has_text_frame and shape.text_frame.text.strip():
+                lines = [
+                    ("  " * p.level + "- " if p.level else "") + p.text for p in shape.text_frame.paragraphs if p.text.strip()
+                ]
+                parts.append("\n".join(lines).replace("\x0b", "\n"))
+            elif shape.shape_type == 13:
+                pictures += 1
+        if slide.has_notes_slide and (words := slide.notes_slide.notes_text_frame) is not None and words.text.strip():
+            parts.append(words.text.strip())
+    notes = (f"{pictures} pictures left out",) if pictures else ()
+    return Converted("\n\n".join(parts), (deck.core_properties.title or "").replace("PowerPoint Presentation", ""), notes=notes)
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows as a Markdown table; the first one has the names of the columns."""
+    width = max((len(row) for row in rows), default=0)
+    cells = [[" ".join(cell.split()) for cell in row] + [""] * (width - len(row)) for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join([*lines[:1], "| " + " | ".join(["---"] * width) + " |", *lines[1:]]) if lines else ""
+
+
+def read_odt(content: bytes) -> Converted:
+    """An OpenDocument text."""
+    open_zip(content)
+    return _pandoc(content, "odt")
+
+
+def read_epub(content: bytes) -> Converted:
+    """An electronic book, its chapters in the order of reading."""
+    open_zip(content)
+    return _pandoc(content, "epub")
+
+
+def read_asciidoc(content: bytes) -> Converted:
+    """An AsciiDoc page; ``include::`` is not followed."""
+    from embed_assets.corpus.encodings import decode
+    from embed_assets.corpus.readers.markdown import split_front_matter
+    from embed_assets.corpus.readers.plain import encoding_notes
+
+    text, encoding = decode(content)
+    metadata, text = split_front_matter(text)
+    included = len(re.findall(r"^include::", text, re.MULTILINE))
+    text = re.sub(r"^(?:include|ifdef|ifndef|endif|ifeval)::.*$", "", text, flags=re.MULTILINE)
+    page = _pandoc(text.encode(), "asciidoc")
+    notes = (f"directive include left out ({included})",) if included else ()
+    title = re.match(r"(?:\s|//.*\n)*=[ \t]+(.+)", text)
+    heading = f"# {title[1].strip()}\n\n" if title else ""
+    return Converted(heading + page.text, page.title, True, metadata, (*encoding_notes(encoding), *notes))
+
+
+def _pandoc(content: bytes, source: str) -> Converted:
+    """What pandoc reads; its sandbox opens no file, and it has the memory that this process may take."""
+    import pypandoc
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (PANDOC_SECONDS, PANDOC_SECONDS))
+
+    try:
+        done = subprocess.run(
+            [pypandoc.get_pandoc_path(), "--sandbox", "-f", source, "-t", "html", "--wrap=none", "--syntax-highlighting=none"],
+            input=content,
+            capture_output=True,
+            timeout=PANDOC_SECONDS,
+            preexec_fn=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnreadableError(f"pandoc took longer than {PANDOC_SECONDS} s") from None
+    if done.returncode:
+        raise UnreadableError(f"pandoc: {done.stderr.decode(errors='replace').strip()[:200] or f'exit {done.returncode}'}")
+    soup = parse(done.stdout.decode(errors="replace"))
+    pictures = len(soup.find_all("img"))
+    for link in soup.find_all(class_="footnote-back"):
+        link.decompose()
+    return Converted(to_markdown(soup), notes=(f"{pictures} pictures left out",) if pictures else ())

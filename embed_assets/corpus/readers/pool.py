@@ -1,0 +1,67 @@
+"""Readers of strangers' files, in processes that may take so much memory and so much time."""
+
+import multiprocessing
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING
+
+from embed_assets.corpus.readers.conversion import OUT_OF_MEMORY, convert
+from embed_assets.corpus.readers.converted import Converted
+
+if TYPE_CHECKING:
+    from embed_assets.corpus.settings import DocumentsSettings
+
+MOST_PROCESSES = 8
+# A worker is replaced after so many files: some libraries do not give memory back.
+FILES_OF_A_WORKER = 200
+
+
+def convert_all(
+    files: Sequence[tuple[Callable[[], bytes], str]], settings: "DocumentsSettings"
+) -> Iterator[tuple[Converted | str, bool]]:
+    """Convert files, each in a child process that is ended when it exceeds the limits of the settings.
+
+    Args:
+        files: a function that gives the bytes of the file, and the ending of its name.
+        settings: ``reader_megabytes`` and ``reader_seconds``.
+
+    Yields:
+        For each file in order, what ``convert`` gives, and whether it is for good: a time-out may not happen again.
+    """
+    from pebble import ProcessExpired, ProcessPool
+
+    if not files:
+        return
+    workers = min(len(os.sched_getaffinity(0)), MOST_PROCESSES, len(files))
+    # Forked from a small process of its own: this one has threads, and memory that would count.
+    with ProcessPool(
+        workers,
+        max_tasks=FILES_OF_A_WORKER,
+        initializer=_limit,
+        initargs=(settings.reader_megabytes,),
+        context=multiprocessing.get_context("forkserver"),
+    ) as pool:
+        for start in range(0, len(files), 4 * workers):
+            block = [
+                pool.schedule(convert, args=(read(), extension), timeout=settings.reader_seconds)
+                for read, extension in files[start : start + 4 * workers]
+            ]
+            for future in block:
+                try:
+                    result = future.result()
+                    yield result, result != OUT_OF_MEMORY
+                except FutureTimeoutError:
+                    yield f"its reader takes longer than documents.reader_seconds ({settings.reader_seconds:g} s)", False
+                except ProcessExpired:
+                    yield f"its reader died; the limit documents.reader_megabytes is {settings.reader_megabytes} MB", False
+
+
+def _limit(megabytes: int) -> None:
+    """Limits of a worker: memory, no file that is written, no core dump, and what is nested deeply is no fault yet."""
+    resource.setrlimit(resource.RLIMIT_AS, (megabytes * 1_000_000, megabytes * 1_000_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.setrecursionlimit(5000)

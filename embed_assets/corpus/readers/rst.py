@@ -1,0 +1,188 @@
+"""reStructuredText, with the directives and roles that docutils does not know made generic."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from embed_assets.corpus.encodings import decode
+from embed_assets.corpus.readers.converted import Converted
+from embed_assets.corpus.readers.html import parse, to_markdown
+from embed_assets.corpus.readers.plain import encoding_notes
+
+# Directives whose content is code and no reStructuredText.
+_CODE = {
+    *("code-block", "sourcecode", "doctest", "testcode", "testoutput", "testsetup", "prompt", "ipython", "productionlist"),
+    *("graphviz", "digraph", "graph", "mermaid", "plantuml", "uml", "jupyter-execute"),
+}
+# Directives that read other files or hold markup for one writer; what they would show is not in the file.
+_LEFT_OUT = {"include", "raw", "literalinclude", "command-output", "program-output", "automodule", "autoclass", "autofunction"}
+# Directives that show nothing at their place.
+_INVISIBLE = {"index", "highlight", "currentmodule", "module", "default-domain", "meta", "tabularcolumns", "role", "default-role"}
+_LABELS = {
+    "versionadded": "Added in version",
+    "versionchanged": "Changed in version",
+    "deprecated": "Deprecated since version",
+    "seealso": "See also",
+}
+_SEEN_OPTIONS = ("caption", "title", "header", "alt", "type", "default", "synopsis")
+
+
+class _AnyOption(dict):
+    """An option_spec that takes the options that it does not know as text."""
+
+    def __missing__(self, key: str):
+        return lambda value: value or ""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def read_rst(content: bytes) -> Converted:
+    """The text of a reStructuredText file with all that its directives hold; no other file is opened."""
+    from docutils import nodes
+    from docutils.core import publish_doctree, publish_from_doctree
+
+    text, encoding = decode(content)
+    left_out: dict[str, int] = {}
+    settings = {
+        "report_level": 2,
+        "halt_level": 5,
+        "warning_stream": io.StringIO(),
+        "file_insertion_enabled": False,
+        "raw_enabled": False,
+        "embed_stylesheet": False,
+        "smart_quotes": False,
+        "syntax_highlight": "none",
+        "math_output": "LaTeX",
+        "line_length_limit": 10**9,
+        "output_encoding": "unicode",
+        "_disable_config": True,
+        "toc_backlinks": False,
+        "footnote_backlinks": False,
+        "sectnum_xform": False,
+        "doctitle_xform": True,
+    }
+    with _generic_directives(left_out):
+        tree = publish_doctree(text, settings_overrides=settings)
+    title = tree.next_node(nodes.title)
+    _keep_what_failed(tree)
+    page = publish_from_doctree(tree, writer="html5", settings_overrides=settings | {"report_level": 5})
+    soup = parse(page)
+    notes = tuple(f"directive {name} left out ({number})" for name, number in sorted(left_out.items()))
+    body = soup.body or soup
+    for block in body.find_all("pre"):
+        block.string = block.get_text()
+    return Converted(to_markdown(body), title.astext() if title else "", True, {}, (*encoding_notes(encoding), *notes))
+
+
+def _keep_what_failed(tree: Any) -> None:
+    """Put the source of what docutils could not parse in the place of its message, and words in the place of pictures."""
+    from docutils import nodes
+
+    for image in list(tree.findall(nodes.image)):
+        alternative = image.get("alt", "")
+        words = nodes.Text(alternative) if isinstance(image.parent, nodes.TextElement) else nodes.paragraph("", alternative)
+        image.parent.replace(image, words if alternative else [])
+    for message in list(tree.findall(nodes.system_message)):
+        source = [child for child in message.children if isinstance(child, nodes.literal_block)]
+        for block in source:
+            block["classes"] = []
+        message.parent.replace(message, source)
+    tree.transform_messages = []
+    for section in list(tree.findall(nodes.section)):
+        if "system-messages" in section["classes"]:
+            section.parent.remove(section)
+    for problem in list(tree.findall(nodes.problematic)):
+        words = re.sub(r"^:[\w:.+-]+:|[`|_*]+", lambda match: "_" if match[0] == "_" else "", problem.astext())
+        problem.parent.replace(problem, nodes.Text(words.rstrip("_")))
+    for topic in list(tree.findall(nodes.topic)):
+        if "contents" in topic["classes"]:
+            topic.parent.remove(topic)
+
+
+@contextmanager
+def _generic_directives(left_out: dict[str, int]) -> Iterator[None]:
+    """Let docutils ask here for directives and roles first, as Sphinx does it for its own."""
+    from docutils.parsers.rst import directives, roles
+
+    known_directive, known_role = directives.directive, roles.role
+    # Languages lie in lists of their own: docutils says "not found" for what it does not know in English.
+    generic: dict[str, type] = {}
+
+    def directive(name: str, language: Any, document: Any):
+        name = name.lower()
+        if name not in generic:
+            found = None
+            if name not in _LEFT_OUT | _INVISIBLE | _CODE:
+                found, _ = known_directive(name, language, document)
+            generic[name] = _lenient(found) if found else _generic(name, left_out)
+        return generic[name], []
+
+    def role(name: str, language: Any, line: int, reporter: Any):
+        from docutils.nodes import Text
+
+        found = known_role(name, language, line, reporter)[0] if name != "raw" else None
+        return found or (lambda name, raw, text, *rest, **more: ([Text(_role_text(text))], [])), []
+
+    directives.directive, roles.role = directive, role
+    try:
+        yield
+    finally:
+        directives.directive, roles.role = known_directive, known_role
+
+
+def _role_text(text: str) -> str:
+    """What a reader sees of a role: the words in front of the target, without the marks of a cross-reference."""
+    from docutils.utils import unescape
+
+    text = unescape(text)
+    if match := re.fullmatch(r"(.+?)\s*<[^<>]+>", text, re.DOTALL):
+        return match[1]
+    return text.lstrip("~!")
+
+
+def _lenient(directive: type) -> type:
+    """A directive of docutils that passes over options that it does not know."""
+    return type(directive.__name__, (directive,), {"option_spec": _AnyOption(directive.option_spec or {})})
+
+
+def _generic(name: str, left_out: dict[str, int]) -> type:
+    from docutils import nodes
+    from docutils.parsers.rst import Directive
+
+    class Generic(Directive):
+        """Argument, captions and content of a directive that docutils does not know."""
+
+        has_content = True
+        optional_arguments = 1
+        final_argument_whitespace = True
+        option_spec = _AnyOption()
+
+        def run(self) -> list:
+            if name in _INVISIBLE:
+                return []
+            if name in _LEFT_OUT:
+                left_out[name] = left_out.get(name, 0) + 1
+                return []
+            found = [self.options[option] for option in _SEEN_OPTIONS if self.options.get(option)]
+            if name in _CODE:
+                captions = [nodes.paragraph("", caption) for caption in found]
+                code = nodes.literal_block("", "\n".join(self.content))
+                code["classes"] = ["code", f"language-{self.arguments[0]}"] if self.arguments else []
+                return [*captions, code] if self.content else captions
+            if name == "toctree":
+                left_out[name] = left_out.get(name, 0) + 1
+                return [nodes.paragraph("", caption) for caption in found]
+            parts: list = []
+            if self.arguments or name in _LABELS:
+                words = " ".join(filter(None, [_LABELS.get(name, ""), "\n".join(self.arguments)]))
+                inline, messages = self.state.inline_text(words, self.lineno)
+                parts += [nodes.paragraph(words, "", *inline), *messages]
+            parts += [nodes.paragraph("", words) for words in found]
+            body = nodes.container()
+            self.state.nested_parse(self.content, self.content_offset, body, match_titles=1)
+            return [*parts, *body.children]
+
+    return Generic

@@ -1,0 +1,95 @@
+"""Headings, tables and fenced code of a Markdown text, by their places in it."""
+
+import re
+from dataclasses import dataclass
+
+LONGEST_HEADING = 120
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading: its span with the line end, its level (1 to 6), and its words as a reader sees them."""
+
+    start: int
+    end: int
+    level: int
+    title: str
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the title holds the whole heading, so that the heading says nothing that the path does not say."""
+        return not self.title.endswith("…")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table or a fenced piece of code.
+
+    ``body`` is where the rows or the code begin, ``closing`` where the line of the closing fence begins.
+    ``before`` and ``after`` are what a part of the body needs around it: the row with the names of the columns,
+    or the fences.
+    """
+
+    start: int
+    body: int
+    closing: int
+    end: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The headings and the blocks of a text, each in order."""
+
+    headings: list[Heading]
+    blocks: list[Block]
+
+
+def read_structure(text: str) -> Structure:
+    """Find the headings, tables and fences of a Markdown text; its inline marks are not parsed, so it is linear."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark").enable("table")
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text)), len(text)]
+    headings: list[Heading] = []
+    blocks: list[Block] = []
+    tokens = parser.parse(text)
+    for i, token in enumerate(tokens):
+        if not token.map:
+            continue
+        first, last = token.map[0], min(token.map[1], len(starts) - 1)
+        start, end = starts[first], starts[last]
+        if token.type == "heading_open":
+            content = tokens[i + 1].content
+            # A paragraph with dashes below it is a heading by the rules, and nobody's heading.
+            if "\n" not in content.strip() and (title := heading_title(content)):
+                headings.append(Heading(start, end, int(token.tag[1:]), title))
+        elif token.type == "table_open" and last - first > 2:
+            blocks.append(Block(start, starts[first + 2], end, end, text[start : starts[first + 1]].strip() + "\n", ""))
+        elif token.type == "fence":
+            closed = last - first > 1 and text[starts[last - 1] : end].strip(" \t\r\n>").startswith(token.markup[:3])
+            closing = starts[last - 1] if closed else end
+            opener = f"{token.markup}{token.info.strip()[:LONGEST_HEADING]}\n"
+            blocks.append(Block(start, starts[first + 1], closing, end, opener, f"\n{token.markup}"))
+    return Structure(headings, blocks)
+
+
+def heading_title(source: str) -> str:
+    """One line of at most 120 characters with the words of a heading, without Markdown's marks."""
+    from markdown_it import MarkdownIt
+
+    line = re.sub(r"\s*\{#[\w:.-]+\}\s*$", "", " ".join(source[: 8 * LONGEST_HEADING].split()))
+    if re.search(r"[\\`*_\[\]<&!]", line):
+        tokens = MarkdownIt("commonmark").parseInline(line)[0].children or []
+        line = " ".join("".join(token.content for token in tokens if token.type != "html_inline").split())
+    return shorten(line, LONGEST_HEADING) if len(source) <= 8 * LONGEST_HEADING else shorten(line + " …", LONGEST_HEADING)
+
+
+def shorten(line: str, characters: int) -> str:
+    """The line, cut after a word and marked with '…' if it is longer."""
+    if len(line) <= characters:
+        return line
+    cut = line[: characters - 1]
+    return (cut.rpartition(" ")[0] if " " in cut[characters // 2 :] else cut).rstrip(" …") + "…"
