@@ -102,7 +102,7 @@ def report(collection: str, file: Path, data: str, home: str) -> None:
 def export_beir_command(collection: str, folder: Path, data: str, home: str) -> None:
     """Write a collection's corpus, queries, labels and runs to a new folder, in the formats of BEIR and trec_eval.
 
-    There is a BEIR folder for each label source: human/ with documents, own/ and synthetic/ with chunks.
+    There is a BEIR folder for each label source: human/ with documents, own/, synthetic/ and look-up/ with chunks.
     """
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
