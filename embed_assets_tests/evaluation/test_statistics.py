@@ -3,7 +3,6 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import permutation_test, ttest_1samp
 
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import (
@@ -33,12 +32,16 @@ def test_few_queries_get_the_exact_sign_flip_test(differences, p):
 
 
 def test_the_sign_flip_test_is_that_of_scipy():
+    from scipy.stats import permutation_test
+
     values = np.random.default_rng(1).normal(0.3, 1.0, 12)
     expected = permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
     assert p_value(values) == pytest.approx(expected.pvalue)
 
 
 def test_many_queries_get_the_t_test():
+    from scipy.stats import ttest_1samp
+
     values = np.random.default_rng(2).normal(0.05, 0.2, 200)
     found = paired_difference(values, None, SETTINGS)
     assert (found.p_value, found.test) == (pytest.approx(ttest_1samp(values, 0).pvalue), T_TEST)

@@ -36,7 +36,7 @@ NOISE = [-0.5, 0.4, -0.3, 0.3, -0.1, 0.1]
         ({("human", "question"): NOISE}, False, "not significantly better"),
         ({("human", "question"): WORSE}, False, "not significantly better"),
         ({("human", "question"): BETTER[:2]}, False, "not significantly better"),
-        ({("human", "question"): BETTER * 5, ("human", "identifier"): WORSE}, False, "worse on 8 human queries of the style identi"),
+        ({("human", "question"): BETTER * 5, ("human", "identifier"): WORSE}, False, "on 8 human queries of the style identi"),
         ({("human", ""): BETTER * 5, ("synthetic", ""): WORSE}, False, "significantly worse on 8 synthetic queries: -0.138"),
         ({("human", "question"): BETTER * 5, ("human", "rare"): [-0.5, -0.4]}, True, "significantly better"),
         ({("human", "question"): BETTER * 5, ("human", "noise"): NOISE}, True, "better"),
