@@ -63,8 +63,8 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     """Score any models on the evaluation set of a collection; each is tested against the first one.
 
     A MODEL is 'base', the name or folder of a model, or the fingerprint of a checkpoint (or how it begins). Checkpoints
-    are encoded with the prompts and the length that they were trained with, all other models with the query_prompt,
-    passage_prompt and max_tokens of this collection's base_model.
+    are encoded with the prompts and the length that they were trained with, all other models as their own configuration
+    says.
     """
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
