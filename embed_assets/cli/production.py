@@ -28,7 +28,7 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
     known_collections(workspace, [collection])
     try:
         settings = read_settings(workspace, collection)
-        hits = search_index(open_published(workspace, collection), query, settings.reranking, settings.scoring.rrf_k, mode, limit)
+        hits = search_index(open_published(workspace, collection), query, settings.reranking, mode, limit)
     except (PublishingError, MissingArtifactError) as error:
         raise click.ClickException(str(error)) from None
     if not hits:

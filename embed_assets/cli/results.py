@@ -63,8 +63,8 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     """Score any models on the evaluation set of a collection; each is tested against the first one.
 
     A MODEL is 'base', the name or folder of a model, or the fingerprint of a checkpoint (or how it begins). Checkpoints
-    are encoded with the prompts and the length that they were trained with, all other models with the query_prompt,
-    passage_prompt and max_tokens of this collection's base_model.
+    are encoded with the prompts and the length that they were trained with, all other models as their own configuration
+    says.
     """
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
@@ -102,7 +102,7 @@ def report(collection: str, file: Path, data: str, home: str) -> None:
 def export_beir_command(collection: str, folder: Path, data: str, home: str) -> None:
     """Write a collection's corpus, queries, labels and runs to a new folder, in the formats of BEIR and trec_eval.
 
-    There is a BEIR folder for each label source: human/ with documents, own/ and synthetic/ with chunks.
+    There is a BEIR folder for each label source: human/ with documents, own/, synthetic/ and look-up/ with chunks.
     """
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])

@@ -27,7 +27,7 @@ def export_beir(
     Human labels name documents, all others chunks, so each source has the corpus that its labels name:
 
     - ``human/``: ``corpus.jsonl`` holds the documents;
-    - ``own/`` and ``synthetic/``: it holds the chunks, each with the titles and headings above it in its text;
+    - ``own/``, ``synthetic/`` and ``look-up/``: it holds the chunks, each with the titles and headings above it in its text;
     - ``<source>/queries.jsonl`` and ``<source>/qrels/``: ``test.tsv`` and ``dev.tsv`` hold the queries of the evaluation
       set, ``train.tsv`` those that are trained on (all of them, whatever the source) with their positives;
     - ``runs/<source>-<system>.trec``: the retrieved units. trec_eval ranks by the score column and breaks ties by id, so

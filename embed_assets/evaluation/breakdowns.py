@@ -8,7 +8,7 @@ import polars as pl
 
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.evaluation.statistics import bootstrap_interval
+from embed_assets.evaluation.statistics import CLUSTER, paired_difference, with_clusters
 
 HITS = 3
 
@@ -99,13 +99,14 @@ def compare_with_before(
         For each label source ``labels``, ``queries`` (that both have), ``before``, ``now`` and ``difference`` (nDCG@10)
         with its 95% interval, ``low`` and ``high``.
     """
-    then, now = (table.filter(pl.col("system") == system).select("source", "query_id", HEADLINE) for table in (before, per_query))
+    columns = ["source", "query_id", HEADLINE]
+    then = before.filter(pl.col("system") == system).select(columns)
+    now = with_clusters(per_query).filter(pl.col("system") == system).select(*columns, CLUSTER)
     both = now.join(then, on=["source", "query_id"], suffix="_before", maintain_order="left")
     rows = []
     for (source,), frame in both.group_by("source", maintain_order=True):
         values = [frame[name].to_numpy() for name in (f"{HEADLINE}_before", HEADLINE)]
-        difference = np.subtract(values[1], values[0])
-        low, high = bootstrap_interval(difference, settings)
-        means = {"before": float(values[0].mean()), "now": float(values[1].mean()), "difference": float(difference.mean())}
-        rows.append({"labels": source, "queries": len(frame)} | means | {"low": low, "high": high})
+        found = paired_difference(np.subtract(values[1], values[0]), frame[CLUSTER].to_list(), settings)
+        means = {"before": float(values[0].mean()), "now": float(values[1].mean()), "difference": found.difference}
+        rows.append({"labels": source, "queries": len(frame)} | means | {"low": found.low, "high": found.high})
     return rows

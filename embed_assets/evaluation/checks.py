@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 
 from embed_assets.artifacts.checks import Check, Finding
-from embed_assets.evaluation.evaluation_set import HUMAN, OWN, SYNTHETIC
+from embed_assets.evaluation.evaluation_set import LOOKUP
+from embed_assets.evaluation.labels import deciding_source
 from embed_assets.evaluation.metrics import HEADLINE
 
 FEWEST_QUERIES = 100
@@ -16,12 +17,20 @@ SIGNIFICANCE = 0.05
 TYPICAL_DEVIATION = 0.25
 # A difference is found in 4 of 5 cases at the 5% level if it is so many standard errors large (Cohen, 1988).
 DETECTABLE_ERRORS = 1.96 + 0.84
+MOST_LOST = 0.05
+LOOKUPS_ALONE = (
+    "look-ups alone cannot tell whether people gain, since they reward word matching: add human labels, own pairs or a "
+    "language model that writes questions"
+)
 
 EVALUATION_SET_CHECKS = {
     "enough_queries": Check(f"There are at least {FEWEST_QUERIES} test queries, so that the scores are stable."),
+    "can_tell": Check("There are test queries of people, own pairs or written questions: look-ups alone prove nothing."),
 }
 SCORES_CHECKS = {
     "tuned_beats_base": Check(f"The fine-tuned model has a better {HEADLINE} than the base model.", error=True),
+    "sources_agree": Check("No label source shows a loss where another one shows a gain."),
+    "labels_hold": Check(f"At most {MOST_LOST:.0%} of the labels of the test queries were lost by edits of the documents."),
 }
 FORGETTING_CHECKS = {
     "nothing_forgotten": Check("The fine-tuned model is not significantly worse on a collection that was not trained on."),
@@ -32,51 +41,88 @@ RERANKER_SCORES_CHECKS = {
 
 
 def check_evaluation_set(queries: pl.DataFrame) -> list[Finding]:
-    """enough_queries, for the human queries if there are any."""
+    """enough_queries, for the label source that decides, and can_tell."""
     tested = queries.filter(pl.col("split") == "test")
     counts = dict(tested.group_by("source").len().iter_rows())
-    source = next((source for source in (HUMAN, OWN) if source in counts), SYNTHETIC)
+    source = deciding_source(counts)
     count = counts.get(source, 0)
     detectable = DETECTABLE_ERRORS * TYPICAL_DEVIATION / math.sqrt(max(1, count))
-    message = f"{count} {source} test queries: differences under about {detectable:.3f} {HEADLINE} will look like noise"
-    return [Finding("enough_queries", count >= FEWEST_QUERIES, message)]
+    message = f"{count} {source or ''} test queries".replace("  ", " ")
+    message += f": differences under about {detectable:.3f} {HEADLINE} will look like noise"
+    tells = source not in (None, LOOKUP)
+    return [
+        Finding("enough_queries", count >= FEWEST_QUERIES, message),
+        Finding("can_tell", tells, f"{count} {source} queries decide" if tells else LOOKUPS_ALONE),
+    ]
 
 
 def check_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """tuned_beats_base, on the human queries if there are any."""
+    """tuned_beats_base, on the label source that decides, sources_agree and labels_hold."""
     if not summaries:
         return [Finding("tuned_beats_base", False, "there is no test query: add human labels or documents")]
-    summary = summaries[0]
+    summary = _deciding(summaries)
     test, message = _test_in_words(summary, "tuned", "base")
+    if summary["labels"] == LOOKUP:
+        message = f"{message}; {LOOKUPS_ALONE}"
     perfect = summary["systems"]["base"][HEADLINE] == 1
-    return [Finding("tuned_beats_base", perfect or test["difference"] > 0, message)]
+    beats = Finding("tuned_beats_base", perfect or test["difference"] > 0, message)
+    return [beats, _sources_agree(summaries), _labels_hold(summaries)]
 
 
 def check_reranker_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """reranking_does_no_harm, on the human queries if there are any."""
+    """reranking_does_no_harm, on the label source that decides."""
     if not summaries:
         return [Finding("reranking_does_no_harm", False, "there is no test query: add human labels or documents")]
-    test, message = _test_in_words(summaries[0], "hybrid_reranked", "hybrid")
+    test, message = _test_in_words(_deciding(summaries), "hybrid_reranked", "hybrid")
     worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
     return [Finding("reranking_does_no_harm", not worse, message)]
 
 
 def check_forgetting(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """nothing_forgotten, on the human queries of the other collection if there are any."""
+    """nothing_forgotten, on the label source of the other collection that decides."""
     if not summaries:
         return [Finding("nothing_forgotten", True, "nothing was looked at: name a collection in forgetting.collection")]
-    test, message = _test_in_words(summaries[0], "tuned", "base")
+    summary = _deciding(summaries)
+    test, message = _test_in_words(summary, "tuned", "base")
     worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
-    return [Finding("nothing_forgotten", not worse, f"{summaries[0]['collection']}: {message}")]
+    return [Finding("nothing_forgotten", not worse, f"{summary['collection']}: {message}")]
+
+
+def _deciding(summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    source = deciding_source({summary["labels"]: summary["queries"] for summary in summaries})
+    return next(summary for summary in summaries if summary["labels"] == source)
+
+
+def _sources_agree(summaries: Sequence[Mapping[str, Any]]) -> Finding:
+    """Whether no source shows a gain of the tuned model, and another a loss, beyond their intervals."""
+    tests = {summary["labels"]: _test(summary, "tuned", "base") for summary in summaries}
+    gains = [source for source, test in tests.items() if test["low"] > 0]
+    losses = [source for source, test in tests.items() if test["high"] < 0]
+    words = "; ".join(f"{tests[source]['difference']:+.3f} {HEADLINE} on {source} queries" for source in tests)
+    if gains and losses:
+        words += f": believe the {_deciding(summaries)['labels']} ones; the others cannot tell here"
+    return Finding("sources_agree", not (gains and losses), words)
+
+
+def _labels_hold(summaries: Sequence[Mapping[str, Any]]) -> Finding:
+    counts = {summary["labels"]: summary["label_counts"] for summary in summaries}
+    lost = {source: count["lost"] for source, count in counts.items() if count["lost"]}
+    share = sum(lost.values()) / max(1, sum(count["there"] + count["lost"] for count in counts.values()))
+    words = ", ".join(f"{count} of {source} queries" for source, count in lost.items())
+    message = f"labels whose text or document is gone: {words} ({share:.1%} of all)" if lost else "no label was lost"
+    return Finding("labels_hold", share <= MOST_LOST, message)
+
+
+def _test(summary: Mapping[str, Any], system: str, baseline: str) -> Mapping[str, Any]:
+    return next(test for test in summary["tests"] if (test["system"], test["baseline"]) == (system, baseline))
 
 
 def _test_in_words(summary: Mapping[str, Any], system: str, baseline: str) -> tuple[Mapping[str, Any], str]:
-    test = next(test for test in summary["tests"] if (test["system"], test["baseline"]) == (system, baseline))
+    test = _test(summary, system, baseline)
     message = (
-        f"{test['difference']:+.3f} {HEADLINE} on {summary['queries']} {summary['labels']} queries "
-        f"(95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g})"
+        f"{test['difference']:+.3f} {HEADLINE} on {summary['queries']} {summary['labels']} queries about "
+        f"{summary['documents']} documents (95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g})"
     )
-    # The interval is a bootstrap over the differences of the queries, 1.96 standard errors to each side.
-    if detectable := DETECTABLE_ERRORS * (test["high"] - test["low"]) / (2 * 1.96):
-        message += f"; so many queries show differences from about {detectable:.3f} on"
+    if test["standard_error"]:
+        message += f"; so many queries show differences from about {DETECTABLE_ERRORS * test['standard_error']:.3f} on"
     return test, message

@@ -1,4 +1,4 @@
-"""The fixed yardstick: human labels where there are any, and held-out synthetic queries.
+"""The fixed yardstick: human labels where there are any, and held-out queries of other sources.
 
 Labels point to documents, or to character spans of documents, never to chunks: they hold for every
 chunking, so that the scores of all runs can be compared.
@@ -7,7 +7,7 @@ chunking, so that the scores of all runs can be compared.
 import contextlib
 import hashlib
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +16,10 @@ import polars as pl
 from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, read_qrels, read_queries
+from embed_assets.evaluation.moved_labels import follow
 from embed_assets.evaluation.settings import EvaluationSetSettings
-from embed_assets.queries.pairs import NEIGHBOUR, OWN_WRITER
+from embed_assets.queries.pairs import IDENTIFIER, LOOKUP_STYLES, NEIGHBOUR, OWN_WRITER, TEXT_WRITER
+from embed_assets.text.identifiers import find_identifiers
 
 logger = logging.getLogger(__name__)
 Split = Literal["train", "dev", "test"]
@@ -36,7 +38,10 @@ LABEL_SCHEMA = {
     "text": pl.String,
     "relevance": pl.Int64,
 }
-HUMAN, OWN, SYNTHETIC = "human", "own", "synthetic"
+# Written by people; brought by the user; written by a language model; taken from the text. The most trusted first.
+HUMAN, OWN, SYNTHETIC, LOOKUP = "human", "own", "synthetic", "look-up"
+SOURCES = (HUMAN, OWN, SYNTHETIC, LOOKUP)
+LOST_LABELS = "lost_labels"
 
 
 def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
@@ -51,36 +56,47 @@ def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
     return "dev" if place < settings.test_share + settings.dev_share else "train"
 
 
-def hold_out_queries(
-    pairs: pl.DataFrame, chunks: pl.DataFrame, settings: EvaluationSetSettings
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Draw the queries of the dev and test splits from the QA pairs: synthetic ones, and the user's own apart.
+def held_out_documents(document_ids: Collection[str], settings: EvaluationSetSettings) -> set[str]:
+    """The documents whose queries are tested or chosen by: no system under test may filter these."""
+    return {name for name in document_ids if split_of(name, settings) != "train"}
 
-    A query that several chunks answer is held out only if all their documents are in the same split.
+
+def hold_out_queries(
+    pairs: pl.DataFrame, chunks: pl.DataFrame, settings: EvaluationSetSettings, identifier_patterns: Sequence[str] = ()
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Draw the queries of the dev and test splits from the QA pairs, those of each source apart.
+
+    All styles of a source have the same share, as far as there are enough queries of each, and come from as many
+    documents as there are. A query that several chunks answer is held out only if all their documents are in the same
+    split. A look-up by identifiers is answered by every chunk that names them all.
 
     Args:
         pairs: kept QA pairs (``query_id``, ``query``, ``style``, ``writer``, ``document_id``, ``start``, ``end``).
         chunks: the chunks that they were made from; their text is kept with the labels.
         settings: shares and limits.
+        identifier_patterns: what an identifier looks like.
 
     Returns:
         Queries in QUERY_SCHEMA and labels in LABEL_SCHEMA.
     """
-    split = pl.col("document_id").map_elements(lambda name: split_of(name, settings), return_dtype=pl.String)
-    source = pl.when(pl.col("writer") == OWN_WRITER).then(pl.lit(OWN)).otherwise(pl.lit(SYNTHETIC))
+    splits = {name: split_of(name, settings) for name in pairs["document_id"].unique()}
+    split = pl.col("document_id").replace_strict(splits, return_dtype=pl.String)
+    source = (
+        pl.when(pl.col("writer") == OWN_WRITER)
+        .then(pl.lit(OWN))
+        .when(pl.col("writer") == TEXT_WRITER)
+        .then(pl.lit(LOOKUP))
+        .otherwise(pl.lit(SYNTHETIC))
+    )
     pairs = pairs.with_columns(split=split, source=source, relevance=pl.lit(1, dtype=pl.Int64))
     in_one_split = pl.col("split").n_unique().over("query_id") == 1
-    answered_elsewhere = (pl.col("style") == NEIGHBOUR) & (pl.col("writer") != OWN_WRITER)
+    answered_elsewhere = (pl.col("style") == NEIGHBOUR) & (pl.col("source") == LOOKUP)
     held_out = pairs.filter(in_one_split & (pl.col("split") != "train") & ~answered_elsewhere)
-    queries = (
-        held_out.unique("query_id", keep="first")
-        .sort("query_id")
-        .group_by("split", "source", maintain_order=True)
-        .head(settings.max_queries)
-        .sort("query_id")
-    )
+    queries = _draw(held_out, settings.max_queries)
+    answers = held_out.filter(pl.col("query_id").is_in(queries["query_id"].to_list()))
+    answers = pl.concat([answers, _named_elsewhere(answers, chunks, identifier_patterns)], how="diagonal")
     labels = (
-        held_out.filter(pl.col("query_id").is_in(queries["query_id"].to_list()))
+        answers.unique(["query_id", "document_id", "start"], keep="first")
         .sort("query_id", "document_id", "start")
         .join(
             chunks.select("document_id", "start", "end", "text"),
@@ -92,8 +108,37 @@ def hold_out_queries(
     return queries.select(list(QUERY_SCHEMA)), labels.select(list(LABEL_SCHEMA))
 
 
+def _draw(held_out: pl.DataFrame, most: int) -> pl.DataFrame:
+    """At most so many queries of each split and source: styles in turn, and within a style the documents in turn."""
+    turns = held_out.sort("query_id", "document_id", "start").unique("query_id", keep="first").sort("query_id")
+    turns = turns.with_columns(turn=pl.int_range(pl.len()).over("split", "source", "style", "document_id"))
+    turns = turns.sort("turn", "query_id").with_columns(turn=pl.int_range(pl.len()).over("split", "source", "style"))
+    drawn = turns.sort("turn", "style").group_by("split", "source", maintain_order=True).head(most)
+    return drawn.sort("query_id")
+
+
+def _named_elsewhere(answers: pl.DataFrame, chunks: pl.DataFrame, patterns: Sequence[str]) -> pl.DataFrame:
+    """The other chunks that answer a look-up by identifiers: those whose passage names all of them."""
+    lookups = answers.filter((pl.col("source") == LOOKUP) & (pl.col("style") == IDENTIFIER)).unique("query_id", keep="first")
+    asked = {row["query_id"]: (row, find_identifiers(row["query"], patterns)) for row in lookups.iter_rows(named=True)}
+    if not any(identifiers for _, identifiers in asked.values()):
+        return answers.clear()
+    naming: dict[str, set[int]] = {}
+    for row, passage in enumerate(chunks["passage"]):
+        for identifier in find_identifiers(passage, patterns):
+            naming.setdefault(identifier, set()).add(row)
+    spans = chunks.select("document_id", "start", "end").rows(named=True)
+    rows = [
+        row | spans[place]
+        for row, identifiers in asked.values()
+        if identifiers
+        for place in sorted(set.intersection(*(naming.get(identifier, set()) for identifier in identifiers)))
+    ]
+    return pl.DataFrame(rows, schema=answers.schema)
+
+
 def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
-    """Read the human-labelled queries of a collection (queries.jsonl and qrels/test.tsv, BEIR format).
+    """Read the human-labelled queries of a collection (queries.jsonl, qrels/test.tsv and qrels/dev.tsv, BEIR format).
 
     Args:
         folder: the collection's folder.
@@ -101,75 +146,91 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
 
     Returns:
         Queries in QUERY_SCHEMA, labels in LABEL_SCHEMA (start and end are null: the whole document), and what
-        is odd about them, in words. All are empty where there are no labels.
+        is odd about them, in words. All are empty where there are no labels. A query with test labels has no dev
+        labels: what is tested with does not choose.
 
     Raises:
         CollectionError: a file is malformed, or no label points to a document; the file and the line are named.
     """
-    queries_path, qrels_path = find_file(folder, QUERIES), find_qrels(folder, "test")
-    empty = pl.DataFrame(schema=QUERY_SCHEMA), pl.DataFrame(schema=LABEL_SCHEMA)
-    if queries_path is None or qrels_path is None:
-        only = next((path.name for path in (queries_path, qrels_path) if path), None)
-        return *empty, [f"{only} has no counterpart: human labels need queries.jsonl and qrels/test.tsv"] if only else []
+    queries_path, qrels_paths = find_file(folder, QUERIES), _human_qrels(folder)
+    if queries_path is None or not qrels_paths:
+        only = next((path.name for path in (queries_path, *qrels_paths.values()) if path), None)
+        notes = [f"{only} has no counterpart: human labels need queries.jsonl and qrels/test.tsv"] if only else []
+        return pl.DataFrame(schema=QUERY_SCHEMA), pl.DataFrame(schema=LABEL_SCHEMA), notes
     queries = read_queries(queries_path)
-    known = set(document_ids)
-    notes, labels, unknown_documents, unknown_queries = [], [], set(), set()
-    for query_id, document_id, relevance in read_qrels(qrels_path):
-        if query_id not in queries:
-            unknown_queries.add(query_id)
-        elif relevance > 0:
-            labels.append((query_id, document_id, None, None, None, relevance))
-            if document_id not in known:
-                unknown_documents.add(document_id)
+    known, notes, labels = set(document_ids), [], []
+    split_of_query: dict[str, Split] = {}
+    twice, unknown_queries = set(), set()
+    for split, path in qrels_paths.items():
+        rows = read_qrels(path)
+        unknown_queries |= {row[0] for row in rows} - queries.keys()
+        rows = [row for row in rows if row[2] > 0 and row[0] in queries]
+        if all(document_id not in known for _, document_id, _ in rows):
+            unknown = ", ".join(sorted({row[1] for row in rows})[:5])
+            raise CollectionError(f"{path}: no label points to a document of the collection (it names {unknown or 'nothing'})")
+        for query_id, document_id, relevance in rows:
+            if split_of_query.setdefault(query_id, split) == split:
+                labels.append((query_id, document_id, None, None, None, relevance))
+            else:
+                twice.add(query_id)
     if unknown_queries:
         some = ", ".join(sorted(unknown_queries)[:5])
         notes.append(f"{len(unknown_queries)} labelled queries are not in {queries_path.name}, such as {some}, and are left out")
-    if unknown_documents:
+    if unknown_documents := {label[1] for label in labels} - known:
         some = ", ".join(sorted(unknown_documents)[:5])
         notes.append(f"{len(unknown_documents)} labelled documents are not in the collection, such as {some}")
-    if all(label[1] in unknown_documents for label in labels):
-        raise CollectionError(f"{qrels_path}: no label points to a document of the collection ({'; '.join(notes)})")
-    labelled = {label[0] for label in labels}
-    elsewhere = _labelled_elsewhere(folder, qrels_path)
-    if lost := queries.keys() - labelled - elsewhere:
+    if twice:
+        notes.append(f"{len(twice)} queries of qrels/dev.tsv have test labels too, and are tested with alone")
+    elsewhere = _labelled_elsewhere(folder, qrels_paths.values())
+    if lost := queries.keys() - split_of_query.keys() - elsewhere:
         notes.append(f"{len(lost)} of {len(queries)} queries have no relevant document and are left out")
     for note in notes:
         logger.warning("%s: %s", folder.name, note)
-    rows = [(name, text, style, HUMAN, "test") for name, (text, style) in queries.items() if name in labelled]
+    rows = [(name, text, style, HUMAN, split_of_query[name]) for name, (text, style) in queries.items() if name in split_of_query]
     return pl.DataFrame(rows, schema=QUERY_SCHEMA, orient="row"), pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), notes
 
 
-def _labelled_elsewhere(folder: Path, tested: Path) -> set[str]:
+def _labelled_elsewhere(folder: Path, read: Collection[Path]) -> set[str]:
     """The queries of the other splits, which are asked about for a note alone: what cannot be read does not matter."""
     found: set[str] = set()
     for path in folder.glob("qrels/*.tsv*"):
-        if path != tested:
+        if path not in read:
             with contextlib.suppress(CollectionError):
                 found |= {query_id for query_id, _, _ in read_qrels(path)}
     return found
 
 
-def current_labels(labels: pl.DataFrame, documents: pl.DataFrame) -> pl.DataFrame:
+def _human_qrels(folder: Path) -> dict[Split, Path]:
+    """The label files that there are; what is tested with comes first."""
+    splits: tuple[Split, ...] = ("test", "dev")
+    return {split: path for split in splits if (path := find_qrels(folder, split))}
+
+
+def current_labels(labels: pl.DataFrame, documents: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """The labels as they apply to the documents as they are now.
 
-    A span whose text has moved inside its document is followed. Labels of documents, or of text, that exist
-    no more are left out.
+    A span whose text has moved inside its document, or has changed a little, is followed. Labels of documents, or of
+    text, that exist no more are left out.
 
     Args:
         labels: in LABEL_SCHEMA.
-        documents: ``document_id`` and ``text``.
+        documents: ``document_id`` and ``text``; only the texts of those with a labelled span are read.
     """
-    texts = dict(documents.select("document_id", "text").iter_rows())
+    documents = documents.lazy()
+    named = documents.filter(pl.col("document_id").is_in(labels["document_id"].unique().to_list()))
+    known = set(named.select("document_id").collect()["document_id"])
+    with_spans = labels.filter(pl.col("text").is_not_null())["document_id"].unique().to_list()
+    spans = documents.filter(pl.col("document_id").is_in(with_spans)).select("document_id", "text").collect()
+    texts = dict(spans.iter_rows())
     rows = []
     for label in labels.iter_rows(named=True):
-        document = texts.get(label["document_id"])
-        if document is None:
+        if label["document_id"] not in known:
             continue
-        if label["text"] is not None and document[label["start"] : label["end"]] != label["text"]:
-            start = document.find(label["text"])
-            if start < 0:
+        if label["text"] is not None:
+            span = follow(label["text"], label["start"], texts[label["document_id"]])
+            if span is None:
                 continue
-            label = label | {"start": start, "end": start + len(label["text"])}
+            label = label | dict(zip(("start", "end"), span, strict=True))
         rows.append(label)
     return pl.DataFrame(rows, schema=LABEL_SCHEMA)
 
@@ -180,12 +241,22 @@ def read_evaluation_set(folder: Path, corpus: Path) -> tuple[pl.DataFrame, pl.Da
     Args:
         folder: the artifact of evaluation_set.
         corpus: the artifact of corpus_chunks.
+
+    Returns:
+        Queries in QUERY_SCHEMA with ``lost_labels``, the number of the labels of each that apply no more; and labels.
     """
-    labels = current_labels(pl.read_parquet(folder / "labels.parquet"), pl.read_parquet(corpus / "documents.parquet"))
-    return pl.read_parquet(folder / "queries.parquet"), labels
+    queries, labels = (pl.read_parquet(folder / f"{name}.parquet") for name in ("queries", "labels"))
+    current = current_labels(labels, pl.scan_parquet(corpus / "documents.parquet"))
+    # Sets that were drawn when look-ups were no source of their own name them by their style.
+    taken = (pl.col("source") == SYNTHETIC) & pl.col("style").is_in(LOOKUP_STYLES)
+    queries = queries.with_columns(source=pl.when(taken).then(pl.lit(LOOKUP)).otherwise("source"))
+    counts = [table.group_by("query_id").len(name) for table, name in ((labels, "drawn"), (current, "left"))]
+    counted = queries.join(counts[0], on="query_id", how="left", maintain_order="left")
+    counted = counted.join(counts[1], on="query_id", how="left", maintain_order="left").fill_null(0)
+    return queries.with_columns((counted["drawn"] - counted["left"]).cast(pl.Int64).alias(LOST_LABELS)), current
 
 
 def human_labels_digest(folder: Path, anew: bool = False) -> str:
     """Hash of the human label files of a collection; ``anew`` as in digests_of_files."""
-    files = [path for path in (find_file(folder, QUERIES), find_qrels(folder, "test")) if path]
+    files = [path for path in (find_file(folder, QUERIES), *_human_qrels(folder).values()) if path]
     return digest_of_files(folder, files, anew)

@@ -1,23 +1,56 @@
-"""Which units answer which test query."""
+"""Which units answer which query, and which queries decide."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
 from embed_assets.corpus.spans import SpanIndex
-from embed_assets.evaluation.evaluation_set import HUMAN, OWN, SYNTHETIC, Split
+from embed_assets.evaluation.evaluation_set import LOOKUP, LOST_LABELS, SOURCES, Split
+from embed_assets.evaluation.metrics import NO_SUCH_UNIT
 
-# Stands for what a label points to if there is no such thing any more: the query counts as not answered.
-NO_SUCH_UNIT = "(no such unit)"
+# So many queries of a label source are enough to decide by. A difference of .05 nDCG@10 is about a standard error then.
+FEWEST_TO_DECIDE = 30
 
 
 def tested_queries(queries: pl.DataFrame, labels: pl.DataFrame, split: Split = "test") -> Iterator[tuple[str, pl.DataFrame]]:
-    """The queries of a split that have a label, for each label source that has any, human first."""
+    """The queries of a split that have a label, for each label source that has any, human first, look-ups last."""
     labelled = pl.col("query_id").is_in(labels["query_id"].to_list())
-    for source in (HUMAN, OWN, SYNTHETIC):
+    for source in SOURCES:
         tested = queries.filter((pl.col("source") == source) & (pl.col("split") == split) & labelled).sort("query_id")
         if len(tested):
             yield source, tested
+
+
+def label_counts(queries: pl.DataFrame, labels: pl.DataFrame, source: str, split: Split) -> dict[str, int]:
+    """How many labels of a source and split apply to the documents as they are now, ``there``, and how many no more, ``lost``.
+
+    Args:
+        queries: of read_evaluation_set; without its counts, none is lost.
+        labels: as they apply now.
+        source, split: whose.
+    """
+    asked = queries.filter((pl.col("source") == source) & (pl.col("split") == split))
+    there = labels.filter(pl.col("query_id").is_in(asked["query_id"].to_list())).height
+    return {"there": there, "lost": int(asked[LOST_LABELS].sum()) if LOST_LABELS in asked.columns else 0}
+
+
+def deciding_source(counts: Mapping[str, int]) -> str | None:
+    """The label source to decide by: the first of SOURCES with enough queries, else the one with most of them.
+
+    Look-ups are words of the text itself: they decide only where there is nothing else, and prove nothing about what
+    people ask.
+
+    Args:
+        counts: label source → number of queries.
+
+    Returns:
+        None where there is no query.
+    """
+    usable = {source: counts[source] for source in SOURCES if counts.get(source)}
+    trusted = {source: count for source, count in usable.items() if source != LOOKUP}
+    enough = [source for source, count in trusted.items() if count >= FEWEST_TO_DECIDE]
+    return next(iter([*enough, *sorted(trusted, key=lambda source: -trusted[source]), *usable]), None)
 
 
 def relevant_units(
@@ -58,3 +91,24 @@ def own_units(relevant: Mapping[str, Mapping[str, int]], units: Sequence[str]) -
     """
     places = {unit: place for place, unit in enumerate(units)}
     return {row: places[name] for row, (name, found) in enumerate(relevant.items()) if name in places and name not in found}
+
+
+def query_clusters(queries: pl.DataFrame, labels: pl.DataFrame) -> list[str | None]:
+    """The document that each query is about: of those that answer it, the one that most of the queries are about.
+
+    Queries about one document are not independent (statistics). All documents of a query together would be no
+    cluster: two queries that share one of them would count as independent, and chains of such queries as one.
+
+    Args:
+        queries: queries of one label source.
+        labels: labels of these and other queries.
+
+    Returns:
+        A document id for each query, None for one without a label.
+    """
+    documents: dict[str, set[str]] = {name: set() for name in queries["query_id"]}
+    for query_id, document_id in labels.select("query_id", "document_id").iter_rows():
+        if query_id in documents:
+            documents[query_id].add(document_id)
+    asked = Counter(document for found in documents.values() for document in found)
+    return [min(found, key=lambda name: (-asked[name], name), default=None) for found in documents.values()]

@@ -21,4 +21,6 @@ def draw_queries(queries: pl.DataFrame, labels: pl.DataFrame, settings: Rerankin
         return queries
     place = pl.col("query_id").map_elements(lambda name: hashlib.sha256(name.encode()).hexdigest(), return_dtype=pl.String)
     labelled = queries.filter((pl.col("split") == "test") & pl.col("query_id").is_in(labels["query_id"].to_list()))
-    return labelled.sort(place).group_by("source", maintain_order=True).head(settings.max_queries)
+    drawn = labelled.sort(place).group_by("source", maintain_order=True).head(settings.max_queries).select(queries.columns)
+    # The weight of the hybrid is chosen on all dev queries.
+    return pl.concat([drawn, queries.filter(pl.col("split") == "dev")])

@@ -1,28 +1,24 @@
 """BEIR metrics of several systems on the fixed evaluation set, with tests and intervals."""
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from embed_assets.corpus.spans import language_of
 from embed_assets.evaluation.evaluation_set import HUMAN, Split
-from embed_assets.evaluation.labels import NO_SUCH_UNIT, own_units, relevant_units, tested_queries
-from embed_assets.evaluation.metrics import HEADLINE, METRICS
+from embed_assets.evaluation.hybrid_weight import choose_weights, weights_summary
+from embed_assets.evaluation.labels import label_counts, query_clusters, relevant_units, tested_queries
+from embed_assets.evaluation.metrics import HEADLINE, METRICS, evaluate_run
+from embed_assets.evaluation.runs import RerankedSystem, Systems
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.evaluation.statistics import bootstrap_interval, ranx_p_values
+from embed_assets.evaluation.statistics import CLUSTER, holm, mean_interval, paired_by_query
 from embed_assets.models.encoders import TextEncoder
-from embed_assets.models.rerankers import PairScorer
-from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.retrieval.fusion import fuse_with_order, reciprocal_rank_fusion
-from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, best_per_group, group_numbers, rerank, top_k
 
-PER_QUERY_SCHEMA = dict.fromkeys(("query_id", "query", "style", "source", "system"), pl.String)
+PER_QUERY_SCHEMA = dict.fromkeys(("query_id", "query", "style", "source", CLUSTER, "system"), pl.String)
 PER_QUERY_SCHEMA |= dict.fromkeys(METRICS, pl.Float64)
 RUNS_SCHEMA = {
     "query_id": pl.String,
@@ -32,23 +28,6 @@ RUNS_SCHEMA = {
     "source": pl.String,
     "system": pl.String,
 }
-
-
-@dataclass(frozen=True)
-class RerankedSystem:
-    """Another system whose first passages are re-ordered.
-
-    Args:
-        system: name of the other system.
-        reranker: scores the passages.
-        top_k: how many passages of each query it scores.
-        weight: of its order, fused with that of the other system; None puts it in the place of that.
-    """
-
-    system: str
-    reranker: PairScorer
-    top_k: int
-    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +56,7 @@ def score_systems(
     reranked: Mapping[str, RerankedSystem] | None = None,
     split: Split = "test",
 ) -> list[Scores]:
-    """Score systems on the queries of a split, human labels, the user's own pairs and synthetic ones apart.
+    """Score systems on the queries of a split, human labels, the user's own pairs, written questions and look-ups apart.
 
     Human labels name documents: a document scores as its best chunk. All others name spans: the
     chunks that share at least half of the shorter of the two with a span are relevant.
@@ -85,13 +64,13 @@ def score_systems(
     Args:
         collection: name for the summary.
         chunks: the collection's chunks.
-        queries: queries of the evaluation set.
+        queries: queries of the evaluation set, of all splits.
         labels: its labels, as they apply to the documents (evaluation_set.current_labels). Queries without a
             label are left out.
         encoders: dense systems by name.
         settings: length of the runs, fusion and statistics.
-        hybrids: name of a hybrid system → the dense system that is fused with BM25; BM25 itself is
-            scored as ``bm25`` where this is not None.
+        hybrids: name of a hybrid system → the dense system that is fused with BM25, with the weight that the settings
+            give or that is chosen on the dev queries; BM25 itself is scored as ``bm25`` where this is not None.
         comparisons: (system, baseline) pairs that are tested.
         reranked: systems that re-order the chunks of another one, by name.
         split: whose queries are used; choices are made on dev, so that test stays a fair judge.
@@ -99,19 +78,18 @@ def score_systems(
     Returns:
         One Scores for each label source that has queries, human first.
     """
-    passages = chunks["passage"].to_list()
-    vectors = {name: encoder.encode_passages(passages) for name, encoder in encoders.items()}
-    bm25 = Bm25Index(passages, language_of(chunks)) if hybrids is not None else None
+    systems = Systems(chunks, encoders, with_bm25=hybrids is not None)
+    weights = choose_weights(systems, hybrids or {}, queries, labels, settings.hybrid_weight)
+    fused = {name: (weight.dense, weight.weight) for name, weight in weights.items()}
     results = []
     for source, tested in tested_queries(queries, labels, split):
         by_document = source == HUMAN
-        groups = group_numbers(chunks["document_id"]) if by_document else np.arange(len(chunks))
-        units = (chunks["document_id"].unique(maintain_order=True) if by_document else chunks["chunk_id"]).to_list()
         relevant = relevant_units(tested, labels, chunks, by_document)
-        texts = tested["query"].to_list()
-        own = own_units(relevant, units) if by_document else {}
-        runs = _retrieve(texts, passages, encoders, vectors, bm25, groups, own, settings, hybrids or {}, reranked or {})
-        results.append(_evaluate(collection, source, tested, relevant, runs, units, settings, comparisons))
+        runs = systems.rank(tested, relevant, by_document, settings.top_k, fused, reranked or {})
+        clusters, (units, _) = query_clusters(tested, labels), systems.units(by_document)
+        scores = _evaluate(collection, source, tested, clusters, relevant, runs, units, settings, comparisons)
+        counts = {"label_counts": label_counts(queries, labels, source, split)}
+        results.append(replace(scores, summary=scores.summary | counts | {"hybrid_weights": weights_summary(weights)}))
     return results
 
 
@@ -121,125 +99,28 @@ def join_scores(scores: Sequence[Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
     return per_query, pl.concat([pl.DataFrame(schema=RUNS_SCHEMA), *(score.runs for score in scores)])
 
 
-def score_first_ten(relevant: Mapping[str, Mapping[str, int]], found: Mapping[str, Sequence[str]]) -> float:
-    """Mean nDCG@10 of queries of which only the first ten units are known.
-
-    Args:
-        relevant: for each query, from relevant_units; a query without any counts as not answered.
-        found: for each query, the units that were found, best first.
-    """
-    from ranx import Qrels, Run, evaluate
-
-    qrels = Qrels.from_dict({name: dict(units) or {NO_SUCH_UNIT: 1} for name, units in relevant.items()})
-    return float(evaluate(qrels, Run.from_dict(_ranx_run(found)), HEADLINE))
-
-
-def _ranx_run(ranked: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-    """The units that were found for each query, best first, as ranx takes them.
-
-    ranx sorts by score and breaks ties as it likes: ranks keep the order. A query that found nothing needs one
-    entry all the same.
-    """
-    return {
-        name: {unit: -float(rank) for rank, unit in enumerate(units)} or {"(nothing found)": 0.0}
-        for name, units in ranked.items()
-    }
-
-
-def _retrieve(
-    texts: list[str],
-    passages: list[str],
-    encoders: Mapping[str, TextEncoder],
-    vectors: Mapping[str, np.ndarray],
-    bm25: Bm25Index | None,
-    groups: np.ndarray,
-    own: Mapping[int, int],
-    settings: ScoringSettings,
-    hybrids: Mapping[str, str],
-    reranked: Mapping[str, RerankedSystem],
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Units (columns, best first, -1 where none is left) and scores of each system, both of shape (queries, top_k).
-
-    ``own`` are the units that are no hits of a query (labels.own_units).
-    """
-    query_vectors = {name: encoder.encode_queries(texts) for name, encoder in encoders.items()}
-    blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for start in range(0, len(texts), QUERIES_IN_A_BLOCK):
-        block = slice(start, start + QUERIES_IN_A_BLOCK)
-        of_chunks = {name: query_vectors[name][block] @ vectors[name].T for name in encoders}
-        if bm25 is not None:
-            of_chunks["bm25"] = bm25.scores(texts[block])
-        for row, unit in own.items():
-            if start <= row < start + QUERIES_IN_A_BLOCK:
-                for values in of_chunks.values():
-                    values[row - start, groups == unit] = -np.inf
-        of_units = {name: best_per_group(values, groups) for name, values in of_chunks.items()}
-        found = _rank(of_units, hybrids, settings.rrf_k, settings.top_k)
-        for name, system in reranked.items():
-            chunks, _ = _rank(of_chunks, hybrids, settings.rrf_k, max(settings.top_k, system.top_k))[system.system]
-            candidates = chunks[:, : system.top_k]
-            values = _score_candidates(system.reranker, texts[block], passages, candidates)
-            if system.weight is not None:
-                values = fuse_with_order(values, system.weight, settings.rrf_k)
-            found[name] = rerank(found[system.system][0], candidates, values, groups)
-        for name, run in found.items():
-            blocks.setdefault(name, []).append(run)
-    return {name: tuple(np.concatenate(part) for part in zip(*parts, strict=True)) for name, parts in blocks.items()}
-
-
-def _rank(
-    scores: Mapping[str, np.ndarray], hybrids: Mapping[str, str], rrf_k: int, k: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The first k columns of each system, best first, and their scores; hybrids come after what they are fused from."""
-    scores = dict(scores)
-    best = {name: top_k(values, k, 0 if name == "bm25" else -np.inf) for name, values in scores.items()}
-    for name, dense in hybrids.items():
-        scores[name] = reciprocal_rank_fusion([best["bm25"], best[dense]], scores[dense].shape[1], rrf_k)
-        best[name] = top_k(scores[name], k, above=0)
-    return {name: (columns, np.take_along_axis(scores[name], columns, axis=1)) for name, columns in best.items()}
-
-
-def _score_candidates(reranker: PairScorer, texts: list[str], passages: list[str], candidates: np.ndarray) -> np.ndarray:
-    scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
-    found = candidates >= 0
-    rows = np.nonzero(found)[0].tolist()
-    pairs = [(texts[row], passages[column]) for row, column in zip(rows, candidates[found].tolist(), strict=True)]
-    scores[found] = reranker.score(pairs)
-    return scores
-
-
 def _evaluate(
     collection: str,
     source: str,
     queries: pl.DataFrame,
+    clusters: Sequence[str | None],
     relevant: dict[str, dict[str, int]],
     runs: dict[str, tuple[np.ndarray, np.ndarray]],
     units: list[str],
     settings: ScoringSettings,
     comparisons: Sequence[tuple[str, str]],
 ) -> Scores:
-    from numba.core.errors import NumbaTypeSafetyWarning
-    from ranx import Qrels, Run, evaluate
-
-    warnings.filterwarnings("ignore", category=NumbaTypeSafetyWarning)
-
-    qrels = Qrels.from_dict(relevant)
     names = queries["query_id"].to_list()
-    place = {name: i for i, name in enumerate(qrels.keys())}
-    order = [place[name] for name in names]
-    per_query, ranked, ranx_runs = [], [], {}
+    per_query, ranked = [], []
+    about = queries.select("query_id", "query", "style").with_columns(
+        pl.lit(source).alias("source"), pl.Series(CLUSTER, clusters, dtype=pl.String)
+    )
     for system, (columns, scores) in runs.items():
         rows = zip(names, columns.tolist(), strict=True)
         found = {name: [units[column] for column in row if column >= 0] for name, row in rows}
-        ranx_runs[system] = Run.from_dict(_ranx_run(found), name=system)
-        values = evaluate(qrels, ranx_runs[system], METRICS, return_mean=False)
-        per_query.append(
-            queries.select("query_id", "query", "style").with_columns(
-                pl.lit(source).alias("source"),
-                pl.lit(system).alias("system"),
-                *(pl.Series(metric, np.asarray(values[metric])[order]) for metric in METRICS),
-            )
-        )
+        values = evaluate_run(relevant, found, METRICS)
+        metrics = (pl.Series(metric, values[metric]) for metric in METRICS)
+        per_query.append(about.with_columns(pl.lit(system).alias("system"), *metrics))
         ranked.append(
             pl.DataFrame(
                 {
@@ -254,36 +135,40 @@ def _evaluate(
         )
     table = pl.concat(per_query)
     means = table.group_by("system", maintain_order=True).agg(pl.col(METRICS).mean())
-    p_values = ranx_p_values(qrels, ranx_runs, settings)
     summary = {
         "collection": collection,
         "labels": source,
         "queries": len(names),
+        "documents": len(set(clusters)),
         "systems": {row.pop("system"): row for row in means.iter_rows(named=True)},
-        "intervals": {system: list(bootstrap_interval(_column(table, system, HEADLINE), settings)) for system in runs},
-        "tests": [_test(table, system, baseline, p_values[system, baseline], settings) for system, baseline in comparisons],
+        "intervals": {
+            system: list(mean_interval(table.filter(pl.col("system") == system)[HEADLINE].to_numpy(), clusters, settings))
+            for system in runs
+        },
+        "tests": _tests(table, comparisons, settings),
         "styles": _slices(table),
     }
     return Scores(summary, table, pl.concat(ranked), relevant)
 
 
-def _test(table: pl.DataFrame, system: str, baseline: str, p_value: float, settings: ScoringSettings) -> dict[str, Any]:
-    differences = _column(table, system, HEADLINE) - _column(table, baseline, HEADLINE)
-    low, high = bootstrap_interval(differences, settings)
-    return {
-        "system": system,
-        "baseline": baseline,
-        "metric": HEADLINE,
-        "difference": float(differences.mean()),
-        "low": low,
-        "high": high,
-        "p_value": p_value,
-        "test": settings.significance_test,
-    }
-
-
-def _column(table: pl.DataFrame, system: str, metric: str) -> np.ndarray:
-    return table.filter(pl.col("system") == system)[metric].to_numpy()
+def _tests(table: pl.DataFrame, comparisons: Sequence[tuple[str, str]], settings: ScoringSettings) -> list[dict[str, Any]]:
+    """The comparisons, their p-values corrected for how many there are."""
+    found = {pair: paired_by_query(table, *pair, settings) for pair in comparisons}
+    corrected = holm({pair: difference.p_value for pair, difference in found.items()})
+    return [
+        {
+            "system": system,
+            "baseline": baseline,
+            "metric": HEADLINE,
+            "difference": found[system, baseline].difference,
+            "low": found[system, baseline].low,
+            "high": found[system, baseline].high,
+            "p_value": corrected[system, baseline],
+            "standard_error": error if np.isfinite(error := found[system, baseline].standard_error) else None,
+            "test": found[system, baseline].test,
+        }
+        for system, baseline in comparisons
+    ]
 
 
 def _slices(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -296,7 +181,7 @@ def _slices(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def scores_table(summary: Mapping[str, Any]) -> str:
-    """The scores of one label source as a Markdown table, followed by its tests in words."""
+    """The scores of one label source as a Markdown table, followed by its tests and the weights of its hybrids in words."""
     columns = ("ndcg@1", "ndcg@10", "recall@10", "recall@100", "map@10", "mrr@10")
     head = ["system", *columns, f"95% of {HEADLINE}"]
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(columns) + 1)}"]
@@ -309,8 +194,12 @@ def scores_table(summary: Mapping[str, Any]) -> str:
         f"(95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g}, {test['test']})"
         for test in summary["tests"]
     ]
-    title = f"{summary['collection']}: {summary['queries']} {summary['labels']} queries"
-    return "\n".join([title, "", *lines, "", *(f"- {test}" for test in tests)])
+    weights = [
+        f"{name}: {weight['weight']:g} of {weight['dense']}, {1 - weight['weight']:.2g} of BM25 ({weight['why']})"
+        for name, weight in summary["hybrid_weights"].items()
+    ]
+    title = f"{summary['collection']}: {summary['queries']} {summary['labels']} queries about {summary['documents']} documents"
+    return "\n".join([title, "", *lines, "", *(f"- {words}" for words in [*tests, *weights])])
 
 
 def write_scored(folder: Path, scores: Sequence[Scores]) -> None:

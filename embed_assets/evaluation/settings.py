@@ -1,8 +1,8 @@
 """Settings of the evaluation set and of scoring."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from embed_assets.artifacts.blocks import Block, Share
 
@@ -10,10 +10,17 @@ from embed_assets.artifacts.blocks import Block, Share
 class EvaluationSetSettings(Block):
     """The frozen yardstick. Only a change of this block draws new synthetic test queries."""
 
-    version: int = Field(1, ge=1, description="raise it to draw a new set on purpose")
-    test_share: Share = Field(0.1, description="share of the documents whose synthetic queries are kept for the test")
-    dev_share: Share = Field(0.05, description="share of the documents whose synthetic queries are kept for the dev split")
-    max_queries: int = Field(300, ge=1, description="at most this many synthetic queries in each split")
+    version: int = Field(2, ge=1, description="raise it to draw a new set on purpose")
+    test_share: Share = Field(
+        0.15, description="share of the documents whose queries are kept for the test; no filter by retrieval touches them"
+    )
+    dev_share: Share = Field(0.1, description="share of the documents whose queries are kept for the dev split, in the same way")
+    max_queries: int = Field(
+        300,
+        ge=1,
+        description="at most this many queries of each split and source (own, synthetic, look-up): all styles in the same share, "
+        "from as many documents as there are",
+    )
 
     @model_validator(mode="after")
     def _leaves_documents_to_train_on(self) -> "EvaluationSetSettings":
@@ -27,11 +34,11 @@ class RerankingSettings(Block):
 
     top_k: int = Field(100, ge=1, le=10_000, description="re-order the first k chunks of hybrid retrieval, as BEIR does with 100")
     weight: float | None = Field(
-        0.5,
+        0.33,
         gt=0,
-        le=100,
-        description="weight of the re-ranker's order, fused with that of hybrid retrieval by reciprocal rank; 0.5 gives BM25, "
-        "the embedding model and the re-ranker a third each; null takes the order of the re-ranker alone",
+        le=1,
+        description="weight of the re-ranker's scores in the convex fusion with those of hybrid retrieval, which have the rest; "
+        "null takes the re-ranker alone",
     )
     max_queries: int = Field(
         0,
@@ -41,15 +48,24 @@ class RerankingSettings(Block):
     )
 
 
+def _weight(value: Any) -> float | str:
+    if value == "auto":
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ValueError("expected 'auto' or a number from 0 to 1")
+
+
 class ScoringSettings(Block):
-    """BEIR metrics, significance test and confidence intervals."""
+    """BEIR metrics, fusion and confidence intervals."""
 
     top_k: int = Field(100, ge=100, le=10_000, description="length of a run: documents kept for each query")
-    rrf_k: int = Field(60, ge=1, description="constant of reciprocal rank fusion (Cormack et al., SIGIR 2009)")
-    significance_test: Literal["student", "fisher", "tukey"] = Field(
-        "student", description="paired test of ranx; student is the paired t-test"
+    hybrid_weight: Annotated[float | Literal["auto"], PlainValidator(_weight)] = Field(
+        "auto",
+        description="weight of the embedding model in the convex fusion with BM25, which has the rest; auto: chosen on the dev "
+        "queries (human ones, else own pairs, else written questions, never look-ups), 0.5 where there are fewer than 30",
     )
-    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples and permutations")
+    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
     seed: int = Field(13, ge=0, description="seed of the resamples")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from embed_assets.artifacts.memo import Memo, stored_keys
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
 
@@ -45,6 +46,7 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
     disable_progress_bar()
 
     keep_freed_memory()
+    settings = with_prompts(settings, name)
     model = SentenceTransformer(
         str(locate_model(name or settings.name)),
         device=device,
@@ -60,14 +62,15 @@ class Encoder:
     """Encodes queries and passages with one model; the model is loaded only for texts not seen before.
 
     Args:
-        settings: the base model's settings (length in tokens and prompts hold for its fine-tuned versions too).
+        settings: the base model's settings (length in tokens and prompts hold for its fine-tuned versions too; prompts
+            that they do not name are those of the model's own configuration).
         memos: folder of the memos; one file for each model.
         name: folder of a fine-tuned model; the base model if None.
         compute: device and batch size.
     """
 
     def __init__(self, settings: BaseModelSettings, memos: Path, name: str | None = None, compute: Compute = Compute()):
-        self.settings = settings
+        self.settings = with_prompts(settings, name)
         self.name = name or settings.name
         self.compute = compute
         self.memo = Memo(_memo_path(memos, self.name))

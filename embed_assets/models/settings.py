@@ -16,8 +16,12 @@ class BaseModelSettings(Block):
         description="a folder, a Hugging Face model name, or package:NAME/FOLDER inside an installed Python package",
     )
     max_tokens: int = Field(160, ge=16, le=32768, description="longest input in tokens; longer text is cut")
-    query_prompt: str = Field("", description="text put in front of every query, as the model's card asks")
-    passage_prompt: str = Field("", description="text put in front of every passage, as the model's card asks")
+    query_prompt: str | None = Field(
+        None, description="text put in front of every query; null: what the model's own configuration says; empty: none"
+    )
+    passage_prompt: str | None = Field(
+        None, description="text put in front of every passage; null: what the model's own configuration says; empty: none"
+    )
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
 
 

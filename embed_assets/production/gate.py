@@ -1,14 +1,20 @@
 """Whether a model is better than the one in production, and why or why not."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
+from embed_assets.evaluation.evaluation_set import LOOKUP
+from embed_assets.evaluation.labels import deciding_source
 from embed_assets.evaluation.metrics import HEADLINE
-from embed_assets.evaluation.statistics import paired_p_value
+from embed_assets.evaluation.settings import ScoringSettings
+from embed_assets.evaluation.statistics import CLUSTER, PairedDifference, holm, paired_difference, paired_scores
 from embed_assets.production.settings import PublishingSettings
+
+LOOKUPS_ALONE = (
+    "cannot tell: the only test queries are look-ups, words of the documents themselves, which reward word matching and say "
+    "nothing about what people ask: add human labels, own pairs or written questions"
+)
 
 
 @dataclass(frozen=True)
@@ -20,48 +26,60 @@ class Verdict:
 
 
 def judge(
-    summaries: Sequence[Mapping[str, Any]], per_query: pl.DataFrame, baseline: str, name: str, settings: PublishingSettings
+    per_query: pl.DataFrame,
+    candidate: str,
+    baseline: str,
+    name: str,
+    settings: PublishingSettings,
+    scoring: ScoringSettings = ScoringSettings(),
 ) -> Verdict:
-    """Compare the fine-tuned model with what is in production.
+    """Compare a system with what is in production, as people search: the systems are hybrids.
 
-    It has to be significantly better on the first label source (human labels where there are any), and may not be
-    significantly worse on another source or on the queries of any style.
+    It has to be significantly better on the label source that decides (deciding_source: the most trusted one with enough
+    queries), and may not be significantly worse on another source or on the queries of any style, by an exact test for
+    few documents and with Holm's correction for the number of these slices. Look-ups alone decide nothing.
 
     Args:
-        summaries: of the scores, each with a test of ``tuned`` against the baseline.
-        per_query: the scores of each query: ``source``, ``style``, ``system``, ``query_id`` and the metrics.
+        per_query: the scores of each query: ``source``, ``style``, ``system``, ``query_id``, the metrics and, where it is
+            known, ``cluster``.
+        candidate: the system that may be published.
         baseline: the system in production.
         name: what the reason calls it.
         settings: level of significance, size of slices that count.
+        scoring: resamples and seed.
     """
-    if not summaries:
+    pairs = paired_scores(per_query, candidate, baseline) if len(per_query) else per_query
+    if pairs.is_empty():
         return Verdict(False, "there is no test query: add human labels or documents")
-    summary = summaries[0]
-    test = next(test for test in summary["tests"] if (test["system"], test["baseline"]) == ("tuned", baseline))
-    better = test["difference"] > 0 and test["p_value"] < settings.significance
+    source = deciding_source(dict(pairs.group_by("source").len().iter_rows()))
+    if source == LOOKUP:
+        return Verdict(False, LOOKUPS_ALONE)
+    test = _difference(pairs.filter(pl.col("source") == source), scoring)
+    better = test.difference > 0 and test.p_value < settings.significance
     reason = (
-        f"{'significantly better' if better else 'not significantly better'} than {name}: {test['difference']:+.3f} {HEADLINE} "
-        f"on {summary['queries']} {summary['labels']} queries (p = {test['p_value']:.2g})"
+        f"{'significantly better' if better else 'not significantly better'} than {name} in hybrid retrieval: "
+        f"{test.difference:+.3f} {HEADLINE} on {test.queries} {source} queries about {test.clusters} documents "
+        f"(p = {test.p_value:.2g})"
     )
-    worse = _worse_slices(per_query, baseline, settings)
+    worse = _worse_slices(pairs, source, settings, scoring)
     return Verdict(better and not worse, "; ".join([reason, *worse]))
 
 
-def _worse_slices(per_query: pl.DataFrame, baseline: str, settings: PublishingSettings) -> list[str]:
-    """The label sources and query styles on which the tuned model is significantly worse, in words."""
-    of = {system: per_query.filter(pl.col("system") == system) for system in ("tuned", baseline)}
-    pairs = of["tuned"].join(of[baseline], on=["source", "query_id"], suffix="_before")
-    pairs = pairs.select("source", "style", difference=pl.col(HEADLINE) - pl.col(f"{HEADLINE}_before"))
-    slices = [((source, "all"), frame) for (source,), frame in pairs.group_by("source", maintain_order=True)]
-    slices += list(pairs.filter(pl.col("style") != "").group_by("source", "style", maintain_order=True))
-    worse = []
-    for (source, style), frame in slices:
-        differences = frame["difference"].to_numpy()
-        mean = float(differences.mean())
-        if len(differences) < settings.min_slice_queries or mean >= 0:
-            continue
-        p_value = paired_p_value(differences)
-        if p_value < settings.significance:
-            queries = f"{len(differences)} {source} queries" + (f" of the style {style}" if style != "all" else "")
-            worse.append(f"significantly worse on {queries}: {mean:+.3f} {HEADLINE} (p = {p_value:.2g})")
-    return worse
+def _worse_slices(pairs: pl.DataFrame, decided: str, settings: PublishingSettings, scoring: ScoringSettings) -> list[str]:
+    """The other label sources and the query styles on which the candidate is significantly worse, in words."""
+    others = pairs.filter(pl.col("source") != decided).group_by("source", maintain_order=True)
+    slices = [(f"{source} queries", frame) for (source,), frame in others]
+    styles = pairs.filter(pl.col("style") != "").group_by("source", "style", maintain_order=True)
+    slices += [(f"{source} queries of the style {style}", frame) for (source, style), frame in styles]
+    tests = {words: _difference(frame, scoring) for words, frame in slices if len(frame) >= settings.min_slice_queries}
+    p_values = holm({words: test.p_value for words, test in tests.items()})
+    return [
+        f"significantly worse on {test.queries} {words}: {test.difference:+.3f} {HEADLINE} "
+        f"(p = {p_values[words]:.2g}, corrected for {len(tests)} slices)"
+        for words, test in tests.items()
+        if test.difference < 0 and p_values[words] < settings.significance
+    ]
+
+
+def _difference(pairs: pl.DataFrame, scoring: ScoringSettings) -> PairedDifference:
+    return paired_difference(pairs["difference"].to_numpy(), pairs[CLUSTER].to_list(), scoring)

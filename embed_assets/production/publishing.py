@@ -14,6 +14,7 @@ from embed_assets.artifacts.store import Artifact
 from embed_assets.corpus import production_table
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
+from embed_assets.evaluation.hybrid_weight import weight_for_search
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import Scores, join_scores, score_systems
 from embed_assets.evaluation.settings import ScoringSettings
@@ -43,8 +44,8 @@ def judge_candidate(published: Published, inputs: Inputs, compared_with: str, co
     """
     settings, checkpoint = inputs.block(PublishingSettings), inputs.artifacts["checkpoint"]
     if compared_with == BASE_MODEL:
-        summaries = json.loads((inputs.folder("beir_scores") / "scores.json").read_text())
-        verdict = judge(summaries, inputs.table("beir_scores", "per_query"), "base", "the base model", settings)
+        per_query = inputs.table("beir_scores", "per_query")
+        verdict = judge(per_query, "hybrid", "hybrid_base", "the base model", settings, inputs.block(ScoringSettings))
     else:
         in_use = published.workspace.store.find("checkpoint", inputs.collection, compared_with)
         if in_use is None:
@@ -55,10 +56,11 @@ def judge_candidate(published: Published, inputs: Inputs, compared_with: str, co
         else:
             memos = published.workspace.memos
             encoders = {name: encoder_of(it, memos, compute) for name, it in (("production", in_use), ("tuned", checkpoint))}
-            scores = _score(inputs, encoders, [("tuned", "production")])
-            summaries = [score.summary for score in scores]
-            write_comparison(folder, summaries)
-            verdict = judge(summaries, join_scores(scores)[0], "production", "the model in production", settings)
+            hybrids = {"hybrid_production": "production", "hybrid": "tuned"}
+            scores = _score(inputs, encoders, hybrids, [("hybrid", "hybrid_production"), ("tuned", "production")])
+            write_comparison(folder, [score.summary for score in scores])
+            per_query, scoring = join_scores(scores)[0], inputs.block(ScoringSettings)
+            verdict = judge(per_query, "hybrid", "hybrid_production", "the model in production", settings, scoring)
     write_verdict(folder, verdict)
     return verdict
 
@@ -73,12 +75,17 @@ def read_verdict(artifact: Artifact) -> Verdict:
     return Verdict(**json.loads((artifact.folder / VERDICT).read_text(encoding="utf-8")))
 
 
-def _score(inputs: Inputs, encoders: Mapping[str, TextEncoder], comparisons: Sequence[tuple[str, str]] = ()) -> list[Scores]:
+def _score(
+    inputs: Inputs,
+    encoders: Mapping[str, TextEncoder],
+    hybrids: Mapping[str, str],
+    comparisons: Sequence[tuple[str, str]] = (),
+) -> list[Scores]:
     """The scores of models on the fixed evaluation set, with the chunks."""
     queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
     chunks = inputs.table("corpus_chunks", "chunks")
     scoring = inputs.block(ScoringSettings)
-    return score_systems(inputs.collection, chunks, queries, labels, encoders, scoring, comparisons=comparisons)
+    return score_systems(inputs.collection, chunks, queries, labels, encoders, scoring, hybrids, comparisons)
 
 
 def publish(
@@ -117,8 +124,8 @@ def publish(
             return True, f"in production: {before.reason}"
         if anyway or (verdict.better and before.withdrawn != name):
             reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
-            scores = _headlines(json.loads((inputs.folder("beir_scores") / "scores.json").read_text()))
-            _put(published, inputs, before, checkpoint, compared_with, reason, scores, compute)
+            summaries = json.loads((inputs.folder("beir_scores") / "scores.json").read_text())
+            _put(published, inputs, before, checkpoint, compared_with, reason, summaries, compute)
             return True, f"in production: {reason}"
         if verdict.better:
             return False, "what is in production stays: this one was rolled back; 'publish_anyway' brings it back"
@@ -126,9 +133,9 @@ def publish(
         known = [live, index.metadata(before.withdrawn)]
         if in_use is None or any(all(it.get(key) == made_of[key] for key in ROWS) for it in known):
             return False, f"what is in production stays: {verdict.reason}"
-        scored = _score(inputs, {"tuned": encoder_of(in_use, published.workspace.memos, compute)})
-        scores = _headlines([score.summary for score in scored])
-        _put(published, inputs, before, in_use, compared_with, NEWER_CHUNKS, scores, compute)
+        scored = _score(inputs, {"tuned": encoder_of(in_use, published.workspace.memos, compute)}, {"hybrid": "tuned"})
+        summaries = [score.summary for score in scored]
+        _put(published, inputs, before, in_use, compared_with, NEWER_CHUNKS, summaries, compute)
     return False, f"the new model is not in production: {verdict.reason}; the newer chunks are, with the model that was there"
 
 
@@ -139,7 +146,7 @@ def _put(
     checkpoint: Artifact,
     compared_with: str,
     reason: str,
-    scores: Mapping[str, Mapping[str, float]],
+    summaries: Sequence[Mapping[str, Any]],
     compute: Compute,
 ) -> None:
     """Write the index of a checkpoint and the chunks, and put it into production."""
@@ -154,7 +161,8 @@ def _put(
         "rows": pl.scan_parquet(rows).select(pl.len()).collect().item(),
         "took_the_place_of": compared_with,
         "evaluation_set": inputs.artifacts["evaluation_set"].digest,
-        "scores": scores,
+        "scores": _headlines(summaries),
+        "hybrid_weight": weight_for_search(summaries),
     }
     encoder = encoder_of(checkpoint, published.workspace.memos, compute)
     source = ProductionSettings.model_validate(chunks.manifest["settings"]["production"], strict=False)

@@ -1,7 +1,9 @@
 """Search in the published index, with the model that it was made with, and with the re-ranker of the collection."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
@@ -11,11 +13,14 @@ from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import PairScorer, open_reranker
 from embed_assets.production.published import Published
 from embed_assets.production.published_index import metadata_of
-from embed_assets.retrieval.fusion import fuse_with_order
+from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion, fuse_hits
 from embed_assets.training.settings import RerankerSettings
 
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
+SCORE = "score of the search"
 Mode = Literal["dense", "full-text", "hybrid", "reranked"]
-FUSED = 100
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,6 @@ def search_index(
     published: Published,
     query: str,
     reranking: RerankingSettings,
-    rrf_k: int,
     mode: Mode = "hybrid",
     limit: int = 10,
 ) -> list[Hit]:
@@ -42,9 +46,9 @@ def search_index(
         published: what is in production.
         query: what to look for.
         reranking: what the re-ranker re-orders.
-        rrf_k: constant of reciprocal rank fusion.
-        mode: dense (cosine), full-text (BM25), hybrid, which fuses the first 100 of both by reciprocal rank, or reranked,
-            which re-orders the first ``reranking.top_k`` of hybrid, as the settings block ``reranking`` says.
+        mode: dense (cosine), full-text (BM25), hybrid, which fuses the first 100 of both with the weight that the index was
+            scored with (convex_fusion), or reranked, which re-orders the first ``reranking.top_k`` of hybrid, as the
+            settings block ``reranking`` says.
         limit: how many hits.
 
     Raises:
@@ -53,32 +57,50 @@ def search_index(
     """
     reranker = _reranker(published.workspace, published.collection) if mode == "reranked" else None
     table = published.index.open()
+    metadata = metadata_of(table)
     if mode == "full-text":
-        found, score = table.search(_literal(query), query_type="fts"), "_score"
-    else:
-        vector = _encoder(published, metadata_of(table)).encode_queries([query])[0]
-        if mode == "dense":
-            found, score = table.search(vector).distance_type("cosine"), "_distance"
-        else:
-            from lancedb.rerankers import RRFReranker
+        return _hits(_full_text(table, query, limit), limit)
+    vector = _encoder(published, metadata).encode_queries([query])[0]
+    if mode == "dense":
+        return _hits(_dense(table, vector, limit), limit)
+    fetched = max(limit, DEPTH, reranking.top_k if reranker else 0)
+    weight = metadata.get("hybrid_weight", DEFAULT_WEIGHT)
+    rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)
+    return _hits(_reranked(query, rows, reranker, reranking) if reranker else rows, limit)
 
-            found = table.search(query_type="hybrid").vector(vector).text(_literal(query)).distance_type("cosine")
-            found, score = found.rerank(RRFReranker(K=rrf_k)), "_relevance_score"
-    top_k = reranking.top_k
-    fetched = {"hybrid": FUSED, "reranked": max(FUSED, top_k)}.get(mode, limit)
-    rows = found.limit(max(limit, fetched)).to_list()
-    if reranker is not None and rows:
-        rows, others = rows[:top_k], rows[top_k:]
-        scores = reranker.score([(query, row["passage"]) for row in rows])
-        if reranking.weight is not None:
-            scores = fuse_with_order(scores[None], reranking.weight, rrf_k)[0]
-        rows = [row | {score: value} for row, value in zip(rows, scores.tolist(), strict=True)]
-        rows.sort(key=lambda row: -row[score])
-        # The score of what was not re-ranked says only that it is lower.
-        rows += [row | {score: rows[-1][score] - place} for place, row in enumerate(others, start=1)]
-    return [
-        Hit(row["id"], row["document_id"], 1 - row[score] if mode == "dense" else row[score], row["text"]) for row in rows[:limit]
-    ]
+
+def _dense(table: "Table", vector: np.ndarray, limit: int) -> list[dict]:
+    rows = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(limit).to_list()
+    return [row | {SCORE: 1 - row["_distance"]} for row in rows]
+
+
+def _full_text(table: "Table", query: str, limit: int) -> list[dict]:
+    rows = table.search(_literal(query), query_type="fts").limit(limit).to_list()
+    return [row | {SCORE: row["_score"]} for row in rows]
+
+
+def _fused(dense: list[dict], full_text: list[dict], weight: float) -> list[dict]:
+    rows = {row["id"]: row for row in [*dense, *full_text]}
+    scores = ({row["id"]: row[SCORE] for row in found} for found in (dense, full_text))
+    return [rows[name] | {SCORE: score} for name, score in fuse_hits(*scores, weight).items()]
+
+
+def _reranked(query: str, rows: list[dict], reranker: PairScorer, settings: RerankingSettings) -> list[dict]:
+    rows, others = rows[: settings.top_k], rows[settings.top_k :]
+    if not rows:
+        return []
+    scores = np.asarray(reranker.score([(query, row["passage"]) for row in rows]), dtype=np.float32)
+    if settings.weight is not None:
+        retrieved = np.array([[row[SCORE] for row in rows]], dtype=np.float32)
+        scores = convex_fusion(scores[None], retrieved, settings.weight, settings.top_k)[0]
+    rows = [row | {SCORE: value} for row, value in zip(rows, scores.tolist(), strict=True)]
+    rows.sort(key=lambda row: -row[SCORE])
+    # The score of what was not re-ranked says only that it is lower.
+    return rows + [row | {SCORE: rows[-1][SCORE] - place} for place, row in enumerate(others, start=1)]
+
+
+def _hits(rows: list[dict], limit: int) -> list[Hit]:
+    return [Hit(row["id"], row["document_id"], row[SCORE], row["text"]) for row in rows[:limit]]
 
 
 def _literal(query: str):

@@ -16,6 +16,7 @@ from embed_assets.models.answers import GenerationError
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.endpoint import open_client, read_key
 from embed_assets.models.hardware import Compute
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 from embed_assets.production.published import Published
@@ -70,7 +71,7 @@ class EndpointEncoder:
     ):
         self.url = url
         self.model_name = model_name
-        self.settings = settings
+        self.settings = with_prompts(settings, tokenizer)
         self.timeout_seconds = timeout_seconds
         self._tokenizer = load_tokenizer(tokenizer)
         self._tokenizer.enable_truncation(settings.max_tokens)

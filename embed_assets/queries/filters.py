@@ -88,14 +88,20 @@ def _runs(found: Sequence[str], longest: int) -> Iterator[str]:
             yield " ".join(found[start : last + 1])
 
 
-def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
+def filter_pairs(
+    pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings, held_out: Collection[str] = ()
+) -> pl.DataFrame:
     """Drop repeated queries, those whose chunk hybrid retrieval does not find, and near-duplicates.
+
+    What the base model and BM25 do not find stays where it is about held-out documents: a test without the queries on
+    which they fail could show no gain over them.
 
     Args:
         pairs: in PAIR_SCHEMA; the spans are those of chunks.
         chunks: the collection's chunks.
         encoder: the base model.
         settings: how far down the chunk may stand, and how similar two queries may be.
+        held_out: documents whose queries are for dev and test.
 
     Returns:
         The pairs with the reason of each drop, and two columns: ``rank``, the place of the chunk counted from 1
@@ -104,7 +110,7 @@ def filter_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, se
     """
     pairs = _drop_repeated(pairs).with_columns(rank=pl.lit(None, pl.Int64), similarity=pl.lit(None, pl.Float64))
     if settings.round_trip_top_k:
-        pairs = _drop_lost(pairs, chunks, encoder, settings.round_trip_top_k)
+        pairs = _drop_lost(pairs, chunks, encoder, settings.round_trip_top_k, held_out)
     if settings.max_similarity < 1:
         pairs = _drop_near_duplicates(pairs, encoder, settings)
     return pairs
@@ -118,7 +124,9 @@ def _drop_repeated(pairs: pl.DataFrame) -> pl.DataFrame:
     return _drop(pairs, repeated.to_list(), "repeated")
 
 
-def _drop_lost(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, top_k: int) -> pl.DataFrame:
+def _drop_lost(
+    pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, top_k: int, held_out: Collection[str]
+) -> pl.DataFrame:
     spans = {span: row for row, span in enumerate(chunks.select("document_id", "start", "end").iter_rows())}
     usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null())
     if usable.is_empty():
@@ -128,6 +136,8 @@ def _drop_lost(pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, top_
     ranks = retriever.ranks(usable["query"].to_list(), targets)
     rank_of_row = dict(zip(usable["row"].to_list(), ranks, strict=True))
     lost_ids = {pairs["query_id"][row] for row, rank in rank_of_row.items() if rank is None or rank > top_k}
+    # A query of which one answer can be trained on is none to test with.
+    lost_ids &= set(pairs.filter(~pl.col("document_id").is_in(list(held_out)))["query_id"])
     # A query that several chunks answer is lost as a whole: without one of them it is another query.
     lost = [row for row in rank_of_row if pairs["query_id"][row] in lost_ids]
     rank = pl.Series("rank", [rank_of_row.get(row) for row in range(len(pairs))], dtype=pl.Int64)

@@ -92,7 +92,7 @@ def read_own_pairs(
         notes.append(f"{len(stale)} passages do not occur in their documents any more, such as {some}, and are left out")
     if leaks:
         some = _some({repr(pair.query) for pair in leaks})
-        notes.append(f"{len(leaks)} pairs have a query of qrels/test.tsv, such as {some}, and are left out")
+        notes.append(f"{len(leaks)} pairs have a query of qrels/test.tsv or qrels/dev.tsv, such as {some}, and are left out")
     if unread := {column for _, row in rows for column in row} - set(COLUMNS):
         notes.append(f"columns that are not read: {_some(unread)}")
     if not kept:
@@ -111,12 +111,12 @@ def read_own_pairs(
 
 
 def own_pairs_digest(folder: Path, anew: bool = False) -> str | None:
-    """Hash of the files that the pairs of a collection are read from, and of the test labels, whose queries are left out.
+    """Hash of the files that the pairs of a collection are read from, and of the human labels, whose queries are left out.
 
     None if the user brings no pairs; ``anew`` as in digests_of_files.
     """
     files = _pair_files(folder)
-    labels = (find_file(folder, QUERIES), find_qrels(folder, "test"))
+    labels = (find_file(folder, QUERIES), *_held_out_qrels(folder))
     return digest_of_files(folder, [*files, *filter(None, labels)], anew) if files else None
 
 
@@ -155,12 +155,18 @@ def _read_rows(folder: Path, unknown: set[str]) -> Iterator[tuple[str, dict[str,
                 yield f"{qrels}, query {query_id}", {"query": text, "document_id": document_id, "style": style}
 
 
+def _held_out_qrels(folder: Path) -> tuple[Path | None, Path | None]:
+    return find_qrels(folder, "test"), find_qrels(folder, "dev")
+
+
 def _test_queries(folder: Path) -> set[str]:
-    queries_path, qrels_path = find_file(folder, QUERIES), find_qrels(folder, "test")
-    if queries_path is None or qrels_path is None:
+    """The normalized queries that are tested or chosen by."""
+    queries_path = find_file(folder, QUERIES)
+    if queries_path is None:
         return set()
     queries = read_queries(queries_path)
-    return {normalize_query(queries[query_id][0]) for query_id, _, _ in read_qrels(qrels_path) if query_id in queries}
+    labelled = {query_id for path in filter(None, _held_out_qrels(folder)) for query_id, _, _ in read_qrels(path)}
+    return {normalize_query(queries[query_id][0]) for query_id in labelled if query_id in queries}
 
 
 def _check(place: str, row: dict[str, Any]) -> _OwnPair:

@@ -22,7 +22,9 @@ PAIR_SCHEMA = {
 }
 TEXT_WRITER = "text"
 OWN_WRITER = "own"
-NEIGHBOUR = "neighbour"
+IDENTIFIER, NEIGHBOUR = "identifier", "neighbour"
+# The styles of look-ups, which TEXT_WRITER takes from the text.
+LOOKUP_STYLES = (IDENTIFIER, "keyword", "sentence", NEIGHBOUR, "title")
 
 
 def make_pairs(

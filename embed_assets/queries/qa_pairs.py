@@ -1,6 +1,6 @@
 """QA pairs from all sources, filtered: written questions, look-ups and the user's own pairs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def make_qa_pairs(
     open_model: Callable[[LanguageModelSettings], LanguageModel],
     encoder: Encoder,
     settings: QuestionsSettings,
+    held_out: Collection[str] = (),
 ) -> QaPairs:
     """Write questions, take look-ups, filter both, and add the user's own pairs.
 
@@ -57,6 +58,7 @@ def make_qa_pairs(
         open_model: makes a language model of its settings.
         encoder: the base model.
         settings: all about the pairs.
+        held_out: documents whose queries are for dev and test; retrieval filters none of these.
 
     Raises:
         CollectionError: the user's own pairs cannot be used, or are to replace the others and there are none.
@@ -73,7 +75,7 @@ def make_qa_pairs(
         synthetic = pl.DataFrame(schema=PAIR_SCHEMA)
     else:
         written = _write(chunks, prompts, open_model, encoder, settings, usage)
-        synthetic = filter_pairs(pl.concat([written, take_lookups(chunks, settings)]), chunks, encoder, settings)
+        synthetic = filter_pairs(pl.concat([written, take_lookups(chunks, settings)]), chunks, encoder, settings, held_out)
         synthetic = _judge(synthetic, chunks, prompts, open_model, settings, usage)
     columns = {"rank": pl.Int64, "similarity": pl.Float64, "answerability": pl.Float64, "judge_score": pl.Float64}
     whole = pl.concat([synthetic, own, pl.DataFrame(schema=PAIR_SCHEMA | columns)], how="diagonal")

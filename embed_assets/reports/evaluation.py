@@ -15,6 +15,7 @@ from embed_assets.evaluation.breakdowns import (
     with_hits,
 )
 from embed_assets.evaluation.checks import check_evaluation_set, check_forgetting, check_reranker_scores, check_scores
+from embed_assets.evaluation.labels import deciding_source
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import Scores, join_scores, scores_table
 from embed_assets.evaluation.settings import ScoringSettings
@@ -41,7 +42,7 @@ def write_scores(
 
     Args:
         folder: of the artifact.
-        scores: of all label sources; the first one is looked at closely.
+        scores: of all label sources; the one that decides is looked at closely.
         labels: of the evaluation set.
         before: scores of each query of the checkpoint before this one, if there was one.
         settings: bootstrap.
@@ -50,7 +51,8 @@ def write_scores(
     _write_scores(folder, summaries, ("base", "tuned", "hybrid"), check_scores(summaries))
     if not scores:
         return
-    first = scores[0]
+    deciding = deciding_source({score.summary["labels"]: score.summary["queries"] for score in scores})
+    first = next(score for score in scores if score.summary["labels"] == deciding)
     changed = changed_queries(first.per_query, "base", "tuned")
     for name, some in (("lost_most", changed.filter(pl.col("difference") < 0)), ("gained_most", changed.reverse())):
         some = some.filter(pl.col("difference") != 0).head(QUERIES_SHOWN)

@@ -12,12 +12,12 @@ from embed_assets.artifacts.checks import Finding
 from embed_assets.artifacts.store import FINDINGS, REPORT, Artifact
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.evaluation.statistics import bootstrap_interval
+from embed_assets.evaluation.statistics import mean_interval
 from embed_assets.reports.charts import draw_leaderboard, draw_saturation
 from embed_assets.reports.evaluation import write_score_tables
 from embed_assets.reports.writing import write_findings, write_summary, write_table
 from embed_assets.sweep.leaderboard import Leaderboard
-from embed_assets.sweep.saturation import Saturation
+from embed_assets.sweep.saturation import Points, Saturation
 
 
 def write_trial(folder: Path, checkpoint: Artifact, summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -43,11 +43,11 @@ def write_leaderboard(folder: Path, collection: str, leaderboard: Leaderboard, s
     draw_leaderboard(folder, collection, leaderboard)
 
 
-def write_saturation(
-    folder: Path, collection: str, curve: Saturation, examples: np.ndarray, gains: np.ndarray, settings: ScoringSettings
-) -> None:
+def write_saturation(folder: Path, collection: str, curve: Saturation, trained: Points, settings: ScoringSettings) -> None:
     """Report on saturation_curve: the points with intervals and the curve, drawn and as a table."""
-    means, intervals = gains.mean(axis=1), [bootstrap_interval(row, settings) for row in gains]
+    examples, gains = trained.examples, trained.gains
+    means = gains.mean(axis=1)
+    intervals = [mean_interval(row, trained.clusters, settings, (-1, 1)) for row in gains]
     points = {"examples": examples, "gain": means, "low": [low for low, _ in intervals], "high": [high for _, high in intervals]}
     write_table(folder, "saturation", pl.DataFrame(points))
     write_summary(folder, {"verdict": curve.verdict, "limit": round(curve.limit, 4), "queries": gains.shape[1]})

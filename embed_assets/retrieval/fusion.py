@@ -1,51 +1,67 @@
-"""Several orders of the same passages, made one."""
+"""Several scores of the same passages, made one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
+from embed_assets.retrieval.ranking import kth_best
 
-def reciprocal_rank_fusion(runs: Sequence[np.ndarray], columns: int, k: int = 60) -> np.ndarray:
-    """Fused scores of several runs over the same passages.
-
-    Each passage gets the sum of 1 / (k + rank) over the runs that hold it, ranks counted from 1
-    (Cormack, Clarke and Buettcher, SIGIR 2009; their k is 60).
-
-    Args:
-        runs: columns best first, each of shape (queries, length); -1 where nothing was found.
-        columns: number of passages.
-        k: damps the weight of the first ranks.
-
-    Returns:
-        float32, shape (queries, columns); 0 where no run holds the passage.
-    """
-    # The column beyond the last one takes what was not found: -1 points there.
-    fused = np.zeros((len(runs[0]), columns + 1), dtype=np.float32)
-    for run in runs:
-        weights = 1.0 / (k + 1 + np.arange(run.shape[1], dtype=np.float32))
-        rows = np.arange(len(run))[:, None]
-        fused[rows, run] += weights
-    return fused[:, :columns]
+DEPTH = 100
+# Weight of the dense model beside BM25 where nothing is known of a collection.
+DEFAULT_WEIGHT = 0.5
 
 
-def fuse_with_order(scores: np.ndarray, weight: float = 1.0, k: int = 60) -> np.ndarray:
-    """Reciprocal rank fusion of a re-ranker's scores with the order in which it was given the passages.
+def convex_fusion(first: np.ndarray, second: np.ndarray, weight: float = DEFAULT_WEIGHT, depth: int = DEPTH) -> np.ndarray:
+    """The weighted mean of two scores of the same passages, each scaled from its 100th to its first.
 
-    A re-ranker that was trained on little is wrong in other places than retrieval is; two that agree are seldom wrong.
+    Convex combination with min-max normalization (Bruch, Gai and Ingber, ACM TOIS 42, 2023, arXiv:2210.11934): the best
+    of each run counts 1, its 100th 0, and so does all that comes after it or was not found. What counts 0 in both runs
+    comes last, in the order of the first.
 
     Args:
-        scores: of the passages, best first by retrieval, shape (queries, passages); -inf stands for none.
-        weight: of the re-ranker's reciprocal rank; that of retrieval weighs 1.
-        k: as in reciprocal_rank_fusion.
+        first, second: scores, shape (queries, passages); -inf where a run did not find the passage. Of BM25, 0 is what
+            no word matches.
+        weight: of the first, from 0 to 1; the second has the rest.
+        depth: how many passages of each run are scaled; all where there are fewer.
 
     Returns:
-        Fused scores, float32, same shape; -inf stays.
+        float32, same shape; what neither run found is -inf.
     """
-    found, places = np.isfinite(scores), np.arange(scores.shape[1])
-    order = np.argsort(-scores, axis=1, kind="stable")
-    order = np.where(np.take_along_axis(found, order, axis=1), order, -1)
-    columns = scores.shape[1]
-    fused = reciprocal_rank_fusion([np.where(found, places, -1)], columns, k)
-    fused += weight * reciprocal_rank_fusion([order], columns, k)
-    # Two passages that swap their ranks tie: the one that was retrieved first stays first.
-    return np.where(found, fused - 1e-8 * places, -np.inf).astype(np.float32)
+    of_first, of_second = _min_max(first, depth), _min_max(second, depth)
+    fused = weight * np.maximum(of_first, 0) + (1 - weight) * np.maximum(of_second, 0)
+    return np.where(fused > 0, fused, np.minimum(of_first, 0)).astype(np.float32)
+
+
+def fuse_hits(
+    first: Mapping[str, float], second: Mapping[str, float], weight: float = DEFAULT_WEIGHT, depth: int = DEPTH
+) -> dict[str, float]:
+    """convex_fusion of the hits of two searches for one query, best first.
+
+    Args:
+        first: id → score of each hit of the dense search; a higher score is better.
+        second: id → BM25 score of each hit; what is missing had no match, or was not fetched.
+        weight, depth: as in convex_fusion; both searches have to fetch that many hits.
+    """
+    ids = list(dict.fromkeys([*first, *second]))
+    if not ids:
+        return {}
+    scores = [
+        np.array([[hits.get(name, missing) for name in ids]], dtype=np.float32)
+        for hits, missing in ((first, -np.inf), (second, 0.0))
+    ]
+    fused = convex_fusion(*scores, weight, depth)[0]
+    return {ids[place]: float(fused[place]) for place in np.argsort(-fused, kind="stable")}
+
+
+def _min_max(scores: np.ndarray, depth: int) -> np.ndarray:
+    """Each row so that its first score is 1 and the depth-th, or the last that was found, is 0; all 0 where all are equal."""
+    found = np.isfinite(scores)
+    best = np.max(scores, axis=1, keepdims=True, initial=-np.inf)
+    last = np.min(scores, axis=1, keepdims=True, initial=np.inf, where=found)
+    last = np.maximum(last, kth_best(scores, depth))
+    span = best - last
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Where as many as are scaled are equal, they are all best.
+        scaled = np.where(span > 0, (scores - last) / span, np.where(scores >= best, 1.0, scores - best))
+    says_nothing = best <= np.min(scores, axis=1, keepdims=True, initial=np.inf)
+    return np.where(says_nothing, np.where(found, 0.0, -np.inf), scaled)

@@ -6,26 +6,34 @@ import numpy as np
 
 from embed_assets.models.encoders import Encoder
 from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.retrieval.fusion import reciprocal_rank_fusion
+from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, top_k
 from embed_assets.text.languages import ENGLISH
 
 
 class HybridRetriever:
-    """BM25 and dense retrieval over the same passages, fused by reciprocal rank.
+    """BM25 and dense retrieval over the same passages, fused by convex_fusion.
 
     Args:
         encoder: the dense model.
         passages: the texts to search.
-        depth: how many passages of each run are fused.
+        depth: how far down a passage counts as found.
         language: ISO 639-1 code of the passages' language.
+        weight: of the dense model.
     """
 
-    def __init__(self, encoder: Encoder, passages: Sequence[str], depth: int = 100, language: str = ENGLISH):
+    def __init__(
+        self,
+        encoder: Encoder,
+        passages: Sequence[str],
+        depth: int = DEPTH,
+        language: str = ENGLISH,
+        weight: float = DEFAULT_WEIGHT,
+    ):
         self._encoder = encoder
         self._vectors = encoder.encode_passages(passages)
         self._bm25 = Bm25Index(passages, language)
-        self._depth = depth
+        self._depth, self._weight = depth, weight
 
     def search_blocks(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Search block by block, so that memory is bounded whatever the number of queries.
@@ -39,8 +47,7 @@ class HybridRetriever:
             block = slice(start, start + QUERIES_IN_A_BLOCK)
             dense = query_vectors[block] @ self._vectors.T
             bm25 = self._bm25.scores(queries[block])
-            fused = reciprocal_rank_fusion([top_k(dense, self._depth), top_k(bm25, self._depth, above=0)], dense.shape[1])
-            yield start, top_k(fused, k, above=0), dense
+            yield start, top_k(convex_fusion(dense, bm25, self._weight), k), dense
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Search query by query.

@@ -17,15 +17,19 @@ def top_k(scores: np.ndarray, k: int, above: float = -np.inf) -> np.ndarray:
     Returns:
         shape (rows, k); -1 stands after the last column that was found.
     """
-    import torch
-
     k = min(k, scores.shape[1])
-    # torch finds the k best several times faster than numpy, but takes any of those that tie.
-    worst = (
-        torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), k, dim=1, sorted=False).values.amin(1, keepdim=True).numpy()
-    )
+    worst = kth_best(scores, k)
     rows, columns = np.nonzero((scores >= worst) & (scores > above))
     return _first_k(rows, columns, scores[rows, columns], len(scores), k)
+
+
+def kth_best(scores: np.ndarray, k: int) -> np.ndarray:
+    """The k-th best score of each row, shape (rows, 1); the worst one if there are fewer columns."""
+    import torch
+
+    # torch finds the k best several times faster than numpy, but takes any of those that tie.
+    best = torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), min(k, scores.shape[1]), dim=1, sorted=False).values
+    return best.amin(1, keepdim=True).numpy()
 
 
 def _first_k(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray, count: int, k: int) -> np.ndarray:
@@ -55,7 +59,7 @@ def best_per_group(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def rerank(run: np.ndarray, candidates: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Re-order a run by the scores of a re-ranker: a unit scores as the best of its passages that were re-ranked.
 
-    Units without such a passage keep their order, below all others.
+    Equal scores keep the order of retrieval. Units without such a passage keep their order, below all others.
 
     Args:
         run: units (passages, or documents), best first, shape (queries, length); -1 where nothing was found.
@@ -69,14 +73,18 @@ def rerank(run: np.ndarray, candidates: np.ndarray, scores: np.ndarray, groups: 
     """
     rows = np.arange(len(run))[:, None]
     # The column beyond the last one takes what was not found: -1 points there.
-    of_passages = np.full((len(run), len(groups) + 1), -np.inf, dtype=np.float32)
+    of_passages, places = (np.full((len(run), len(groups) + 1), -np.inf, dtype=np.float32) for _ in range(2))
     of_passages[rows, candidates] = scores
-    best = best_per_group(of_passages[:, :-1], groups)
-    lowest = np.min(scores, axis=1, keepdims=True, initial=0, where=candidates >= 0)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    # Equal scores keep the order of retrieval.
+    places[rows, np.take_along_axis(candidates, order, axis=1)] = -np.arange(candidates.shape[1], dtype=np.float32)
+    best, place = best_per_group(of_passages[:, :-1], groups), best_per_group(places[:, :-1], groups)
     below = np.full((len(run), best.shape[1] + 1), -np.inf, dtype=np.float32)
-    below[rows, run] = lowest - 1 - np.arange(run.shape[1])
-    values = np.where(np.isfinite(best), best, below[:, :-1])
-    columns = top_k(values, run.shape[1])
+    below[rows, run] = -candidates.shape[1] - np.arange(run.shape[1])
+    reranked = np.isfinite(place)
+    columns = top_k(np.where(reranked, place, below[:, :-1]), run.shape[1])
+    lowest = np.min(scores, axis=1, keepdims=True, initial=0, where=candidates >= 0)
+    values = np.where(reranked, best, below[:, :-1] + candidates.shape[1] + lowest - 1)
     return columns, np.take_along_axis(values, columns, axis=1)
 
 

@@ -1,7 +1,7 @@
 """Which trial is best, and which differences are noise."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import polars as pl
 
 from embed_assets.artifacts.blocks import content_of
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.evaluation.statistics import bootstrap_interval, paired_p_value
+from embed_assets.evaluation.statistics import holm, mean_interval, paired_difference
 from embed_assets.sweep.trials import Trial
 from embed_assets.training.settings import TrainingSettings
 
@@ -40,9 +40,10 @@ class Leaderboard:
 def rank_trials(trials: Sequence[Trial], training: TrainingSettings, settings: ScoringSettings) -> Leaderboard:
     """Rank trials by their dev queries, so that the test queries stay a fair judge of the one that is chosen.
 
-    Each trial is compared with the best by a paired t-test over the queries, with Holm's correction for the number of
-    trials (Scandinavian Journal of Statistics 6, 1979); what has a p value from 5% on is called noise. Trials on
-    another share of the data are left out.
+    Each trial is compared with the best by a paired test over documents (statistics), with Holm's correction for all
+    the pairs that could have been the best and another; what has a p value from 5% on is called noise. The settings as
+    they are, which are no choice after the fact, are corrected for the number of trials alone. Trials on another share
+    of the data are left out.
 
     Args:
         trials: finished trials of a collection.
@@ -62,16 +63,22 @@ def rank_trials(trials: Sequence[Trial], training: TrainingSettings, settings: S
         raise ValueError("trials are ranked by dev queries, and there are none: raise evaluation_set.dev_share")
     ranking = sorted(distinct.values(), key=lambda trial: (-dev[trial.name].mean(), trial.name))
     best = ranking[0]
-    p_values = _holm({trial.name: paired_p_value(dev[trial.name] - dev[best.name]) for trial in ranking[1:]})
+    clusters = {split: best.clusters(split) for split in ("dev", "test")}
+    tests = {trial.name: paired_difference(dev[trial.name] - dev[best.name], clusters["dev"], settings) for trial in ranking[1:]}
+    p_values = holm({name: test.p_value for name, test in tests.items()})
+    # The best of m is the luckiest as well: it is m / 2 times as likely to beat another one by chance.
+    of_pairs = {name: min(1.0, len(ranking) / 2 * p_value) for name, p_value in p_values.items()}
     rows = []
     for trial in ranking:
-        difference, p_value = dev[trial.name] - dev[best.name], p_values.get(trial.name)
+        difference, p_value = dev[trial.name] - dev[best.name], of_pairs.get(trial.name)
         row = {"trial": trial.name, "examples": trial.examples}
-        row |= _mean_and_interval("dev", dev[trial.name], settings) | _mean_and_interval("to_best", difference, settings)
+        row |= _mean_and_interval("dev", dev[trial.name], clusters["dev"], settings, (0, 1))
+        row |= _mean_and_interval("to_best", difference, clusters["dev"], settings, (-1, 1))
         row |= {"p_value": p_value, "verdict": BEST if p_value is None else WORSE if p_value < LEVEL else NOISE}
         if trial.source("test"):
             test = trial.values("test")
-            row |= {"test": float(test.mean())} | _mean_and_interval("gain", test - trial.values("test", "base"), settings)
+            gain = test - trial.values("test", "base")
+            row |= {"test": float(test.mean())} | _mean_and_interval("gain", gain, clusters["test"], settings, (-1, 1))
         rows.append(row)
     as_set = next((trial.name for trial in ranking if content_of(trial.training) == content_of(training)), None)
     settled = as_set is not None and p_values.get(as_set, 1.0) >= LEVEL
@@ -91,15 +98,8 @@ def _advice(best: str, as_set: str | None, settled: bool) -> str:
     return f"Promote {best}: it is significantly better than {as_set}, which is what the settings say."
 
 
-def _mean_and_interval(name: str, values: np.ndarray, settings: ScoringSettings) -> dict[str, float]:
-    low, high = bootstrap_interval(values, settings)
+def _mean_and_interval(
+    name: str, values: np.ndarray, clusters: Sequence[str], settings: ScoringSettings, bounds: tuple[float, float]
+) -> dict[str, float]:
+    low, high = mean_interval(values, clusters, settings, bounds)
     return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
-
-
-def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    corrected: dict[str, float] = {}
-    highest = 0.0
-    for place, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, p_values[name] * (len(p_values) - place)))
-        corrected[name] = highest
-    return corrected

@@ -21,7 +21,9 @@ from pydantic import ValidationError
 from embed_assets.artifacts.files import write_atomically
 from embed_assets.artifacts.store import Artifact
 from embed_assets.evaluation.evaluation_set import Split
+from embed_assets.evaluation.labels import deciding_source
 from embed_assets.evaluation.metrics import HEADLINE
+from embed_assets.evaluation.statistics import CLUSTER, with_clusters
 from embed_assets.sweep.settings import TrialsSettings
 from embed_assets.training.settings import TrainingSettings
 
@@ -52,14 +54,21 @@ class Trial:
     seconds: float
 
     def values(self, split: Split, system: str = "tuned") -> np.ndarray:
-        """The headline metric of each query of a split, by the first label source that it has; empty where it has none."""
-        of_system = self.per_query.filter((pl.col("split") == split) & (pl.col("system") == system))
-        return of_system.filter(pl.col("source") == self.source(split)).sort("query_id")[HEADLINE].to_numpy()
+        """The headline metric of each query of a split, by the label source that decides; empty where it has none."""
+        return self._scores(split, system)[HEADLINE].to_numpy()
+
+    def clusters(self, split: Split) -> list[str]:
+        """What each query of ``values`` is about."""
+        return self._scores(split, "tuned")[CLUSTER].to_list()
 
     def source(self, split: Split) -> str | None:
-        """The first label source of a split: human labels where there are any."""
-        sources = self.per_query.filter(pl.col("split") == split)["source"]
-        return sources[0] if len(sources) else None
+        """The label source of a split that decides: human labels where there are enough."""
+        of_split = self.per_query.filter((pl.col("split") == split) & (pl.col("system") == "tuned"))
+        return deciding_source(dict(of_split.group_by("source").len().iter_rows()))
+
+    def _scores(self, split: Split, system: str) -> pl.DataFrame:
+        of_system = self.per_query.filter((pl.col("split") == split) & (pl.col("system") == system))
+        return with_clusters(of_system.filter(pl.col("source") == self.source(split)).sort("query_id"))
 
 
 def read_trial(name: str, artifact: Artifact) -> Trial:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.onnx import MODEL
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.settings import ExportSettings, RerankerSettings
@@ -40,6 +41,7 @@ def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings,
     """
     model = load_sentence_transformer(base_model, device="cpu", name=str(model_folder)).float().eval()
     _check_tokenizer(model, model_folder)
+    base_model = with_prompts(base_model, str(model_folder))
     prompts = base_model.query_prompt or base_model.passage_prompt
     if prompts and not all(getattr(part, "include_prompt", True) for part in model):
         raise ValueError(f"{model_folder}: its pooling leaves out the prompt, which ONNX files cannot do")

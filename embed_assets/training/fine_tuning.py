@@ -11,6 +11,7 @@ import polars as pl
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.batches import SlicedBatches
 from embed_assets.training.log import early_stopping_callback, log_callback, logger_callbacks
@@ -64,6 +65,7 @@ def fine_tune(
     from transformers import set_seed
 
     disable_progress_bars()
+    base_model = with_prompts(base_model)
     examples, dev = training_examples(triplets, settings)
     set_seed(settings.seed)
     arguments = _arguments(scratch, examples, dev, base_model, settings, compute)

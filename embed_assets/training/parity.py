@@ -8,6 +8,7 @@ import numpy as np
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.settings import RerankerSettings
@@ -28,6 +29,7 @@ def check_parity(
         For each ONNX file its least and mean cosine to torch, its size in megabytes (10^6 bytes), the texts per second
         that it encodes on the CPU, and their ratio to torch's in float32, measured here.
     """
+    base_model = with_prompts(base_model, str(model_folder))
     model = load_sentence_transformer(base_model, "cpu", str(model_folder))
 
     def encode_with_torch(texts: Sequence[str]) -> np.ndarray:

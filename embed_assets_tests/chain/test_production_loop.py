@@ -27,6 +27,7 @@ from embed_assets.production.published_index import metadata_of
 from embed_assets.production.publishing import publish
 from embed_assets.production.search import search_index
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
+from embed_assets.retrieval.fusion import fuse_hits
 from embed_assets.settings import read_settings
 from embed_assets_tests.production_tables import (
     IndexReader,
@@ -207,18 +208,16 @@ def test_search_re_ranks_what_hybrid_search_found(loop: Loop):
     assert [exact[hit["chunk_id"]] for hit in found["reranker"][:top_k]] == pytest.approx(scores[:top_k].tolist(), abs=0.05)
 
 
-def test_hybrid_search_fuses_with_the_constant_of_the_settings(loop: Loop):
-    settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
-    text = settings.read_text()
-    best = {}
-    for rrf_k in (60, 1):
-        settings.write_text(yaml.safe_dump(yaml.safe_load(text) | {"scoring": {"rrf_k": rrf_k}}))
-        now = read_settings(loop.workspace, COLLECTION)
-        published = open_published(loop.workspace, COLLECTION)
-        best[rrf_k] = search_index(published, "CAB-7 cable", now.reranking, now.scoring.rrf_k)[0].score
-    settings.write_text(text)
-    # The best one is the first of at least one of the two runs.
-    assert best[60] <= 2 / 61 + 1e-6 and best[1] >= 1 / 2
+def test_hybrid_search_fuses_with_the_weight_that_was_scored(loop: Loop):
+    published = open_published(loop.workspace, COLLECTION)
+    metadata = metadata_of(published.index.open())
+    reranking = read_settings(loop.workspace, COLLECTION).reranking
+    dense, words, hybrid = (
+        {hit.chunk_id: hit.score for hit in search_index(published, "CAB-7 cable", reranking, mode, limit=100)}
+        for mode in ("dense", "full-text", "hybrid")
+    )
+    assert 0 <= metadata["hybrid_weight"] <= 1
+    assert hybrid == pytest.approx(fuse_hits(dense, words, metadata["hybrid_weight"]))
 
 
 def test_readers_filter_on_metadata_columns(loop: Loop):

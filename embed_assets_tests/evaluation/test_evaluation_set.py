@@ -12,13 +12,14 @@ from embed_assets.evaluation.evaluation_set import (
     current_labels,
     hold_out_queries,
     human_labels_digest,
+    read_evaluation_set,
     read_human_labels,
     split_of,
 )
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.queries.pairs import OWN_WRITER, TEXT_WRITER
 
-SETTINGS = EvaluationSetSettings(test_share=0.1, dev_share=0.05)
+SETTINGS = EvaluationSetSettings(version=1, test_share=0.1, dev_share=0.05)
 NAMES = [f"guides/page-{number}.md" for number in range(10_000)]
 
 
@@ -37,7 +38,7 @@ def test_splits_stay_what_they_are():
 
 
 def test_a_larger_test_share_only_adds_test_documents():
-    larger = EvaluationSetSettings(test_share=0.2, dev_share=0.05)
+    larger = EvaluationSetSettings(version=1, test_share=0.2, dev_share=0.05)
     small = {name for name in NAMES if split_of(name, SETTINGS) == "test"}
     large = {name for name in NAMES if split_of(name, larger) == "test"}
     assert small < large
@@ -104,22 +105,24 @@ def test_a_new_document_never_moves_another():
 
 
 def test_each_split_is_cut_to_its_limit_whatever_the_order_of_the_pairs():
-    settings, chunks = EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=5), chunks_of(NAMES[:400])
+    settings, chunks = SETTINGS.model_copy(update={"max_queries": 5}), chunks_of(NAMES[:400])
     queries, labels = held_out_of(NAMES[:400], settings)
     assert Counter(queries["split"]) == {"dev": 5, "test": 5}
+    assert labels["document_id"].n_unique() == 10, "as many documents as there are"
     assert labels["query_id"].to_list() == queries["query_id"].to_list()
     again, labels_again = hold_out_queries(pairs_of(chunks).reverse(), chunks, settings)
     assert again.equals(queries) and labels_again.equals(labels)
 
 
 def test_own_pairs_are_held_out_as_a_source_of_their_own():
-    chunks, settings = chunks_of(NAMES[:200]), EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=4)
+    chunks, settings = chunks_of(NAMES[:200]), SETTINGS.model_copy(update={"max_queries": 4})
     own = pairs_of(chunks, OWN_WRITER).with_columns(query_id=pl.format("own {}", "query_id"))
     synthetic = pl.concat([pairs_of(chunks, "writer"), pairs_of(chunks, TEXT_WRITER).with_columns(query_id=pl.col("query"))])
     queries, labels = hold_out_queries(pl.concat([synthetic, own]), chunks, settings)
     # The limit holds for each source by itself: many synthetic queries leave room for those of the user.
     assert Counter(queries.select("source", "split").iter_rows()) == {
-        ("own", "dev"): 4, ("own", "test"): 4, ("synthetic", "dev"): 4, ("synthetic", "test"): 4
+        ("own", "dev"): 4, ("own", "test"): 4, ("synthetic", "dev"): 4, ("synthetic", "test"): 4,
+        ("look-up", "dev"): 4, ("look-up", "test"): 4,
     }  # fmt: skip
     assert all(
         query_id.startswith("own ") == (source == "own") for query_id, source in queries.select("query_id", "source").rows()
@@ -132,6 +135,31 @@ def test_neighbours_are_not_held_out_but_an_own_style_of_that_name_is():
     pairs = pl.concat([pairs_of(chunks, TEXT_WRITER), pairs_of(chunks, OWN_WRITER).with_columns(query_id=pl.col("query"))])
     queries, _ = hold_out_queries(pairs.with_columns(style=pl.lit("neighbour")), chunks, SETTINGS)
     assert set(queries["source"]) == {"own"}
+
+
+def test_all_styles_of_a_source_have_the_same_share():
+    """Four look-ups by identifier for each chunk, and one by keyword: as many of each are drawn."""
+    chunks = chunks_of(NAMES[:200])
+    many = [
+        pairs_of(chunks, TEXT_WRITER).with_columns(query_id=pl.format("{} {}", "query", pl.lit(i)), style=pl.lit(style))
+        for i, style in enumerate(["keyword", *["sentence"] * 4])
+    ]
+    queries, _ = hold_out_queries(pl.concat(many), chunks, SETTINGS.model_copy(update={"max_queries": 20}))
+    assert Counter(queries["style"]) == {"keyword": 20, "sentence": 20} and set(queries["source"]) == {"look-up"}
+
+
+def test_every_chunk_that_names_the_identifiers_answers_their_look_up():
+    test, train = names_of("test")[0], names_of("train")[0]
+    texts = [(test, "FAN-7 spins"), (test, "FAN-77 and BUG-1"), (train, "BUG-1: FAN-7 stops"), (train, "FAN-7 is loud")]
+    rows = [(name, 10 * i, 10 * i + 10, text, f"Fans > {text}") for i, (name, text) in enumerate(texts)]
+    chunks = pl.DataFrame(rows, schema=["document_id", "start", "end", "text", "passage"], orient="row")
+    asked = [("q1", "FAN-7 noise", "identifier"), ("q2", "BUG-1 FAN-7", "identifier"), ("q3", "FAN-7 spins", "keyword")]
+    pairs = [(name, query, style, TEXT_WRITER, test, 0, 10) for name, query, style in asked]
+    columns = ["query_id", "query", "style", "writer", "document_id", "start", "end"]
+    _, labels = hold_out_queries(pl.DataFrame(pairs, schema=columns, orient="row"), chunks, SETTINGS, [r"[A-Z]+-\d+"])
+    found = labels.group_by("query_id", maintain_order=True).agg("start").rows()
+    assert {name: sorted(starts) for name, starts in found} == {"q1": [0, 20, 30], "q2": [0, 20], "q3": [0]}
+    assert labels.filter(pl.col("start") == 20)["text"].unique().to_list() == ["BUG-1: FAN-7 stops"]
 
 
 def names_of(split: str) -> list[str]:
@@ -166,9 +194,10 @@ def test_a_query_whose_chunks_are_in_different_splits_is_not_held_out():
 
 def test_a_query_of_several_chunks_counts_once_towards_the_limit():
     one, two, three = names_of("test")[:3]
-    settings = EvaluationSetSettings(test_share=0.1, dev_share=0.05, max_queries=2)
+    settings = SETTINGS.model_copy(update={"max_queries": 2})
     queries, labels = hold_out_queries(several_of([one, two, three], [one, two], [three]), chunks_of(NAMES[:200]), settings)
-    assert queries["query_id"].to_list() == ["q0", "q1"] and labels["query_id"].to_list() == ["q0"] * 3 + ["q1"] * 2
+    # q1 begins with the document of q0, so that q2 has its turn before.
+    assert queries["query_id"].to_list() == ["q0", "q2"] and labels["query_id"].to_list() == ["q0"] * 3 + ["q2"]
 
 
 def test_no_pair_gives_no_query():
@@ -202,6 +231,51 @@ def test_a_label_follows_its_text(document, span):
     assert found.schema == LABEL_SCHEMA
     assert found.select("query_id", "start", "end").rows() == ([("q1", *span)] if span else [])
     assert span is None or document[span[0] : span[1]] == "Rinse the filter."
+
+
+PARAGRAPH = "The fan of the NX-4 stops when the tray is pulled out. Push it back until it clicks, then wait for the green light."
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        PARAGRAPH.replace("The fan", "Each fan").replace("tray", "fan tray"),
+        PARAGRAPH.replace("then wait", "and wait"),
+        PARAGRAPH.upper()[:9] + PARAGRAPH[9:],
+    ],
+)
+def test_a_label_whose_text_changed_a_little_is_followed(edited):
+    before, after = "# Fans\n\nAbout fans.\n\n", "\n\nNothing else is known about the trays of the NX-4 and its fans.\n"
+    labels = pl.DataFrame([("q", "fan.md", 23, 23 + len(PARAGRAPH), PARAGRAPH, 1)], schema=LABEL_SCHEMA, orient="row")
+    for filler in ("", "A new chapter stands in front of it all. " * 40):
+        document = filler + before + edited + after
+        found = current_labels(labels, pl.DataFrame({"document_id": ["fan.md"], "text": [document]}))
+        start, end = found.select("start", "end").row(0)
+        assert abs(start - document.index(edited)) < 12 and abs(end - document.index(edited) - len(edited)) < 12
+
+
+def test_only_documents_with_a_labelled_span_are_read(tmp_path):
+    """The other ones hold text that is no text: reading it would fail."""
+    labels = [("q1", "a.md", 0, 4, "text", 1), ("q2", "b.md", None, None, None, 1), ("q3", "gone.md", None, None, None, 1)]
+
+    def fail(text: str) -> str:
+        assert text != "unread", "this document must not be read"
+        return text
+
+    documents = pl.LazyFrame({"document_id": ["a.md", "b.md", "c.md"], "text": ["text", "unread", "unread"]})
+    documents = documents.with_columns(pl.col("text").map_elements(fail, return_dtype=pl.String))
+    found = current_labels(pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), documents)
+    assert found["query_id"].to_list() == ["q1", "q2"]
+
+
+def test_an_old_set_is_read_with_its_look_ups_apart_and_lost_labels_are_counted(tmp_path):
+    queries = [("k", "a b c", "keyword", "synthetic", "test"), ("w", "why?", "question", "synthetic", "test")]
+    labels = [("k", "a.md", 0, 4, "text", 1), ("w", "a.md", 0, 4, "text", 1), ("w", "gone.md", 0, 4, "text", 1)]
+    pl.DataFrame(queries, schema=QUERY_SCHEMA, orient="row").write_parquet(tmp_path / "queries.parquet")
+    pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row").write_parquet(tmp_path / "labels.parquet")
+    pl.DataFrame({"document_id": ["a.md"], "text": ["text"]}).write_parquet(tmp_path / "documents.parquet")
+    found, current = read_evaluation_set(tmp_path, tmp_path)
+    assert found.select("source", "lost_labels").rows() == [("look-up", 0), ("synthetic", 1)] and len(current) == 2
 
 
 def test_a_label_of_a_whole_document_holds_as_long_as_the_document():
@@ -285,6 +359,20 @@ def test_a_collection_without_labels_has_none(tmp_path):
     queries, labels, notes = read_human_labels(tmp_path, DOCUMENTS)
     assert queries.is_empty() and labels.is_empty() and notes == []
     assert queries.schema == QUERY_SCHEMA and labels.schema == LABEL_SCHEMA
+
+
+def test_dev_labels_of_people_are_read_and_test_queries_choose_nothing(labels_in):
+    folder = labels_in()
+    (folder / "qrels" / "dev.tsv").write_text(QRELS.splitlines()[0] + "\nq1\tvalve.md\t1\nq2\tvalve.md\t1\n")
+    (folder / "qrels" / "test.tsv").write_text(QRELS.replace("q2\tfilter.md\t1\n", ""))
+    queries, labels, notes = read_human_labels(folder, DOCUMENTS)
+    assert queries.select("query_id", "split").rows() == [("q1", "test"), ("q2", "dev")]
+    assert labels.select("query_id", "document_id").rows() == [("q1", "pump.md"), ("q2", "valve.md")]
+    assert notes == ["1 queries of qrels/dev.tsv have test labels too, and are tested with alone"]
+    before = human_labels_digest(folder)
+    (folder / "qrels" / "test.tsv").unlink()
+    queries, _, _ = read_human_labels(folder, DOCUMENTS)
+    assert set(queries["split"]) == {"dev"} and human_labels_digest(folder) != before
 
 
 @pytest.mark.parametrize(("missing", "there"), [("queries.jsonl", "test.tsv"), ("qrels/test.tsv", "queries.jsonl")])

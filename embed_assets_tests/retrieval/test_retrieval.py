@@ -6,7 +6,6 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.retrieval.fusion import fuse_with_order, reciprocal_rank_fusion
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import best_per_group, group_numbers, rerank, top_k
 
@@ -38,20 +37,6 @@ def test_top_k_puts_ties_in_column_order():
 def test_top_k_puts_ties_at_its_end_in_column_order():
     scores = np.random.default_rng(0).integers(0, 3, size=(20, 300)).astype(np.float32)
     assert top_k(scores, 10).tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :10].tolist()
-
-
-def test_reciprocal_rank_fusion_adds_one_over_sixty_plus_rank():
-    dense, bm25 = np.array([[0, 1, 2], [3, 0, 1]]), np.array([[1, 3, 0], [3, 2, 0]])
-    fused = reciprocal_rank_fusion([dense, bm25], columns=5)
-    by_hand = [
-        [1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63, 1 / 62, 0],
-        [1 / 62 + 1 / 63, 1 / 63, 1 / 62, 1 / 61 + 1 / 61, 0],
-    ]
-    assert fused == pytest.approx(np.array(by_hand), rel=1e-6)
-
-
-def test_reciprocal_rank_fusion_takes_another_constant():
-    assert reciprocal_rank_fusion([np.array([[1, 0]])], columns=2, k=1) == pytest.approx(np.array([[1 / 3, 1 / 2]]))
 
 
 def test_a_document_scores_as_its_best_chunk():
@@ -125,16 +110,6 @@ def test_hybrid_search_keeps_the_order_of_more_queries_than_a_block(encoder):
     assert HybridRetriever(encoder, PASSAGES).ranks(queries, [1, 2, 0] * 100) == [1] * 300
 
 
-def test_a_re_rankers_scores_are_fused_with_the_order_of_its_passages():
-    fused = fuse_with_order(np.array([[1.0, 3.0, 2.0, -np.inf], [2.0, 1.0, -np.inf, -np.inf]], dtype=np.float32))
-    by_hand = [[1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62, -np.inf], [2 / 61, 2 / 62, -np.inf, -np.inf]]
-    assert fused == pytest.approx(np.array(by_hand), rel=1e-5) and fused.dtype == np.float32
-    lighter = fuse_with_order(np.array([[1.0, 3.0, 2.0]], dtype=np.float32), weight=0.5, k=0)
-    assert lighter == pytest.approx(np.array([[1 + 0.5 / 3, 1 / 2 + 0.5, 1 / 3 + 0.5 / 2]]), rel=1e-5)
-    first, second = fuse_with_order(np.array([[1.0, 2.0]], dtype=np.float32))[0]
-    assert first > second, "a tie goes to the passage that was retrieved first"
-
-
 def test_a_re_ranked_run_puts_the_candidates_first_and_keeps_the_order_of_the_rest():
     run = np.array([[3, 1, 0, 2], [2, 3, 1, -1]])
     candidates = np.array([[3, 1], [3, -1]])
@@ -157,3 +132,10 @@ def test_a_re_ranked_document_scores_as_its_best_candidate():
 def test_a_query_without_candidates_keeps_its_run():
     columns, _ = rerank(np.array([[2, 0, -1]]), np.array([[-1, -1]]), np.full((1, 2), -np.inf), np.arange(3))
     assert columns.tolist() == [[2, 0, -1]]
+
+
+def test_equal_scores_of_a_re_ranker_keep_the_order_of_retrieval():
+    """Documents 0 and 1 have two passages each; the best passage of document 1 was retrieved first."""
+    run, candidates = np.array([[1, 0]]), np.array([[3, 0, 2, 1]])
+    columns, _ = rerank(run, candidates, np.full((1, 4), 7.0), np.array([0, 0, 1, 1]))
+    assert columns.tolist() == [[1, 0]]

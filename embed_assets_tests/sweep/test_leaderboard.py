@@ -6,7 +6,7 @@ import pytest
 
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.sweep.leaderboard import _holm, rank_trials
+from embed_assets.sweep.leaderboard import rank_trials
 from embed_assets.sweep.trials import Trial
 from embed_assets.training.settings import TrainingSettings
 
@@ -85,5 +85,19 @@ def test_nothing_to_rank_says_what_to_do():
         rank_trials([trial("epochs=1", [], [0.5])], AS_SET, SCORING)
 
 
-def test_holm_multiplies_the_smallest_by_the_number_of_trials_and_never_falls():
-    assert _holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+def test_queries_of_one_document_are_no_proof():
+    def of_one_document(mean: float, seed: int, **changes: float) -> Trial:
+        there = trial(f"epochs={changes.get('epochs', 1.0):g}", noisy(mean, seed), **changes)
+        clusters = there.per_query.with_columns(cluster=pl.lit("fans.md"))
+        return Trial(there.name, there.training, there.examples, clusters, there.seconds)
+
+    ranked = rank_trials([of_one_document(0.5, 1), of_one_document(0.7, 2, epochs=2.0)], AS_SET, SCORING)
+    assert ranked.settled and ranked.table["p_value"].to_list() == [None, 1.0]
+
+
+def test_few_human_dev_queries_do_not_choose():
+    few = trial("epochs=1", [0.5] * 40)
+    human = few.per_query.head(4).with_columns(source=pl.lit("human"))
+    assert Trial("epochs=1", AS_SET, 100, pl.concat([human, few.per_query]), 60.0).source("dev") == "synthetic"
+    human = few.per_query.head(30).with_columns(source=pl.lit("human"))
+    assert Trial("epochs=1", AS_SET, 100, pl.concat([human, few.per_query]), 60.0).source("dev") == "human"

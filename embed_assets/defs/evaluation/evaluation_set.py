@@ -9,6 +9,7 @@ from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.evaluation_set import hold_out_queries, read_human_labels
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.evaluation.stages import EVALUATION_SET, HELD_OUT_QUERIES
+from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.evaluation import write_evaluation_set
 
 
@@ -22,7 +23,8 @@ def evaluation_set(context: AssetExecutionContext, workspace: WorkspaceResource)
 
         def hold_out(frozen: Path, scratch: Path) -> None:
             pairs, chunks = inputs.table("qa_pairs", "pairs"), inputs.table("corpus_chunks", "chunks")
-            queries, labels = hold_out_queries(pairs, chunks, settings)
+            patterns = inputs.block(QuestionsSettings).all_identifier_patterns
+            queries, labels = hold_out_queries(pairs, chunks, settings, patterns)
             queries.write_parquet(frozen / "queries.parquet")
             labels.write_parquet(frozen / "labels.parquet")
 

@@ -7,6 +7,8 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets.artifacts.inputs import Inputs, Source
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
+from embed_assets.evaluation.evaluation_set import held_out_documents
+from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import BaseModelSettings
@@ -30,7 +32,8 @@ def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         source = place.collection_folder(inputs.collection)
         if without_writer := inputs.sources.get("writer") == Source(NOT_INSTALLED):
             settings = settings.model_copy(update={"max_questions": 0})
-        pairs = make_qa_pairs(source, documents, chunks, prompts, open_model, encoder, settings)
+        held_out = held_out_documents(documents["document_id"].to_list(), inputs.block(EvaluationSetSettings))
+        pairs = make_qa_pairs(source, documents, chunks, prompts, open_model, encoder, settings, held_out)
         if without_writer:
             pairs.notes.append("no questions were written, since vLLM is not installed (questions.if_no_writer)")
         kept = pairs.table.filter(pl.col("dropped").is_null())

@@ -21,9 +21,9 @@ def saturation_curve(context: AssetExecutionContext, workspace: WorkspaceResourc
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
         scoring = inputs.block(ScoringSettings)
-        examples, gains = gains_by_examples(read_trials(inputs.artifacts), inputs.block(TrainingSettings))
-        curve = fit_saturation(examples, gains, scoring.seed)
+        points = gains_by_examples(read_trials(inputs.artifacts), inputs.block(TrainingSettings))
+        curve = fit_saturation(points, scoring.seed)
         (folder / "saturation.json").write_text(json.dumps(dataclasses.asdict(curve), indent=2))
-        write_saturation(folder, inputs.collection, curve, examples, gains, scoring)
+        write_saturation(folder, inputs.collection, curve, points, scoring)
 
     return materialize_stage(context, workspace.open(), SATURATION_CURVE, write)

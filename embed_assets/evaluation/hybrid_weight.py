@@ -1,0 +1,106 @@
+"""How much the dense model counts beside BM25: chosen for each collection, on dev queries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from embed_assets.evaluation.evaluation_set import HUMAN, LOOKUP
+from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, deciding_source, relevant_units, tested_queries
+from embed_assets.evaluation.metrics import score_first_ten
+from embed_assets.evaluation.runs import BM25, Systems
+from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, convex_fusion
+from embed_assets.retrieval.ranking import best_per_group, top_k
+
+GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class HybridWeight:
+    """The weight of a dense system in its hybrid with BM25.
+
+    Args:
+        dense: the dense system.
+        weight: from 0, BM25 alone, to 1, the dense system alone.
+        why: what it was chosen on, in words.
+    """
+
+    dense: str
+    weight: float
+    why: str
+
+
+def choose_weights(
+    systems: Systems, hybrids: Mapping[str, str], queries: pl.DataFrame, labels: pl.DataFrame, setting: float | str
+) -> dict[str, HybridWeight]:
+    """The weight of each hybrid system: the one of GRID with the best nDCG@10 on dev queries, of equal ones the nearest to .5.
+
+    The dev queries are human ones where there are enough, else the user's own pairs, else written questions. Look-ups
+    are BM25's own: a weight that is tuned on them costs up to .05 on what people ask. Where there are fewer than
+    FEWEST_TO_DECIDE queries of any other kind, it is DEFAULT_WEIGHT.
+
+    Args:
+        systems: the dense systems, and BM25.
+        hybrids: name of a hybrid system → its dense system.
+        queries: of all splits.
+        labels: of the queries, as they apply now.
+        setting: AUTO, or a weight that is given.
+    """
+    if setting != AUTO:
+        return {name: HybridWeight(dense, float(setting), "scoring.hybrid_weight") for name, dense in hybrids.items()}
+    sources = dict(tested_queries(queries, labels, "dev"))
+    sources.pop(LOOKUP, None)
+    source = deciding_source({name: len(of_source) for name, of_source in sources.items()})
+    count = len(sources[source]) if source else 0
+    if not hybrids or source is None or count < FEWEST_TO_DECIDE:
+        why = f"{count} {source} dev queries are too few to choose by" if count else "there is no dev query to choose by"
+        return {name: HybridWeight(dense, DEFAULT_WEIGHT, why) for name, dense in hybrids.items()}
+    scores = _scores(systems, sorted(set(hybrids.values())), sources[source], labels, source == HUMAN)
+    best = {
+        dense: max(GRID, key=lambda weight: (round(of_weight[weight], 9), -abs(weight - DEFAULT_WEIGHT)))
+        for dense, of_weight in scores.items()
+    }
+    why = f"chosen on {count} {source} dev queries"
+    return {name: HybridWeight(dense, best[dense], why) for name, dense in hybrids.items()}
+
+
+def weight_for_search(summaries: Sequence[Mapping[str, Any]], system: str = "hybrid") -> float:
+    """The weight of a hybrid system as the scores of beir_scores name it: search fuses with what was scored.
+
+    Args:
+        summaries: content of scores.json.
+        system: the hybrid system.
+
+    Returns:
+        DEFAULT_WEIGHT where the scores name none.
+    """
+    named = (summary.get("hybrid_weights", {}).get(system) for summary in summaries)
+    return next((float(weight["weight"]) for weight in named if weight), DEFAULT_WEIGHT)
+
+
+def weights_summary(weights: Mapping[str, HybridWeight]) -> dict[str, dict[str, Any]]:
+    """The weights for scores.json."""
+    return {name: asdict(weight) for name, weight in weights.items()}
+
+
+def _scores(
+    systems: Systems, dense_systems: Sequence[str], queries: pl.DataFrame, labels: pl.DataFrame, by_document: bool
+) -> dict[str, dict[float, float]]:
+    """Dense system → weight → nDCG@10 of its hybrid."""
+    relevant = relevant_units(queries, labels, systems.chunks, by_document)
+    units, groups = systems.units(by_document)
+    columns: dict[tuple[str, float], list[np.ndarray]] = {(dense, weight): [] for dense in dense_systems for weight in GRID}
+    for _, scores in systems.search_blocks(queries, relevant, by_document):
+        for (dense, weight), found in columns.items():
+            fused = convex_fusion(scores[dense], scores[BM25], weight)
+            found.append(top_k(best_per_group(fused, groups), 10))
+    names = queries["query_id"].to_list()
+    results: dict[str, dict[float, float]] = {dense: {} for dense in dense_systems}
+    for (dense, weight), found in columns.items():
+        rows = np.concatenate(found).tolist()
+        first_ten = {name: [units[column] for column in row if column >= 0] for name, row in zip(names, rows, strict=True)}
+        results[dense][weight] = score_first_ten(relevant, first_ten)
+    return results

@@ -1,0 +1,136 @@
+"""What each system retrieves for each query."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from embed_assets.corpus.spans import language_of
+from embed_assets.evaluation.labels import own_units
+from embed_assets.models.encoders import TextEncoder
+from embed_assets.models.rerankers import PairScorer
+from embed_assets.retrieval.bm25 import Bm25Index
+from embed_assets.retrieval.fusion import convex_fusion
+from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, best_per_group, group_numbers, rerank, top_k
+
+BM25 = "bm25"
+
+
+@dataclass(frozen=True)
+class RerankedSystem:
+    """Another system whose first passages are re-ordered.
+
+    Args:
+        system: name of the other system.
+        reranker: scores the passages.
+        top_k: how many passages of each query it scores.
+        weight: of its scores in the convex fusion with those of the other system; None puts them in the place of those.
+    """
+
+    system: str
+    reranker: PairScorer
+    top_k: int
+    weight: float | None = None
+
+
+class Systems:
+    """The dense systems and BM25 over the chunks of a collection.
+
+    Args:
+        chunks: the collection's chunks.
+        encoders: dense systems by name.
+        with_bm25: whether there is BM25 too.
+    """
+
+    def __init__(self, chunks: pl.DataFrame, encoders: Mapping[str, TextEncoder], with_bm25: bool):
+        self.chunks, self._encoders = chunks, encoders
+        self._passages = chunks["passage"].to_list()
+        self._vectors = {name: encoder.encode_passages(self._passages) for name, encoder in encoders.items()}
+        self._bm25 = Bm25Index(self._passages, language_of(chunks)) if with_bm25 else None
+
+    def units(self, by_document: bool) -> tuple[list[str], np.ndarray]:
+        """The names of the units, and the number of the unit of each chunk."""
+        if by_document:
+            return self.chunks["document_id"].unique(maintain_order=True).to_list(), group_numbers(self.chunks["document_id"])
+        return self.chunks["chunk_id"].to_list(), np.arange(len(self.chunks))
+
+    def search_blocks(
+        self, queries: pl.DataFrame, relevant: Mapping[str, Mapping[str, int]], by_document: bool
+    ) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+        """The queries block by block, and what each system gives to each chunk, shape (queries, chunks).
+
+        The document that a query itself is does not count as found (labels.own_units).
+
+        Args:
+            queries: ``query_id`` and ``query``.
+            relevant: from relevant_units, of these queries in their order.
+            by_document: whether the units are documents.
+        """
+        texts = queries["query"].to_list()
+        vectors = {name: encoder.encode_queries(texts) for name, encoder in self._encoders.items()}
+        units, groups = self.units(by_document)
+        own = own_units(relevant, units) if by_document else {}
+        for start in range(0, len(texts), QUERIES_IN_A_BLOCK):
+            block = slice(start, start + QUERIES_IN_A_BLOCK)
+            scores = {name: vectors[name][block] @ self._vectors[name].T for name in self._encoders}
+            if self._bm25 is not None:
+                scores[BM25] = self._bm25.scores(texts[block])
+            for row, unit in own.items():
+                if start <= row < start + QUERIES_IN_A_BLOCK:
+                    for system, values in scores.items():
+                        values[row - start, groups == unit] = 0 if system == BM25 else -np.inf
+            yield texts[block], scores
+
+    def rank(
+        self,
+        queries: pl.DataFrame,
+        relevant: Mapping[str, Mapping[str, int]],
+        by_document: bool,
+        top_k: int,
+        hybrids: Mapping[str, tuple[str, float]],
+        reranked: Mapping[str, RerankedSystem],
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The first units of each system, and their scores.
+
+        All fusing is done on chunks, which is what search finds; a document then scores as its best chunk.
+
+        Args:
+            queries, relevant, by_document: as in search_blocks.
+            top_k: length of the runs.
+            hybrids: name of a hybrid system → the dense system that is fused with BM25, and its weight.
+            reranked: systems that re-order the chunks of another one, by name.
+
+        Returns:
+            System → units (columns, best first, -1 where none is left) and scores, both of shape (queries, top_k).
+        """
+        _, groups = self.units(by_document)
+        blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for texts, scores in self.search_blocks(queries, relevant, by_document):
+            for name, (dense, weight) in hybrids.items():
+                scores[name] = convex_fusion(scores[dense], scores[BM25], weight)
+            found = {name: _first(name, best_per_group(values, groups), top_k) for name, values in scores.items()}
+            for name, system in reranked.items():
+                candidates, retrieved = _first(system.system, scores[system.system], system.top_k)
+                values = self._score_candidates(system, texts, candidates, retrieved)
+                found[name] = rerank(found[system.system][0], candidates, values, groups)
+            for name, run in found.items():
+                blocks.setdefault(name, []).append(run)
+        return {name: tuple(np.concatenate(part) for part in zip(*parts, strict=True)) for name, parts in blocks.items()}
+
+    def _score_candidates(
+        self, system: RerankedSystem, texts: list[str], candidates: np.ndarray, retrieved: np.ndarray
+    ) -> np.ndarray:
+        scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
+        found = candidates >= 0
+        rows = np.nonzero(found)[0].tolist()
+        pairs = [(texts[row], self._passages[column]) for row, column in zip(rows, candidates[found].tolist(), strict=True)]
+        scores[found] = system.reranker.score(pairs)
+        if system.weight is None:
+            return scores
+        return convex_fusion(scores, np.where(found, retrieved, -np.inf), system.weight, system.top_k)
+
+
+def _first(system: str, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    columns = top_k(scores, k, 0 if system == BM25 else -np.inf)
+    return columns, np.take_along_axis(scores, columns, axis=1)

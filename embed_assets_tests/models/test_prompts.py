@@ -1,0 +1,64 @@
+"""A model keeps the prompts of its own configuration unless the settings say otherwise."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from embed_assets.models.encoders import Encoder, load_sentence_transformer
+from embed_assets.models.hardware import Compute
+from embed_assets.models.locations import ModelNotFoundError, locate_model
+from embed_assets.models.prompts import own_length, with_prompts
+from embed_assets.models.settings import BaseModelSettings
+
+E5 = {"prompts": {"query": "query: ", "passage": "passage: "}}
+
+
+def model_with(folder: Path, configuration: dict | str) -> str:
+    """The base model under another configuration."""
+    folder.mkdir(exist_ok=True)
+    for path in Path(locate_model(BaseModelSettings().name)).iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / "config_sentence_transformers.json").unlink()
+    text = configuration if isinstance(configuration, str) else json.dumps(configuration)
+    (folder / "config_sentence_transformers.json").write_text(text)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "settings", "expected"),
+    [
+        (E5, {}, ("query: ", "passage: ")),
+        (E5, {"query_prompt": ""}, ("", "passage: ")),
+        (E5, {"query_prompt": "Find: ", "passage_prompt": ""}, ("Find: ", "")),
+        ({}, {}, ("", "")),
+        ({"prompts": {"query": "q ", "document": None, "corpus": "c "}}, {}, ("q ", "c ")),
+        ({"prompts": {"s2p": "Instruct: "}, "default_prompt_name": "s2p"}, {}, ("Instruct: ", "Instruct: ")),
+    ],
+)
+def test_prompts_are_those_of_the_settings_else_of_the_configuration(tmp_path, configuration, settings, expected):
+    found = with_prompts(BaseModelSettings(name=model_with(tmp_path / "model", configuration), **settings))
+    assert (found.query_prompt, found.passage_prompt) == expected
+    assert with_prompts(found) == found
+
+
+def test_a_configuration_that_is_no_json_is_named(tmp_path):
+    with pytest.raises(ModelNotFoundError, match=r"config_sentence_transformers\.json is not JSON"):
+        with_prompts(BaseModelSettings(name=model_with(tmp_path / "model", "{")))
+
+
+def test_the_length_is_that_of_the_configuration(tmp_path):
+    assert own_length(BaseModelSettings().name) == 256
+    (tmp_path / "bare").mkdir()
+    assert own_length(str(tmp_path / "bare")) is None
+
+
+def test_the_model_is_loaded_with_them_and_they_change_what_is_encoded(tmp_path):
+    settings = BaseModelSettings(name=model_with(tmp_path / "model", E5), max_tokens=32)
+    assert load_sentence_transformer(settings, "cpu").prompts == {"query": "query: ", "document": "passage: "}
+    own, none = (
+        Encoder(it, tmp_path / "memos", compute=Compute(device="cpu", dtype="float32"))
+        for it in (settings, settings.model_copy(update={"query_prompt": ""}))
+    )
+    assert none.encode_queries(["query: loud fan"]) @ own.encode_queries(["loud fan"]).T == pytest.approx(1, abs=1e-5)
+    assert none.encode_queries(["loud fan"]) @ own.encode_queries(["loud fan"]).T < 0.999

@@ -1,0 +1,60 @@
+"""Convex fusion, with values that can be checked by hand."""
+
+import numpy as np
+import pytest
+
+from embed_assets.retrieval.fusion import convex_fusion, fuse_hits
+
+NONE = -np.inf
+
+
+def fused(first: list[float], second: list[float], weight: float = 0.5, depth: int = 100) -> list[float]:
+    return convex_fusion(np.array([first], dtype=np.float32), np.array([second], dtype=np.float32), weight, depth)[0].tolist()
+
+
+def test_each_run_is_scaled_from_its_last_to_its_first():
+    assert fused([0.9, 0.5, 0.7], [2.0, 10.0, 4.0]) == pytest.approx([0.5, 0.5, 0.25 + 0.125])
+    assert fused([0.9, 0.5, 0.7], [2.0, 10.0, 4.0], weight=0.8) == pytest.approx([0.8, 0.2, 0.4 + 0.05])
+
+
+def test_what_comes_after_the_depth_counts_nothing_and_keeps_the_order_of_the_first_run():
+    scores = fused([0.8, 0.2, 0.7, 0.3, 0.6], [0.0, 0.0, 4.0, 0.0, 2.0], depth=2)
+    assert scores[:3] == pytest.approx([0.5, scores[1], 0.5]) and scores[4] < 0
+    assert np.argsort([-score for score in scores], kind="stable").tolist() == [0, 2, 4, 3, 1]
+
+
+def test_a_weight_of_one_or_zero_is_one_of_the_runs():
+    first, second = [0.1, 0.4, 0.3], [7.0, 0.0, 3.0]
+    assert np.argsort(fused(first, second, 1.0)).tolist() == np.argsort(first).tolist()
+    assert np.argsort(fused(first, second, 0.0)).tolist() == np.argsort(second).tolist()
+
+
+def test_a_run_that_says_nothing_leaves_the_order_to_the_other():
+    assert fused([0.1, 0.9, 0.5], [0.0, 0.0, 0.0]) == pytest.approx([0.0, 0.5, 0.25])
+    assert fused([0.3, 0.3, 0.3], [1.0, 3.0, 2.0]) == pytest.approx([0.0, 0.5, 0.25])
+
+
+def test_one_word_match_counts_in_full_and_nothing_found_stays_nothing():
+    assert fused([0.5, 0.4, NONE], [0.0, 3.0, 0.0]) == pytest.approx([0.5, 0.5, NONE])
+
+
+def test_equal_best_scores_all_count_one():
+    assert fused([0.9, 0.9, 0.1], [0.0, 0.0, 5.0], depth=2) == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_hits_of_two_searches_are_fused_as_the_whole_matrix_would_be():
+    """300 passages, of which each search fetches its first 100; word scores are zero for most of them."""
+    random = np.random.default_rng(5)
+    dense = random.normal(size=300).astype(np.float32)
+    words = np.where(random.random(300) < 0.2, random.gamma(2.0, 3.0, 300), 0).astype(np.float32)
+    whole = convex_fusion(dense[None], words[None], 0.3)[0]
+    first = {str(place): float(dense[place]) for place in np.argsort(-dense)[:100]}
+    second = {str(place): float(words[place]) for place in np.argsort(-words)[:100] if words[place] > 0}
+    hits = fuse_hits(first, second, 0.3)
+    assert list(hits)[:80] == [str(place) for place in np.argsort(-whole, kind="stable")[:80]]
+    assert [hits[name] for name in list(hits)[:80]] == pytest.approx(sorted(whole, reverse=True)[:80], abs=1e-6)
+
+
+def test_no_hits_give_none():
+    assert fuse_hits({}, {}) == {}
+    assert list(fuse_hits({}, {"a": 2.0, "b": 1.0})) == ["a", "b"]
