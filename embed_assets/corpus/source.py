@@ -11,6 +11,7 @@ from embed_assets.corpus.chunking import chunk_documents
 from embed_assets.corpus.documents import SkippedDocument, read_documents
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.corpus.spans import with_language
+from embed_assets.models.lengths import check_length
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 
@@ -32,6 +33,7 @@ def read_source(
     Raises:
         CollectionError: the source cannot be read, or is no longer the one that the inputs name.
     """
+    check_length(inputs.block(BaseModelSettings))
     tokenizer = load_tokenizer(inputs.block(BaseModelSettings).name)
     if table := inputs.sources.get(production_table.SOURCE):
         settings = inputs.block(ProductionSettings)

@@ -18,6 +18,7 @@ from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, read_qrels, read_queries
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.queries.pairs import NEIGHBOUR, OWN_WRITER
+from embed_assets.text.near_duplicates import normalize_query
 
 logger = logging.getLogger(__name__)
 Split = Literal["train", "dev", "test"]
@@ -39,16 +40,33 @@ LABEL_SCHEMA = {
 HUMAN, OWN, SYNTHETIC = "human", "own", "synthetic"
 
 
-def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
-    """The split of a document's synthetic queries, by a hash of its id.
+def split_of(name: str, settings: EvaluationSetSettings) -> Split:
+    """The split of a document's synthetic queries by a hash of its id, or of a user's query by one of its words.
 
-    A new document never moves another one to a different split.
+    A new document never moves another one to a different split, nor a new query another one.
     """
-    digest = hashlib.sha256(f"{settings.version} {document_id}".encode()).digest()
+    digest = hashlib.sha256(f"{settings.version} {name}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < settings.test_share:
         return "test"
     return "dev" if place < settings.test_share + settings.dev_share else "train"
+
+
+def splits_of_pairs(pairs: pl.DataFrame, settings: EvaluationSetSettings) -> pl.Series:
+    """The split of each pair: that of its document, or of its normalized query where the user brought it.
+
+    A query of a click log has answers in many documents: split by these, hardly a query would be left as a whole.
+
+    Args:
+        pairs: QA pairs with ``query``, ``document_id`` and ``writer``; without ``writer``, none is the user's.
+        settings: shares.
+    """
+    names = pairs["document_id"]
+    if "writer" in pairs.columns:
+        own = pairs.select(pl.col("query").map_elements(normalize_query, return_dtype=pl.String)).to_series()
+        names = own.zip_with(pairs["writer"] == OWN_WRITER, names)
+    splits = {name: split_of(name, settings) for name in names.unique()}
+    return names.replace_strict(splits, return_dtype=pl.String)
 
 
 def hold_out_queries(
@@ -56,7 +74,8 @@ def hold_out_queries(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Draw the queries of the dev and test splits from the QA pairs: synthetic ones, and the user's own apart.
 
-    A query that several chunks answer is held out only if all their documents are in the same split.
+    A query that several chunks answer is held out only if all of them are in the same split. The user's own queries are
+    split by the query, all others by the document.
 
     Args:
         pairs: kept QA pairs (``query_id``, ``query``, ``style``, ``writer``, ``document_id``, ``start``, ``end``).
@@ -66,9 +85,8 @@ def hold_out_queries(
     Returns:
         Queries in QUERY_SCHEMA and labels in LABEL_SCHEMA.
     """
-    split = pl.col("document_id").map_elements(lambda name: split_of(name, settings), return_dtype=pl.String)
     source = pl.when(pl.col("writer") == OWN_WRITER).then(pl.lit(OWN)).otherwise(pl.lit(SYNTHETIC))
-    pairs = pairs.with_columns(split=split, source=source, relevance=pl.lit(1, dtype=pl.Int64))
+    pairs = pairs.with_columns(split=splits_of_pairs(pairs, settings), source=source, relevance=pl.lit(1, dtype=pl.Int64))
     in_one_split = pl.col("split").n_unique().over("query_id") == 1
     answered_elsewhere = (pl.col("style") == NEIGHBOUR) & (pl.col("writer") != OWN_WRITER)
     held_out = pairs.filter(in_one_split & (pl.col("split") != "train") & ~answered_elsewhere)

@@ -6,7 +6,9 @@ from typing import Any
 
 import polars as pl
 
-# A query that several chunks answer together has one row for each of them, all with the same query_id.
+from embed_assets.text.near_duplicates import normalize_query
+
+# A query that several chunks answer has one row for each of them, all with the same query_id.
 PAIR_SCHEMA = {
     "query_id": pl.String,
     "query": pl.String,
@@ -23,6 +25,13 @@ PAIR_SCHEMA = {
 TEXT_WRITER = "text"
 OWN_WRITER = "own"
 NEIGHBOUR = "neighbour"
+# Brought by the user; written by a language model; taken from the text.
+OWN, SYNTHETIC, LOOKUP = PAIR_SOURCES = ("own", "synthetic", "look-up")
+
+
+def source_of(writer: str) -> str:
+    """Where a pair is from, by its writer."""
+    return {OWN_WRITER: OWN, TEXT_WRITER: LOOKUP}.get(writer, SYNTHETIC)
 
 
 def make_pairs(
@@ -48,8 +57,10 @@ def make_pairs(
         dropped: why it cannot be used.
     """
     spans = [(chunk["document_id"], chunk["start"], chunk["end"]) for chunk in chunks]
-    name = spans[0] if len(spans) == 1 else spans
-    query_id = hashlib.sha256(f"{style}\0{query}\0{name}".encode()).hexdigest()[:16]
+    # A query of people stays the same one when they click on something else.
+    place = normalize_query(query) if writer == OWN_WRITER else spans[0] if len(spans) == 1 else spans
+    name = f"{OWN_WRITER}\0{place}" if writer == OWN_WRITER else f"{style}\0{query}\0{place}"
+    query_id = hashlib.sha256(name.encode()).hexdigest()[:16]
     return [
         dict(
             zip(
