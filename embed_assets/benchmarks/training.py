@@ -10,7 +10,8 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import locate_model
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.fine_tuning import fine_tune, training_examples
+from embed_assets.training.examples import training_examples
+from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.settings import TrainingSettings
 
 

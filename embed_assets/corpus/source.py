@@ -12,6 +12,7 @@ from embed_assets.corpus.documents import read_documents
 from embed_assets.corpus.files import SkippedDocument
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.corpus.spans import with_language
+from embed_assets.models.lengths import check_length
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 
@@ -34,6 +35,7 @@ def read_source(
         CollectionError: the source cannot be read, or is no longer the one that the inputs name.
     """
     model = inputs.block(BaseModelSettings)
+    check_length(model)
     tokenizer = load_tokenizer(model.name)
     if table := inputs.sources.get(production_table.SOURCE):
         settings = inputs.block(ProductionSettings)

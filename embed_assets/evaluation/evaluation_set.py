@@ -18,8 +18,9 @@ from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, read_qrels, read_queries
 from embed_assets.evaluation.moved_labels import follow
 from embed_assets.evaluation.settings import EvaluationSetSettings
-from embed_assets.queries.pairs import IDENTIFIER, LOOKUP_STYLES, NEIGHBOUR, OWN_WRITER, TEXT_WRITER
+from embed_assets.queries.pairs import IDENTIFIER, LOOKUP, LOOKUP_STYLES, NEIGHBOUR, OWN, OWN_WRITER, SYNTHETIC, source_of
 from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.near_duplicates import normalize_query
 
 logger = logging.getLogger(__name__)
 Split = Literal["train", "dev", "test"]
@@ -39,17 +40,17 @@ LABEL_SCHEMA = {
     "relevance": pl.Int64,
 }
 # Written by people; brought by the user; written by a language model; taken from the text. The most trusted first.
-HUMAN, OWN, SYNTHETIC, LOOKUP = "human", "own", "synthetic", "look-up"
+HUMAN = "human"
 SOURCES = (HUMAN, OWN, SYNTHETIC, LOOKUP)
 LOST_LABELS = "lost_labels"
 
 
-def split_of(document_id: str, settings: EvaluationSetSettings) -> Split:
-    """The split of a document's synthetic queries, by a hash of its id.
+def split_of(name: str, settings: EvaluationSetSettings) -> Split:
+    """The split of a document's synthetic queries by a hash of its id, or of a user's query by one of its words.
 
-    A new document never moves another one to a different split.
+    A new document never moves another one to a different split, nor a new query another one.
     """
-    digest = hashlib.sha256(f"{settings.version} {document_id}".encode()).digest()
+    digest = hashlib.sha256(f"{settings.version} {name}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < settings.test_share:
         return "test"
@@ -61,14 +62,32 @@ def held_out_documents(document_ids: Collection[str], settings: EvaluationSetSet
     return {name for name in document_ids if split_of(name, settings) != "train"}
 
 
+def splits_of_pairs(pairs: pl.DataFrame, settings: EvaluationSetSettings) -> pl.Series:
+    """The split of each pair: that of its document, or of its normalized query where the user brought it.
+
+    A query of a click log has answers in many documents: split by these, hardly a query would be left as a whole.
+
+    Args:
+        pairs: QA pairs with ``query``, ``document_id`` and ``writer``; without ``writer``, none is the user's.
+        settings: shares.
+    """
+    names = pairs["document_id"]
+    if "writer" in pairs.columns:
+        own = pairs.select(pl.col("query").map_elements(normalize_query, return_dtype=pl.String)).to_series()
+        names = own.zip_with(pairs["writer"] == OWN_WRITER, names)
+    splits = {name: split_of(name, settings) for name in names.unique()}
+    return names.replace_strict(splits, return_dtype=pl.String)
+
+
 def hold_out_queries(
     pairs: pl.DataFrame, chunks: pl.DataFrame, settings: EvaluationSetSettings, identifier_patterns: Sequence[str] = ()
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Draw the queries of the dev and test splits from the QA pairs, those of each source apart.
 
     All styles of a source have the same share, as far as there are enough queries of each, and come from as many
-    documents as there are. A query that several chunks answer is held out only if all their documents are in the same
-    split. A look-up by identifiers is answered by every chunk that names them all.
+    documents as there are. A query that several chunks answer is held out only if all of them are in the same split; the
+    user's own queries are split by the query, all others by the document. A look-up by identifiers is answered by every
+    chunk that names them all.
 
     Args:
         pairs: kept QA pairs (``query_id``, ``query``, ``style``, ``writer``, ``document_id``, ``start``, ``end``).
@@ -79,16 +98,8 @@ def hold_out_queries(
     Returns:
         Queries in QUERY_SCHEMA and labels in LABEL_SCHEMA.
     """
-    splits = {name: split_of(name, settings) for name in pairs["document_id"].unique()}
-    split = pl.col("document_id").replace_strict(splits, return_dtype=pl.String)
-    source = (
-        pl.when(pl.col("writer") == OWN_WRITER)
-        .then(pl.lit(OWN))
-        .when(pl.col("writer") == TEXT_WRITER)
-        .then(pl.lit(LOOKUP))
-        .otherwise(pl.lit(SYNTHETIC))
-    )
-    pairs = pairs.with_columns(split=split, source=source, relevance=pl.lit(1, dtype=pl.Int64))
+    source = pl.col("writer").map_elements(source_of, return_dtype=pl.String)
+    pairs = pairs.with_columns(split=splits_of_pairs(pairs, settings), source=source, relevance=pl.lit(1, dtype=pl.Int64))
     in_one_split = pl.col("split").n_unique().over("query_id") == 1
     answered_elsewhere = (pl.col("style") == NEIGHBOUR) & (pl.col("source") == LOOKUP)
     held_out = pairs.filter(in_one_split & (pl.col("split") != "train") & ~answered_elsewhere)

@@ -10,6 +10,7 @@ import numpy as np
 
 from embed_assets.artifacts.memo import Memo, stored_keys
 from embed_assets.models.hardware import Compute, keep_freed_memory
+from embed_assets.models.lengths import check_length
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
@@ -39,6 +40,9 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
         settings: length and prompts.
         device: "cpu", "cuda" …
         name: folder or name of the model, if it is not the base model.
+
+    Raises:
+        ValueError: the model has no positions for that length.
     """
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
@@ -54,6 +58,8 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
         prompts={"query": settings.query_prompt, "document": settings.passage_prompt},
         model_kwargs={"use_safetensors": True},
     )
+    if model.transformers_model is not None:
+        check_length(settings, model.transformers_model.config.to_dict())
     model.max_seq_length = settings.max_tokens
     return model
 

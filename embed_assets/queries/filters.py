@@ -10,17 +10,28 @@ import polars as pl
 
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import Encoder
+from embed_assets.queries.pairs import NEIGHBOUR
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.retrieval.hybrid import HybridRetriever
-from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.identifiers import find_identifiers, holds_identifier
 from embed_assets.text.languages import differs_in_language
-from embed_assets.text.near_duplicates import normalize_query
+from embed_assets.text.near_duplicates import distinguishing_terms, normalize_query
 from embed_assets.text.tokens import share_of_a_word, sum_of_words, words
 
 QUERIES_IN_A_BLOCK = 512
+# "this line card" and "the section header" are names, and no talk of a passage: what may follow the noun is a closed class.
+AFTER_A_NOUN = (
+    r"(?=\s*(?:[^\w\s]|$)|\s+(?:above|about|according|address\w*|and|appl\w+|are|as|be|by|can|contain\w*|could|cover\w*|defin\w+|"
+    r"describ\w+|discuss\w*|do|does|explain\w*|focus\w*|for|from|has|have|how|i|if|in|includ\w+|introduc\w+|is|it|list\w*|"
+    r"mean\w*|mention\w*|of|on|or|outlin\w+|provid\w+|recommend\w*|refer\w*|regarding|require\w*|say\w*|should|show\w*|"
+    r"speak\w*|stat(?:e|es|ed|ing)|suggest\w*|talk\w*|tell\w*|that|to|us(?:e[sd]?|ing)|was|we|were|what|when|where|which|"
+    r"who|why|will|with|would|you)\b)"
+)
 PASSAGE_TALK = re.compile(
-    r"\b(?:this|the|above|following|given) (?:passage|paragraph|section)s?\b"
-    r"|\b(?:this|above|following|given) (?:text|document|line)s?\b"
+    r"\b(?:above|following|given|provided) (?:passage|paragraph|section|text|document|excerpt|line)s?\b"
+    r"|\b(?:this|the) (?:passage|paragraph|excerpt)s?\b"
+    rf"|\b(?:this|the) sections?\b{AFTER_A_NOUN}"
+    rf"|\bthis (?:text|document|line)s?\b{AFTER_A_NOUN}"
     r"|\bthe text (?:say|state|mention|describe)",
     re.IGNORECASE,
 )
@@ -67,7 +78,7 @@ class QuestionRules:
         if settings.known_identifiers:
             shown = "\n".join(passages)
             for identifier in find_identifiers(query, settings.all_identifier_patterns):
-                if not re.search(rf"(?<!\w){re.escape(identifier)}(?!\w)", shown):
+                if not holds_identifier(shown, identifier):
                     return "unknown identifier"
         if settings.same_language and differs_in_language(query, passages[0], length):
             return "another language"
@@ -94,7 +105,8 @@ def filter_pairs(
     """Drop repeated queries, those whose chunk hybrid retrieval does not find, and near-duplicates.
 
     What the base model and BM25 do not find stays where it is about held-out documents: a test without the queries on
-    which they fail could show no gain over them.
+    which they fail could show no gain over them. A query that was taken from or written about several places is one
+    query with a row for each of them.
 
     Args:
         pairs: in PAIR_SCHEMA; the spans are those of chunks.
@@ -111,6 +123,7 @@ def filter_pairs(
     pairs = _drop_repeated(pairs).with_columns(rank=pl.lit(None, pl.Int64), similarity=pl.lit(None, pl.Float64))
     if settings.round_trip_top_k:
         pairs = _drop_lost(pairs, chunks, encoder, settings.round_trip_top_k, held_out)
+    pairs = _join_places(pairs)
     if settings.max_similarity < 1:
         pairs = _drop_near_duplicates(pairs, encoder, settings)
     return pairs
@@ -144,6 +157,16 @@ def _drop_lost(
     return _drop(pairs.with_columns(rank), lost, f"not in the first {top_k}")
 
 
+def _join_places(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Give usable queries that are the same but for case and punctuation one id, text and style: all their places are labels."""
+    rows = pairs.select("query", "query_id", "style", "dropped").rows(named=True)
+    first: dict[tuple[str, bool], dict] = {}
+    # A sentence of a neighbour stands elsewhere: its places are no labels of the same sentence as a look-up.
+    keys = [(normalize_query(row["query"]), row["style"] == NEIGHBOUR) for row in rows]
+    joined = [row if row["dropped"] else first.setdefault(key, row) for key, row in zip(keys, rows, strict=True)]
+    return pairs.with_columns(pl.Series(name, [row[name] for row in joined]) for name in ("query", "query_id", "style"))
+
+
 def _drop_near_duplicates(pairs: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:
     """Drop queries that say the same as an earlier one, whatever chunk they were made from."""
     usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null()).unique("query_id", keep="first", maintain_order=True)
@@ -151,7 +174,7 @@ def _drop_near_duplicates(pairs: pl.DataFrame, encoder: Encoder, settings: Quest
         return pairs
     queries = usable["query"].to_list()
     vectors = encoder.encode_queries(queries)
-    names = [_distinguishing_terms(query, settings) for query in queries]
+    names = [distinguishing_terms(query, settings.all_identifier_patterns) for query in queries]
     duplicate_of: dict[int, float] = {}
     for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
         block = vectors[start : start + QUERIES_IN_A_BLOCK] @ vectors[: start + QUERIES_IN_A_BLOCK].T
@@ -163,12 +186,6 @@ def _drop_near_duplicates(pairs: pl.DataFrame, encoder: Encoder, settings: Quest
     similarity = pairs["query_id"].replace_strict(similarity_of, default=None, return_dtype=pl.Float64)
     dropped = pl.when(pl.col("dropped").is_null() & similarity.is_not_null()).then(pl.lit("near-duplicate"))
     return pairs.with_columns(similarity.alias("similarity"), dropped=dropped.otherwise(pl.col("dropped")))
-
-
-def _distinguishing_terms(query: str, settings: QuestionsSettings) -> frozenset[str]:
-    """Identifiers, numbers and words with symbols: two queries that differ in one are never the same, whatever their vectors."""
-    symbolic = (word for word in words(query) if not word.isalpha() and re.search(r"\W", word))
-    return frozenset([*find_identifiers(query, settings.all_identifier_patterns), *re.findall(r"\d+", query), *symbolic])
 
 
 def _drop(pairs: pl.DataFrame, rows: Collection[int], reason: str) -> pl.DataFrame:

@@ -1,6 +1,9 @@
 """Look-ups: queries taken from the text of the chunks, which teach the rare tokens and cost nothing."""
 
+import contextlib
+import functools
 import hashlib
+import itertools
 import random
 import re
 from collections import Counter
@@ -14,7 +17,7 @@ from embed_assets.queries.pairs import NEIGHBOUR, PAIR_SCHEMA, TEXT_WRITER, make
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.text import tokens
 from embed_assets.text.identifiers import find_identifiers
-from embed_assets.text.languages import words_without_meaning
+from embed_assets.text.languages import SPACELESS, words_without_meaning
 
 # Marks of Markdown; that of C# is none.
 MARKS = re.compile(r"(?<!\w)#+|[*`|>]+")
@@ -34,28 +37,37 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     Returns:
         Pairs in PAIR_SCHEMA.
     """
-    passages = chunks["passage"].to_list()
-    rows = chunks.select("text", "passage", "document_id", "start", "end").rows(named=True)
+    passages, texts, documents = (chunks[name].to_list() for name in ("passage", "text", "document_id"))
     language = language_of(chunks)
-    keywords = _keywords(passages, language)
-    identifiers = [find_identifiers(row["text"], settings.all_identifier_patterns) for row in rows]
-    frequency = Counter(identifier for found in identifiers for identifier in found)
+    keywords = _Keywords(passages, language)
+    identifiers = _Identifiers(chunks, settings.all_identifier_patterns)
     document_rows: dict[str, list[int]] = {}
-    for row, chunk in enumerate(rows):
-        document_rows.setdefault(chunk["document_id"], []).append(row)
-    pairs = []
+    place_in_document = [0] * len(documents)
+    starts = chunks["start"].to_list()
+    for row in sorted(range(len(documents)), key=starts.__getitem__):
+        place_in_document[row] = len(document_rows.setdefault(documents[row], []))
+        document_rows[documents[row]].append(row)
+    pairs: list[dict] = []
     for row in track(spread_over_documents(chunks, f"{settings.seed} look-ups"), "taking look-ups"):
+        if len(pairs) >= settings.max_lookups:
+            break
         draw = random.Random(f"{settings.seed} {passages[row]}")
-        others = [other for other in document_rows[rows[row]["document_id"]] if other != row]
-        neighbour = rows[draw.choice(others)]["text"] if others else ""
+        neighbours = document_rows[documents[row]]
+        # Any other chunk of the document: a step of 1 to all but one, around the end.
+        step = draw.randrange(1, len(neighbours)) if len(neighbours) > 1 else 0
+        neighbour = texts[neighbours[(place_in_document[row] + step) % len(neighbours)]] if step else ""
+        words = keywords.of(row)
+        span = chunks.row(row, named=True)
         for style, queries in {
-            "identifier": _identifier_queries(identifiers[row], frequency, keywords[row], draw, settings.identifiers_per_chunk),
-            "keyword": _keyword_queries(keywords[row], draw, settings.keywords_per_chunk),
-            "sentence": _sentence_queries(rows[row]["text"], language, draw, settings.sentences_per_chunk),
+            "identifier": identifiers.queries(row, words, draw, settings.identifiers_per_chunk),
+            "keyword": _keyword_queries(words, draw, settings.keywords_per_chunk),
+            "sentence": _sentence_queries(texts[row], language, draw, settings.sentences_per_chunk),
             NEIGHBOUR: _sentence_queries(neighbour, language, draw, settings.neighbours_per_chunk),
-            "title": _title_queries(passages[row], keywords[row], draw, settings.titles_per_chunk),
+            "title": _title_queries(
+                heading_path(passages[row], texts[row]) or passages[row].splitlines()[:1], words, draw, settings.titles_per_chunk
+            ),
         }.items():
-            pairs.extend(pair for query in queries for pair in make_pairs(query, style, [rows[row]], TEXT_WRITER))
+            pairs.extend(pair for query in queries for pair in make_pairs(query, style, [span], TEXT_WRITER))
     return pl.DataFrame(pairs[: settings.max_lookups], schema=PAIR_SCHEMA)
 
 
@@ -71,7 +83,7 @@ def identifier_coverage(chunks: pl.DataFrame, pairs: pl.DataFrame, settings: Que
         ``identifier``, ``chunks`` (number of chunks with it) and ``queries`` (number of queries with it), the rarest first.
     """
     patterns = settings.all_identifier_patterns
-    there = Counter(identifier for text in chunks["text"] for identifier in find_identifiers(text, patterns))
+    there = Counter(identifier for text in chunks["passage"] for identifier in find_identifiers(text, patterns))
     asked = Counter(identifier for query in pairs["query"].unique() for identifier in find_identifiers(query, patterns))
     rows = [(identifier, count, asked[identifier]) for identifier, count in there.items()]
     schema = {"identifier": pl.String, "chunks": pl.Int64, "queries": pl.Int64}
@@ -84,48 +96,90 @@ def spread_over_documents(chunks: pl.DataFrame, salt: str) -> list[int]:
     The order depends on the chunks' own ids alone, so that new documents do not move the others.
     """
     hashes = [hashlib.sha256(f"{salt} {chunk_id}".encode()).digest() for chunk_id in chunks["chunk_id"]]
+    documents = chunks["document_id"].to_list()
     rounds: Counter[str] = Counter()
     order = []
     for row in sorted(range(len(hashes)), key=hashes.__getitem__):
-        document_id = chunks["document_id"][row]
+        document_id = documents[row]
         order.append((rounds[document_id], hashes[row], row))
         rounds[document_id] += 1
     return [row for _, _, row in sorted(order)]
 
 
-def _keywords(passages: Sequence[str], language: str, most: int = 8) -> list[list[str]]:
-    """The most telling words of each passage by tf-idf, best first."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    ignored = words_without_meaning(language)
-
-    def telling(passage: str) -> list[str]:
-        return [word for word in tokens.keywords(passage, language) if word not in ignored]
-
-    vectorizer = TfidfVectorizer(analyzer=telling, sublinear_tf=True)
-    try:
-        weights = vectorizer.fit_transform(passages)
-    except ValueError:  # no word at all in the collection
-        return [[] for _ in passages]
-    words = vectorizer.get_feature_names_out()
-    found = []
-    for row in range(weights.shape[0]):
-        columns, values = weights[row].indices, weights[row].data
-        best = sorted(zip(-values, words[columns], strict=True))[:most]
-        found.append([str(word) for _, word in best])
-    return found
+def heading_path(passage: str, text: str) -> list[str]:
+    """Title and headings in front of a chunk's text, outermost first; none where the passage is the text alone."""
+    return passage.removesuffix(text).strip().split(" > ") if passage.endswith(text) and passage != text else []
 
 
-def _identifier_queries(
-    found: list[str], frequency: Counter[str], keywords: list[str], draw: random.Random, count: int
-) -> list[str]:
-    """The rarest identifiers of the chunk, every other time with a word beside it."""
-    rarest = sorted(found, key=lambda identifier: (frequency[identifier], draw.random()))[:count]
-    return [
-        f"{identifier} {draw.choice(others)}" if draw.random() < 0.5 and others else identifier
-        for identifier in rarest
-        for others in [[word for word in keywords if word.lower() not in identifier.lower()]]
-    ]
+class _Keywords:
+    """The most telling words of each passage by tf-idf."""
+
+    def __init__(self, passages: Sequence[str], language: str, most: int = 8):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        ignored = words_without_meaning(language)
+
+        def telling(passage: str) -> list[str]:
+            return [word for word in tokens.keywords(passage, language) if word not in ignored]
+
+        vectorizer = TfidfVectorizer(analyzer=telling, sublinear_tf=True)
+        self._most, self._weights = most, None
+        with contextlib.suppress(ValueError):  # no word at all in the collection
+            self._weights = vectorizer.fit_transform(passages)
+            self._words = vectorizer.get_feature_names_out()
+
+    def of(self, row: int) -> list[str]:
+        """Those of a passage, best first."""
+        if self._weights is None:
+            return []
+        columns, values = self._weights[row].indices, self._weights[row].data
+        best = sorted(zip(-values, self._words[columns], strict=True))[: self._most]
+        return [str(word) for _, word in best]
+
+
+class _Identifiers:
+    """Look-ups by the identifiers of a passage, as it is searched: of title, headings and text."""
+
+    def __init__(self, chunks: pl.DataFrame, patterns: Sequence[str]):
+        self._documents = chunks["document_id"].to_list()
+        self._own, self._above = [], []
+        self._frequency: Counter[str] = Counter()
+        self._named: dict[str, set[str]] = {}
+        starts = chunks["start"].to_list()
+        self._first: dict[str, int] = {}
+        for row in sorted(range(len(starts)), key=starts.__getitem__):
+            self._first.setdefault(self._documents[row], row)
+        for row, (passage, text) in enumerate(chunks.select("passage", "text").iter_rows()):
+            path, own = heading_path(passage, text), find_identifiers(text, patterns)
+            self._own.append(own)
+            self._above.append([name for name in find_identifiers("\n".join(path), patterns) if name not in own])
+            self._frequency.update(own + self._above[-1])
+            for name in find_identifiers(path[0], patterns) if path else ():
+                self._named.setdefault(name, set()).add(self._documents[row])
+
+    def queries(self, row: int, keywords: Sequence[str], draw: random.Random, count: int) -> list[str]:
+        """The rarest identifiers of the chunk, every other time with a word beside it.
+
+        The first chunk of a document that is named by an identifier comes up with that one before all others. Any other
+        chunk says about it what the word beside it says, and so does a chunk of another document that mentions it.
+        """
+        document, own = self._documents[row], self._own[row]
+        named = {name for name in own + self._above[row] if document in self._named.get(name, ())}
+        first = self._first[document] == row
+
+        def place(name: str) -> tuple[bool, bool, int, float]:
+            return not (first and name in named), name in self._above[row], self._frequency[name], draw.random()
+
+        found = []
+        for name in sorted(own + self._above[row], key=place)[:count]:
+            others = [word for word in keywords if word.lower() not in name.lower()]
+            elsewhere = name in self._named and not (first and name in named)
+            alone = draw.random() >= 0.5 and not elsewhere
+            if others and not alone:
+                found.append(f"{name} {draw.choice(others)}")
+            elif not elsewhere:
+                found.append(name)
+        return found
 
 
 def _keyword_queries(keywords: list[str], draw: random.Random, count: int) -> list[str]:
@@ -135,14 +189,35 @@ def _keyword_queries(keywords: list[str], draw: random.Random, count: int) -> li
 
 
 def _sentence_queries(text: str, language: str, draw: random.Random, count: int) -> list[str]:
-    found = [" ".join(MARKS.sub(" ", part).split()) for part in tokens.sentences(text, language)]
+    if not count:
+        return []
+    parts = [part for paragraph in _paragraphs(text, language) for part in tokens.sentences(paragraph, language)]
+    found = [" ".join(MARKS.sub(" ", part).split()) for part in parts]
     fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE]
     return draw.sample(fitting, min(count, len(fitting)))
 
 
-def _title_queries(passage: str, keywords: list[str], draw: random.Random, count: int) -> list[str]:
-    path = passage.partition("\n")[0].split(" > ")
-    others = [word for word in keywords if word.lower() not in passage.partition("\n")[0].lower()]
-    if not others or not path[-1].strip() or len(path[-1]) > 120:
+def _paragraphs(text: str, language: str) -> list[str]:
+    """The paragraphs and list items of Markdown or plain text, each in one line however it was wrapped."""
+    parsed = _markdown().parse(text)
+    gap = "" if language in SPACELESS else " "
+    return [
+        gap.join(line.strip() for line in token.content.splitlines())
+        for before, token in itertools.pairwise(parsed)
+        if before.type == "paragraph_open"
+    ]
+
+
+@functools.cache
+def _markdown():
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").enable("table").disable("inline")
+
+
+def _title_queries(path: Sequence[str], keywords: Sequence[str], draw: random.Random, count: int) -> list[str]:
+    heading = " > ".join(path)
+    others = [word for word in keywords if word.lower() not in heading.lower()]
+    if not others or not path or not path[-1].strip() or len(path[-1]) > 120:
         return []
     return [f"{draw.choice((path[0], path[-1]))} {word}" for word in draw.sample(others, min(count, len(others)))]

@@ -57,7 +57,8 @@ def read_own_pairs(
         encoder: the base model; not used where no pair has several chunks to choose from.
 
     Returns:
-        The pairs in PAIR_SCHEMA, one row for each query and chunk (none where the folder has no such files), and
+        The pairs in PAIR_SCHEMA, one row for each query and chunk, all rows of a query with the same id (no row where the
+        folder has no such files), and
         what was left out or not read, in words.
 
     Raises:
@@ -98,15 +99,22 @@ def read_own_pairs(
     if not kept:
         names = ", ".join(map(str, files))
         raise CollectionError(f"{names}: no pair is left ({'; '.join(notes) or 'there is none'}): correct or remove the file")
-    distinct: dict[tuple[str, int], _OwnPair] = {}
+    queries: dict[str, _OwnPair] = {}
+    rows_of_query: dict[str, dict[int, None]] = {}
     for pair, row in zip(kept, _chunk_rows(kept, chunks, encoder), strict=True):
-        distinct.setdefault((normalize_query(pair.query), row), pair)
-    if len(distinct) < len(kept):
-        notes.append(f"{len(kept) - len(distinct)} pairs repeat the query and the chunk of another one")
+        name = normalize_query(pair.query)
+        queries.setdefault(name, pair)
+        rows_of_query.setdefault(name, {})[row] = None
+    if repeated := len(kept) - sum(map(len, rows_of_query.values())):
+        notes.append(f"{repeated} pairs repeat the query and the chunk of another one")
     for note in notes:
         logger.warning("%s: %s", folder.name, note)
     spans = chunks.select("document_id", "start", "end").rows(named=True)
-    found = [make_pairs(pair.query, pair.style, [spans[row]], OWN_WRITER)[0] for (_, row), pair in distinct.items()]
+    found = [
+        row
+        for name, pair in queries.items()
+        for row in make_pairs(pair.query, pair.style, [spans[number] for number in rows_of_query[name]], OWN_WRITER)
+    ]
     return pl.DataFrame(found, schema=PAIR_SCHEMA), notes
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import polars as pl
 
-# A query that several chunks answer together has one row for each of them, all with the same query_id.
+from embed_assets.text.near_duplicates import normalize_query
+
+# A query that several chunks answer has one row for each of them, all with the same query_id.
 PAIR_SCHEMA = {
     "query_id": pl.String,
     "query": pl.String,
@@ -25,6 +27,13 @@ OWN_WRITER = "own"
 IDENTIFIER, NEIGHBOUR = "identifier", "neighbour"
 # The styles of look-ups, which TEXT_WRITER takes from the text.
 LOOKUP_STYLES = (IDENTIFIER, "keyword", "sentence", NEIGHBOUR, "title")
+# Brought by the user; written by a language model; taken from the text.
+OWN, SYNTHETIC, LOOKUP = PAIR_SOURCES = ("own", "synthetic", "look-up")
+
+
+def source_of(writer: str) -> str:
+    """Where a pair is from, by its writer."""
+    return {OWN_WRITER: OWN, TEXT_WRITER: LOOKUP}.get(writer, SYNTHETIC)
 
 
 def make_pairs(
@@ -50,8 +59,10 @@ def make_pairs(
         dropped: why it cannot be used.
     """
     spans = [(chunk["document_id"], chunk["start"], chunk["end"]) for chunk in chunks]
-    name = spans[0] if len(spans) == 1 else spans
-    query_id = hashlib.sha256(f"{style}\0{query}\0{name}".encode()).hexdigest()[:16]
+    # A query of people stays the same one when they click on something else.
+    place = normalize_query(query) if writer == OWN_WRITER else spans[0] if len(spans) == 1 else spans
+    name = f"{OWN_WRITER}\0{place}" if writer == OWN_WRITER else f"{style}\0{query}\0{place}"
+    query_id = hashlib.sha256(name.encode()).hexdigest()[:16]
     return [
         dict(
             zip(

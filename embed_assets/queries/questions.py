@@ -118,7 +118,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
         encoder: the base model, which finds related chunks for prompts that show several; None where no prompt does.
         settings: how many of which style.
     """
-    identifiers = [find_identifiers(text, settings.all_identifier_patterns) for text in chunks["text"]]
+    identifiers = [find_identifiers(passage, settings.all_identifier_patterns) for passage in chunks["passage"]]
     frequency = Counter(identifier for found in identifiers for identifier in found)
     says_something = [count_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
     rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from embed_assets.artifacts.blocks import Block, Strings
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, compile_pattern
 
 # Prompt files of other tasks than writing one question.
 TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
@@ -67,17 +68,7 @@ class QuestionsSettings(Block):
     titles_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by title or heading with a telling word")
     max_lookups: int = Field(6000, ge=0, description="at most this many look-ups before the round-trip filter")
     identifier_patterns: Strings = Field(
-        (
-            r"%?[A-Z][A-Z0-9]*(?:[-_][A-Z0-9]+)+\b",
-            r"--[a-z][a-z0-9-]+",
-            r"\b[Vv]?\d+\.\d+(?:\.\d+)*[a-z]?\d*\b",
-            r"\b0x[0-9A-Fa-f]{2,}\b",
-            r"\b[a-z]+(?:[_][a-z0-9]+)+\b",
-            r"\b[a-z]+(?:[A-Z][a-z0-9]+)+\b",
-            r"\b[A-Z]{1,6}[a-z]{0,3}\d{2,}[A-Z0-9]*\b",
-            r"\b[a-z]{2,}-\d{4}-\d{2,}\b",
-        ),
-        description="regular expressions of identifiers",
+        IDENTIFIER_PATTERNS, description="regular expressions of identifiers, in the syntax of the Python module regex"
     )
     extra_identifier_patterns: Strings = Field((), description="more of them, beside identifier_patterns")
     min_words: int = Field(3, ge=1, description="shortest written question, in words")
@@ -117,10 +108,7 @@ class QuestionsSettings(Block):
     @classmethod
     def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+            compile_pattern(pattern)
         return patterns
 
     @field_validator("styles")

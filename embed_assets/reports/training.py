@@ -24,6 +24,7 @@ def write_triplets(
     labels: pl.DataFrame,
     left_out: pl.DataFrame,
     counts: Mapping[str, int],
+    max_tokens: int | None = None,
 ) -> None:
     """Report on triplets: counts by split and reason, samples, and what was left out because something like it is tested."""
     splits = dict(triplets.group_by("split").len().iter_rows())
@@ -38,7 +39,7 @@ def write_triplets(
     leaks = left_out.filter(pl.col("reason") != OF_TEST_DOCUMENT)
     if not leaks.is_empty():
         write_table(folder, "left_out", leaks.group_by("reason", maintain_order=True).head(8).sort("reason"))
-    write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"]))
+    write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"], max_tokens))
 
 
 def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False) -> None:

@@ -35,19 +35,20 @@ class HybridRetriever:
         self._bm25 = Bm25Index(passages, language)
         self._depth, self._weight = depth, weight
 
-    def search_blocks(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def search_blocks(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Search block by block, so that memory is bounded whatever the number of queries.
 
         Yields:
             For each block the number of its first query; the rows of the first k passages, best first, shape
-            (queries, k), -1 after the last that was found; and the cosines to every passage, shape (queries, passages).
+            (queries, k), -1 after the last that was found; and the cosines and the BM25 scores of every passage, both of
+            shape (queries, passages).
         """
         query_vectors = self._encoder.encode_queries(queries)
         for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
             block = slice(start, start + QUERIES_IN_A_BLOCK)
             dense = query_vectors[block] @ self._vectors.T
             bm25 = self._bm25.scores(queries[block])
-            yield start, top_k(convex_fusion(dense, bm25, self._weight), k), dense
+            yield start, top_k(convex_fusion(dense, bm25, self._weight), k), dense, bm25
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Search query by query.
@@ -56,7 +57,7 @@ class HybridRetriever:
             For each query its number, the rows of the first k passages, best first (fewer if fewer were
             found), and the cosines between the query and every passage.
         """
-        for start, found, cosines in self.search_blocks(queries, k):
+        for start, found, cosines, _ in self.search_blocks(queries, k):
             for row, columns in enumerate(found):
                 yield start + row, columns[columns >= 0], cosines[row]
 

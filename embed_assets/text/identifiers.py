@@ -1,15 +1,75 @@
-"""Identifiers: the bug IDs, versions, flags and error codes of a text."""
+"""Identifiers: the bug IDs, versions, flags and error codes of a text. What counts as one is said here, for all who ask."""
 
-import re
+import functools
 from collections.abc import Sequence
 
+import regex
 
-def find_identifiers(text: str, patterns: Sequence[str]) -> list[str]:
+# What a name goes on with in the scripts that write spaces; a Chinese character beside a name does not belong to it.
+_NAME = r"\p{Latin}\p{Greek}\p{Cyrillic}\p{M}\p{Nd}_"
+_START, _END = rf"(?<![{_NAME}])", rf"(?![{_NAME}])"
+_UPPER, _LOWER = r"\p{Lu}\p{Nd}", r"\p{Ll}\p{Nd}"
+
+IDENTIFIER_PATTERNS = (
+    # CWE-565, %SYS-5-CONFIG, MAX_RETRY_COUNT, ÜBER-12, RHSA-2024:1234
+    rf"{_START}%?\p{{Lu}}[{_UPPER}]*(?:[-_][{_UPPER}]+)+(?::\d+)*{_END}",
+    # --no-verify
+    r"(?<![\w-])--[a-z][a-z0-9-]+",
+    # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1
+    rf"{_START}[Vv]?\d+(?:\.\d+)+"
+    rf"(?:\(\d+[a-z]{{0,2}}\)\p{{Lu}}{{0,3}}\d*[a-z]?|\p{{Lu}}{{1,3}}\d+[a-z]?|[a-z]\d*|-(?:rc|alpha|beta|\p{{Lu}})\.?\d+)*{_END}",
+    # 0x1F
+    rf"{_START}0x[0-9A-Fa-f]{{2,}}{_END}",
+    # retry_count
+    rf"{_START}\p{{Ll}}+(?:_[{_LOWER}]+)+{_END}",
+    # maxRetries
+    rf"{_START}\p{{Ll}}+(?:\p{{Lu}}[{_LOWER}]+)+{_END}",
+    # E4012, CSCvx12345
+    rf"{_START}\p{{Lu}}{{1,6}}\p{{Ll}}{{0,3}}\d{{2,}}[{_UPPER}]*{_END}",
+    # cve-2024-1234
+    rf"{_START}[a-z]{{2,}}-\d{{4}}-\d{{2,}}{_END}",
+    # GigabitEthernet1/0/1, Gi1/0/1.100, xe-0/0/1
+    rf"{_START}\p{{L}}+-?\d+(?:/\d+)+(?:[.:]\d+)?{_END}",
+    # net.ipv4.ip_forward, server.port, but no name of a page that is linked to
+    rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_-]+\.)+(?!(?:md|html?|rst|txt|pdf|png|jpe?g|gif|svg){_END})[a-z][a-z0-9_-]+(?![{_NAME}/@])",
+    # /etc/fstab
+    rf"(?<![{_NAME}/.:~(])(?:/[\p{{Latin}}\d_.-]*[\p{{Latin}}\d_]){{2,}}",
+)
+# A longer run is base64, minified code or a ruler. Without it no pattern takes more than linear time, whatever it is.
+LONGEST_IDENTIFIER = 200
+_TOO_LONG = regex.compile(rf"[{_NAME}./:()%-]{{{LONGEST_IDENTIFIER + 1},}}")
+
+
+@functools.lru_cache(maxsize=1000)
+def compile_pattern(pattern: str) -> regex.Pattern:
+    """A pattern of identifiers, in the syntax of the module ``regex``, which is that of ``re`` and more.
+
+    Raises:
+        ValueError: it is not a regular expression.
+    """
+    try:
+        return regex.compile(pattern)
+    except regex.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+
+
+def find_identifiers(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> list[str]:
     """The identifiers in a text, each once, in order of appearance; of two that overlap, the first and longer one."""
-    found = [(match.start(), -match.end(), match.group(0)) for pattern in patterns for match in re.finditer(pattern, text)]
+    text = _TOO_LONG.sub(lambda run: " " * len(run[0]), text)
+    found = [(match.start(), -match.end(), match[0]) for pattern in patterns for match in compile_pattern(pattern).finditer(text)]
     identifiers, end = [], 0
     for start, negative_end, identifier in sorted(found):
         if identifier and start >= end:
             identifiers.append(identifier)
             end = -negative_end
     return list(dict.fromkeys(identifiers))
+
+
+def holds_identifier(text: str, identifier: str) -> bool:
+    """Whether the identifier stands in the text as a whole word, in capitals or not."""
+    return _whole(identifier).search(text) is not None
+
+
+@functools.lru_cache(maxsize=10_000)
+def _whole(identifier: str) -> regex.Pattern:
+    return regex.compile(rf"{_START}{regex.escape(identifier)}{_END}", regex.IGNORECASE)

@@ -1,9 +1,10 @@
 """What tells two texts or two queries apart."""
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Sequence, Set
 
-from embed_assets.text.tokens import whole_words, words
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, find_identifiers
+from embed_assets.text.tokens import fold, whole_words, words
 
 
 def normalize_query(text: str) -> str:
@@ -11,13 +12,27 @@ def normalize_query(text: str) -> str:
     return " ".join(words(text))
 
 
+_SYMBOLS = re.compile(r"^\W+|\W+$")
 NEARLY_SAME = 0.8
 WORDS_IN_A_SHINGLE = 5
 
 
-def distinguishing_words(found: Iterable[str]) -> frozenset[str]:
-    """Numbers and identifiers among the words: those with a digit, + or #, or joined by - _ : or /."""
-    return frozenset(word for word in found if re.search(r"[\d_:/+#-]", word))
+def plain_words(text: str) -> set[str]:
+    """The words of a text (tokens.words) without their symbols, each once; an identifier such as PRT-7719 is several."""
+    return {plain for word in words(text) if (plain := _SYMBOLS.sub("", word))}
+
+
+def distinguishing_terms(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> frozenset[str]:
+    """Identifiers, numbers and words with symbols: two texts that differ in one never say the same.
+
+    Args:
+        text: a query or a passage.
+        patterns: what an identifier looks like.
+    """
+    identifiers = (fold(identifier) for identifier in find_identifiers(text, patterns))
+    numbered = (word for word in whole_words(text) if re.search(r"[\d_:/+#]", word))
+    symbolic = (word for word in words(text) if not word.isalpha() and re.search(r"\W", word))
+    return frozenset([*identifiers, *numbered, *symbolic])
 
 
 def nearly_same(text: str, other: str) -> bool:
@@ -25,8 +40,8 @@ def nearly_same(text: str, other: str) -> bool:
 
     Passages that differ in an identifier alone, as the entries of a list of error messages do, are told apart.
     """
-    found, others = frozenset(whole_words(text)), frozenset(whole_words(other))
-    return jaccard(found, others) >= NEARLY_SAME and distinguishing_words(found) == distinguishing_words(others)
+    alike = jaccard(frozenset(whole_words(text)), frozenset(whole_words(other))) >= NEARLY_SAME
+    return alike and distinguishing_terms(text) == distinguishing_terms(other)
 
 
 def jaccard(found: Set[str], others: Set[str]) -> float:

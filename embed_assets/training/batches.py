@@ -1,5 +1,6 @@
-"""Batches without duplicates for several processes."""
+"""Batches of training examples, for one process or several."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,17 +9,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SlicedBatches:
-    """Makes a batch sampler whose batches are slices of the batches that one process would have.
+class Batches:
+    """Makes a batch sampler that deals the examples of each key out over the batches of an epoch.
 
-    No text stands twice in the batch that the slices make together, where it would be its own negative. Of a batch
-    that does not divide evenly, the last few examples are left out.
+    Examples with the same key (such as those of one document) would hardly be negatives of each other, so they are kept
+    apart as far as there are batches. No example is left out, whatever it shares with others: what must not be a negative
+    is masked in the loss.
 
     Args:
-        processes: how many train together; every batch has so many slices, one after the other.
+        keys: of each example, by its number, which is the ``label`` of the data set, or its row if there is none.
+        processes: how many train together; every batch has so many slices of the same size, one after the other. Where
+            the last batch does not divide evenly, its first examples stand in it twice.
     """
 
-    processes: int
+    keys: Sequence[str]
+    processes: int = 1
 
     def __call__(self, dataset, batch_size: int, **options) -> "DefaultBatchSampler":
         """The sampler.
@@ -26,30 +31,55 @@ class SlicedBatches:
         Args:
             dataset: what to sample from.
             batch_size: size of a slice.
-            options: as for NoDuplicatesBatchSampler.
+            options: as for DefaultBatchSampler.
         """
-        from sentence_transformers.base.sampler import DefaultBatchSampler, NoDuplicatesBatchSampler
+        import torch
+        from sentence_transformers.base.sampler import DefaultBatchSampler
 
-        processes = self.processes
+        processes, rows = self.processes, len(dataset)
+        labels = list(dataset["label"]) if "label" in dataset.column_names else range(rows)
+        keys = [self.keys[label] for label in labels]
 
-        class Slices(DefaultBatchSampler):
+        class Dealt(DefaultBatchSampler):
             def __init__(self):
                 super().__init__(dataset, batch_size=batch_size, **options)
-                self._whole = NoDuplicatesBatchSampler(dataset, batch_size * processes, **options)
-                # accelerate hands batch i to process i modulo processes; without a batch size, it adds none of its own.
-                self.batch_size = None
+                self._whole = batch_size * processes
+                if processes > 1:
+                    # accelerate hands batch i to process i modulo processes; without a size, it adds none of its own.
+                    self.batch_size = None
 
-            def set_epoch(self, epoch):
-                self._whole.set_epoch(epoch)
-
-            def __iter__(self):
-                for batch in self._whole:
+            def __iter__(self) -> Iterator[list[int]]:
+                if self.generator is not None and self.seed is not None:
+                    self.generator.manual_seed(self.seed + self.epoch)
+                order = torch.randperm(rows, generator=self.generator).tolist()
+                for batch in deal(order, keys, self._whole):
+                    batch += batch[: -len(batch) % processes] if len(batch) >= processes else batch * processes
                     size = len(batch) // processes
-                    for process in range(processes if size else 0):
+                    for process in range(processes):
                         yield batch[process * size : (process + 1) * size]
 
-            def __len__(self):
-                full, rest = divmod(len(dataset), self._whole.batch_size)
-                return processes * (full + (rest >= processes))
+            def __len__(self) -> int:
+                return processes * -(-rows // self._whole)
 
-        return Slices()
+        return Dealt()
+
+
+def deal(order: Sequence[int], keys: Sequence[str], batch_size: int) -> list[list[int]]:
+    """Batches of rows in a random order, all full but for the last one; rows with the same key stand as far apart as can be.
+
+    Args:
+        order: all rows, shuffled.
+        keys: key of each row.
+        batch_size: rows in a batch.
+    """
+    first = {key: place for place, key in reversed([(place, keys[row]) for place, row in enumerate(order)])}
+    together = sorted(order, key=lambda row: first[keys[row]])
+    count = -(-len(order) // batch_size)
+    rest = len(order) - (count - 1) * batch_size
+    batches: list[list[int]] = [[] for _ in range(count)]
+    for number, row in enumerate(together):
+        # The last batch is dealt to until it has its rest, the others go on.
+        everywhere = rest * count
+        place = number % count if number < everywhere else (number - everywhere) % (count - 1)
+        batches[place].append(row)
+    return batches

@@ -5,21 +5,24 @@ from collections.abc import Mapping
 import polars as pl
 
 from embed_assets.artifacts.checks import Check, Finding
-from embed_assets.evaluation.evaluation_set import HUMAN
+from embed_assets.evaluation.evaluation_set import HUMAN, OWN
 from embed_assets.text.near_duplicates import normalize_query
 
-MOST_RANDOM_NEGATIVES = 0.2
+MOST_RANDOM_NEGATIVES, MOST_CUT_PASSAGES = 0.2, 0.1
+SPECIAL_TOKENS = 2  # in front of and after a text; so in BERT and nearly all that came after it
 LEAST_COSINE = 0.9999
 LARGEST_DIFFERENCE = 0.001
 
 TRIPLETS_CHECKS = {
     "no_leaked_test_queries": Check("No test query is trained on.", error=True, blocking=True),
     "no_leaked_documents": Check(
-        "No positive is of a document with synthetic or own test queries, nor a trained one of a document with dev queries.",
+        "No positive of a synthetic query is of a document with synthetic test queries, nor a trained one of a document with dev "
+        "queries.",
         error=True,
         blocking=True,
     ),
     "hard_negatives_found": Check(f"At most {MOST_RANDOM_NEGATIVES:.0%} of the negatives had to be drawn at random."),
+    "passages_fit": Check(f"At most {MOST_CUT_PASSAGES:.0%} of the passages are longer than base_model.max_tokens."),
 }
 TRAINING_CHECKS = {
     "loss_fell": Check("The loss at the end is below the loss at the start."),
@@ -33,13 +36,20 @@ RERANKER_EXPORT_CHECKS = {
 
 
 def check_triplets(
-    triplets: pl.DataFrame, chunks: pl.DataFrame, queries: pl.DataFrame, labels: pl.DataFrame, drawn_at_random: int
+    triplets: pl.DataFrame,
+    chunks: pl.DataFrame,
+    queries: pl.DataFrame,
+    labels: pl.DataFrame,
+    drawn_at_random: int,
+    max_tokens: int | None = None,
 ) -> list[Finding]:
-    """no_leaked_test_queries, no_leaked_documents and hard_negatives_found."""
+    """no_leaked_test_queries, no_leaked_documents, hard_negatives_found, and with ``max_tokens`` passages_fit."""
     tested = {normalize_query(query) for query in queries.filter(pl.col("split") == "test")["query"]}
     leaked = sorted({anchor for anchor in triplets["anchor"] if normalize_query(anchor) in tested})
-    held_out = labels.join(queries.filter(pl.col("source") != HUMAN), on="query_id").select("document_id", held_out="split")
-    learnt = triplets.join(chunks, left_on="positive_chunk", right_on="chunk_id").join(held_out.unique(), on="document_id")
+    by_document = queries.filter(~pl.col("source").is_in([HUMAN, OWN]))
+    held_out = labels.join(by_document, on="query_id").select("document_id", held_out="split")
+    learnt = triplets.filter(pl.col("source") != OWN) if "source" in triplets.columns else triplets
+    learnt = learnt.join(chunks, left_on="positive_chunk", right_on="chunk_id").join(held_out.unique(), on="document_id")
     leaked_documents = sorted(set(learnt.filter((pl.col("held_out") == "test") | (pl.col("split") == "train"))["document_id"]))
     negatives = len(triplets) * sum(name.startswith("negative_") and name != "negative_chunks" for name in triplets.columns)
     return [
@@ -60,7 +70,27 @@ def check_triplets(
             drawn_at_random <= MOST_RANDOM_NEGATIVES * max(1, negatives),
             f"{drawn_at_random} of {negatives} negatives were drawn at random; a higher negatives.top_k or margin finds more",
         ),
+        *([] if max_tokens is None else [check_lengths(chunks, max_tokens)]),
     ]
+
+
+def check_lengths(chunks: pl.DataFrame, max_tokens: int) -> Finding:
+    """passages_fit.
+
+    Args:
+        chunks: with ``tokens``, of the passage without special tokens.
+        max_tokens: what the base model reads, with special tokens.
+    """
+    lengths = chunks["tokens"] + SPECIAL_TOKENS
+    cut = int((lengths > max_tokens).sum())
+    return Finding(
+        "passages_fit",
+        cut <= MOST_CUT_PASSAGES * max(1, chunks.height),
+        f"{cut} of {chunks.height} passages are longer than base_model.max_tokens ({max_tokens}), the longest has "
+        f"{lengths.max() or 0}: what is beyond is never found; raise base_model.max_tokens, or shorten the chunks"
+        if cut
+        else f"all {chunks.height} passages are within base_model.max_tokens ({max_tokens})",
+    )
 
 
 def check_training(curve: pl.DataFrame) -> list[Finding]:

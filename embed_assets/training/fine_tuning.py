@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,11 @@ from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.batches import SlicedBatches
+from embed_assets.training.batches import Batches
+from embed_assets.training.examples import Examples, draw_examples
 from embed_assets.training.log import early_stopping_callback, log_callback, logger_callbacks
 from embed_assets.training.loss import contrastive_loss
+from embed_assets.training.merging import merge_with_base
 from embed_assets.training.processes import fine_tune_in_processes
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.trainer import save_model, set_dropout, train, training_arguments
@@ -39,10 +40,11 @@ def fine_tune(
 
     The loss is InfoNCE over in-batch and hard negatives (see contrastive_loss), with a linear warm-up and a cosine
     decay of the learning rate. With ``lora_rank``, low-rank adapters are trained (arXiv:2106.09685) and merged into
-    the weights that are saved.
+    the weights that are saved. With ``merge``, they are averaged with those of the base model (see merge_with_base).
 
     Args:
-        triplets: ``anchor``, ``positive``, ``negative_1`` … ``negative_n`` and ``split`` (train or dev).
+        triplets: ``anchor``, ``positive``, ``negative_1`` … ``negative_n`` and ``split`` (train or dev); with the other
+            columns of mine_hard_negatives, what answers a query is no negative of it in a batch.
         folder: where the model is saved.
         scratch: where the training state is kept; a run that was interrupted goes on from there.
         base_model: the model to start from.
@@ -66,21 +68,22 @@ def fine_tune(
 
     disable_progress_bars()
     base_model = with_prompts(base_model)
-    examples, dev = training_examples(triplets, settings)
+    examples = draw_examples(triplets, settings)
     set_seed(settings.seed)
-    arguments = _arguments(scratch, examples, dev, base_model, settings, compute)
+    arguments = _arguments(scratch, examples, base_model, settings, compute)
     model = load_sentence_transformer(base_model, compute.torch_device())
     set_dropout(model, settings.dropout)
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
     mini_batch_size = compute.mini_batch_size or settings.mini_batch_size
     terms = 1 + len(settings.matryoshka_dimensions)
+    train_rows, dev_rows = examples.numbered()
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_polars(examples),
-        eval_dataset=Dataset.from_polars(dev) if dev.height >= 2 else None,
-        loss=contrastive_loss(model, settings, mini_batch_size, arguments.world_size),
+        train_dataset=Dataset.from_polars(train_rows),
+        eval_dataset=Dataset.from_polars(dev_rows) if dev_rows.height >= 2 else None,
+        loss=contrastive_loss(model, settings, mini_batch_size, arguments.world_size, examples.known),
         callbacks=[log_callback("training", settings, terms), *logger_callbacks(compute.loggers, logs or scratch / "logs")],
     )
     if settings.early_stopping:
@@ -89,56 +92,25 @@ def fine_tune(
     if trainer.is_world_process_zero():
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
+        merge_with_base(model, base_model, settings.merge)
         save_model(model, folder)
     return curve
 
 
-def training_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What is trained on, in random order, and the dev split: ``anchor``, ``positive`` and the hard negatives.
-
-    A smaller ``data_share`` is part of a larger one with the same seed; the dev split is the same for all.
-
-    Raises:
-        ValueError: there are fewer triplets than two, fewer hard negatives than asked for, or early stopping is
-            asked for and there is nothing to evaluate on.
-    """
-    mined = sum(re.fullmatch(r"negative_\d+", name) is not None for name in triplets.columns)
-    wanted = mined if settings.hard_negatives is None else settings.hard_negatives
-    if wanted > mined:
-        raise ValueError(
-            f"training.hard_negatives is {wanted}, but {mined} were mined for each query: "
-            "raise negatives.per_query, or lower training.hard_negatives"
-        )
-    names = ["anchor", "positive", *(f"negative_{number + 1}" for number in range(wanted))]
-    train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
-    train = train.head(settings.max_examples)
-    train = train.head(math.ceil(settings.data_share * train.height))
-    dev = triplets.filter(pl.col("split") == "dev").head(4 * settings.batch_size)
-    if train.height < 2:
-        raise ValueError(f"{train.height} triplets are too few to train on; more documents or questions are needed")
-    if settings.early_stopping and dev.height < 2:
-        raise ValueError(
-            f"training.early_stopping needs dev triplets, and there are {dev.height}: raise evaluation_set.dev_share, "
-            "or set training.early_stopping to 0"
-        )
-    return train.select(names), dev.select(names)
-
-
 def _arguments(
     scratch: Path,
-    train: pl.DataFrame,
-    dev: pl.DataFrame,
+    examples: Examples,
     base_model: BaseModelSettings,
     settings: TrainingSettings,
     compute: Compute,
 ) -> "SentenceTransformerTrainingArguments":
     from sentence_transformers import SentenceTransformerTrainingArguments
-    from sentence_transformers.base.sampler import BatchSamplers
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
+    height = examples.train.height
     more: dict[str, Any] = {}
     if settings.early_stopping:
-        steps_per_epoch = math.ceil(train.height / min(settings.batch_size, train.height))
+        steps_per_epoch = math.ceil(height / min(settings.batch_size, height))
         every = max(1, steps_per_epoch // EVALUATIONS_PER_EPOCH)
         more |= {
             "save_steps": every,
@@ -157,17 +129,17 @@ def _arguments(
     arguments = training_arguments(
         SentenceTransformerTrainingArguments,
         scratch,
-        train.height,
+        height,
         settings,
         compute,
         settings.weight_decay,
-        evaluate=dev.height >= 2,
+        evaluate=examples.dev.height >= 2,
         processes=processes,
-        batch_sampler=SlicedBatches(processes) if processes > 1 else BatchSamplers.NO_DUPLICATES,
-        prompts={"anchor": base_model.query_prompt} | dict.fromkeys(train.columns[1:], base_model.passage_prompt),
+        batch_sampler=Batches(examples.documents, processes),
+        prompts={"anchor": base_model.query_prompt} | dict.fromkeys(examples.train.columns[1:], base_model.passage_prompt),
         **more,
     )
-    # Several processes drop uneven batches by default; SlicedBatches makes them even.
+    # Several processes drop uneven batches by default; Batches makes them even.
     arguments.dataloader_drop_last = False
     return arguments
 

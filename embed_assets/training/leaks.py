@@ -6,16 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from embed_assets.evaluation.evaluation_set import split_of
+from embed_assets.evaluation.evaluation_set import split_of, splits_of_pairs
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.models.encoders import TextEncoder
+from embed_assets.queries.pairs import OWN_WRITER, TEXT_WRITER
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
-from embed_assets.text.near_duplicates import distinguishing_words, jaccard, normalize_query, shingles
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
+from embed_assets.text.near_duplicates import distinguishing_terms, jaccard, normalize_query, shingles
 from embed_assets.text.tokens import whole_words
 
 LIKE_A_QUERY, LEAST_SHARED_WORDS = 0.95, 0.5
 LIKE_A_DOCUMENT = 0.8
-OF_TEST_DOCUMENT = "of a test document"
+OF_TEST_DOCUMENT, OF_TEST_QUERY, ALSO_TRAINED = "of a test document", "held out to test with", "trained on in another document"
 # What a split must not be like.
 HELD_OUT_FROM = {"train": ("test", "dev"), "dev": ("test",)}
 LEFT_OUT_SCHEMA = {"reason": pl.String, "query": pl.String, "document_id": pl.String, "split": pl.String, "like": pl.String}
@@ -27,6 +29,7 @@ def training_pairs(
     evaluation_queries: pl.DataFrame,
     encoder: TextEncoder,
     settings: EvaluationSetSettings,
+    patterns: Sequence[str] = IDENTIFIER_PATTERNS,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The QA pairs that may be trained on, each with its split (train or dev).
 
@@ -39,17 +42,20 @@ def training_pairs(
     - of a document of which 80% of the five-word shingles stand in one that is held out: a copy, or another version
       of the page (containment: Broder, 1997). Pages that share boilerplate alone stay.
 
-    Test documents are held out from both splits, dev documents from train.
+    Test documents are held out from both splits, dev documents from train. Each place of a look-up is an answer by itself:
+    its other places stay, those of the train split if there are any.
 
-    Human labels hold out their queries but not their documents: which documents people ask about is what there is
-    to learn, and the documents of a collection are known when it is searched.
+    Human labels and the user's own pairs hold out their queries but not their documents: which documents people ask about
+    is what there is to learn, and the documents of a collection are known when it is searched. The user's own pairs are
+    split by the query, so that one with many answers stays whole.
 
     Args:
         pairs: kept QA pairs.
         chunks: the collection's chunks; their spans are those of the pairs.
         evaluation_queries: queries of the evaluation set.
         encoder: the base model.
-        settings: how documents are split.
+        settings: how documents and the user's own queries are split.
+        patterns: what an identifier looks like.
 
     Returns:
         The pairs with a column ``split``; and the pairs that were left out, in LEFT_OUT_SCHEMA, each with its
@@ -59,28 +65,39 @@ def training_pairs(
         ValueError: there are pairs, but all are left out.
     """
     texts = dict(chunks.group_by("document_id").agg("text").iter_rows())
-    splits = {name: split_of(name, settings) for name in {*texts, *pairs["document_id"]}}
-    pairs = pairs.with_columns(split=pl.col("document_id").replace_strict(splits, return_dtype=pl.String))
-    queries, documents = pairs["query"].to_list(), pairs["document_id"].to_list()
-    reasons = [(OF_TEST_DOCUMENT, name) if splits[name] == "test" else (None, None) for name in documents]
+    splits = {name: split_of(name, settings) for name in texts}
+    pairs = pairs.with_columns(split=splits_of_pairs(pairs, settings))
+    queries, documents, split_of_row = (pairs[name].to_list() for name in ("query", "document_id", "split"))
+    writers = pairs["writer"].to_list() if "writer" in pairs.columns else [""] * len(pairs)
+    reasons: list[tuple[str | None, str | None]] = [(None, None)] * len(pairs)
+    for row, split in enumerate(split_of_row):
+        if split == "test":
+            reasons[row] = (OF_TEST_QUERY if writers[row] == OWN_WRITER else OF_TEST_DOCUMENT), documents[row]
     for split, others in HELD_OUT_FROM.items():
-        rows = [row for row, name in enumerate(documents) if splits[name] == split]
+        rows = [row for row, name in enumerate(split_of_row) if name == split]
         held_out = evaluation_queries.filter(pl.col("split").is_in(others))["query"].to_list()
         equal = {normalize_query(query): query for query in held_out}
-        like = _like_queries([queries[row] for row in rows], held_out, encoder)
-        copies = _copies(
-            texts, {documents[row] for row in rows} & texts.keys(), [name for name in texts if splits[name] in others]
-        )
+        like = _like_queries([queries[row] for row in rows], held_out, encoder, patterns)
+        learnt = {documents[row] for row in rows if writers[row] != OWN_WRITER}
+        copies = _copies(texts, learnt & texts.keys(), [name for name in texts if splits[name] in others])
         for row in rows:
             if (normal := normalize_query(queries[row])) in equal:
                 reasons[row] = "equal to a held-out query", equal[normal]
             elif queries[row] in like:
                 reasons[row] = "like a held-out query", like[queries[row]]
-            elif documents[row] in copies:
+            elif documents[row] in copies and writers[row] != OWN_WRITER:
                 reasons[row] = "like a held-out document", copies[documents[row]]
     table = pairs.with_columns(pl.DataFrame(reasons, schema={"reason": pl.String, "like": pl.String}, orient="row"))
-    # A query of several chunks is left out with all of them, for the reason of the first.
-    whole = table.with_columns(pl.col("reason", "like").drop_nulls().first().over("query_id"))
+    lookups = pl.Series([writer == TEXT_WRITER for writer in writers], dtype=pl.Boolean)
+    also_trained = lookups & pl.col("reason").is_null() & (pl.col("split") == "train").any().over("query_id")
+    table = table.with_columns(
+        reason=pl.when(also_trained & (pl.col("split") == "dev")).then(pl.lit(ALSO_TRAINED)).otherwise("reason")
+    )
+    # Another query of several chunks is left out with all of them, for the reason of the first.
+    whole = table.with_columns(
+        pl.when(lookups).then(name).otherwise(pl.col(name).drop_nulls().first().over("query_id")).alias(name)
+        for name in ("reason", "like")
+    )
     kept = whole.filter(pl.col("reason").is_null()).drop("reason", "like")
     if kept.is_empty() and len(whole):
         reasons = ", ".join(f"{count} {reason}" for reason, count in whole.group_by("reason").len().sort("reason").iter_rows())
@@ -91,7 +108,9 @@ def training_pairs(
     return kept, whole.filter(pl.col("reason").is_not_null()).select(list(LEFT_OUT_SCHEMA))
 
 
-def _like_queries(queries: Sequence[str], held_out: Sequence[str], encoder: TextEncoder) -> dict[str, str]:
+def _like_queries(
+    queries: Sequence[str], held_out: Sequence[str], encoder: TextEncoder, patterns: Sequence[str]
+) -> dict[str, str]:
     """Those queries that are almost one that is held out → that one."""
     queries, held_out = list(dict.fromkeys(queries)), list(dict.fromkeys(held_out))
     if not queries or not held_out:
@@ -103,7 +122,7 @@ def _like_queries(queries: Sequence[str], held_out: Sequence[str], encoder: Text
         cosines = vectors[start : start + QUERIES_IN_A_BLOCK] @ held_out_vectors.T
         for row, column in zip(*np.nonzero(cosines > LIKE_A_QUERY), strict=True):
             query, other = queries[start + row], held_out[column]
-            same_identifiers = distinguishing_words(words[query]) == distinguishing_words(words[other])
+            same_identifiers = distinguishing_terms(query, patterns) == distinguishing_terms(other, patterns)
             # Two look-ups of one identifier are close in meaning, whatever they ask about it.
             if same_identifiers and jaccard(words[query], words[other]) > LEAST_SHARED_WORDS:
                 like.setdefault(query, other)

@@ -9,13 +9,19 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
+    from embed_assets.training.answers import KnownAnswers
+
 
 # Padding of real triplets, as a multiple of their tokens: 1.6 to 1.7 without parts, 1.26 with 4, 1.12 with 8, 1.08 with 12.
 PARTS = 8
 
 
 def contrastive_loss(
-    model: "SentenceTransformer", settings: TrainingSettings, mini_batch_size: int, processes: int
+    model: "SentenceTransformer",
+    settings: TrainingSettings,
+    mini_batch_size: int,
+    processes: int,
+    known: "KnownAnswers | None" = None,
 ) -> "torch.nn.Module":
     """InfoNCE over in-batch and hard negatives (van den Oord et al., arXiv:1807.03748), of all processes together.
 
@@ -27,17 +33,28 @@ def contrastive_loss(
         settings: temperature and dimensions.
         mini_batch_size: of GradCache (arXiv:2101.06983); 0 does without.
         processes: how many train together.
+        known: what is no negative of which query; the labels that the loss is given are then the numbers of its examples.
 
     Raises:
         ValueError: a dimension is larger than the model's.
     """
     from sentence_transformers.sentence_transformer import losses
 
-    options = {"scale": 1.0 / settings.temperature, "gather_across_devices": processes > 1}
+    similarity = _masked_cosine(known, processes)
+    options = {"scale": 1.0 / settings.temperature, "gather_across_devices": processes > 1, "similarity_fct": similarity}
     if mini_batch_size:
-        loss = losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=mini_batch_size, **options)
+        kind, options = losses.CachedMultipleNegativesRankingLoss, options | {"mini_batch_size": mini_batch_size}
     else:
-        loss = _loss_by_length(model, options)
+        kind = _loss_by_length()
+
+    class MaskedLoss(kind):
+        def forward(self, sentence_features, labels):
+            similarity.expect(labels)
+            return super().forward(sentence_features, labels)
+
+    # The model card shows the name of the loss.
+    MaskedLoss.__name__ = kind.__name__
+    loss = MaskedLoss(model, **options)
     if not settings.matryoshka_dimensions:
         return loss
     full = model.get_embedding_dimension()
@@ -50,7 +67,37 @@ def contrastive_loss(
     return losses.MatryoshkaLoss(model, loss, sorted({full, *settings.matryoshka_dimensions}, reverse=True))
 
 
-def _loss_by_length(model: "SentenceTransformer", options: dict):
+def _masked_cosine(known: "KnownAnswers | None", processes: int):
+    import torch
+    from sentence_transformers.util import all_gather, cos_sim, get_rank
+
+    class MaskedCosine:
+        """Cosines of queries and passages, -inf for what is no negative; losses ask for the rows of a batch in order."""
+
+        __name__ = cos_sim.__name__
+        _mask: torch.Tensor | None = None
+        _row = 0
+
+        def expect(self, labels: torch.Tensor | None) -> None:
+            """Take the batch whose examples have these numbers, in this process."""
+            if known is None or labels is None:
+                return
+            batch, first = (all_gather(labels), get_rank() * len(labels)) if processes > 1 else (labels, 0)
+            mask = known.mask(batch.cpu().numpy(), range(first, first + len(labels)))
+            self._mask, self._row = torch.from_numpy(mask).to(labels.device), 0
+
+        def __call__(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+            cosines = cos_sim(queries, passages)
+            if self._mask is None:
+                return cosines
+            mask = self._mask[self._row : self._row + len(queries)]
+            self._row = (self._row + len(queries)) % len(self._mask)
+            return cosines.masked_fill(mask, -torch.inf)
+
+    return MaskedCosine()
+
+
+def _loss_by_length() -> type:
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     class LossByLength(MultipleNegativesRankingLoss):
@@ -63,9 +110,8 @@ def _loss_by_length(model: "SentenceTransformer", options: dict):
                 return super().forward(columns, labels)
             return self.compute_loss_from_embeddings(embeddings, labels)
 
-    # The model card shows the name of the loss.
     LossByLength.__name__ = MultipleNegativesRankingLoss.__name__
-    return LossByLength(model, **options)
+    return LossByLength
 
 
 def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: int = PARTS) -> "list[torch.Tensor] | None":

@@ -17,9 +17,12 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
+from embed_assets.queries.pairs import TEXT_WRITER, source_of
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 from embed_assets.text.near_duplicates import nearly_same, normalize_query
+from embed_assets.training.answers import AnswerRules
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.settings import NegativesSettings
 
@@ -35,6 +38,7 @@ def mine_triplets(
     memos: Path,
     scratch: Path,
     compute: Compute = Compute(),
+    patterns: Sequence[str] = IDENTIFIER_PATTERNS,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Mine hard negatives with the base model and, if the settings say so, once more with a draft fine-tuned on them.
 
@@ -48,6 +52,7 @@ def mine_triplets(
         memos: folder of the embeddings and of the cross-encoder's scores.
         scratch: where the draft is kept; a run that was interrupted goes on from there.
         compute: device, dtype and batch size.
+        patterns: what an identifier looks like.
 
     Returns:
         As mine_hard_negatives.
@@ -55,25 +60,31 @@ def mine_triplets(
     reranker = None
     if settings.cross_encoder:
         reranker = Reranker(settings.cross_encoder, memos, compute, settings.cross_encoder_tokens, settings.trust_remote_code)
-    mined = mine_hard_negatives(pairs, chunks, Encoder(base_model, memos, compute=compute), settings, reranker)
+    mined = mine_hard_negatives(pairs, chunks, Encoder(base_model, memos, compute=compute), settings, reranker, patterns)
     if not settings.second_round:
         return mined
     logger.info("fine-tuning a draft on the negatives of the first round")
     fine_tune(mined[0], scratch / "draft", scratch, base_model, settings.draft, compute)
     # Nobody asks for the draft's embeddings again: they go with the scratch folder.
     draft = Encoder(base_model, scratch / "memos", str(scratch / "draft"), compute)
-    return mine_hard_negatives(pairs, chunks, draft, settings, reranker)
+    return mine_hard_negatives(pairs, chunks, draft, settings, reranker, patterns)
 
 
 def mine_hard_negatives(
-    pairs: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, settings: NegativesSettings, reranker: Reranker | None = None
+    pairs: pl.DataFrame,
+    chunks: pl.DataFrame,
+    encoder: Encoder,
+    settings: NegativesSettings,
+    reranker: Reranker | None = None,
+    patterns: Sequence[str] = IDENTIFIER_PATTERNS,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Find hard negatives by hybrid retrieval (BM25 and the encoder).
 
-    A negative is never a chunk of a document that the same query is labelled with, never says the same as the
-    positive (near_duplicates.nearly_same), and its cosine is at most ``margin`` times that of the positive
-    (TopK-PercPos of NV-Retriever, arXiv:2407.15831). So is its probability of relevance, if a cross-encoder gives
-    one (as in RocketQA, arXiv:2010.08191). Where too few are left, random chunks of other documents fill up.
+    A negative is never a chunk of a document that the same query is labelled with, never answers the query by its words
+    (answers.AnswerRules), and never says the same as the positive (near_duplicates.nearly_same). Its cosine is at most
+    ``margin`` times that of the positive (TopK-PercPos of NV-Retriever, arXiv:2407.15831). So is its BM25 score, where the
+    positive has one: encoders are weak on rare words. So is its probability of relevance, if a cross-encoder gives one (as
+    in RocketQA, arXiv:2010.08191). Where too few are left, random chunks of other documents fill up.
 
     Args:
         pairs: QA pairs with ``query``, ``document_id``, ``start``, ``end`` and ``split``.
@@ -81,12 +92,15 @@ def mine_hard_negatives(
         encoder: the base model, or a version of it.
         settings: how many negatives, and how they are chosen.
         reranker: the cross-encoder that tells false negatives.
+        patterns: what an identifier looks like.
 
     Returns:
-        One row for each pair: ``query_id``, ``split``, ``style``, ``anchor``, ``positive`` and
-        ``negative_1`` … ``negative_n`` (passages), ``positive_chunk`` and ``negative_chunks`` (ids); and
-        counts: pairs whose span is in no chunk, negatives drawn at random, candidates that say the same as the
-        positive, and candidates that the cross-encoder took for answers.
+        One row for each pair: ``query_id``, ``split``, ``style``, ``source``, ``anchor``, ``positive`` and
+        ``negative_1`` … ``negative_n`` (passages), ``positive_chunk``, ``positive_document``, ``negative_chunks`` and
+        ``negative_documents`` (ids), and ``answers`` (ids of the chunks that answer the query by its words, or say what
+        the positive says); and counts: pairs whose span is in no chunk, pairs that nearly every chunk answers, which are
+        left out, negatives drawn at random, candidates that answer the query by its words, candidates that say the same
+        as the positive, and candidates that the cross-encoder took for answers.
 
     Raises:
         ValueError: there is no pair, or the collection has too few documents to take negatives from.
@@ -95,66 +109,123 @@ def mine_hard_negatives(
         raise ValueError("no QA pair is left to train on: add documents, or raise the numbers in the settings block 'questions'")
     if chunks["document_id"].n_unique() < 2:
         raise ValueError("hard negatives come from other documents: the collection needs at least two")
-    passages, ids = chunks["passage"].to_list(), chunks["chunk_id"].to_list()
+    passages = chunks["passage"].to_list()
     spans = SpanIndex(chunks)
     rows = [row | {"target": spans.best(row["document_id"], row["start"], row["end"])} for row in pairs.iter_rows(named=True)]
     rows = [row for row in rows if row["target"] is not None]
-    miner = _Miner(chunks, rows, settings, reranker)
+    miner = _Miner(chunks, rows, settings, reranker, patterns)
     negatives: list[list[int]] = []
     retriever = HybridRetriever(encoder, passages, max(100, settings.top_k), language_of(chunks))
     blocks = retriever.search_blocks([row["query"] for row in rows], settings.top_k)
-    for start, found, cosines in track(blocks, "mining hard negatives, in blocks", total=-(-len(rows) // QUERIES_IN_A_BLOCK)):
-        negatives += miner.mine(rows[start : start + len(found)], found, cosines)
-    names = [f"negative_{i + 1}" for i in range(settings.per_query)]
-    triplets = [
-        {
-            "query_id": row["query_id"],
-            "split": row["split"],
-            "style": row["style"],
-            "anchor": row["query"],
-            "positive": _without(passages[row["target"]], row) if settings.cut_sentences else passages[row["target"]],
-            **dict(zip(names, (passages[column] for column in columns), strict=True)),
-            "positive_chunk": ids[row["target"]],
-            "negative_chunks": [ids[column] for column in columns],
-        }
-        for row, columns in zip(rows, negatives, strict=True)
-    ]
-    schema = dict.fromkeys(("query_id", "split", "style", "anchor", "positive", *names, "positive_chunk"), pl.String)
-    counts = {"span in no chunk": len(pairs) - len(rows)} | miner.counts
-    return pl.DataFrame(triplets, schema=schema | {"negative_chunks": pl.List(pl.String)}), counts
+    for start, found, cosines, bm25 in track(
+        blocks, "mining hard negatives, in blocks", total=-(-len(rows) // QUERIES_IN_A_BLOCK)
+    ):
+        negatives += miner.mine(rows[start : start + len(found)], found, cosines, bm25)
+    triplets = miner.triplets([(row, columns) for row, columns in zip(rows, negatives, strict=True) if columns is not None])
+    if triplets.is_empty():
+        raise ValueError(
+            f"nearly every chunk answers each of the {len(rows)} queries by its words: add documents on other matters"
+        )
+    return triplets, {"span in no chunk": len(pairs) - len(rows)} | miner.counts
 
 
 class _Miner:
     """Chooses among the chunks that retrieval found."""
 
-    def __init__(self, chunks: pl.DataFrame, rows: Sequence[dict], settings: NegativesSettings, reranker: Reranker | None):
+    def __init__(
+        self,
+        chunks: pl.DataFrame,
+        rows: Sequence[dict],
+        settings: NegativesSettings,
+        reranker: Reranker | None,
+        patterns: Sequence[str],
+    ):
         self._passages, self._documents = chunks["passage"].to_list(), chunks["document_id"].to_list()
+        self._ids = chunks["chunk_id"].to_list()
         self._settings, self._reranker = settings, reranker
         self._labelled: dict[str, set[str]] = defaultdict(set)
         for row in rows:
             self._labelled[normalize_query(row["query"])].add(row["document_id"])
-        self.counts = dict.fromkeys(("drawn at random", "like the positive", "answers by the cross-encoder"), 0)
+        rules = AnswerRules(self._passages, patterns)
+        self._answers = {query: rules.answers(query) for query in dict.fromkeys(row["query"] for row in rows)}
+        self._copies: dict[str, list[int]] = defaultdict(list)
+        for column, passage in enumerate(self._passages):
+            self._copies[passage].append(column)
+        self.counts = dict.fromkeys(
+            (
+                "answered by nearly every chunk",
+                "drawn at random",
+                "answers by their words",
+                "like the positive",
+                "answers by the cross-encoder",
+            ),
+            0,
+        )
 
-    def mine(self, rows: Sequence[dict], found: np.ndarray, cosines: np.ndarray) -> list[list[int]]:
-        """The negatives of a block of rows, as numbers of chunks.
+    def mine(self, rows: Sequence[dict], found: np.ndarray, cosines: np.ndarray, bm25: np.ndarray) -> list[list[int] | None]:
+        """The negatives of a block of rows, as numbers of chunks; None for a row that nearly every chunk answers.
 
         Args:
             rows: pairs with ``target``, the number of the positive chunk.
             found: the chunks that retrieval found, best first, shape (rows, top_k); -1 after the last.
             cosines: to every chunk, shape (rows, chunks).
+            bm25: scores of every chunk, same shape.
         """
-        candidates = [self._candidates(*row) for row in zip(rows, found, cosines, strict=True)]
+        candidates = [self._candidates(*row) for row in zip(rows, found, cosines, bm25, strict=True)]
         if self._reranker is None:
             hard = [list(islice(columns, self._settings.per_query)) for columns in candidates]
         else:
             hard = self._not_answers(rows, candidates, self._reranker)
-        return [columns + self._easy(row, columns, of_row) for row, columns, of_row in zip(rows, hard, cosines, strict=True)]
+        return [self._filled_up(*row) for row in zip(rows, hard, cosines, strict=True)]
 
-    def _candidates(self, row: dict, found: np.ndarray, cosines: np.ndarray) -> Iterator[int]:
+    def triplets(self, mined: Sequence[tuple[dict, list[int]]]) -> pl.DataFrame:
+        """The table of rows with their negatives, as mine_hard_negatives describes it."""
+        names = [f"negative_{i + 1}" for i in range(self._settings.per_query)]
+        rows = [
+            {
+                "query_id": row["query_id"],
+                "split": row["split"],
+                "style": row["style"],
+                "source": source_of(row.get("writer", TEXT_WRITER)),
+                "anchor": row["query"],
+                "positive": self._positive(row),
+                **dict(zip(names, (self._passages[column] for column in columns), strict=True)),
+                "positive_chunk": self._ids[row["target"]],
+                "positive_document": row["document_id"],
+                "negative_chunks": [self._ids[column] for column in columns],
+                "negative_documents": [self._documents[column] for column in columns],
+                "answers": [self._ids[column] for column in sorted({*self._answers[row["query"]].tolist(), *self._same(row)})],
+            }
+            for row, columns in mined
+        ]
+        texts = ("query_id", "split", "style", "source", "anchor", "positive", *names, "positive_chunk", "positive_document")
+        lists = ("negative_chunks", "negative_documents", "answers")
+        return pl.DataFrame(rows, schema=dict.fromkeys(texts, pl.String) | dict.fromkeys(lists, pl.List(pl.String)))
+
+    def _same(self, row: dict) -> list[int]:
+        return self._copies[self._passages[row["target"]]]
+
+    def _positive(self, row: dict) -> str:
+        """The passage, without the sentence that is the query, if it was taken from the text and enough is left."""
+        passage = self._passages[row["target"]]
+        if not self._settings.cut_sentences or row["style"] != "sentence" or row.get("writer", TEXT_WRITER) != TEXT_WRITER:
+            return passage
+        sentence = r"[\s#*`|>]+".join(re.escape(word) for word in row["query"].split())
+        rest = re.sub(sentence, "", passage, count=1)
+        return rest if len(rest.split()) >= FEWEST_WORDS_LEFT else passage
+
+    def _candidates(self, row: dict, found: np.ndarray, cosines: np.ndarray, bm25: np.ndarray) -> Iterator[int]:
         target, taboo = row["target"], self._labelled[normalize_query(row["query"])]
+        answers = set(self._answers[row["query"]].tolist())
         limit = cosines[target] - (1 - self._settings.margin) * abs(cosines[target])
-        for column in found[(found >= 0) & (cosines[found] <= limit)].tolist():
+        allowed = (found >= 0) & (cosines[found] <= limit)
+        if bm25[target] > 0:
+            allowed &= bm25[found] <= self._settings.margin * bm25[target]
+        for column in found[allowed].tolist():
             if self._documents[column] in taboo:
+                continue
+            if column in answers:
+                self.counts["answers by their words"] += 1
                 continue
             if nearly_same(self._passages[column], self._passages[target]):
                 self.counts["like the positive"] += 1
@@ -182,35 +253,30 @@ class _Miner:
             asked = [(i, column) for i, count in refused.items() for column in islice(candidates[i], count)]
         return hard
 
-    def _easy(self, row: dict, hard: list[int], cosines: np.ndarray) -> list[int]:
-        """Random chunks in place of the hard negatives that are missing, from the less similar half if there are enough."""
+    def _filled_up(self, row: dict, hard: list[int], cosines: np.ndarray) -> list[int] | None:
+        """Random chunks beside the hard negatives that were found, from the less similar half if there are enough."""
         missing = self._settings.per_query - len(hard)
-        self.counts["drawn at random"] += missing
         if not missing:
-            return []
+            return hard
         positive, taboo = self._passages[row["target"]], self._labelled[normalize_query(row["query"])]
-        taken = {self._passages[column] for column in hard}
+        answers, taken = set(self._answers[row["query"]].tolist()), {self._passages[column] for column in hard}
         order = np.random.default_rng(random.Random(row["query_id"]).getrandbits(64)).permutation(len(cosines))
         similar = cosines[order] > np.median(cosines)
         usable = (
             column
             for column in np.concatenate([order[~similar], order[similar]]).tolist()
             if self._documents[column] not in taboo
+            and column not in answers
             and self._passages[column] not in taken
             and not nearly_same(self._passages[column], positive)
         )
         easy = list(islice(usable, missing))
-        if len(easy) < missing:
-            there = len(hard) + len(easy)
-            remedy = f"set negatives.per_query to at most {there}" if there else "add documents"
-            raise ValueError(f"the collection has {there} chunks that can be negatives of {row['query']!r}: {remedy}")
-        return easy
-
-
-def _without(passage: str, pair: dict) -> str:
-    """The passage without the sentence that is the query, if enough is left of it."""
-    if pair["style"] != "sentence":
-        return passage
-    sentence = r"[\s#*`|>]+".join(re.escape(word) for word in pair["query"].split())
-    rest = re.sub(sentence, "", passage, count=1)
-    return rest if len(rest.split()) >= FEWEST_WORDS_LEFT else passage
+        there = len(hard) + len(easy)
+        if len(easy) == missing:
+            self.counts["drawn at random"] += missing
+            return hard + easy
+        if any(self._documents[column] not in taboo for column in answers):
+            self.counts["answered by nearly every chunk"] += 1
+            return None
+        remedy = f"set negatives.per_query to at most {there}" if there else "add documents"
+        raise ValueError(f"the collection has {there} chunks that can be negatives of {row['query']!r}: {remedy}")

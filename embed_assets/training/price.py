@@ -5,7 +5,7 @@ from pathlib import Path
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.models.encoders import count_unencoded
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.fine_tuning import training_examples
+from embed_assets.training.examples import training_examples
 from embed_assets.training.settings import TrainingSettings
 
 

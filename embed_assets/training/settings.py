@@ -23,6 +23,17 @@ class TrainingSettings(Block):
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW weight decay")
     temperature: float = Field(0.05, gt=0, le=1, description="temperature of the softmax over cosines; 0.05 is a scale of 20")
     dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
+    mix: dict[str, Annotated[float, Field(ge=0, strict=False)]] = Field(
+        {},
+        description="shares of sources (own, synthetic, look-up) and styles (question, keyword …) in the examples, such as "
+        "{synthetic: 0.5, look-up: 0.5}; a style counts before its source; what is not named is kept whole; empty takes all",
+    )
+    mix_at_least: int = Field(
+        1000,
+        ge=0,
+        description="where a share has too few examples for its place in mix, it gives all it has, and the others fill up to "
+        "this many; above that, the shares hold",
+    )
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
     data_share: float = Field(1.0, gt=0, le=1, description="train on this share of them; a smaller share is part of a larger one")
     hard_negatives: int | None = Field(
@@ -37,6 +48,13 @@ class TrainingSettings(Block):
         le=1024,
         description="rank of low-rank adapters (arXiv:2106.09685), trained in place of all weights and merged into them; "
         "they want a higher learning rate; 0 trains all weights",
+    )
+    merge: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="weight of the fine-tuned weights in an average with those of the base model, which forgets less "
+        "(LM-Cocktail, arXiv:2311.13534); 1 takes the fine-tuned weights alone",
     )
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them in memory")
     early_stopping: int = Field(

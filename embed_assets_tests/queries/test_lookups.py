@@ -2,6 +2,8 @@ import polars as pl
 import pytest
 
 from embed_assets.corpus.documents import Document
+from embed_assets.corpus.spans import CHUNK_SCHEMA
+from embed_assets.queries import lookups as lookups_module
 from embed_assets.queries.lookups import identifier_coverage, spread_over_documents, take_lookups
 from embed_assets.queries.pairs import PAIR_SCHEMA
 from embed_assets.queries.settings import QuestionsSettings
@@ -158,7 +160,7 @@ def test_any_first_part_of_the_order_is_spread_over_the_documents(cut):
 def test_coverage_counts_the_chunks_and_the_queries_of_each_identifier():
     chunks = pl.DataFrame(
         {
-            "text": [
+            "passage": [
                 "PRT-1 is fixed in 3.8.1 and PRT-1 in 3.8.2.",
                 "Upgrade to 3.8.1 with --dry-run.",
                 "Nothing to see in PRT-2.",
@@ -174,6 +176,76 @@ def test_coverage_counts_the_chunks_and_the_queries_of_each_identifier():
 @pytest.mark.parametrize(("text", "queries"), [("No identifier.", ["PRT-1"]), ("PRT-1", [])])
 def test_coverage_without_identifiers_or_queries(text, queries):
     pairs = pl.DataFrame({"query": queries}, schema={"query": pl.String})
-    coverage = identifier_coverage(pl.DataFrame({"text": [text]}), pairs, QuestionsSettings())
+    coverage = identifier_coverage(pl.DataFrame({"passage": [text]}), pairs, QuestionsSettings())
     assert coverage.rows() == ([("PRT-1", 1, 0)] if text == "PRT-1" else [])
     assert list(coverage.schema) == ["identifier", "chunks", "queries"]
+
+
+def chunk_rows(*rows: tuple[str, int, str, str]) -> pl.DataFrame:
+    """Chunks from (document, start, title, text)."""
+    full = [
+        (f"{name}::{start}", name, start, start + len(text), text, f"{title}\n{text}" if title else text, 1)
+        for name, start, title, text in rows
+    ]
+    return pl.DataFrame(full, schema=CHUNK_SCHEMA, orient="row")
+
+
+NAMED = chunk_rows(
+    ("cookies", 0, "QX-565: Trust in cookies", "A program believes what a cookie says about its visitor, and lets anybody in."),
+    ("cookies", 90, "QX-565: Trust in cookies", "Sign the cookie with a secret key before you send it to the browser."),
+    ("sessions", 0, "Sessions", "Like QX-565, a session in a hidden field is trusted although the visitor can change it."),
+    ("bread", 0, "Bread", "Bake the loaf until the crust is brown and the kitchen smells of it."),
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_document_that_is_named_by_an_identifier_gets_the_lookup_for_itself(seed):
+    """Its identifier stands in the title alone. What says more of it, or mentions it, comes up with a word beside it."""
+    lookups = take_lookups(NAMED, QuestionsSettings(seed=seed)).filter(pl.col("style") == "identifier")
+    alone = lookups.filter(pl.col("query") == "QX-565").select("document_id", "start").rows()
+    assert alone in ([], [("cookies", 0)])
+    first = lookups.filter((pl.col("document_id") == "cookies") & (pl.col("start") == 0))["query"].to_list()
+    assert len(first) == 1 and first[0].split()[0] == "QX-565"
+    others = lookups.filter((pl.col("document_id") != "cookies") | (pl.col("start") != 0))
+    assert sorted(others["document_id"]) == ["cookies", "sessions"]
+    assert all(query.startswith("QX-565 ") and len(query.split()) == 2 for query in others["query"])
+
+
+def test_coverage_counts_titles():
+    coverage = identifier_coverage(NAMED, pl.DataFrame({"query": ["QX-565 cookie"]}), QuestionsSettings())
+    assert coverage.rows() == [("QX-565", 3, 1)]
+
+
+WRAPPED = """Restart the supervisor after the upgrade, because the old
+process keeps its sockets open for some minutes. Wait
+until the light is green before you plug in the second cable.
+
+    show version | include uptime and some more words to make it long
+
+- The first item of the list is wrapped as well, and
+  goes on in a second line.
+
+| a table | has cells | that | are | no | sentences |
+| --- | --- | --- | --- | --- | --- |
+| one | two | three | four | five | six seven |
+"""
+
+
+def test_sentences_of_wrapped_text_are_whole():
+    settings = QuestionsSettings(sentences_per_chunk=9)
+    lookups = take_lookups(chunk_rows(("page", 0, "Page", WRAPPED)), settings).filter(pl.col("style") == "sentence")
+    assert sorted(lookups["query"]) == [
+        "Restart the supervisor after the upgrade, because the old process keeps its sockets open for some minutes.",
+        "The first item of the list is wrapped as well, and goes on in a second line.",
+        "Wait until the light is green before you plug in the second cable.",
+    ]
+
+
+def test_only_as_many_chunks_are_read_as_lookups_are_kept(monkeypatch):
+    """A document of many chunks takes no longer for each than a short one."""
+    read = []
+    monkeypatch.setattr(lookups_module, "_sentence_queries", lambda text, *_: read.append(text) or ["a sentence of its own"])
+    chunks = chunk_rows(*((f"page {n}", 0, "Page", f"Text number {n} of the collection.") for n in range(500)))
+    settings = QuestionsSettings(max_lookups=10, identifiers_per_chunk=0, keywords_per_chunk=0, titles_per_chunk=0)
+    assert len(take_lookups(chunks, settings)) == 10
+    assert len(read) == 2 * 5

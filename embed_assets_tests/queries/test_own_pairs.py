@@ -199,7 +199,22 @@ def test_beir_labels_are_read_one_row_for_each_relevant_document(tmp_path):
         ("coffee tastes bitter", "own", TEXTS["coffee.md"][0]),
     ]
     assert notes == []
-    assert read_own_pairs(tmp_path, DOCUMENTS, CHUNKS, NO_ENCODER)[0]["query_id"].n_unique() == 3
+    assert read_own_pairs(tmp_path, DOCUMENTS, CHUNKS, NO_ENCODER)[0]["query_id"].n_unique() == 2
+
+
+def test_a_query_with_several_documents_is_one_query_whatever_is_added_later(tmp_path):
+    clicks = [("humming motor", "motor.md"), ("Humming motor?", "filter.md")]
+    more = [("coffee", "coffee.md"), ("humming  motor", "motor.md")]
+    write_jsonl(tmp_path / "pairs.jsonl", [{"query": query, "document_id": name} for query, name in clicks])
+    before = read_own_pairs(tmp_path, DOCUMENTS, CHUNKS, NO_ENCODER)[0]
+    write_jsonl(tmp_path / "pairs.jsonl", [{"query": query, "document_id": name} for query, name in clicks + more])
+    pairs, notes = read_own_pairs(tmp_path, DOCUMENTS, CHUNKS, NO_ENCODER)
+    assert pairs.select("query", "document_id").rows() == [
+        ("humming motor", "motor.md"), ("humming motor", "filter.md"), ("coffee", "coffee.md")
+    ]  # fmt: skip
+    assert pairs["query_id"].n_unique() == 2
+    assert before["query_id"].to_list() == pairs["query_id"].to_list()[:2]
+    assert notes == ["1 pairs repeat the query and the chunk of another one"]
 
 
 def test_all_files_are_joined_and_the_same_query_and_chunk_is_one_row(tmp_path, encoder):

@@ -1,7 +1,7 @@
 import pytest
 
 from embed_assets.text import tokens
-from embed_assets.text.near_duplicates import distinguishing_words, nearly_same, normalize_query
+from embed_assets.text.near_duplicates import distinguishing_terms, nearly_same, normalize_query
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_symbol_tells_passages_apart():
     text = "Download the {} kit from the portal, unpack it, and start the wizard as an administrator of the machine today."
     assert not nearly_same(text.format("C++"), text.format("C#"))
     assert nearly_same(text.format("C++"), text.format("c++"))
-    assert distinguishing_words(tokens.whole_words("The c++ look-up of PRT-7719")) == {"c++", "look-up", "prt-7719"}
+    assert distinguishing_terms("The c++ look-up of PRT-7719") == {"c++", "prt-7719"}
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.training import write_training
 from embed_assets.training import fine_tuning as training
-from embed_assets.training.batches import SlicedBatches
-from embed_assets.training.fine_tuning import fine_tune, training_examples
+from embed_assets.training.answers import KnownAnswers
+from embed_assets.training.examples import training_examples
+from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.log import TrainingDivergedError, divergence
 from embed_assets.training.loss import contrastive_loss, embed_by_length
 from embed_assets.training.processes import TrainingProcessError
@@ -161,10 +162,15 @@ def test_texts_are_embedded_the_same_by_length_as_column_by_column(base):
         assert torch.allclose(one, other, atol=1e-6)
 
 
-def info_nce(columns: list[np.ndarray], dimensions: int, temperature: float = 0.05) -> float:
-    """Mean of -log softmax of the own passage among all positives and negatives, by cosines of the first dimensions."""
+def info_nce(columns: list[np.ndarray], dimensions: int, temperature: float = 0.05, without=()) -> float:
+    """Mean of -log softmax of the own passage among all positives and negatives, by cosines of the first dimensions.
+
+    Pairs of a query and a passage in ``without`` do not count.
+    """
     queries, *passages = (column[:, :dimensions] / np.linalg.norm(column[:, :dimensions], axis=1)[:, None] for column in columns)
     scores = queries @ np.concatenate(passages).T / temperature
+    for pair in without:
+        scores[pair] = -np.inf
     return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - scores.diagonal()))
 
 
@@ -177,6 +183,29 @@ def test_the_loss_is_info_nce_of_the_vector_and_of_its_first_dimensions(base, mi
     found = float(loss([model.preprocess(column) for column in texts], None).detach())
     columns = [model.encode(column) for column in texts]
     assert found == pytest.approx(sum(info_nce(columns, dimensions) for dimensions in trained), abs=1e-4)
+
+
+@pytest.mark.parametrize("mini_batch_size", [0, 2])
+@pytest.mark.parametrize("chosen", [(), (16,)])
+def test_what_is_known_to_be_no_negative_is_not_in_the_loss(base, mini_batch_size, chosen):
+    """The second and the third query are about the same document: none of its passages counts for the other query."""
+    import torch
+
+    triplets = TRIPLETS[:5].with_columns(
+        positive_document=pl.Series(["a", "b", "b", "c", "d"]), negative_documents=pl.Series([[name] for name in "vwxyz"])
+    )
+    names = pl.concat_str(pl.lit("chunk "), pl.int_range(pl.len()))
+    triplets = triplets.with_columns(positive_chunk=names, negative_chunks=pl.concat_list(names + " negative"))
+    model = load_sentence_transformer(base, "cpu").eval()
+    columns = [triplets[name].to_list() for name in ("anchor", "positive", "negative_1")]
+    features = [model.preprocess(column) for column in columns]
+    known = KnownAnswers(triplets, hard_negatives=1)
+    loss = contrastive_loss(model, settings(matryoshka_dimensions=chosen), mini_batch_size, processes=1, known=known)
+    found = float(loss(features, torch.arange(5)).detach())
+    vectors = [model.encode(column) for column in columns]
+    expected = sum(info_nce(vectors, dimensions, without=[(1, 2), (2, 1)]) for dimensions in (64, *chosen))
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert abs(found - sum(info_nce(vectors, dimensions) for dimensions in (64, *chosen))) > 1e-3
 
 
 def test_a_dimension_that_the_model_does_not_have_is_refused(base, tmp_path):
@@ -314,28 +343,6 @@ def test_a_logger_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"logger 'mlflow' is not installed: pip install 'embed-assets\[loggers\]'"):
         training.logger_callbacks(["mlflow"], tmp_path)
-
-
-@pytest.mark.parametrize(("count", "sizes"), [(16, [4, 4, 4, 4]), (18, [4, 4, 4, 4, 1, 1]), (17, [4, 4, 4, 4])])
-def test_the_slices_of_the_processes_make_the_batches_of_one(count, sizes):
-    import torch
-    from datasets import Dataset
-    from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
-
-    # Two rows of each text, which must not meet in the batch that the slices make together.
-    data = Dataset.from_dict({"anchor": [f"query {i // 2}" for i in range(count)], "positive": [str(i) for i in range(count)]})
-    options = {"drop_last": False, "seed": 13}
-    for epoch in (0, 1):
-        whole = NoDuplicatesBatchSampler(data, 8, generator=torch.Generator(), **options)
-        sliced = SlicedBatches(2)(data, 4, generator=torch.Generator(), **options)
-        whole.set_epoch(epoch)
-        sliced.set_epoch(epoch)
-        slices, batches = list(sliced), list(whole)
-        assert len(sliced) == len(sizes)
-        for number, batch in enumerate(batches[: count // 8]):
-            assert slices[2 * number] + slices[2 * number + 1] == batch
-            assert len({data[row]["anchor"] for row in batch}) == len(batch)
-        assert [len(part) for part in slices[: len(sizes)]][:4] == sizes[:4]
 
 
 def test_the_benchmark_trains_on_the_same_examples_twice(base):

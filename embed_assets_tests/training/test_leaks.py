@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from embed_assets.corpus.spans import CHUNK_SCHEMA
-from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA, split_of
+from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA, hold_out_queries, split_of
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.training.checks import check_triplets
-from embed_assets.training.leaks import HELD_OUT_FROM, OF_TEST_DOCUMENT, training_pairs
+from embed_assets.training.leaks import ALSO_TRAINED, HELD_OUT_FROM, OF_TEST_DOCUMENT, OF_TEST_QUERY, training_pairs
 
 SETTINGS = EvaluationSetSettings(test_share=0.3, dev_share=0.2)
 PAGE = (
@@ -170,6 +170,45 @@ def test_every_pair_is_either_kept_or_left_out_with_a_reason(encoder):
     assert kept["split"].to_list() == [split_of(name, SETTINGS) for name in kept["document_id"]]
     assert set(kept["split"]) == set(HELD_OUT_FROM)
     assert np.isclose(left_out.filter(pl.col("reason") == OF_TEST_DOCUMENT).height, 60, atol=20)
+
+
+def own_pairs_of(*rows: tuple[str, str], writer: str = "own") -> pl.DataFrame:
+    return pairs_of(*rows).with_columns(writer=pl.lit(writer))
+
+
+def test_a_click_log_keeps_nearly_all_its_pairs():
+    """200 queries with 10 clicks each: split by the query, so that only those of the test queries are held out."""
+    documents = [f"page-{n}.md" for n in range(3000)]
+    queries = [f"question about part {n} of the machine" for n in range(200)]
+    rows = [(query, documents[(number * 37 + click * 211) % 3000]) for number, query in enumerate(queries) for click in range(10)]
+    pairs, settings = own_pairs_of(*rows), EvaluationSetSettings()
+    chunks = chunks_of({name: f"text of {name}" for name in documents})
+    tested, labels = hold_out_queries(pairs, chunks, settings)
+    kept, left_out = training_pairs(pairs, chunks, tested, RandomEncoder(), settings)
+    held_out = tested.filter(pl.col("split") == "test")
+    assert labels.group_by("query_id").len()["len"].to_list() == [10] * len(tested)
+    assert len(kept) == 2000 - 10 * len(held_out) >= 1700
+    assert kept.group_by("query").len()["len"].to_list() == [10] * kept["query"].n_unique()
+    assert set(left_out["reason"]) == {OF_TEST_QUERY}
+
+
+def test_own_pairs_are_split_by_the_query_whatever_the_document(encoder, names):
+    splits = {query: split_of(query, SETTINGS) for query in (f"query {n}" for n in range(40))}
+    rows = [(query.upper() + "?", names[split][n % 5]) for n, query in enumerate(splits) for split in names]
+    kept, left_out = select(encoder, own_pairs_of(*rows), queries_of())
+    assert dict(kept.select("query", "split").iter_rows()) == {
+        query.upper() + "?": split for query, split in splits.items() if split != "test"
+    }
+    assert len(kept) % 3 == 0 and set(left_out["reason"]) == {OF_TEST_QUERY}
+
+
+def test_each_place_of_a_lookup_is_kept_or_left_out_by_itself(encoder, names):
+    """A dev place of a query that is trained on elsewhere would choose by what was learnt."""
+    places = [("train", "test"), ("dev", "test"), ("train", "dev")]
+    rows = [(f"look-up {n}", names[split][n]) for n, splits in enumerate(places) for split in splits]
+    kept, left_out = select(encoder, own_pairs_of(*rows, writer="text"), queries_of())
+    assert kept.select("query", "split").rows() == [("look-up 0", "train"), ("look-up 1", "dev"), ("look-up 2", "train")]
+    assert sorted(left_out["reason"]) == [OF_TEST_DOCUMENT, OF_TEST_DOCUMENT, ALSO_TRAINED]
 
 
 class RandomEncoder:

@@ -9,6 +9,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker, load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.training.negatives import mine_hard_negatives, mine_triplets
 from embed_assets.training.settings import NegativesSettings, TrainingSettings
 
@@ -208,13 +209,72 @@ def test_a_passage_that_says_the_same_as_the_positive_is_no_negative(encoder):
         }
     )
     settings = NegativesSettings(per_query=5, margin=1.0)
-    pairs = make_pairs([(error.format("E4012"), "error.md", 0)])
-    triplets, counts = mine_hard_negatives(pairs, chunks, encoder, settings)
-    assert "reworded.md::0" not in triplets["negative_chunks"][0] and triplets["negative_chunks"][0][0] == "other.md::0"
-    assert counts["like the positive"] == 1
+    pairs = make_pairs([("float switch hangs", "error.md", 0)])
+    triplets, _ = mine_hard_negatives(pairs, chunks, encoder, settings)
+    assert "reworded.md::0" not in triplets["negative_chunks"][0]
     few = chunks.filter(pl.col("document_id").is_in(["error.md", "reworded.md", "bread.md"]))
     triplets, counts = mine_hard_negatives(pairs, few, encoder, NegativesSettings(per_query=2, top_k=2))
     assert set(triplets["negative_chunks"][0]) == {"bread.md::0", "bread.md::1"} and counts["drawn at random"] == 2
+    with pytest.raises(ValueError, match="has 2 chunks"):
+        mine_hard_negatives(pairs, few, encoder, NegativesSettings(per_query=3))
+
+
+LOOKED_UP = make_chunks(
+    {
+        "notice.md": ["The fan tray of the ZX-9000 stops after the upgrade."],
+        "mention.md": ["Those who upgrade the zx-9000 should read the notice about its fan tray first."],
+        "other.md": ["The fan tray of the ZX-9001 runs on after the upgrade."],
+        "words.md": ["Trays that stop are replaced, and so is the fan."],
+        **{name: TEXTS[name] for name in ("bread.md", "coffee.md", "orchestra.md", "comet.md", "chess.md", "garden.md")},
+    }
+)
+
+
+def test_what_names_the_identifier_of_a_lookup_is_no_negative_of_it(encoder):
+    settings = NegativesSettings(per_query=5, margin=1.0)
+    pairs = make_pairs([("ZX-9000", "notice.md", 0), ("does the ZX-9000 overheat", "notice.md", 0)])
+    triplets, _ = mine_hard_negatives(pairs, LOOKED_UP, encoder, settings)
+    assert not {"notice.md", "mention.md"} & documents_of(name for names in triplets["negative_chunks"] for name in names)
+    assert triplets["answers"].to_list() == [["notice.md::0", "mention.md::0"]] * 2
+
+
+def test_what_has_every_word_of_a_lookup_is_no_negative_of_it_even_at_random(encoder):
+    pairs = make_pairs([("fan stop", "notice.md", 0)])
+    for settings in (NegativesSettings(per_query=5, margin=1.0), NegativesSettings(per_query=5, top_k=2)):
+        triplets, _ = mine_hard_negatives(pairs, LOOKED_UP, encoder, settings)
+        assert "words.md" not in documents_of(triplets["negative_chunks"][0])
+
+
+def test_a_query_that_nearly_every_chunk_answers_is_left_out(encoder):
+    chunks = make_chunks({f"page{n}.md": [f"The ZX-9000 has a part with the number {n}."] for n in range(4)})
+    pairs = make_pairs([("ZX-9000", "page0.md", 0), ("spare part three", "page3.md", 0)])
+    triplets, counts = mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=2))
+    assert triplets["anchor"].to_list() == ["spare part three"] and counts["answered by nearly every chunk"] == 1
+    with pytest.raises(ValueError, match="nearly every chunk answers each of the 1 queries"):
+        mine_hard_negatives(pairs[:1], chunks, encoder, NegativesSettings(per_query=2))
+
+
+def test_the_margin_holds_for_bm25_too(encoder):
+    """The encoder finds none of the two like the query; BM25 ranks the longer one below, and the shorter one above."""
+    chunks = make_chunks({"right.md": ["qzx " * 3 + "vbn " * 30], "above.md": ["qzx qzx qzx rty"], **TEXTS})
+    pairs = make_pairs([("qzx ghj", "right.md", 0)])
+    bm25 = Bm25Index(chunks["passage"].to_list(), "en").scores(["qzx ghj"])[0]
+    assert bm25[1] > bm25[0] > 0
+    for names in mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=2, margin=1.0))[0]["negative_chunks"]:
+        assert "above.md::0" not in names
+
+
+def test_only_a_sentence_that_was_taken_from_the_text_is_cut_from_it(encoder):
+    sentence = "The pump runs dry when the float switch sticks in its lower place."
+    rest = "Clean it with warm water and a soft brush, and look after it once a year, or the motor will burn out soon enough."
+    chunks = make_chunks({"switch.md": [f"{sentence} {rest}"], **TEXTS})
+    pairs = make_pairs([(sentence, "switch.md", 0)]).with_columns(style=pl.lit("sentence"))
+    for writer, positive in (("text", rest), ("own", f"{sentence} {rest}")):
+        triplets, _ = mine_hard_negatives(
+            pairs.with_columns(writer=pl.lit(writer)), chunks, encoder, NegativesSettings(per_query=1)
+        )
+        assert triplets["positive"][0].strip() == positive
+        assert triplets["source"][0] == {"text": "look-up", "own": "own"}[writer]
 
 
 class TableReranker:

@@ -18,7 +18,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.sweep import write_trial
 from embed_assets.sweep.stages import TRIAL
 from embed_assets.sweep.trials import EXAMPLES, PER_QUERY
-from embed_assets.training.fine_tuning import training_examples
+from embed_assets.training.examples import training_examples
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.stages import CHECKPOINT
 

@@ -8,6 +8,7 @@ from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.training import write_triplets
 from embed_assets.training.leaks import training_pairs
 from embed_assets.training.negatives import mine_triplets
@@ -25,9 +26,10 @@ def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         chunks, pairs = inputs.table("corpus_chunks", "chunks"), inputs.table("qa_pairs", "pairs")
         tested, labels = (inputs.table("evaluation_set", name) for name in ("queries", "labels"))
         encoder = Encoder(base_model, place.memos, compute=gpu.compute())
-        pairs, left_out = training_pairs(pairs, chunks, tested, encoder, inputs.block(EvaluationSetSettings))
-        mined, counts = mine_triplets(pairs, chunks, base_model, negatives, place.memos, scratch, gpu.compute())
+        patterns = inputs.block(QuestionsSettings).all_identifier_patterns
+        pairs, left_out = training_pairs(pairs, chunks, tested, encoder, inputs.block(EvaluationSetSettings), patterns)
+        mined, counts = mine_triplets(pairs, chunks, base_model, negatives, place.memos, scratch, gpu.compute(), patterns)
         mined.write_parquet(folder / "triplets.parquet")
-        write_triplets(folder, mined, chunks, tested, labels, left_out, counts)
+        write_triplets(folder, mined, chunks, tested, labels, left_out, counts, base_model.max_tokens)
 
     return materialize_stage(context, place, TRIPLETS, write)

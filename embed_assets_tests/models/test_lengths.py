@@ -1,0 +1,34 @@
+import json
+
+import pytest
+
+from embed_assets.models.lengths import check_length, positions
+from embed_assets.models.settings import BaseModelSettings
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "mpnet", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": False}, None),
+        ({"model_type": "t5"}, None),
+    ],
+)
+def test_positions_of_a_model(config, expected):
+    assert positions(config) == expected
+
+
+def test_a_length_beyond_the_positions_is_refused_before_the_model_is_loaded(tmp_path):
+    (tmp_path / "0_Transformer").mkdir()
+    (tmp_path / "0_Transformer" / "config.json").write_text(json.dumps({"model_type": "bert", "max_position_embeddings": 64}))
+    (tmp_path / "modules.json").write_text(json.dumps([{"path": "0_Transformer"}, {"path": "1_Pooling"}]))
+    check_length(BaseModelSettings(name=str(tmp_path), max_tokens=64))
+    with pytest.raises(ValueError, match=r"base_model\.max_tokens is 65, .* has positions for 64 tokens: set it to at most 64"):
+        check_length(BaseModelSettings(name=str(tmp_path), max_tokens=65))
+
+
+def test_the_sample_base_model_has_512_positions():
+    with pytest.raises(ValueError, match="positions for 512 tokens"):
+        check_length(BaseModelSettings(max_tokens=513))

@@ -1,0 +1,50 @@
+import time
+
+import pytest
+
+from embed_assets.text.identifiers import LONGEST_IDENTIFIER, find_identifiers, holds_identifier
+
+
+@pytest.mark.parametrize(
+    ("text", "identifiers"),
+    [
+        ("NX-OS 9.3(10), IOS 15.2(7)E3 and 7.0(3)I7(5).", ["NX-OS", "9.3(10)", "15.2(7)E3", "7.0(3)I7(5)"]),
+        ("Junos 20.4R3-S2, ESXi 8.0U2, v2.0-rc1 and 10.3(4a)M", ["20.4R3-S2", "8.0U2", "v2.0-rc1", "10.3(4a)M"]),
+        ("shut GigabitEthernet1/0/1, Gi1/0/1.100 and xe-0/0/1", ["GigabitEthernet1/0/1", "Gi1/0/1.100", "xe-0/0/1"]),
+        ("RHSA-2024:1234 mends CVE-2024-5678", ["RHSA-2024:1234", "CVE-2024-5678"]),
+        ("net.ipv4.ip_forward, vm.swappiness, jpa.ddl-auto.", ["net.ipv4.ip_forward", "vm.swappiness", "jpa.ddl-auto"]),
+        ("ÜBER-12, größeWert, müller_konto, ГОСТ-2140", ["ÜBER-12", "größeWert", "müller_konto", "ГОСТ-2140"]),
+        ("升级PX-7设备到9.3(10)版本", ["PX-7", "9.3(10)"]),
+        ("edit /etc/fstab, see [the page](/docs/pump/oil.md) or https://example.com/a/b", ["/etc/fstab"]),
+        ("see guide.md, e.g. this and/or that. Two sentences.No space.", []),
+        ("This line card of the passage above runs at 2.4GHz", []),
+    ],
+)  # fmt: skip
+def test_identifiers_are_found_whole(text, identifiers):
+    assert find_identifiers(text) == identifiers
+
+
+UNITS = ["A", "Ä", "AB-", "a_", "1.", "aB", "9.3(", "(1)", "A1/", "--a", "a.", "/a", "7.0(3)I7", "A ", "1.1 ", "A-A ", "a.a "]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_time_is_linear_in_the_text(unit):
+    start = time.process_time()
+    find_identifiers(unit * (100_000 // len(unit)))
+    # A pattern that began anew at every character took minutes.
+    assert time.process_time() - start < 3
+
+
+def test_the_patterns_of_a_collection_take_linear_time_too():
+    start = time.process_time()
+    assert find_identifiers("A" * 100_000 + " X-1", [r"[A-Z]+-\d+"]) == ["X-1"]
+    assert time.process_time() - start < 3
+    longest = "A" * (LONGEST_IDENTIFIER - 2) + "-1"
+    assert find_identifiers(f"see {longest}") == [longest]
+
+
+def test_an_identifier_is_held_as_a_whole_word_in_any_case():
+    assert holds_identifier("Bug px-7 is mended", "PX-7")
+    assert holds_identifier("设备PX-7的", "PX-7")
+    assert not holds_identifier("Bug PX-77 and APX-7", "PX-7")
+    assert not holds_identifier("release 9.3(1) is out", "9.3(10)")

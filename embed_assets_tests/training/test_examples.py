@@ -1,0 +1,43 @@
+import polars as pl
+import pytest
+
+from embed_assets.training.examples import mixed
+
+TRIPLETS = pl.DataFrame(
+    {
+        "number": range(15),
+        "source": ["synthetic"] * 3 + ["look-up"] * 10 + ["own"] * 2,
+        "style": ["question"] * 3 + ["keyword"] * 6 + ["title"] * 4 + ["search"] * 2,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("mix", "at_least", "expected"),
+    [
+        ({}, 0, {"question": 3, "keyword": 6, "title": 4, "search": 2}),
+        # As many look-ups as there are questions; own pairs are not named, and stay.
+        ({"synthetic": 0.5, "look-up": 0.5}, 0, {"question": 3, "keyword": 3, "search": 2}),
+        ({"synthetic": 1, "look-up": 2}, 0, {"question": 3, "keyword": 6, "search": 2}),
+        # Three questions are too few for half of ten: look-ups fill up.
+        ({"synthetic": 0.5, "look-up": 0.5}, 10, {"question": 3, "keyword": 6, "title": 1, "search": 2}),
+        # A style counts before its source; a share of 0 takes none.
+        ({"question": 0.5, "keyword": 0.5, "look-up": 0}, 0, {"question": 3, "keyword": 3, "search": 2}),
+        # A source that is not there leaves its share to the others.
+        ({"synthetic": 0.3, "own": 0.3, "human": 0.4}, 0, {"question": 2, "search": 2, "keyword": 6, "title": 4}),
+        ({"synthetic": 0.5, "look-up": 0.5}, 1000, {"question": 3, "keyword": 6, "title": 4, "search": 2}),
+    ],
+)
+def test_sources_and_styles_have_their_shares(mix, at_least, expected):
+    assert dict(mixed(TRIPLETS, mix, at_least).group_by("style").len().iter_rows()) == expected
+
+
+def test_the_order_of_the_examples_stays():
+    shuffled = TRIPLETS.sample(fraction=1, shuffle=True, seed=1)
+    found = mixed(shuffled, {"synthetic": 1, "look-up": 1}, 0)["number"].to_list()
+    assert found == [number for number in shuffled["number"] if number in found]
+
+
+def test_a_mix_of_nothing_that_is_there_is_an_error():
+    with pytest.raises(ValueError, match=r"training\.mix gives no share .*: name some of keyword, look-up, own, question"):
+        mixed(TRIPLETS, {"written": 1}, 0)
