@@ -10,11 +10,12 @@ on so many triplets. Then
     embed-assets run --data TARGET --home TARGET/home
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
-import yaml
+from embed_assets.settings_files import read_yaml
 
 VARIANTS = {
     "written": {"max_lookups": 0},
@@ -28,7 +29,7 @@ def main(name: str, target: str, examples: str = "") -> None:
     data = Path(__file__).parent
     source = data / "collections" / name if (data / "collections" / name).is_dir() else Path(name)
     own = source / "settings.yaml"
-    settings = yaml.safe_load(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    settings = read_yaml(own) if own.is_file() else {}
     if examples:
         settings["training"] = settings.get("training", {}) | {"max_examples": int(examples)}
     for variant, change in VARIANTS.items():
@@ -39,7 +40,7 @@ def main(name: str, target: str, examples: str = "") -> None:
                 (folder / part).unlink(missing_ok=True)
                 (folder / part).symlink_to((source / part).resolve())
         questions = settings.get("questions", {}) | change
-        (folder / "settings.yaml").write_text(yaml.safe_dump(settings | {"questions": questions}), encoding="utf-8")
+        (folder / "settings.yaml").write_text(json.dumps(settings | {"questions": questions}), encoding="utf-8")
     if not Path(target, "settings.yaml").exists():
         shutil.copy(data / "settings.yaml", target)
 

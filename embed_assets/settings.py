@@ -7,32 +7,32 @@ change the content of an artifact is here; the fingerprint of a stage covers the
 
 import difflib
 import json
-import re
+import reprlib
 import textwrap
-import time
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
-from embed_assets.artifacts.blocks import Block, SettingsError
+from embed_assets.artifacts.blocks import Block, Outside, SettingsError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.evaluation.settings import EvaluationSetSettings, ForgettingSettings, RerankingSettings, ScoringSettings
+from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.permissions import AllowedSettings, operators_settings, refusals
 from embed_assets.production.settings import DriftSettings, PublishingSettings, RetrainingSettings
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.settings_files import line_of, read_yaml, refuse_misnamed
 from embed_assets.sweep.settings import TrialsSettings
 from embed_assets.training.settings import ExportSettings, NegativesSettings, RerankerSettings, TrainingSettings
-
-SETTLED_NS = 2_000_000_000  # a file that was left alone for so long does not change unnoticed
 
 
 class Settings(Block):
     """All settings of one collection."""
 
+    allowed: AllowedSettings = AllowedSettings()
     base_model: BaseModelSettings = BaseModelSettings()
     documents: DocumentsSettings = DocumentsSettings()
     production: ProductionSettings = ProductionSettings()
@@ -52,28 +52,6 @@ class Settings(Block):
     drift: DriftSettings = DriftSettings()
 
 
-class _YamlLoader(yaml.SafeLoader):
-    """SafeLoader that reads 2e-5 as a number, as YAML 1.2 does, and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is not a text", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
 def read_settings(workspace: Workspace, collection: str) -> Settings:
     """The settings of a collection: the data folder's settings.yaml with its own on top; errors as load_settings."""
     return load_settings(workspace.data / "settings.yaml", workspace.collection_folder(collection) / "settings.yaml")
@@ -83,43 +61,45 @@ def load_settings(defaults: Path, overrides: Path | None = None) -> Settings:
     """Read the settings of one collection.
 
     Args:
-        defaults: the settings.yaml of all collections; a file that does not exist means the built-in defaults.
-        overrides: the collection's own settings.yaml, merged on top key by key; it may not exist either.
+        defaults: the operator's settings.yaml, for all collections; a file that does not exist means the built-in defaults.
+        overrides: the collection's own settings.yaml, merged on top key by key; it may not exist either. The same file as
+            defaults if the data folder is one collection, which then has no operator.
 
     Raises:
-        SettingsError: a file is not YAML, or has an unknown key, a wrong type or a value out of range.
+        SettingsError: a file is not YAML, is misnamed, has an unknown key, a wrong type or a value out of range, or the
+            collection's own sets what only the operator may (see permissions).
     """
+    for path in (defaults, overrides):
+        if path is not None:
+            refuse_misnamed(path.parent)
     files = [path for path in (defaults, overrides) if path is not None and path.is_file()]
-    layers = [(path, _read_yaml(path)) for path in files]
+    layers = [(path, read_yaml(path)) for path in files]
     merged: dict[str, Any] = {}
     for _, layer in layers:
         merged = _merge(merged, layer)
     try:
-        return Settings.model_validate(merged)
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(item, layers) for item in error.errors())) from None
+        raise SettingsError("\n".join(_explain(item, layers) for item in error.errors(include_url=False))) from None
+    if overrides is not None and overrides in files:
+        operators_layer = layers[0][1] if len(layers) > 1 and defaults != overrides else {}
+        _refuse_what_the_operator_decides(settings, layers[-1], operators_layer, defaults)
+    return settings
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """What is in the file; read again only if it changed, so that a look over many collections is quick."""
-    status = path.stat()
-    age = time.time_ns() - status.st_mtime_ns
-    # Within a tick of the file system's clock, an edit may leave size and time as they are.
-    read = _read_yaml_once if age > SETTLED_NS else _read_yaml_once.__wrapped__
-    return read(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=10_000)
-def _read_yaml_once(path: Path, size: int, modified: int) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not a YAML file: {error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: expected blocks such as 'chunking:', found {type(content).__name__}")
-    return content
+def _refuse_what_the_operator_decides(
+    settings: Settings, own: tuple[Path, dict[str, Any]], operators_layer: dict[str, Any], defaults: Path
+) -> None:
+    path, layer = own
+    if "allowed" in layer:
+        raise SettingsError(
+            f"{path}: allowed: a collection cannot allow itself anything: this block belongs into the settings.yaml of the data "
+            f"folder that holds collections/{_line(path, ['allowed'])}"
+        )
+    operators = operators_settings(Settings, operators_layer)
+    refused = list(refusals(settings, operators, operators.allowed, defaults.parent))
+    if refused:
+        raise SettingsError("\n".join(f"{path}: {'.'.join(keys)}: {what}{_line(path, keys)}" for keys, what in refused))
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -130,10 +110,10 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: dict[str, Any], layers: list[tuple[Path, dict[str, Any]]]) -> str:
+def _explain(error: Any, layers: list[tuple[Path, dict[str, Any]]]) -> str:
     keys = [str(part) for part in error["loc"]]
     path = next((path for path, layer in reversed(layers) if _holds(layer, keys)), layers[-1][0])
-    where = f"{path}: {'.'.join(keys)}"
+    where, line = f"{path}: {'.'.join(keys)}", _line(path, keys)
     block: type[BaseModel] = Settings
     for key in keys[:-1]:
         field = block.model_fields.get(key)
@@ -143,10 +123,23 @@ def _explain(error: dict[str, Any], layers: list[tuple[Path, dict[str, Any]]]) -
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(keys[-1], block.model_fields, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"{where}: unknown key; {hint}Allowed here: {', '.join(block.model_fields)}"
+        return f"{where}: unknown key; {hint}Allowed here: {', '.join(block.model_fields)}{line}"
     field = block.model_fields.get(keys[-1])
     meaning = f" ({field.description})" if field is not None and field.description else ""
-    return f"{where}: {error['input']!r} is not allowed: {error['msg']}{meaning}"
+    return f"{where}: {_shown(error['input'], field)}: {error['msg']}{meaning}{line}"
+
+
+def _line(path: Path, keys: list[str]) -> str:
+    number = line_of(path, keys)
+    return f" (line {number})" if number else ""
+
+
+def _shown(value: Any, field: FieldInfo | None) -> str:
+    """A value that is not allowed, unless it may hold something that is secret, or is too much to read."""
+    if isinstance(value, dict) or (field is not None and any(isinstance(mark, Outside) for mark in field.metadata)):
+        return "this is not allowed"
+    hint = " (write true or false)" if value in ("yes", "no", "on", "off") else ""
+    return f"{reprlib.repr(value) if isinstance(value, list | tuple) else without_secrets(repr(value))} is not allowed{hint}"
 
 
 def _holds(layer: Any, keys: list[str]) -> bool:

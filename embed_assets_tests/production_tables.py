@@ -1,11 +1,10 @@
 """Production tables of LanceDB for the tests."""
 
+import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import yaml
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.lineage import open_published
@@ -50,7 +49,7 @@ def write_table_collection(data: Path, collection: str, **settings: dict) -> Non
     folder = data / "collections" / collection
     folder.mkdir(parents=True, exist_ok=True)
     production = {"uri": "production", "document_column": "document", "title_column": "title"} | settings.pop("production", {})
-    (folder / "settings.yaml").write_text(yaml.safe_dump({"production": production, **settings}))
+    (folder / "settings.yaml").write_text(json.dumps({"production": production, **settings}))
 
 
 class IndexReader(threading.Thread):

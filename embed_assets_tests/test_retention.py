@@ -80,6 +80,15 @@ def test_the_current_one_and_the_newest_stay(workspace):
     assert [it.path.name for it in prune(workspace, keep=1).removals] == [built[1]]
 
 
+def test_what_is_current_stays_whatever_the_clock_says(workspace):
+    """The one before was built with a clock that ran seventy years ahead."""
+    ahead, current = edit(workspace, 1, "qa_pairs")[0], edit(workspace, 2, "qa_pairs")[0]
+    ahead_manifest = ahead.manifest | {"built_at": "2096-01-01T00:00:00+00:00"}
+    (ahead.folder / "manifest.json").write_text(json.dumps(ahead_manifest))
+    prune(workspace, keep=1)
+    assert workspace.store.current("qa_pairs", "bakery").fingerprint == current.fingerprint
+
+
 def test_what_a_kept_artifact_is_made_of_stays(workspace):
     edit(workspace, 1, "qa_pairs", "triplets", "checkpoint")
     checkpoint = workspace.store.current("checkpoint", "bakery")

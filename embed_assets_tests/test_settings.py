@@ -5,6 +5,7 @@ import pydantic
 import pytest
 
 from embed_assets.artifacts.blocks import Block, SettingsError
+from embed_assets.artifacts.workspace import Workspace
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.settings import Settings, load_settings
@@ -230,6 +231,63 @@ def test_a_task_without_a_model_has_the_writer_s_with_its_own_sampling():
     assert models["extractor"] == writer.model_copy(update={"temperature": 0.0, "max_new_tokens": 300})
     judge = LanguageModelSettings(name="someone/judge", temperature=0.1)
     assert QuestionsSettings(writer=writer, judge=judge, **JUDGING).language_models["judge"] == judge
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "words"),
+    [
+        ("settings.yml", False, "is not read: rename it to settings.yaml"),
+        ("Settings.yaml", False, "is not read: rename it to settings.yaml"),
+        ("settings.yml", True, "is not read beside settings.yaml: move what it says into settings.yaml, and delete it"),
+    ],
+)
+@pytest.mark.parametrize("whose", ["defaults", "overrides"])
+def test_a_misnamed_file_is_not_passed_over_in_silence(request, defaults, overrides, whose, name, beside, words):
+    right = request.getfixturevalue(whose)
+    wrong = right.with_name(name)
+    wrong.write_text("training: {epochs: 2.0}")
+    if beside:
+        right.write_text("training: {epochs: 1.0}")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(defaults, overrides)
+    assert str(caught.value) == f"{wrong}: {words}"
+
+
+def test_a_collection_with_nothing_but_a_misnamed_file_is_not_left_out(defaults, overrides):
+    overrides.with_suffix(".yml").write_text("production: {uri: production}")
+    assert "pumps" in Workspace(defaults.parent, defaults.parent / "home").collections()
+
+
+def test_an_error_ends_with_its_line(defaults):
+    defaults.write_text("# comment\ntraining:\n  epochs: 1.0\n  seed: -1\n")
+    with pytest.raises(SettingsError, match=r"training.seed: -1 is not allowed: .*\(line 4\)$"):
+        load_settings(defaults)
+
+
+def test_values_are_those_of_yaml_1_2(defaults):
+    defaults.write_text("base_model: {query_prompt: no}\nexport: {int8: false}")
+    assert load_settings(defaults).base_model.query_prompt == "no"
+    defaults.write_text("export: {int8: yes}")
+    with pytest.raises(SettingsError, match=r"export.int8: 'yes' is not allowed \(write true or false\)"):
+        load_settings(defaults)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "training: &a {seed: *a}",
+        "[" * 5000,
+        "k0: &k0 [x, x]\n" + "".join(f"k{n}: &k{n} [*k{n - 1}, *k{n - 1}]\n" for n in range(1, 60)) + "scoring: {top_k: *k59}",
+        "a: !!python/name:os.system x",
+    ],
+    ids=["alias of itself", "deep", "aliases of aliases", "code"],
+)
+def test_hostile_yaml_is_refused_at_once(defaults, text):
+    defaults.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(defaults)
+    assert str(caught.value).startswith(f"{defaults}: ")
+    assert len(str(caught.value)) < 100_000
 
 
 def test_a_file_that_is_not_utf8_is_named(defaults):

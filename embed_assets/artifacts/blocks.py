@@ -1,22 +1,71 @@
 """A block of settings: frozen, strict, one class for each stage, in the stage's room."""
 
 import functools
+import re
+from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+
+IN_NO_FINGERPRINT = "in_no_fingerprint"
+SECRET_PARAMETERS = re.compile(r"key|token|secret|passw|pwd|credential|signature|auth|^sig$", re.IGNORECASE)
 
 
 class SettingsError(ValueError):
     """A settings file is wrong; the message names the file, the key, the value and what is allowed."""
 
 
-IN_NO_FINGERPRINT = "in_no_fingerprint"
-Share = Annotated[float, Field(ge=0, lt=1)]
-Strings = Annotated[tuple[str, ...], Strict(False)]
-
-
 class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Marks a setting that leads out of a collection's own data, which only the operator may decide.
+
+    Args:
+        allowed_by: the list of the block ``allowed`` that has to name what a collection may set here.
+        model: for remote code, the field of the same block with the model whose code it is.
+        revision: and the field with the revision of that model.
+    """
+
+    allowed_by: str
+    model: str = ""
+    revision: str = ""
+
+
+def _without_credentials(address: str) -> str:
+    """An address, if it holds nothing that is secret; the message of the error does not repeat it."""
+    if re.search(r"[\s\\\x00-\x1f]", address):
+        raise ValueError("an address has neither spaces nor backslashes")
+    parts = urlsplit(address)
+    user, at, _ = parts.netloc.rpartition("@")
+    container = parts.scheme.startswith("abfs") and ":" not in user  # container@account, as Azure writes it
+    if at and not container:
+        raise ValueError("an address must not hold a user name, a password or a token: give them in environment variables")
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if SECRET_PARAMETERS.search(name):
+            raise ValueError(f"an address must not hold the parameter {name!r}: give keys in environment variables")
+    return address
+
+
+def _variable_name(name: str) -> str:
+    if name and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        raise ValueError(
+            "this is not the name of an environment variable (capital letters, digits and '_'): "
+            "put the key into a variable, and give the variable's name here"
+        )
+    return name
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Strings = Annotated[tuple[str, ...], Strict(False)]
+# What leads out of a collection.
+Address = Annotated[str, AfterValidator(_without_credentials), Outside("hosts")]
+Database = Annotated[str, AfterValidator(_without_credentials), Outside("databases")]
+KeyVariable = Annotated[str, AfterValidator(_variable_name), Outside("key_variables")]
+RemoteCode = Annotated[bool, Outside("remote_code", "name", "revision")]
 
 
 def operation(default: Any, **options: Any) -> Any:

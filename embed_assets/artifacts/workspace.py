@@ -110,4 +110,6 @@ def _is_collection(folder: Path) -> bool:
 def _names_a_table(folder: Path) -> bool:
     """Whether the folder's settings have a ``production`` block, be they right or wrong otherwise."""
     settings = folder / "settings.yaml"
+    if not settings.is_file():
+        settings = folder / "settings.yml"  # which is refused with the right name when it is read
     return settings.is_file() and re.search(rb"^production\s*:", settings.read_bytes(), re.MULTILINE) is not None

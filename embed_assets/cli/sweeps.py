@@ -79,7 +79,7 @@ def _run_trials(workspace: Workspace, instance: DagsterInstance, collection: str
 def promote(collection: str, trial: str, data: str, home: str) -> None:
     """Write the settings of a trial into the collection's settings.yaml, so that it becomes the checkpoint.
 
-    What the trial has trained is used again by the next run.
+    What the trial has trained is used again by the next run, unless 'prune' has removed its weights.
     """
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])

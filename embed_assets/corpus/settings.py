@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from embed_assets.artifacts.blocks import Block, Strings
+from embed_assets.artifacts.blocks import Block, Database, Strings
 
 # Columns that every published index has.
 INDEX_COLUMNS = ("id", "document_id", "start", "end", "text", "passage", "vector")
@@ -38,7 +38,7 @@ class DocumentsSettings(Block):
 class ProductionSettings(Block):
     """A LanceDB table with the chunks as production has them. Its rows take the place of documents/ and of chunking."""
 
-    uri: str = Field(
+    uri: Database = Field(
         "",
         description="database of the table: a path below the data folder or an object-store URI, whose credentials come from "
         "environment variables; empty: the collection has files",

@@ -55,6 +55,7 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
         str(locate_model(name or settings.name)),
         device=device,
         trust_remote_code=settings.trust_remote_code,
+        revision=settings.revision or None if name in (None, settings.name) else None,
         prompts={"query": settings.query_prompt, "document": settings.passage_prompt},
         model_kwargs={"use_safetensors": True},
     )
@@ -79,7 +80,7 @@ class Encoder:
         self.settings = with_prompts(settings, name)
         self.name = name or settings.name
         self.compute = compute
-        self.memo = Memo(_memo_path(memos, self.name))
+        self.memo = Memo(_memo_path(settings, memos, self.name))
         self._model: SentenceTransformer | None = None
         self._asked, self._encoded = 0, 0
 
@@ -134,11 +135,12 @@ def count_unencoded(
 ) -> int:
     """How many of the texts a model has not encoded yet; arguments as of Encoder. Nothing is encoded or written."""
     keys = {*_keys(settings, settings.query_prompt, queries), *_keys(settings, settings.passage_prompt, passages)}
-    return len(keys - stored_keys(_memo_path(memos, name or settings.name), keys))
+    return len(keys - stored_keys(_memo_path(settings, memos, name or settings.name), keys))
 
 
-def _memo_path(memos: Path, name: str) -> Path:
-    return memos / "embeddings" / f"{model_digest(name).replace('/', '--')}.sqlite"
+def _memo_path(settings: BaseModelSettings, memos: Path, name: str) -> Path:
+    digest = model_digest(name, settings.revision if name == settings.name else "")
+    return memos / "embeddings" / f"{digest.replace('/', '--')}.sqlite"
 
 
 def _keys(settings: BaseModelSettings, prompt: str, texts: Iterable[str]) -> list[str]:

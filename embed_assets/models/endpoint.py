@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, Answer, GenerationError, Sampling
+from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import LanguageModelSettings
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class EndpointEngine:
         except openai.APIStatusError as error:
             return number, self._refusal(error)
         except openai.APIConnectionError as error:
-            self._last_words = self._words(str(error.__cause__))
+            self._last_words = without_secrets(error.__cause__, self._key)
             return number, Answer("", _connection_problem(error), final=False)
         return number, self._read(response.json(), sampling.choices)
 
@@ -174,7 +175,7 @@ class EndpointEngine:
         """What a response with an HTTP status of 400 and above means."""
         code = error.status_code
         message = error.body.get("message") if isinstance(error.body, dict) else None
-        self._last_words = words = self._words(str(message or error.response.text))
+        self._last_words = words = without_secrets(message or error.response.text, self._key)
         if code in WHERE_TO_LOOK:
             raise GenerationError(
                 f"{self._settings.url} does not give access to the model {self._settings.name!r} (HTTP {code}: {words}). "
@@ -192,10 +193,6 @@ class EndpointEngine:
             self._warnings.add(words)
             logger.warning("%s refused a request (HTTP %d): %s", self._settings.url, code, words)
         return Answer("", "refused by the endpoint", final=False)
-
-    def _words(self, message: str) -> str:
-        """A message of the endpoint, shortened and without the key, which some gateways repeat."""
-        return textwrap.shorten(message.replace(self._key, "…") if self._key else message, 300, placeholder=" …")
 
     def _breakdown(self) -> GenerationError:
         problems = ", ".join(f"{count} {problem}" for problem, count in self._failures.most_common())

@@ -174,7 +174,7 @@ def _keys(settings: LanguageModelSettings, prompts: Sequence[str], seeds: Sequen
 
 def language_model_digest(settings: LanguageModelSettings) -> str:
     """What tells one language model from another: a hash of its files, or its name at an endpoint."""
-    return f"endpoint:{settings.name}" if settings.engine == "endpoint" else model_digest(settings.name)
+    return f"endpoint:{settings.name}" if settings.engine == "endpoint" else model_digest(settings.name, settings.revision)
 
 
 def can_answer(settings: LanguageModelSettings) -> bool:

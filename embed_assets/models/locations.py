@@ -24,19 +24,24 @@ def locate_model(name: str) -> Path | str:
         if spec is None or not spec.submodule_search_locations:
             raise ModelNotFoundError(f"model {name!r}: the Python package {package!r} is not installed")
         path = Path(spec.submodule_search_locations[0], inner)
-    elif name.startswith(("/", "./", "../", "~")) or Path(name).exists():
-        path = Path(name).expanduser().resolve()
-    else:
+    elif on_a_hub(name):
         return name
+    else:
+        path = Path(name).expanduser().resolve()
     if not path.exists():
         raise ModelNotFoundError(f"model {name!r}: there is nothing at {path}")
     return path
 
 
-def model_digest(name: str) -> str:
-    """What tells one model from another: a hash of the files, or the name for a model of a hub."""
+def on_a_hub(name: str) -> bool:
+    """Whether a name is neither a local path nor inside a Python package."""
+    return not name.startswith(("package:", "/", "./", "../", "~")) and not Path(name).exists()
+
+
+def model_digest(name: str, revision: str = "") -> str:
+    """What tells one model from another: a hash of the files, or the name and the revision for a model of a hub."""
     location = locate_model(name)
     if isinstance(location, str):
-        return location
+        return f"{location}@{revision}" if revision else location
     files = [location] if location.is_file() else files_below(location)
     return digest_of_files(location.parent if location.is_file() else location, files)

@@ -24,7 +24,7 @@ class PairScorer(Protocol):
 
 
 def load_cross_encoder(
-    name: str, device: str, max_tokens: int, trust_remote_code: bool = False, new_head: bool = False
+    name: str, device: str, max_tokens: int, trust_remote_code: bool = False, new_head: bool = False, revision: str = ""
 ) -> "CrossEncoder":
     """A cross-encoder with one output. Only safetensors weights are loaded.
 
@@ -35,6 +35,7 @@ def load_cross_encoder(
         trust_remote_code: run Python code that comes with the model.
         new_head: give a model that has no classification head, such as an embedding model, a new one, whose weights
             depend on torch's seed.
+        revision: commit of a model on a hub; empty: the newest.
 
     Raises:
         ValueError: the model does not give one score, or has no head and may not get one.
@@ -49,6 +50,7 @@ def load_cross_encoder(
         str(locate_model(name)),
         device=device,
         trust_remote_code=trust_remote_code,
+        revision=revision or None,
         num_labels=1 if new_head else None,
         model_kwargs={"use_safetensors": True},
     )
@@ -70,6 +72,7 @@ class Reranker:
         compute: device, dtype and batch size.
         max_tokens: longest query and passage together, in tokens; the longer of the two is cut.
         trust_remote_code: run Python code that comes with the model.
+        revision: commit of a model on a hub; empty: the newest.
     """
 
     def __init__(
@@ -79,12 +82,14 @@ class Reranker:
         compute: Compute = Compute(),
         max_tokens: int = 256,
         trust_remote_code: bool = False,
+        revision: str = "",
     ):
         self.name = name_or_folder
         self.compute = compute
         self.max_tokens = max_tokens
         self.trust_remote_code = trust_remote_code
-        self.memo = Memo(memos / "rerankings" / f"{model_digest(self.name).replace('/', '--')}.sqlite")
+        self.revision = revision
+        self.memo = Memo(memos / "rerankings" / f"{model_digest(self.name, revision).replace('/', '--')}.sqlite")
         self._model: CrossEncoder | None = None
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
@@ -117,7 +122,9 @@ class Reranker:
         if self._model is None:
             import torch
 
-            model = load_cross_encoder(self.name, self.compute.torch_device(), self.max_tokens, self.trust_remote_code)
+            model = load_cross_encoder(
+                self.name, self.compute.torch_device(), self.max_tokens, self.trust_remote_code, revision=self.revision
+            )
             model.to(self.compute.torch_dtype())
             # In bfloat16 scores near 4 would come in steps of 0.03, so that many candidates would tie.
             heads = [name for name, part in model.named_modules() if type(part) is torch.nn.Linear and part.out_features == 1]

@@ -1,10 +1,27 @@
 """Which models are used, and how."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from embed_assets.artifacts.blocks import Block, operation
+from embed_assets.artifacts.blocks import Address, Block, KeyVariable, RemoteCode, operation
+from embed_assets.models.locations import on_a_hub
+
+REVISION = "commit of the model on its hub; its own code may only run if the commit is named; empty: the newest"
+
+
+def require_a_revision(name: str, revision: str, trust_remote_code: bool) -> None:
+    """Code of a hub's model may change at any time, unless its commit is named.
+
+    Raises:
+        ValueError: remote code would run, of a model on a hub, and the revision is no commit.
+    """
+    if trust_remote_code and on_a_hub(name) and not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ValueError(
+            f"trust_remote_code runs code of {name!r}, which its owner can change: set its revision to the full commit "
+            f"(40 digits and letters) that you have read, found {revision!r}"
+        )
 
 
 class BaseModelSettings(Block):
@@ -22,7 +39,13 @@ class BaseModelSettings(Block):
     passage_prompt: str | None = Field(
         None, description="text put in front of every passage; null: what the model's own configuration says; empty: none"
     )
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+    trust_remote_code: RemoteCode = Field(False, description="run Python code that comes with the model")
+    revision: str = Field("", description=REVISION)
+
+    @model_validator(mode="after")
+    def _runs_known_code(self) -> "BaseModelSettings":
+        require_a_revision(self.name, self.revision, self.trust_remote_code)
+        return self
 
 
 class CrossEncoderSettings(Block):
@@ -34,7 +57,13 @@ class CrossEncoderSettings(Block):
         "head; empty: base_model",
     )
     max_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+    trust_remote_code: RemoteCode = Field(False, description="run Python code that comes with the model")
+    revision: str = Field("", description=REVISION)
+
+    @model_validator(mode="after")
+    def _runs_known_code(self) -> "CrossEncoderSettings":
+        require_a_revision(self.name or ".", self.revision, self.trust_remote_code)
+        return self
 
 
 class LanguageModelSettings(Block):
@@ -46,8 +75,8 @@ class LanguageModelSettings(Block):
         description="as base_model.name; a .gguf file works too; with an endpoint, the name under which it "
         "serves the model, which tells its answers from those of others",
     )
-    url: str = operation("", description="base URL of the endpoint, such as http://localhost:8000/v1")
-    api_key_variable: str = operation("", description="environment variable that holds the endpoint's key; empty: no key")
+    url: Address = operation("", description="base URL of the endpoint, such as http://localhost:8000/v1")
+    api_key_variable: KeyVariable = operation("", description="environment variable that holds the endpoint's key; empty: no key")
     chat: bool = Field(False, description="send each prompt as a chat message, with the model's template; else it is continued")
     max_model_tokens: int = Field(2048, ge=256, description="context length in tokens, prompt and answer together; vLLM only")
     temperature: float = Field(0.4, ge=0, le=2, description="sampling temperature; 0 is greedy")
@@ -61,7 +90,13 @@ class LanguageModelSettings(Block):
     retries: int = operation(5, ge=0, le=20, description="how often a failed request is sent again, with growing pauses")
     input_cost: float = operation(0.0, ge=0, description="price of a million prompt tokens, in any currency, for the metadata")
     output_cost: float = operation(0.0, ge=0, description="price of a million answer tokens")
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+    trust_remote_code: RemoteCode = Field(False, description="run Python code that comes with the model")
+    revision: str = Field("", description=REVISION)
+
+    @model_validator(mode="after")
+    def _runs_known_code(self) -> "LanguageModelSettings":
+        require_a_revision(self.name, self.revision, self.trust_remote_code)
+        return self
 
     @model_validator(mode="after")
     def _has_a_place(self) -> "LanguageModelSettings":

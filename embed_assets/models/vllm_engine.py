@@ -45,7 +45,7 @@ class VllmEngine:
             self._send(
                 {
                     "model": str(locate_model(settings.name)),
-                    "converted_models": str(memos / "models" / model_digest(settings.name).replace("/", "--")),
+                    "converted_models": str(memos / "models" / model_digest(settings.name, settings.revision).replace("/", "--")),
                     "settings": settings.model_dump(mode="json"),
                     "memory_share": compute.memory_share,
                 }

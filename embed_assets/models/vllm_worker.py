@@ -76,6 +76,8 @@ def load_engine(model: str, converted_models: Path, settings: dict, memory_share
         quantization=settings["quantization"] or None,
         enable_prefix_caching=True,
         trust_remote_code=settings["trust_remote_code"],
+        revision=settings["revision"] or None,
+        code_revision=settings["revision"] or None,
         seed=0,
         structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
         **options,

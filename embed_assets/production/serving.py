@@ -5,7 +5,6 @@ of a text and refuse one that is too long, so both are the work of whoever asks.
 """
 
 import asyncio
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.endpoint import open_client, read_key
 from embed_assets.models.hardware import Compute
 from embed_assets.models.prompts import with_prompts
+from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 from embed_assets.production.published import Published
@@ -115,27 +115,23 @@ class EndpointEncoder:
                 raise ValueError(f"shape {found.shape} for {len(texts)} texts")
         except openai.APIStatusError as error:
             advice = WHERE_TO_LOOK.get(error.status_code, "look at the log of the server")
+            words = without_secrets(error, self._key)
             raise ServingError(
-                f"{self.url} does not serve {self.model_name!r} (HTTP {error.status_code}: {self._words(error)}): {advice}"
+                f"{self.url} does not serve {self.model_name!r} (HTTP {error.status_code}: {words}): {advice}"
             ) from None
         except openai.APITimeoutError:
             raise ServingError(f"{self.url} did not answer within {self.timeout_seconds:g} seconds") from None
         except openai.APIConnectionError as error:
             raise ServingError(
-                f"{self.url}: no connection ({self._words(error.__cause__)}): "
+                f"{self.url}: no connection ({without_secrets(error.__cause__, self._key)}): "
                 "start the server, or correct publishing.endpoint_url"
             ) from None
         except (AttributeError, TypeError, ValueError) as error:
             raise ServingError(
-                f"{self.url} answers with no embeddings ({self._words(error)}): "
+                f"{self.url} answers with no embeddings ({without_secrets(error, self._key)}): "
                 "is it the base URL of an OpenAI-compatible interface?"
             ) from None
         return found
-
-    def _words(self, error: object) -> str:
-        """A message, shortened and without the key, which some gateways repeat."""
-        message = str(error).replace(self._key, "…") if self._key else str(error)
-        return textwrap.shorten(message, 300, placeholder=" …")
 
 
 def check_endpoint(

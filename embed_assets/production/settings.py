@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from embed_assets.artifacts.blocks import Block, operation
+from embed_assets.artifacts.blocks import Address, Block, Database, KeyVariable, operation
 
 
 class RetrainingSettings(Block):
@@ -21,7 +21,7 @@ class RetrainingSettings(Block):
 class PublishingSettings(Block):
     """The LanceDB index that search reads. A new one takes the place of the old one only if the model is better."""
 
-    uri: str = Field(
+    uri: Database = Field(
         "", description="database of the index, a path below the data folder or an object-store URI; empty: nothing is published"
     )
     table: str = Field("", description="name that readers ask for; empty: the name of the collection")
@@ -30,13 +30,15 @@ class PublishingSettings(Block):
     vector_index_rows: int = Field(
         50_000, ge=256, description="from this many rows on there is a vector index; search in fewer is exact"
     )
-    endpoint_url: str = operation(
+    endpoint_url: Address = operation(
         "",
         description="base URL of the OpenAI-compatible endpoint that serves the model for queries, such as "
         "http://localhost:8000/v1; it is compared with the model in production; empty: nothing is compared",
     )
     endpoint_model: str = operation("", description="the name under which the endpoint serves the model")
-    endpoint_key_variable: str = operation("", description="environment variable that holds the endpoint's key; empty: no key")
+    endpoint_key_variable: KeyVariable = operation(
+        "", description="environment variable that holds the endpoint's key; empty: no key"
+    )
 
     @model_validator(mode="after")
     def _endpoint_can_be_asked(self) -> "PublishingSettings":

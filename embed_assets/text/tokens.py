@@ -7,6 +7,7 @@ between words are compared character by character and searched by pairs of chara
 import functools
 import itertools
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
@@ -26,12 +27,20 @@ def _compile(pattern: str) -> regex.Pattern:
     return regex.compile(pattern.replace("W", rf"[\w--{_RUN}]").replace("V", rf"[\w--{_PAIRED}]"), regex.V1)
 
 
+def _compile_ascii(pattern: str) -> re.Pattern:
+    """The same for texts in ASCII, which re reads many times faster."""
+    return re.compile(pattern.replace("W", r"\w").replace("V", r"\w"), re.ASCII)
+
+
 # C++ and C# are words, and so are --no-verify, .NET and %LINK.
 _SYMBOLIC = r"(?:\+\+|[+#](?!\+|W))"
-_WORD = _compile(rf"{_RUN}\p{{M}}*|(?:(?<![\w.])(?:--?|[.%$@/#])(?=W))?W+{_SYMBOLIC}?|[<>=!~]=|&&|\|\|")
-_WHOLE_WORD = _compile(rf"{_RUN}+|W+(?:[-.:/]W+)*{_SYMBOLIC}?")
+_SPACED_WORD = rf"(?:(?<![\w.])(?:--?|[.%$@/#])(?=W))?W+{_SYMBOLIC}?|[<>=!~]=|&&|\|\|"
+_WORD, _ASCII_WORD = _compile(rf"{_RUN}\p{{M}}*|{_SPACED_WORD}"), _compile_ascii(_SPACED_WORD)
+_SPACED_WHOLE = rf"W+(?:[-.:/]W+)*{_SYMBOLIC}?"
+_WHOLE_WORD, _ASCII_WHOLE_WORD = _compile(rf"(?P<run>{_RUN}+)|{_SPACED_WHOLE}"), _compile_ascii(_SPACED_WHOLE)
 # Dots within a word do not split it, as in Lucene's standard tokenizer: 3.9.2 is one term.
-_TERM = _compile(rf"(?P<paired>{_PAIRED}+)|V+(?:\.V+)*(?:\+\+|#(?!V))?")
+_SPACED_TERM = r"V+(?:\.V+)*(?:\+\+|#(?!V))?"
+_TERM, _ASCII_TERM = _compile(rf"(?P<paired>{_PAIRED}+)|{_SPACED_TERM}"), _compile_ascii(_SPACED_TERM)
 _KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?=[%\p{{L}}\p{{N}}])[W%](?:[W./%'’-]*[W--_])?(?:\+\+|#(?!W))?")
 _NOT_A_WORD = regex.compile(r"[\d_.]")
 _IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
@@ -42,12 +51,12 @@ _APOSTROPHES = regex.compile(r"['’]")
 
 def normalize(text: str) -> str:
     """The text with composed letters, without ligatures, full-width forms and invisible characters (NFKC)."""
-    return unicodedata.normalize("NFKC", _IGNORABLE.sub("", text))
+    return text if text.isascii() else unicodedata.normalize("NFKC", _IGNORABLE.sub("", text))
 
 
 def fold(text: str) -> str:
     """The text as it is compared: normalized, and without difference of case."""
-    return unicodedata.normalize("NFKC", normalize(text).casefold())
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", normalize(text).casefold())
 
 
 def words(text: str) -> list[str]:
@@ -55,7 +64,8 @@ def words(text: str) -> list[str]:
 
     In scripts without spaces each character stands for itself.
     """
-    return _WORD.findall(fold(text))
+    folded = fold(text)
+    return (_ASCII_WORD if folded.isascii() else _WORD).findall(folded)
 
 
 def count_words(text: str) -> int:
@@ -79,9 +89,12 @@ def share_of_a_word(word: str) -> float:
 
 def whole_words(text: str) -> list[str]:
     """The folded words of a text, an identifier such as PRT-7719 or 3.9.2 as one; pairs of characters without spaces."""
+    folded = fold(text)
+    if folded.isascii():
+        return _ASCII_WHOLE_WORD.findall(folded)
     found: list[str] = []
-    for word in _WHOLE_WORD.findall(fold(text)):
-        found += _pairs(word) if regex.match(_RUN, word) else [word]
+    for match in _WHOLE_WORD.finditer(folded):
+        found += _pairs(match["run"]) if match["run"] else [match[0]]
     return found
 
 
@@ -98,7 +111,11 @@ def search_terms(texts: Sequence[str], language: str) -> list[list[str]]:
 
 
 def _terms(text: str) -> Iterator[str]:
-    for match in _TERM.finditer(fold(text)):
+    folded = fold(text)
+    if folded.isascii():
+        yield from _ASCII_TERM.findall(folded)
+        return
+    for match in _TERM.finditer(folded):
         if match["paired"]:
             yield from _pairs(match["paired"])
         else:

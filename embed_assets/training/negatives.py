@@ -59,7 +59,14 @@ def mine_triplets(
     """
     reranker = None
     if settings.cross_encoder:
-        reranker = Reranker(settings.cross_encoder, memos, compute, settings.cross_encoder_tokens, settings.trust_remote_code)
+        reranker = Reranker(
+            settings.cross_encoder,
+            memos,
+            compute,
+            settings.cross_encoder_tokens,
+            settings.trust_remote_code,
+            settings.cross_encoder_revision,
+        )
     mined = mine_hard_negatives(pairs, chunks, Encoder(base_model, memos, compute=compute), settings, reranker, patterns)
     if not settings.second_round:
         return mined

@@ -56,8 +56,10 @@ def fine_tune_reranker(
         raise ValueError(f"{examples.height} triplets are too few to train on; more documents or questions are needed")
     lists = labelled_passages(examples, settings)
     set_seed(settings.seed)
-    device, start = compute.torch_device(), settings.name or base_model.name
-    model = load_cross_encoder(start, device, settings.max_tokens, settings.trust_remote_code, new_head=True)
+    name, revision = (settings.name, settings.revision) if settings.name else (base_model.name, base_model.revision)
+    model = load_cross_encoder(
+        name, compute.torch_device(), settings.max_tokens, settings.trust_remote_code, new_head=True, revision=revision
+    )
     set_dropout(model, settings.dropout)
     trainer = CrossEncoderTrainer(
         model=model,

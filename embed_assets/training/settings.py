@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, Strict
+from pydantic import Field, Strict, model_validator
 
-from embed_assets.artifacts.blocks import Block, Share, operation
-from embed_assets.models.settings import CrossEncoderSettings
+from embed_assets.artifacts.blocks import Block, Outside, Share, operation
+from embed_assets.models.settings import REVISION, CrossEncoderSettings, require_a_revision
 
 Dimensions = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Strict(False)]
 
@@ -88,11 +88,19 @@ class NegativesSettings(Block):
         "share 'margin' of the positive's probability of relevance are taken for answers and dropped; empty: none",
     )
     cross_encoder_tokens: int = Field(256, ge=16, le=32768, description="longest query and passage together, in tokens")
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the cross-encoder")
+    trust_remote_code: Annotated[bool, Outside("remote_code", "cross_encoder", "cross_encoder_revision")] = Field(
+        False, description="run Python code that comes with the cross-encoder"
+    )
+    cross_encoder_revision: str = Field("", description=REVISION)
     second_round: bool = Field(
         False, description="fine-tune a draft on these negatives and mine again with it, for harder ones (ANCE, arXiv:2007.00808)"
     )
     draft: TrainingSettings = Field(TrainingSettings(), description="how the draft of the second round is trained")
+
+    @model_validator(mode="after")
+    def _runs_known_code(self) -> "NegativesSettings":
+        require_a_revision(self.cross_encoder or ".", self.cross_encoder_revision, self.trust_remote_code)
+        return self
 
 
 class RerankerSettings(CrossEncoderSettings):

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 
 from embed_assets.artifacts.store import Artifact, ArtifactStore
 from embed_assets.graph import DEFAULT_STAGES
@@ -56,7 +55,7 @@ def write_data(folder: Path) -> None:
     shutil.copytree(SAMPLE / "documents" / "cli", collection / "documents" / "cli")
     shutil.copytree(SAMPLE / "qrels", collection / "qrels")
     shutil.copy(SAMPLE / "queries.jsonl", collection)
-    (folder / "data" / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (folder / "data" / "settings.yaml").write_text(json.dumps(SETTINGS))
 
 
 def artifacts(folder: Path) -> dict[str, Artifact]:

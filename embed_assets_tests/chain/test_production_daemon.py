@@ -1,6 +1,7 @@
 """The production loop as it runs by itself: Dagster's daemon, the sensor, and a table that grows in small commits."""
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
 
 from embed_assets.artifacts.workspace import Workspace
@@ -40,7 +40,7 @@ def daemon(workspace_folder: Path) -> Iterator[DagsterInstance]:
     retraining = {"changed_rows": 2, "quiet_minutes": 0.1}
     write_table_collection(data, COLLECTION, retraining=retraining, publishing={"uri": "published", "significance": 1e-9})
     write_labels(data / "collections" / COLLECTION, QUERIES)
-    (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (data / "settings.yaml").write_text(json.dumps(SETTINGS))
     write_production_table(data, rows_of(ROUTERS))
     with open_instance(workspace_folder / "home") as instance:
         assert materialize_collection(instance, COLLECTION)

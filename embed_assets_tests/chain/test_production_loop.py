@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
-import yaml
 from click.testing import CliRunner
 from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, build_sensor_context
 
@@ -29,6 +29,7 @@ from embed_assets.production.search import search_index
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 from embed_assets.retrieval.fusion import fuse_hits
 from embed_assets.settings import read_settings
+from embed_assets.settings_files import read_yaml
 from embed_assets_tests.production_tables import (
     IndexReader,
     production_database,
@@ -105,7 +106,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     )
     write_table_collection(data, "broken", production={"table": "no_such_table"})
     write_labels(data / "collections" / COLLECTION, QUERIES)
-    (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (data / "settings.yaml").write_text(json.dumps(SETTINGS))
     write_production_table(data, ROWS)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("EMBED_ASSETS_DATA", str(data))
@@ -183,7 +184,7 @@ def test_search_re_ranks_what_hybrid_search_found(loop: Loop):
         cli(loop, *arguments, "reranked")
     settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
     text = settings.read_text()
-    settings.write_text(yaml.safe_dump(yaml.safe_load(text) | {"reranking": {"weight": None}}))
+    settings.write_text(json.dumps(read_yaml(settings) | {"reranking": {"weight": None}}))
     found = {}
     for asset in ("reranker", "onnx_reranker"):
         assert materialize_collection(loop.instance, COLLECTION, asset)
@@ -319,9 +320,11 @@ def test_endpoint_is_compared_with_the_model_in_production(loop: Loop, tmp_path:
     server = VllmServer(str(model), tmp_path, "--runner pooling --served-model-name tuned")
     try:
         settings = loop.workspace.data / "collections" / COLLECTION / "settings.yaml"
-        changed = yaml.safe_load(settings.read_text())
+        changed = read_yaml(settings)
+        operators = loop.workspace.data / "settings.yaml"
+        operators.write_text(json.dumps(read_yaml(operators) | {"allowed": {"hosts": [urlsplit(server.url()).netloc]}}))
         changed["publishing"] |= {"endpoint_url": server.url(), "endpoint_model": "tuned"}
-        settings.write_text(yaml.safe_dump(changed))
+        settings.write_text(json.dumps(changed))
         assert loop.publish(anyway=False)
         passed, words = loop.check(key)
         assert passed and words.startswith(("least cosine 0.999", "least cosine 1.000"))

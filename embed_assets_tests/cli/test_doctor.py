@@ -6,7 +6,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from embed_assets.cli.main import main
-from embed_assets_tests.small_collections import override, write_small_collections
+from embed_assets_tests.small_collections import SETTINGS, override, write_small_collections
 
 
 def doctor(folder: Path) -> tuple[Result, dict[str, dict]]:
@@ -26,6 +26,8 @@ def test_what_is_missing_is_named_with_its_remedy(workspace_folder: Path, monkey
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     write_small_collections(workspace_folder / "data")
     writer = {"engine": "endpoint", "url": "http://localhost:1/v1", "name": "m", "api_key_variable": "NO_SUCH_KEY"}
+    allowed = {"hosts": ["localhost:1"], "key_variables": ["NO_SUCH_KEY"]}
+    (workspace_folder / "data" / "settings.yaml").write_text(json.dumps(SETTINGS | {"allowed": allowed}))
     override(workspace_folder / "data", "bakery", {"base_model": {"name": "intfloat/e5-base-v2"}})
     override(workspace_folder / "data", "routers", {"questions": {"max_questions": 4, "writer": writer}})
     done, found = doctor(workspace_folder)

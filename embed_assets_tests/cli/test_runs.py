@@ -1,11 +1,11 @@
 """Where the command line records its runs, and what it runs."""
 
 import importlib.resources
+import json
 import logging
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import CliRunner
 from dagster import DagsterInstance, DagsterRunStatus
 
@@ -33,7 +33,7 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     storage = {"storage": {"sqlite": {"base_dir": str(tmp_path / "databases")}}, "telemetry": {"enabled": False}}
-    (folder / DAGSTER_YAML).write_text("# ours\n" + yaml.safe_dump(storage))
+    (folder / DAGSTER_YAML).write_text("# ours\n" + json.dumps(storage))
     return folder
 
 

@@ -1,10 +1,10 @@
 """What the automation condition asks for: per collection, once for each change."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from dagster import AssetKey, DagsterInstance, Definitions, SensorResult, build_sensor_context, evaluate_automation_conditions
 
 from embed_assets.cli.runs import materialize_collection, open_instance
@@ -44,7 +44,7 @@ def automation(workspace_folder: Path) -> Iterator[Automation]:
     """Two collections built as far as BUILT, and one tick that found nothing to do for them."""
     write_small_collections(workspace_folder / "data")
     settings = SETTINGS | {"questions": SETTINGS["questions"] | {"round_trip_top_k": 0}}
-    (workspace_folder / "data" / "settings.yaml").write_text(yaml.safe_dump(settings))
+    (workspace_folder / "data" / "settings.yaml").write_text(json.dumps(settings))
     with open_instance(workspace_folder / "home") as instance:
         for collection in ("bakery", "routers"):
             assert materialize_collection(instance, collection, "evaluation_set")

@@ -1,11 +1,11 @@
 """A change computes exactly what lies downstream of it, for the collections that it touches."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from dagster import AssetCheckKey, AssetKey
 
 from embed_assets.artifacts.workspace import Workspace
@@ -68,7 +68,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
 def settings_as_before(graph: Graph) -> Iterator[None]:
     yield
     (graph.data / "collections" / "bakery" / "settings.yaml").unlink(missing_ok=True)
-    (graph.data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (graph.data / "settings.yaml").write_text(json.dumps(SETTINGS))
 
 
 def test_materializing_again_computes_nothing(graph: Graph):

@@ -4,10 +4,12 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from embed_assets.models import vllm_worker
 from embed_assets.models.answers import Answer, GenerationError, Sampling
 from embed_assets.models.language_models import LanguageModel, Usage, language_model_digest
 from embed_assets.models.locations import ModelNotFoundError
@@ -180,3 +182,20 @@ def test_answers_before_the_death_of_the_engine_are_kept_and_only_the_rest_is_as
     assert 0 < successor.usage.reused < 64
     assert sum(answer.new_tokens for answer in answers) - successor.usage.new_tokens == tokens_until_then
     assert engines() == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "answer"),
+    [
+        ("stop", ("Yes.", "", True, 3, 2)),
+        ("length", ("", "unfinished", True, 3, 2)),
+        ("abort", ("", "ended by abort", False, 3, 2)),
+        ("error", ("", "ended by error", False, 3, 2)),
+    ],
+)
+def test_only_an_answer_that_came_to_its_end_is_final(ended: str, answer: tuple):
+    """As vLLM hands them over; it aborts what it was writing when it is shut down."""
+    completion = SimpleNamespace(finish_reason=ended, text=" Yes.", token_ids=[1, 2], logprobs=[{}])
+    output = SimpleNamespace(outputs=[completion], prompt_token_ids=[1, 2, 3])
+    assert vllm_worker._answer(output, []) == answer
+    assert vllm_worker._answer(output, ["yes"])[2] == (ended in ("stop", "length"))

@@ -1,12 +1,12 @@
 """The look at production: what the model was not trained on, and what the index still finds."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
 from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterInstance, build_schedule_context
 
 from embed_assets.artifacts.workspace import Workspace
@@ -71,7 +71,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
     write_collection(data / "collections" / "bakery", BAKERY)
     write_collection(data / "collections" / "private", BAKERY)
     override(data, "bakery", {"publishing": {"uri": "published"}})
-    (data / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (data / "settings.yaml").write_text(json.dumps(SETTINGS))
     write_production_table(data, ROWS)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("EMBED_ASSETS_DATA", str(data))

@@ -90,3 +90,12 @@ def test_sentences_end_as_their_language_ends_them():
 
 def test_words_of_scripts_without_spaces_are_estimated():
     assert [tokens.count_words(text) for text in ("three short words", "关闭阀门", "ปิดวาล์ว", "关 NC-17", "")] == [3, 2, 2, 3, 0]
+
+
+@pytest.mark.parametrize(
+    "text", ["C++20 a+b --no-verify, %LINK-3-UPDOWN x<=3 && y", "PRT-7719: http://a.b/c 3.9.2 C# _x_ A+ ...", ""]
+)
+def test_ascii_is_read_like_any_other_text(text):
+    """The last word alone is not in ASCII."""
+    for read in (tokens.words, tokens.whole_words, lambda text: tokens.search_terms([text], "vi")[0]):
+        assert [*read(text), "ü"] == read(f"{text} ü")

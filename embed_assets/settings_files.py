@@ -1,0 +1,102 @@
+"""Settings files: YAML 1.2, with errors that name the file, the line and what to do."""
+
+import copy
+import re
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from embed_assets.artifacts.blocks import SettingsError
+
+NAME = "settings.yaml"
+# Names that somebody meant, and that are not read.
+MISNAMED = re.compile(r"settings?\.ya?ml", re.IGNORECASE)
+LARGEST_FILE = 1_000_000  # bytes
+SETTLED_NS = 2_000_000_000  # a file that was left alone for so long does not change unnoticed
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The blocks of a settings file; read again only if it changed, so that a look over many collections is quick.
+
+    Raises:
+        SettingsError: the file is not YAML, holds no blocks, or has a key twice.
+    """
+    status = path.stat()
+    age = time.time_ns() - status.st_mtime_ns
+    # Within a tick of the file system's clock, an edit may leave size and time as they are.
+    read = _read_once if age > SETTLED_NS else _read_once.__wrapped__
+    return copy.deepcopy(read(path, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=10_000)
+def _read_once(path: Path, size: int, modified: int) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        if size > LARGEST_FILE:
+            raise SettingsError(f"{path}: {size} bytes are too many for settings: is it another file?")
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except DuplicateKeyError as error:
+        key = re.search(r'duplicate key "(.*?)"', str(error.problem))
+        name = repr(key[1]) if key else "of a block"
+        raise SettingsError(f"{path}: line {_line(error)}: the key {name} stands twice: keep one of the two") from None
+    except MarkedYAMLError as error:
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise SettingsError(f"{path}: not a YAML file: {problem}: correct line {_line(error)}") from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}: not a YAML file: line {line} is not in UTF-8: save the file as UTF-8") from None
+    except (YAMLError, RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        raise SettingsError(f"{path}: not a YAML file: {type(error).__name__}: put text with braces into quotes") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected blocks such as 'chunking:', found {type(content).__name__}")
+    _check_keys(path, content)
+    return content
+
+
+def _line(error: Any) -> int:
+    mark = error.problem_mark or error.context_mark
+    return mark.line + 1 if mark else 1
+
+
+def _check_keys(path: Path, content: Any, depth: int = 0) -> None:
+    if depth > 20:
+        raise SettingsError(f"{path}: blocks lie in blocks without end: does an alias (*) name what it is part of?")
+    for key, value in content.items():
+        if not isinstance(key, str):
+            raise SettingsError(f"{path}: the key {key!r} is not a text: put it into quotes, or give the name of a setting")
+        if isinstance(value, dict):
+            _check_keys(path, value, depth + 1)
+
+
+def line_of(path: Path, keys: list[str]) -> int | None:
+    """The line, from 1, of the setting that the keys lead to, or of the innermost block that is there; None if none is."""
+    from ruamel.yaml import YAML
+
+    node, line = YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8")), None
+    for key in keys:
+        pairs = node.value if getattr(node, "id", "") == "mapping" else []
+        found = next(((name, value) for name, value in pairs if name.value == key), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+def refuse_misnamed(folder: Path) -> None:
+    """Raise a SettingsError if a settings file of the folder has a name under which it is not read."""
+    if not folder.is_dir():
+        return
+    there = sorted(path.name for path in folder.iterdir() if MISNAMED.fullmatch(path.name))
+    for name in there:
+        if name != NAME and NAME in there:
+            raise SettingsError(f"{folder / name}: is not read beside {NAME}: move what it says into {NAME}, and delete it")
+        if name != NAME:
+            raise SettingsError(f"{folder / name}: is not read: rename it to {NAME}")
