@@ -127,10 +127,11 @@ def _plan_stage(
     open_above = tuple(name for name in stage.inputs if name not in settled)
     try:
         if open_above:
-            inputs = _without(workspace, stage, collection, settings, settled)
+            inputs, whole = _without(workspace, stage, collection, settings, settled)
             if stage.frozen and (artifact := workspace.store.find(stage.name, inputs.place, inputs.fingerprint)):
                 return Planned(collection, stage.name, Outcome.REUSED), artifact
-            return Planned(collection, stage.name, Outcome.WAITS, reasons_of(workspace.store, inputs), open_above), None
+            reasons = reasons_of(workspace.store, inputs, whole)
+            return Planned(collection, stage.name, Outcome.WAITS, reasons, open_above), None
         inputs = resolve(workspace, stage, collection, settings, instead=settled)
         artifact = workspace.store.find(stage.name, inputs.place, inputs.fingerprint)
         if artifact is not None and (refusal := _refusal(stage, artifact)):
@@ -144,18 +145,22 @@ def _plan_stage(
         return Planned(collection, stage.name, Outcome.FAILS, error=str(error)), None
 
 
-def _without(workspace: Workspace, stage: Stage, collection: str, settings: Settings, settled: Mapping[str, Artifact]) -> Inputs:
-    """What is known already of the inputs of a stage that waits."""
+def _without(
+    workspace: Workspace, stage: Stage, collection: str, settings: Settings, settled: Mapping[str, Artifact]
+) -> tuple[Inputs, bool]:
+    """What is known already of the inputs of a stage that waits, and whether all of its sources are."""
     blocks = {name: getattr(settings, name) for name in stage.settings}
     artifacts = {name: settled[name] for name in stage.inputs if name in settled}
     asked = Asked(workspace, collection, blocks, {}, artifacts)
     sources: dict[str, Source] = {}
+    whole = True
     for read in stage.sources:
         try:
             sources |= read(asked)
         except LookupError:  # it asks for an artifact that is not there yet
-            continue
-    return Inputs(stage.name, collection, collection, stage.code_version, blocks, artifacts, sources, stage.frozen)
+            whole = False
+    known = Inputs(stage.name, collection, collection, stage.code_version, blocks, artifacts, sources, stage.frozen)
+    return known, whole
 
 
 def _with_those_above(until: Iterable[str]) -> Iterator[Stage]:
@@ -179,10 +184,13 @@ def _refusal(stage: Stage, artifact: Artifact) -> str:
     return "; ".join(f"{it['name']}: {it['message']}" for it in refused)
 
 
-def reasons_of(store: ArtifactStore, inputs: Inputs) -> tuple[Reason, ...]:
+def reasons_of(store: ArtifactStore, inputs: Inputs, whole: bool = True) -> tuple[Reason, ...]:
     """In what the inputs of a step differ from what the current artifact was made of; nothing where they do not.
 
-    Inputs that are not resolved yet do not count.
+    Args:
+        store: the store.
+        inputs: what the step would compute on; artifacts that are not there yet do not count.
+        whole: whether all sources are among them.
     """
     try:
         built = store.current(inputs.stage, inputs.place)
@@ -197,7 +205,8 @@ def reasons_of(store: ArtifactStore, inputs: Inputs) -> tuple[Reason, ...]:
     reasons += _differences(Kind.SETTING, _flat(before["settings"]), _flat(after["settings"]))
     known = {name: digest for name, digest in before["inputs"].items() if name in after["inputs"]}
     reasons += _differences(Kind.INPUT, known, after["inputs"])
-    for reason in _differences(Kind.SOURCE, before["sources"], after["sources"]):
+    sources = before["sources"] if whole else {name: it for name, it in before["sources"].items() if name in after["sources"]}
+    for reason in _differences(Kind.SOURCE, sources, after["sources"]):
         reasons += _parts(built, inputs, reason.name) or [reason]
     return tuple(reasons)
 

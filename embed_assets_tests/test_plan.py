@@ -83,6 +83,15 @@ def test_a_prompt_is_named(workspace):
     assert (str(row.reasons[0]), row.price) == ("prompt question: changed", {"prompts": 2})
 
 
+def test_a_source_that_cannot_be_told_yet_is_no_reason(workspace):
+    """What is in production is compared with a checkpoint, which is computed first."""
+    override(workspace.data, "bakery", {"publishing": {"uri": "published"}})
+    build(workspace, STAGES["published_index"], "bakery")
+    override(workspace.data, "bakery", {"publishing": {"uri": "published"}, "training": {"epochs": 2.0}})
+    row = of(workspace, "published_index")
+    assert (row.waits_for, row.reasons) == (("checkpoint", "beir_scores"), ())
+
+
 def test_a_code_version_is_named(workspace, monkeypatch):
     version = STAGES["onnx_model"].code_version
     monkeypatch.setitem(DEFAULT_STAGES, "onnx_model", replace(STAGES["onnx_model"], code_version="99"))
