@@ -15,8 +15,7 @@ from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.definitions import defs
 from embed_assets.defs.production.production_drift import look_at_production
 from embed_assets.defs.resources import WorkspaceResource
-from embed_assets.evaluation.metrics import HEADLINE
-from embed_assets.evaluation.scoring import score_first_ten
+from embed_assets.evaluation.metrics import HEADLINE, score_first_ten
 from embed_assets.lineage import open_published, resolve
 from embed_assets.production import drift
 from embed_assets.production.drift import Coverage, LiveScore
