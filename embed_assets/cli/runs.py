@@ -9,6 +9,7 @@ from pathlib import Path
 from dagster import AssetSelection, DagsterInstance, MultiPartitionKey, execute_job
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
+from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.definitions import defs
 from embed_assets.defs.dead_runs import end_dead_runs
 from embed_assets.defs.executor import IN_PROCESS
@@ -32,11 +33,13 @@ def open_instance(home: Path) -> DagsterInstance:
     """
     configured = os.environ.get("DAGSTER_HOME")
     folder = Path(configured).expanduser().resolve() if configured else home
-    if not configured or not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+    if configured and folder.exists():
+        return DagsterInstance.from_config(str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / "dagster.lock"):  # two commands must not create Dagster's databases at once
         if not (folder / DAGSTER_YAML).exists():
-            (folder / DAGSTER_YAML).write_text(importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text())
-    return DagsterInstance.from_config(str(folder))
+            write_atomically(folder / DAGSTER_YAML, importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text())
+        return DagsterInstance.from_config(str(folder))
 
 
 def materialize_collection(instance: DagsterInstance, collection: str, *until: str) -> bool:
@@ -50,15 +53,15 @@ def materialize_collection(instance: DagsterInstance, collection: str, *until: s
     Returns:
         Whether the run succeeded. Errors are logged.
     """
-    instance.add_dynamic_partitions(collections.name, [collection])
+    _register(instance, collections.name, collection)
     selection = AssetSelection.assets(*until).upstream() if until else EVERYTHING
     return _materialize(instance, selection, collection)
 
 
 def materialize_trial(instance: DagsterInstance, collection: str, name: str) -> bool:
     """Materialize one trial of a collection, as materialize_collection does."""
-    instance.add_dynamic_partitions(collections.name, [collection])
-    instance.add_dynamic_partitions(trials.name, [name])
+    _register(instance, collections.name, collection)
+    _register(instance, trials.name, name)
     return _materialize(instance, AssetSelection.assets(TRIAL.name), MultiPartitionKey({"collection": collection, "trial": name}))
 
 
@@ -84,6 +87,15 @@ def _materialize(instance: DagsterInstance, selection: AssetSelection, partition
     if not result.success:  # the sensor hears only of runs that a code location started
         tell(failure_notice(result.dagster_run, failures, "the run failed"))
     return result.success
+
+
+def _register(instance: DagsterInstance, partitions: str, key: str) -> None:
+    """Add a partition, unless it is there; another command may add it at the same moment."""
+    try:
+        instance.add_dynamic_partitions(partitions, [key])
+    except Exception:  # which one depends on the database
+        if not instance.has_dynamic_partition(partitions, key):
+            raise
 
 
 def _wait_for_gpu(instance: DagsterInstance) -> None:
