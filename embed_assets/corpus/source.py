@@ -13,6 +13,7 @@ from embed_assets.corpus.files import SkippedDocument
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.corpus.spans import with_language
 from embed_assets.models.lengths import check_length
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 
@@ -44,6 +45,7 @@ def read_source(
     else:
         folder = workspace.collection_folder(inputs.collection)
         found, skipped = read_documents(folder, inputs.block(DocumentsSettings), workspace.memos)
-        room = model.max_tokens - len(tokenizer.encode(model.passage_prompt, add_special_tokens=False))
+        prompt = with_prompts(model).passage_prompt
+        room = model.max_tokens - len(tokenizer.encode(prompt, add_special_tokens=False))
         documents, chunks = pl.DataFrame(found), chunk_documents(found, inputs.block(ChunkingSettings), tokenizer, room)
     return documents, skipped, with_language(chunks, inputs.block(DocumentsSettings).language)
