@@ -38,20 +38,18 @@ def list_files(folder: Path) -> Listing:
         CollectionError: there is neither documents/ nor corpus.jsonl.
     """
     root = folder / "documents"
-    beside = [
-        SkippedDocument(name, reason)
-        for name, reason in (
-            ("settings.yml", "not read: the settings of a collection are in settings.yaml"),
-            *([("corpus.jsonl", "not read: there is documents/ as well")] if root.is_dir() else []),
-        )
-        if (folder / name).exists()
-    ]
+    corpus = find_file(folder, CORPUS)
+    beside = []
+    if (folder / "settings.yml").exists():
+        beside.append(SkippedDocument("settings.yml", "not read: the settings of a collection are in settings.yaml"))
     if not root.is_dir():
-        if (corpus := find_file(folder, CORPUS)) is None:
+        if corpus is None:
             raise CollectionError(
                 f"{folder}: there is neither documents/ nor corpus.jsonl, and its settings name no production.uri"
             )
         return Listing({corpus.name: corpus}, beside)
+    if corpus is not None:
+        beside.append(SkippedDocument(corpus.name, "not read: there is documents/ as well"))
     files: dict[str, Path] = {}
     skipped: list[SkippedDocument] = []
     for path, reason in _walk(root, folder.resolve(), {root.resolve()}):

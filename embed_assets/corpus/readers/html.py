@@ -124,7 +124,9 @@ def _simplify(tree: "Tag") -> None:
         if not tag.decomposed:
             tag.decompose()
     for image in tree.find_all(["img", "area"]):
-        image.replace_with(f" {alt} " if (alt := image.get("alt", "").strip()) and not image.find_parent("pre") else "")
+        words = "" if image.find_parent("pre") else image.get("alt", "").strip()
+        inline = isinstance(image.previous_sibling, str) and image.previous_sibling.strip()
+        image.replace_with(f"{' ' if inline else ''}{words} " if words else "")
     for box in tree.find_all("input"):
         if box.get("type", "text") in ("text", "submit", "button", "search") and box.get("value"):
             box.replace_with(f" {box['value']} ")

@@ -55,14 +55,15 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
 
 
 def _yaml(block: str) -> dict[str, Any] | None:
-    import yaml
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     if not block.strip():
         return {}
     try:
         # Aliases make a small block as large as one likes.
-        value = None if re.search(r"[\s\[,:-]\*\w", block) and "&" in block else yaml.safe_load(block)
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError):
+        value = None if re.search(r"[\s\[,:-]\*\w", block) and "&" in block else YAML(typ="safe", pure=True).load(block)
+    except (YAMLError, ValueError, RecursionError, TypeError):
         value = None
     if isinstance(value, dict):
         return {str(key): simple for key, item in value.items() if (simple := _simple(item)) is not None}

@@ -12,7 +12,7 @@ from embed_assets.corpus.readers.html import parse, to_markdown
 MOST_UNPACKED = 200_000_000
 MOST_PARTS = 20_000
 PANDOC_SECONDS = 60
-_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_WRAPPER = re.compile(rb"</?w:(?:fldSimple|moveTo|dir|bdo)(?=[\s/>])[^>]*>")
 
 
 def open_zip(content: bytes) -> zipfile.ZipFile:
@@ -67,16 +67,14 @@ def picture_converter(picture):
 
 
 def _without_wrappers(content: bytes) -> io.BytesIO:
-    """The file with the text of simple fields where mammoth looks for it; it passes over ``w:fldSimple``."""
+    """The file without the elements around text that mammoth passes over with all that they hold: fields, moves, directions."""
     archive = open_zip(content)
-    if not any(b"fldSimple" in archive.read(part) for part in archive.namelist() if re.fullmatch(r"word/\w+\.xml", part)):
-        return io.BytesIO(content)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as copy:
         for name in archive.namelist():
             data = archive.read(name)
             if re.fullmatch(r"word/\w+\.xml", name):
-                data = re.sub(rb"</?w:fldSimple\b[^>]*>", b"", data)
+                data = _WRAPPER.sub(b"", data)
             copy.writestr(name, data)
     out.seek(0)
     return out

@@ -1,0 +1,240 @@
+import email.message
+import io
+import json
+import zipfile
+
+import pytest
+
+from embed_assets.corpus.readers.conversion import convert
+from embed_assets.corpus.readers.converted import Converted, without_data_uris
+from embed_assets_tests.corpus.test_documents import WORD
+
+NAMES = "Raise MAX_RETRY_COUNT in other_config, *not* in `c:\\temp`."
+PICTURE = "data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUg" * 50
+
+
+def read(extension: str, content: str | bytes) -> Converted:
+    result = convert(content.encode() if isinstance(content, str) else content, extension)
+    assert isinstance(result, Converted), result
+    return result
+
+
+def docx(body: str) -> bytes:
+    office = "http://schemas.openxmlformats.org"
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(
+            "[Content_Types].xml",
+            f'<Types xmlns="{office}/package/2006/content-types"><Default Extension="rels" '
+            'ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/word/document.xml" '
+            'ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"/></Types>',
+        )
+        archive.writestr(
+            "_rels/.rels",
+            f'<Relationships xmlns="{office}/package/2006/relationships"><Relationship Id="r1" '
+            f'Type="{office}/officeDocument/2006/relationships/officeDocument" Target="word/document.xml"/></Relationships>',
+        )
+        archive.writestr("word/document.xml", f"<w:document {WORD}><w:body>{body}</w:body></w:document>")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("extension", "content"),
+    [
+        (".html", f"<p>{NAMES}</p>"),
+        (".docx", docx(f"<w:p><w:r><w:t>{NAMES}</w:t></w:r></w:p>")),
+        (".rst", NAMES.replace("*not*", "\\*not\\*").replace("`c:\\temp`", "\\`c:\\\\temp\\`")),
+        (".txt", NAMES),
+        (".md", NAMES),
+        (".csv", f"a\n{NAMES.replace(',', ' and')}\n".replace(" and *not*", ", *not*").replace(", *", " *")),
+    ],
+)
+def test_no_mark_of_a_converter_reaches_the_text(extension, content):
+    text = read(extension, content).text
+    assert "Raise MAX_RETRY_COUNT in other_config" in text and "*not*" in text and "`c:\\temp`" in text
+
+
+def test_needless_escapes_of_exporters_are_taken_out_of_markdown_and_code_is_left_alone():
+    text = read(".md", "Raise MAX\\_RETRY\\_COUNT and \\_start.\n\n`a\\_b`\n\n```\nc\\_d\n```\n").text
+    assert text == "Raise MAX_RETRY_COUNT and _start.\n\n`a\\_b`\n\n```\nc\\_d\n```\n"
+
+
+RST = """Links
+=====
+
+.. option:: --mtu <bytes>
+
+   Sets the largest frame.
+
+.. versionchanged:: 2.4
+   Jumbo frames.
+
+.. code-block:: console
+   :caption: Set it
+
+   $ linkctl mtu 9000
+
+.. tabs::
+
+   .. tab:: Linux
+
+      Run the installer.
+
+.. list-table::
+   :unknown: option
+
+   * - port
+     - name
+
+====  ===
+a     b
+====  ===
+1     too wide for its column
+====
+
+See :ref:`the chapter <x>`, :func:`~a.connect` and |release|.
+"""
+
+
+def test_nothing_of_what_sphinx_knows_and_docutils_does_not_is_lost():
+    text = read(".rst", RST).text
+    expected = ["--mtu <bytes>", "Sets the largest frame.", "2.4", "Jumbo frames.", "Set it", "$ linkctl mtu 9000", "Linux"]
+    expected += ["Run the installer.", "| port | name |", "too wide for its column", "See the chapter, a.connect and release."]
+    assert [words for words in expected if words not in text] == []
+    assert "System Message" not in text and "::" not in text
+
+
+def test_restructured_text_opens_no_file_and_says_what_it_left_out(tmp_path):
+    secret = tmp_path / "secret.svg"
+    secret.write_text("<svg>swordfish</svg>")
+    source = f".. image:: {secret}\n   :loading: embed\n   :alt: a pump\n\n.. include:: {secret}\n\nText.\n\n"
+    page = read(".rst", f"{source}.. csv-table::\n   :file: {secret}\n\n.. raw:: html\n   :file: {secret}\n")
+    assert "a pump" in page.text and "Text." in page.text and "swordfish" not in page.text
+    assert page.notes == ("directive include left out (1)", "directive raw left out (1)")
+
+
+HTML = """<html><head><title>Fans</title><style>p {color: red}</style></head><body>
+<nav><a href=1>One</a></nav><header><a href=2>Home</a></header>
+<div class="sidebar"><ul><li><a href=3>Three</a></li><li><a href=4>Four</a></li></ul></div>
+<main><h1>Fan <code>x_y</code><a class=headerlink href=#a>¶</a></h1><p># no heading</p><p>Rinse <b>it</b>
+<a href="http://x.y/">often</a>.</p><table><tr><th>port_a</th><th>name</th></tr><tr><td>1|2</td><td>x<br>y</td></tr></table>
+<pre class="language-sh"><code># comment
+run_me --x</code></pre><table><tr><td><h2>Layout</h2><p>Prose.</p></td><td>Beside.</td></tr></table>
+<img src="x.png" alt="diagram of the fan"></main><footer>Imprint</footer><script>track()</script></body></html>"""
+
+
+def test_a_page_keeps_headings_tables_and_code_and_loses_menus():
+    page = read(".html", HTML)
+    assert page.title == "Fans"
+    assert page.text == (
+        "# Fan x_y\n\n#\u00a0no heading\n\nRinse it\noften.\n\n| port_a | name |\n| --- | --- |\n| 1|2 | x y |\n\n"
+        "```sh\n# comment\nrun_me --x\n```\n\n## Layout\n\nProse.\n\nBeside.\n\ndiagram of the fan"
+    )
+
+
+def test_word_files_lose_no_text_of_moves_fields_boxes_and_tables():
+    body = (
+        "<w:p><w:moveTo w:id='1'><w:r><w:t>moved</w:t></w:r></w:moveTo><w:ins w:id='2'><w:r><w:t> inserted</w:t></w:r></w:ins>"
+        "<w:del w:id='3'><w:r><w:delText> deleted</w:delText></w:r></w:del></w:p>"
+        "<w:p><w:fldSimple w:instr='REF x'><w:r><w:t>field</w:t></w:r></w:fldSimple></w:p>"
+        "<w:sdt><w:sdtContent><w:p><w:r><w:t>box</w:t></w:r></w:p></w:sdtContent></w:sdt>"
+        "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>port_a</w:t></w:r></w:p></w:tc>"
+        "<w:tc><w:p><w:r><w:t>name</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
+    )
+    assert read(".docx", docx(body)).text.startswith("moved inserted\n\nfield\n\nbox\n\n| port_a | name |")
+
+
+@pytest.mark.parametrize(
+    ("source", "metadata", "title", "text"),
+    [
+        (
+            "---\ntitle: Fan\nweight: 30\ntags: [a, b]\n---\n# F\n",
+            {"title": "Fan", "weight": 30, "tags": ["a", "b"]},
+            "Fan",
+            "# F\n",
+        ),
+        ("---\ntitle: Fans: how to\n---\nText.\n", {"title": "Fans: how to"}, "Fans: how to", "Text.\n"),
+        ('+++\ntitle = "Fan"\n+++\nText.\n', {"title": "Fan"}, "Fan", "Text.\n"),
+        ("---\n\nA rule above.\n\n---\n", {}, "", "---\n\nA rule above.\n\n---\n"),
+        ("Text.\n\n---\na: b\n---\n", {}, "", "Text.\n\n---\na: b\n---\n"),
+    ],
+)
+def test_front_matter_is_metadata(source, metadata, title, text):
+    page = read(".md", source)
+    assert (page.metadata, page.title, page.text) == (metadata, title, text)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (f"Pull it. ![a fan]({PICTURE}) Done.", "Pull it. a fan Done."),
+        (f"Pull it. ![][image1]\n\n[image1]: <{PICTURE}>\n", "Pull it. \n\n"),
+        (f'<img src="{PICTURE}" alt="a fan"> and <img alt="b" src="{PICTURE}">', "a fan and b".replace("a fan", "")),
+        (f"url({PICTURE})", "url()"),
+        ("The scheme data:text/plain,hello is short.", "The scheme data:text/plain,hello is short."),
+    ],
+)
+def test_data_uris_never_become_text(source, text):
+    assert without_data_uris(source)[0] == text
+
+
+MDX = "import T from 'x'\n\n# Fan\n\n<Tabs>\n<Tab title=\"Linux\">\nRun it.\n</Tab>\n</Tabs>\n"
+
+
+def notebook() -> str:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Pump\n", "Start it."]},
+        {"cell_type": "code", "source": "run_me()", "outputs": [{"text": ["42\n"]}, {"data": {"image/png": "iVBO"}}]},
+    ]
+    return json.dumps({"cells": cells, "metadata": {}})
+
+
+def mail() -> bytes:
+    message = email.message.EmailMessage()
+    message["Subject"], message["From"] = "Größe of the pump", "a@example.com"
+    message.set_content("The pump_speed is 3.\n# no heading\n")
+    message.add_attachment(b"x", maintype="application", subtype="pdf", filename="plan.pdf")
+    return message.as_bytes()
+
+
+def workbook() -> bytes:
+    import openpyxl
+
+    book, out = openpyxl.Workbook(), io.BytesIO()
+    book.active.title = "Ports"
+    for row in (["port_a", "name"], [22, "ssh"], [1.5, None]):
+        book.active.append(row)
+    book.save(out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("extension", "content", "text", "notes"),
+    [
+        (".csv", "port;name\n22;\"ssh\nold\"\n", "| port | name |\n| --- | --- |\n| 22 | ssh old |", ()),
+        (".xlsx", workbook(), "## Ports\n\n| port_a | name |\n| --- | --- |\n| 22 | ssh |\n| 1.5 |  |", ()),
+        (".ipynb", notebook(), "# Pump\nStart it.\n\n```python\nrun_me()\n```\n\n```\n42\n```", ("1 pictures left out",)),
+        (".mdx", MDX, "\n# Fan\n\n\nLinux\nRun it.\n\n\n", ()),
+        (".py", "# no heading\nrun_me()", "# no heading\nrun_me()", ()),
+    ],
+)  # fmt: skip
+def test_other_formats(extension, content, text, notes):
+    page = read(extension, content)
+    assert (page.text, page.notes) == (text, notes)
+
+
+def test_a_mail_has_its_head_and_text_and_names_what_is_attached():
+    page = read(".eml", mail())
+    assert page.title == "Größe of the pump" and not page.markdown
+    assert "From: a@example.com" in page.text and "The pump_speed is 3." in page.text
+    assert page.notes == ("attached files left out: plan.pdf",)
+
+
+def test_asciidoc_is_read_and_includes_are_not_followed():
+    page = read(
+        ".adoc",
+        "= Fans\n\n== Start\n\nRaise `MAX_RETRY_COUNT`.\n\n|===\n|Port |Name\n\n|22 |ssh\n|===\n\ninclude::/etc/passwd[]\n",
+    )
+    assert "## Start" in page.text or "# Start" in page.text
+    assert "Raise MAX_RETRY_COUNT." in page.text and "| Port | Name |" in page.text and "root:" not in page.text
+    assert page.notes == ("directive include left out (1)",)

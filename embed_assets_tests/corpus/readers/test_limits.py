@@ -1,0 +1,82 @@
+import io
+import zipfile
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from embed_assets.corpus.documents import read_documents
+from embed_assets.corpus.readers import conversion
+from embed_assets.corpus.readers.conversion import convert
+from embed_assets.corpus.readers.converted import Converted
+from embed_assets.corpus.settings import DocumentsSettings
+from embed_assets_tests.corpus.readers.test_conversion import HTML, RST, docx, mail, notebook, workbook
+from embed_assets_tests.corpus.test_documents import pdf
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "good.html").write_text("<p>The pump runs dry.</p>")
+    return tmp_path
+
+
+def test_a_file_that_takes_too_long_or_too_much_is_skipped_by_name_and_the_others_are_read(folder):
+    (folder / "documents" / "long.docx").write_bytes(docx("<w:p><w:r><w:t>a</w:t></w:r></w:p>" * 400_000))
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", " " * 250_000_000)
+    (folder / "documents" / "bomb.docx").write_bytes(bomb.getvalue())
+    (folder / "documents" / "deep.ipynb").write_text("[" * 100_000)
+    documents, skipped = read_documents(folder, DocumentsSettings(reader_seconds=4, reader_megabytes=600))
+    assert [document.text for document in documents] == ["The pump runs dry."]
+    reasons = {item.document_id: item.reason for item in skipped}
+    assert reasons["bomb.docx"] == "unpacks to 250 MB in 1 parts, more than a document has"
+    assert reasons["deep.ipynb"] == "nested too deeply"
+    assert "documents.reader_" in reasons["long.docx"]
+
+
+def test_one_changed_file_converts_one_file(folder, tmp_path, monkeypatch):
+    for name in "abc":
+        (folder / "documents" / f"{name}.md").write_text(f"# {name}\n\nText.")
+    read: list[bytes] = []
+    monkeypatch.setattr(
+        "embed_assets.corpus.documents.convert", lambda content, ending: read.append(content) or convert(content, ending)
+    )
+    first, _ = read_documents(folder, DocumentsSettings(), tmp_path / "memos")
+    assert len(read) == 3
+    (folder / "documents" / "b.md").write_text("# b\n\nOther text.")
+    second, _ = read_documents(folder, DocumentsSettings(), tmp_path / "memos")
+    assert read[3:] == [b"# b\n\nOther text."]
+    assert [document for document in second if document not in first] == [second[1]]
+
+
+SEEDS = {
+    ".md": b"---\ntitle: a\n---\n# b\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```sh\nc\n```\n",
+    ".mdx": b"import a from 'b'\n\n<Tab title=\"x\">text</Tab>\n",
+    ".txt": "Größe".encode("utf-16"),
+    ".html": HTML.encode(),
+    ".rst": RST.encode(),
+    ".pdf": pdf("Pump manual", "The pump runs dry."),
+    ".docx": docx("<w:p><w:r><w:t>a</w:t></w:r></w:p>"),
+    ".xlsx": workbook(),
+    ".csv": b"a;b\n1;2\n",
+    ".eml": mail(),
+    ".ipynb": notebook().encode(),
+}
+
+
+@pytest.mark.parametrize("extension", SEEDS)
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=8), st.integers(0, 40)), min_size=1, max_size=4))
+def test_a_damaged_file_gives_text_or_a_reason(extension, changes):
+    content = SEEDS[extension]
+    for place, inserted, removed in changes:
+        at = int(place * len(content))
+        content = content[:at] + inserted + content[at + removed :]
+    result = convert(content, extension)
+    assert (isinstance(result, str) and result) or (isinstance(result, Converted) and "\0" not in result.text)
+
+
+def test_every_ending_that_is_read_by_default_has_a_reader():
+    assert set(DocumentsSettings().extensions) == {*conversion._READERS, ".txt"}

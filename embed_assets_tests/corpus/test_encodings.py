@@ -1,0 +1,41 @@
+import pytest
+
+from embed_assets.corpus.encodings import BinaryDataError, composed, decode
+
+GERMAN = "Die Größe der Pumpe ist für uns „wichtig“."
+
+
+@pytest.mark.parametrize(
+    ("text", "saved_as", "read_as"),
+    [
+        (GERMAN, "utf-8", ""),
+        (GERMAN, "utf-8-sig", ""),
+        (GERMAN, "utf-16", "utf-16-le"),
+        (GERMAN, "utf-32", "utf-32-le"),
+        (GERMAN, "utf-16-le", "utf-16-le"),
+        (GERMAN, "windows-1252", "windows-1252"),
+        ("電源を切ってからファンを交換してください。", "shift_jis", "shift_jis"),
+        ("Выключите питание перед заменой вентилятора.", "windows-1251", "windows-1251"),
+        ("Před výměnou ventilátoru vypněte napájení.", "windows-1250", "windows-1250"),
+    ],
+)
+def test_text_is_read_in_the_encoding_it_was_saved_in(text, saved_as, read_as):
+    assert decode(text.encode(saved_as)) == (text, read_as)
+
+
+def test_labels_mean_what_browsers_take_them_for():
+    assert decode("„Größe“ €".encode("windows-1252"), "iso-8859-1") == ("„Größe“ €", "windows-1252")
+
+
+def test_one_bad_byte_of_a_page_that_says_utf8_costs_one_character():
+    assert decode(("Größe " * 200).encode() + b"\xff", "utf-8") == ("Größe " * 200 + "\ufffd", "")
+
+
+@pytest.mark.parametrize("content", [b"\x00\x01\x02" * 20, b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256))])
+def test_binary_data_is_no_text(content):
+    with pytest.raises(BinaryDataError):
+        decode(content)
+
+
+def test_text_is_composed_and_holds_no_nul():
+    assert composed("Gro\u0308ße\0 e\u0301") == "Größe é"
