@@ -15,6 +15,8 @@ class CollectionError(ValueError):
 
 
 logger = logging.getLogger(__name__)
+# In block style, or in the braces of flow style and JSON.
+PRODUCTION_BLOCK = re.compile(rb"""(?:^|[{,])\s*["']?production["']?\s*:""", re.MULTILINE)
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -112,4 +114,4 @@ def _names_a_table(folder: Path) -> bool:
     settings = folder / "settings.yaml"
     if not settings.is_file():
         settings = folder / "settings.yml"  # which is refused with the right name when it is read
-    return settings.is_file() and re.search(rb"^production\s*:", settings.read_bytes(), re.MULTILINE) is not None
+    return settings.is_file() and PRODUCTION_BLOCK.search(settings.read_bytes()) is not None
