@@ -94,10 +94,19 @@ def test_each_rule(query, reason):
         "Why is the text on the printed page so faint?",
         "How do I print the document on both sides?",
         "Why does the line from the spooler go dead?",
+        "Why does this line card restart?",
+        "How do I remove the section header of the ini file?",
+        "Which of this document feeder's rollers is worn?",
     ],
 )
 def test_a_question_about_a_document_of_the_user_is_no_passage_talk(query):
     assert RULES.refuse(query, [PRINTER]) is None
+
+
+def test_an_identifier_is_known_as_a_whole():
+    rules = QuestionRules(QuestionsSettings())
+    assert rules.refuse("What does 9.3(10) mend in the supervisor?", ["Release 9.3(10) is out."]) is None
+    assert rules.refuse("What does 9.3(11) mend in the supervisor?", ["Release 9.3(10) is out."]) == "unknown identifier"
 
 
 def test_a_question_without_spaces_is_not_too_short():
@@ -211,11 +220,31 @@ def test_the_first_of_queries_that_say_the_same_is_kept_whatever_their_chunks(ch
     queries = [
         ("Why does the pump run dry?", "pump.md"),
         ("How do I rinse the filter?", "filter.md"),
-        ("why is the pump running dry", "pump.md"),
-        ("why does the pump run dry", "valve.md"),
+        ("why is the pump running dry", "valve.md"),
     ]
-    assert near_duplicates(chunks, encoder, *queries) == [False, False, True, True]
-    assert near_duplicates(chunks, encoder, *reversed(queries)) == [False, True, False, True]
+    assert near_duplicates(chunks, encoder, *queries) == [False, False, True]
+    assert near_duplicates(chunks, encoder, *reversed(queries)) == [False, False, True]
+
+
+def test_a_repeated_query_is_one_query_with_all_its_places(chunks, encoder):
+    rows = [("Why does the pump run dry?", "pump.md"), ("why does the PUMP run dry", "valve.md"), ("rinse", "filter.md")]
+    for max_similarity in (0.95, 1.0):
+        settings = QuestionsSettings(round_trip_top_k=0, max_similarity=max_similarity)
+        filtered = filter_pairs(ask(chunks, *rows), chunks, encoder, settings)
+        assert filtered.select("query", "document_id", "dropped").rows() == [
+            ("Why does the pump run dry?", "pump.md", None),
+            ("Why does the pump run dry?", "valve.md", None),
+            ("rinse", "filter.md", None),
+        ]
+        first, second, other = filtered["query_id"]
+        assert first == second != other
+
+
+def test_the_sentence_of_a_neighbour_is_not_joined_with_the_lookup_of_that_sentence(chunks, encoder):
+    pairs = ask(chunks, ("The pump runs dry.", "pump.md"), ("The pump runs dry.", "valve.md"))
+    pairs = pairs.with_columns(style=pl.Series(["sentence", "neighbour"]))
+    filtered = filter_pairs(pairs, chunks, encoder, QuestionsSettings(round_trip_top_k=0))
+    assert filtered["dropped"].to_list() == [None, "near-duplicate"]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +279,7 @@ def test_what_was_dropped_is_no_reference_for_others(chunks, encoder):
 
 
 def test_a_query_that_several_chunks_answer_is_dropped_as_a_whole(chunks, encoder):
-    rows = [("Why does the pump run dry?", "pump.md"), ("why does the pump run dry", "valve.md", "filter.md")]
+    rows = [("Why does the pump run dry?", "pump.md"), ("why is the pump running dry", "valve.md", "filter.md")]
     assert near_duplicates(chunks, encoder, *rows) == [False, True, True]
     assert near_duplicates(chunks, encoder, *reversed(rows)) == [False, False, True]
 
@@ -278,7 +307,8 @@ class RandomEncoder:
 
 def test_thousands_of_queries_are_compared_exactly():
     count = 3000
-    queries = [f"query number {number % 7}" for number in range(count)]
+    letters = str.maketrans("0123456789", "abcdefghij")
+    queries = [f"{str(number).translate(letters)} query number {number % 7}" for number in range(count)]
     pairs = pl.DataFrame(
         [(f"q{i}", query, "question", "d", i, i + 1, "me", "", None, None, None) for i, query in enumerate(queries)],
         schema=PAIR_SCHEMA,
@@ -290,7 +320,7 @@ def test_thousands_of_queries_are_compared_exactly():
     expected: list[bool] = []
     for later in range(count):
         earlier = [row for row in np.flatnonzero(similar[later]) if not expected[row]]
-        expected.append(any(queries[row] == queries[later] for row in earlier))
+        expected.append(any(row % 7 == later % 7 for row in earlier))
     assert dropped == expected and 300 < sum(dropped) < 2700
 
 
