@@ -164,7 +164,8 @@ def _join_places(pairs: pl.DataFrame) -> pl.DataFrame:
     # A sentence of a neighbour stands elsewhere: its places are no labels of the same sentence as a look-up.
     keys = [(normalize_query(row["query"]), row["style"] == NEIGHBOUR) for row in rows]
     joined = [row if row["dropped"] else first.setdefault(key, row) for key, row in zip(keys, rows, strict=True)]
-    return pairs.with_columns(pl.Series(name, [row[name] for row in joined]) for name in ("query", "query_id", "style"))
+    columns = ("query", "query_id", "style")
+    return pairs.with_columns(pl.Series(name, [row[name] for row in joined], pl.String) for name in columns)
 
 
 def _drop_near_duplicates(pairs: pl.DataFrame, encoder: Encoder, settings: QuestionsSettings) -> pl.DataFrame:

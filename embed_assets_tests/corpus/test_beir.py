@@ -77,7 +77,7 @@ def test_other_rows_of_qrels_are_refused_by_line(tmp_path, row):
 
 def test_qrels_of_unknown_queries_and_documents_are_counted(tmp_path):
     folder = write(tmp_path, "1\t8\t1\nPLAIN-2\t7\t1\nq2\tgone\t1\n")
-    (folder / "qrels" / "dev.tsv").write_text("not, what it, should be\n")
+    (folder / "qrels" / "validation.tsv").write_text("not, what it, should be\n")
     queries, labels, notes = read_human_labels(folder, ["7", "8", "9", "11"])
     assert queries["query_id"].to_list() == ["1", "q2"] and len(labels) == 2
     assert notes == [

@@ -55,7 +55,8 @@ def test_the_length_is_that_of_the_configuration(tmp_path):
 
 def test_the_model_is_loaded_with_them_and_they_change_what_is_encoded(tmp_path):
     settings = BaseModelSettings(name=model_with(tmp_path / "model", E5), max_tokens=32)
-    assert load_sentence_transformer(settings, "cpu").prompts == {"query": "query: ", "document": "passage: "}
+    prompts = load_sentence_transformer(settings, "cpu").prompts
+    assert (prompts["query"], prompts["document"]) == ("query: ", "passage: ")
     own, none = (
         Encoder(it, tmp_path / "memos", compute=Compute(device="cpu", dtype="float32"))
         for it in (settings, settings.model_copy(update={"query_prompt": ""}))

@@ -268,7 +268,8 @@ def test_test_queries_are_noted_and_left_out(tmp_path):
     )
     assert pairs == [("comet", "own", TEXTS["comet.md"][0]), ("coffee tastes bitter", "own", TEXTS["coffee.md"][0])]
     assert notes == [
-        "2 pairs have a query of qrels/test.tsv, such as 'When is the COMET back', 'humming motor', and are left out"
+        "2 pairs have a query of qrels/test.tsv or qrels/dev.tsv, "
+        "such as 'When is the COMET back', 'humming motor', and are left out"
     ]
 
 

@@ -32,8 +32,8 @@ OWN = [
     ("text", "normal"),
     [
         ("How do I reset  PRT-7719?!", "how do i reset prt 7719"),
-        ("\tGröße:\n3 µm ", "größe 3 µm"),
-        ("use --dry-run", "use dry run"),
+        ("\tGröße:\n3 µm ", "grösse 3 μm"),  # as Unicode folds case and compatible letters
+        ("use --dry-run", "use --dry run"),
         ("...", ""),
     ],
 )
