@@ -20,6 +20,6 @@ def corpus_chunks(context: AssetExecutionContext, workspace: WorkspaceResource) 
         documents, skipped, chunks = read_source(place, inputs, folder / production_table.ROWS_FILE)
         documents.write_parquet(folder / "documents.parquet")
         chunks.write_parquet(folder / "chunks.parquet")
-        write_corpus(folder, len(documents), skipped, chunks)
+        write_corpus(folder, documents, skipped, chunks)
 
     return materialize_stage(context, place, CORPUS_CHUNKS, write)
