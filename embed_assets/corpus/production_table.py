@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-ROWS_IN_A_BATCH = 4096
+ROWS_IN_A_BATCH = 1024
 BETWEEN_ROWS = "\n\n"
 SOURCE = "production table"
 ROWS_FILE = "report/production_rows.parquet"

@@ -42,9 +42,11 @@ class GpuResource(ConfigurableResource):
     """Device, dtype, memory and loggers. Nothing here changes what is computed, so it is not part of any fingerprint."""
 
     device: str = Field("auto", description="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto is bfloat16 where the hardware has it")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto is bfloat16 where the hardware has it, float16 on older GPUs"
+    )
     batch_size: int = Field(64, ge=1, description="texts encoded at once")
-    mini_batch_size: int = Field(0, ge=0, description="overrides training.mini_batch_size where memory is short")
+    mini_batch_tokens: int = Field(0, ge=0, description="overrides training.mini_batch_tokens where memory is short")
     memory_share: float = Field(0.85, gt=0, le=1, description="share of the GPU's memory for the language model")
     processes: int = Field(1, ge=1, description="processes that train together, each on a GPU of its own")
     loggers: list[str] = Field(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from embed_assets.artifacts.memo import Memo, stored_keys
-from embed_assets.models.hardware import Compute, keep_freed_memory
+from embed_assets.models.hardware import Compute, explain_out_of_memory, keep_freed_memory
 from embed_assets.models.lengths import check_length
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.prompts import with_prompts
@@ -49,7 +49,7 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
 
     disable_progress_bar()
 
-    keep_freed_memory()
+    keep_freed_memory(device)
     settings = with_prompts(settings, name)
     model = SentenceTransformer(
         str(locate_model(name or settings.name)),
@@ -109,14 +109,20 @@ class Encoder:
         todo = sorted(missing.items(), key=lambda item: -len(item[1]))
         for start in track(range(0, len(todo), 8 * self.compute.batch_size), f"encoding {len(todo)} texts"):
             block = todo[start : start + 8 * self.compute.batch_size]
-            vectors = self._load().encode(
-                [text for _, text in block],
-                prompt=prompt,
-                batch_size=self.compute.batch_size,
-                normalize_embeddings=True,
-                convert_to_tensor=True,
-                show_progress_bar=False,
-            )
+            with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
+                vectors = self._load().encode(
+                    [text for _, text in block],
+                    prompt=prompt,
+                    batch_size=self.compute.batch_size,
+                    normalize_embeddings=True,
+                    convert_to_tensor=True,
+                    show_progress_bar=False,
+                )
+            if not vectors.isfinite().all():
+                raise ValueError(
+                    f"{self.name}: vectors in {self.compute.torch_dtype()} are not finite: "
+                    "set dtype of the resource 'gpu' to float32"
+                )
             rows = [(key, vector.tobytes()) for (key, _), vector in zip(block, vectors.float().cpu().numpy(), strict=True)]
             self.memo.put_many(rows)
             known.update(rows)

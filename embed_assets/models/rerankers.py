@@ -45,7 +45,7 @@ def load_cross_encoder(
 
     disable_progress_bar()
 
-    keep_freed_memory()
+    keep_freed_memory(device)
     model = CrossEncoder(
         str(locate_model(name)),
         device=device,

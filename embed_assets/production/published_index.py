@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from embed_assets.corpus.production_table import ROWS_IN_A_BATCH
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.progress import track
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 POINTER = "__published"
 METADATA = "embed_assets"
-ROWS_IN_A_BATCH = 1024
 COLUMNS = ("chunk_id", "document_id", "start", "end", "text", "passage")
 
 

@@ -13,12 +13,12 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import NEIGHBOUR
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.retrieval.hybrid import HybridRetriever
+from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
 from embed_assets.text.identifiers import find_identifiers, holds_identifier
 from embed_assets.text.languages import differs_in_language
 from embed_assets.text.near_duplicates import distinguishing_terms, normalize_query
 from embed_assets.text.tokens import share_of_a_word, sum_of_words, words
 
-QUERIES_IN_A_BLOCK = 512
 # "this line card" and "the section header" are names, and no talk of a passage: what may follow the noun is a closed class.
 AFTER_A_NOUN = (
     r"(?=\s*(?:[^\w\s]|$)|\s+(?:above|about|according|address\w*|and|appl\w+|are|as|be|by|can|contain\w*|could|cover\w*|defin\w+|"

@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from embed_assets.models.encoders import load_sentence_transformer
-from embed_assets.models.hardware import Compute
+from embed_assets.models.hardware import Compute, release_memory
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.batches import Batches
 from embed_assets.training.examples import Examples, draw_examples
 from embed_assets.training.log import early_stopping_callback, log_callback, logger_callbacks
 from embed_assets.training.loss import contrastive_loss
+from embed_assets.training.memory import mini_batch_tokens
 from embed_assets.training.merging import merge_with_base
 from embed_assets.training.processes import fine_tune_in_processes
 from embed_assets.training.settings import TrainingSettings
-from embed_assets.training.trainer import save_model, set_dropout, train, training_arguments
+from embed_assets.training.trainer import master_weights, save_model, set_dropout, train, training_arguments
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 
 EVALUATIONS_PER_EPOCH = 4
+REMEDY = "lower training.mini_batch_tokens or base_model.max_tokens, or turn on training.gradient_checkpointing"
 
 
 def fine_tune(
@@ -72,10 +74,13 @@ def fine_tune(
     set_seed(settings.seed)
     arguments = _arguments(scratch, examples, base_model, settings, compute)
     model = load_sentence_transformer(base_model, compute.torch_device())
+    master_weights(model)
     set_dropout(model, settings.dropout)
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
-    mini_batch_size = compute.mini_batch_size or settings.mini_batch_size
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(arguments.gradient_checkpointing_kwargs)
+    tokens = mini_batch_tokens(model, settings, compute, arguments.per_device_train_batch_size * examples.train.width)
     terms = 1 + len(settings.matryoshka_dimensions)
     train_rows, dev_rows = examples.numbered()
     trainer = SentenceTransformerTrainer(
@@ -83,17 +88,19 @@ def fine_tune(
         args=arguments,
         train_dataset=Dataset.from_polars(train_rows),
         eval_dataset=Dataset.from_polars(dev_rows) if dev_rows.height >= 2 else None,
-        loss=contrastive_loss(model, settings, mini_batch_size, arguments.world_size, examples.known),
+        loss=contrastive_loss(model, settings, tokens, arguments.world_size, examples.known),
         callbacks=[log_callback("training", settings, terms), *logger_callbacks(compute.loggers, logs or scratch / "logs")],
     )
     if settings.early_stopping:
         trainer.add_callback(early_stopping_callback(settings.early_stopping))
-    curve = train(trainer, scratch)
+    curve = train(trainer, scratch, REMEDY)
     if trainer.is_world_process_zero():
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
         merge_with_base(model, base_model, settings.merge)
         save_model(model, folder)
+    del trainer, model
+    release_memory()
     return curve
 
 
@@ -161,4 +168,5 @@ def _merge_adapters(model: "SentenceTransformer", base_model: BaseModelSettings,
     shutil.rmtree(scratch, ignore_errors=True)
     model.transformers_model.save_pretrained(str(scratch))
     whole = load_sentence_transformer(base_model, str(model.device))
+    master_weights(whole)
     model[0].model = PeftModel.from_pretrained(whole.transformers_model, str(scratch)).merge_and_unload()

@@ -19,7 +19,7 @@ PARTS = 8
 def contrastive_loss(
     model: "SentenceTransformer",
     settings: TrainingSettings,
-    mini_batch_size: int,
+    mini_batch_tokens: int,
     processes: int,
     known: "KnownAnswers | None" = None,
 ) -> "torch.nn.Module":
@@ -31,7 +31,7 @@ def contrastive_loss(
     Args:
         model: the model that is trained.
         settings: temperature and dimensions.
-        mini_batch_size: of GradCache (arXiv:2101.06983); 0 does without.
+        mini_batch_tokens: of GradCache (arXiv:2101.06983), with padding; 0 does without.
         processes: how many train together.
         known: what is no negative of which query; the labels that the loss is given are then the numbers of its examples.
 
@@ -42,10 +42,7 @@ def contrastive_loss(
 
     similarity = _masked_cosine(known, processes)
     options = {"scale": 1.0 / settings.temperature, "gather_across_devices": processes > 1, "similarity_fct": similarity}
-    if mini_batch_size:
-        kind, options = losses.CachedMultipleNegativesRankingLoss, options | {"mini_batch_size": mini_batch_size}
-    else:
-        kind = _loss_by_length()
+    kind = _loss_by_tokens(mini_batch_tokens) if mini_batch_tokens else _loss_by_length()
 
     class MaskedLoss(kind):
         def forward(self, sentence_features, labels):
@@ -112,6 +109,28 @@ def _loss_by_length() -> type:
 
     LossByLength.__name__ = MultipleNegativesRankingLoss.__name__
     return LossByLength
+
+
+def _loss_by_tokens(tokens: int) -> type:
+    from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
+
+    class LossByTokens(CachedMultipleNegativesRankingLoss):
+        """CachedMultipleNegativesRankingLoss whose mini-batches hold so many tokens, padding included.
+
+        Its own mini_batch_num_tokens counts no padding, so that a long text among short ones takes several times the memory.
+        """
+
+        def forward(self, sentence_features, labels):
+            columns = list(sentence_features)
+            self.mini_batch_size = max(1, tokens // max(column["input_ids"].shape[1] for column in columns))
+            return super().forward(columns, labels)
+
+        def get_config_dict(self):
+            # The model card is part of the model, and the mini-batches depend on the machine.
+            return {name: value for name, value in super().get_config_dict().items() if not name.startswith("mini_batch")}
+
+    LossByTokens.__name__ = CachedMultipleNegativesRankingLoss.__name__
+    return LossByTokens
 
 
 def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: int = PARTS) -> "list[torch.Tensor] | None":

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from embed_assets.models.hardware import Compute
+from embed_assets.models.hardware import Compute, release_memory
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.log import log_callback
 from embed_assets.training.settings import RerankerSettings
-from embed_assets.training.trainer import save_model, set_dropout, train, training_arguments
+from embed_assets.training.trainer import master_weights, save_model, set_dropout, train, training_arguments
 
 WEIGHT_DECAY = 0.01
+REMEDY = "lower reranker.batch_size, reranker.max_tokens or the number of its negatives"
 
 
 def fine_tune_reranker(
@@ -60,6 +61,7 @@ def fine_tune_reranker(
     model = load_cross_encoder(
         name, compute.torch_device(), settings.max_tokens, settings.trust_remote_code, new_head=True, revision=revision
     )
+    master_weights(model)
     set_dropout(model, settings.dropout)
     trainer = CrossEncoderTrainer(
         model=model,
@@ -71,8 +73,10 @@ def fine_tune_reranker(
         loss=losses.LambdaLoss(model, weighting_scheme=losses.NDCGLoss2PPScheme(), mini_batch_size=-1),
         callbacks=[log_callback("reranker", settings)],
     )
-    curve = train(trainer, scratch)
+    curve = train(trainer, scratch, REMEDY)
     save_model(model, folder)
+    del trainer, model
+    release_memory()
     return curve
 
 

@@ -15,8 +15,11 @@ class TrainingSettings(Block):
 
     epochs: float = Field(1.0, gt=0, le=100, description="passes over the triplets")
     batch_size: int = Field(32, ge=2, le=65536, description="queries in a batch; more means more in-batch negatives")
-    mini_batch_size: int = Field(
-        0, ge=0, description="GradCache mini-batch (arXiv:2101.06983), which bounds memory; 0 does without"
+    mini_batch_tokens: int = operation(
+        0,
+        ge=0,
+        description="tokens that are computed at once, with padding: larger batches go through GradCache (arXiv:2101.06983), "
+        "which bounds memory and costs time; 0 takes as many as the memory of the device has room for",
     )
     learning_rate: float = Field(5e-5, gt=0, le=1, description="peak learning rate of AdamW")
     warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")

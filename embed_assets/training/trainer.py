@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from embed_assets.models.hardware import Compute
+from embed_assets.models.hardware import Compute, explain_out_of_memory
 from embed_assets.training.log import loss_curve
 from embed_assets.training.settings import RerankerSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import CrossEncoder, SentenceTransformer
     from sentence_transformers.base.trainer import BaseTrainer
     from sentence_transformers.base.training_args import BaseTrainingArguments
@@ -49,13 +50,18 @@ def training_arguments(
         processes: how many train together; each takes its part of a batch.
         more: further arguments; they take the place of those made here.
     """
-    cpu = compute.torch_device() == "cpu"
+    import torch
+
+    device, dtype = torch.device(compute.torch_device()), compute.torch_dtype()
+    if dtype == torch.float16 and device.type == "cpu":
+        raise ValueError("float16 trains on GPUs only: set dtype of the resource 'gpu' to auto")
     batch_size = min(settings.batch_size, examples)
     steps = training_steps(examples, settings)
     common = {
         "output_dir": str(scratch / STATE),
-        "use_cpu": cpu,
-        "bf16": str(compute.torch_dtype()) == "torch.bfloat16",
+        "use_cpu": device.type == "cpu",
+        "bf16": dtype == torch.bfloat16,
+        "fp16": dtype == torch.float16,  # with a scaler of the gradients
         "num_train_epochs": settings.epochs,
         "per_device_train_batch_size": max(1, batch_size // processes),
         "per_device_eval_batch_size": max(1, batch_size // processes),
@@ -72,13 +78,33 @@ def training_arguments(
         "logging_steps": max(1, steps // LOGGED_LOSSES),
         "logging_nan_inf_filter": False,
         "disable_tqdm": not sys.stderr.isatty(),
-        "dataloader_pin_memory": not cpu,
+        "dataloader_pin_memory": device.type != "cpu",
         "report_to": "none",
     }
     arguments = kind(**common | more)
     # One process has one GPU, however many there are: DataParallel would split its batches.
     arguments._n_gpu = min(arguments.n_gpu, 1)
+    if device.index is not None and processes == 1:
+        use_device(arguments, device)
     return arguments
+
+
+def use_device(arguments: "BaseTrainingArguments", device: "torch.device") -> None:
+    """Have a trainer use this device: by itself it takes the first GPU, whatever it is asked for."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    arguments.__dict__["_setup_devices"] = device  # the cached property that arguments.device reads
+
+
+def master_weights(model: "SentenceTransformer | CrossEncoder") -> None:
+    """Keep the weights in float32 while they are trained, in whatever dtype they are stored.
+
+    bfloat16 has 8 significant bits: a step of AdamW, about the learning rate, is lost on any weight that is more than some
+    hundred times larger. Products are computed in the dtype of the arguments all the same (mixed precision, arXiv:1710.03740).
+    """
+    model.float()
 
 
 def training_steps(examples: int, settings: TrainingSettings | RerankerSettings) -> int:
@@ -86,15 +112,19 @@ def training_steps(examples: int, settings: TrainingSettings | RerankerSettings)
     return max(1, math.ceil(examples / min(settings.batch_size, examples) * settings.epochs))
 
 
-def train(trainer: "BaseTrainer", scratch: Path) -> pl.DataFrame:
+def train(trainer: "BaseTrainer", scratch: Path, remedy: str) -> pl.DataFrame:
     """Run a training to its end, from its newest complete state if it was interrupted.
 
     Args:
         trainer: with its arguments, data and loss.
         scratch: where the training state is kept.
+        remedy: which settings to lower if memory is short.
 
     Returns:
         The loss curve, as loss_curve describes it.
+
+    Raises:
+        OutOfMemoryError: the memory of the device is too small.
     """
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
@@ -104,7 +134,10 @@ def train(trainer: "BaseTrainer", scratch: Path) -> pl.DataFrame:
     last = last_state(scratch / STATE)
     start = f", from {last.name}" if last else ""
     logger.info("training on %d examples on %s%s", len(trainer.train_dataset), trainer.args.device, start)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    with explain_out_of_memory(
+        f"{remedy}. What was trained up to the last saved state is kept, and a new run goes on from there"
+    ):
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     return loss_curve(trainer.state.log_history)
 
 

@@ -174,20 +174,20 @@ def info_nce(columns: list[np.ndarray], dimensions: int, temperature: float = 0.
     return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - scores.diagonal()))
 
 
-@pytest.mark.parametrize("mini_batch_size", [0, 4])
+@pytest.mark.parametrize("mini_batch_tokens", [0, 40])
 @pytest.mark.parametrize(("chosen", "trained"), [((), (64,)), ((16, 8), (64, 16, 8)), ((64, 8), (64, 8))])
-def test_the_loss_is_info_nce_of_the_vector_and_of_its_first_dimensions(base, mini_batch_size, chosen, trained):
+def test_the_loss_is_info_nce_of_the_vector_and_of_its_first_dimensions(base, mini_batch_tokens, chosen, trained):
     model = load_sentence_transformer(base, "cpu").eval()
     texts = [TRIPLETS[name][:7].to_list() for name in ("anchor", "positive", "negative_1")]
-    loss = contrastive_loss(model, settings(matryoshka_dimensions=chosen), mini_batch_size, processes=1)
+    loss = contrastive_loss(model, settings(matryoshka_dimensions=chosen), mini_batch_tokens, processes=1)
     found = float(loss([model.preprocess(column) for column in texts], None).detach())
     columns = [model.encode(column) for column in texts]
     assert found == pytest.approx(sum(info_nce(columns, dimensions) for dimensions in trained), abs=1e-4)
 
 
-@pytest.mark.parametrize("mini_batch_size", [0, 2])
+@pytest.mark.parametrize("mini_batch_tokens", [0, 40])
 @pytest.mark.parametrize("chosen", [(), (16,)])
-def test_what_is_known_to_be_no_negative_is_not_in_the_loss(base, mini_batch_size, chosen):
+def test_what_is_known_to_be_no_negative_is_not_in_the_loss(base, mini_batch_tokens, chosen):
     """The second and the third query are about the same document: none of its passages counts for the other query."""
     import torch
 
@@ -200,7 +200,7 @@ def test_what_is_known_to_be_no_negative_is_not_in_the_loss(base, mini_batch_siz
     columns = [triplets[name].to_list() for name in ("anchor", "positive", "negative_1")]
     features = [model.preprocess(column) for column in columns]
     known = KnownAnswers(triplets, hard_negatives=1)
-    loss = contrastive_loss(model, settings(matryoshka_dimensions=chosen), mini_batch_size, processes=1, known=known)
+    loss = contrastive_loss(model, settings(matryoshka_dimensions=chosen), mini_batch_tokens, processes=1, known=known)
     found = float(loss(features, torch.arange(5)).detach())
     vectors = [model.encode(column) for column in columns]
     expected = sum(info_nce(vectors, dimensions, without=[(1, 2), (2, 1)]) for dimensions in (64, *chosen))
@@ -362,7 +362,7 @@ def one_thread_each(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.mark.parametrize("changes", [{}, {"mini_batch_size": 2, "matryoshka_dimensions": (16,), "lora_rank": 4}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"mini_batch_tokens": 60, "matryoshka_dimensions": (16,), "lora_rank": 4}], ids=str)
 def test_two_processes_train_the_model_of_one(base, tmp_path, one_thread_each, caplog, changes):
     """34 examples make batches of 8, 8, 8, 8 and 2."""
     triplets = make_triplets(42)
