@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from dagster import AssetKey, DagsterInstance, MultiPartitionKey
 
 from embed_assets.artifacts.store import FINDINGS, REPORT, Artifact, MissingArtifactError
@@ -51,7 +50,7 @@ class Letters:
 @pytest.fixture
 def place(workspace_folder: Path) -> Workspace:
     write_collection(workspace_folder / "data" / "collections" / NAME, ROUTERS, QUERIES)
-    (workspace_folder / "data" / "settings.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (workspace_folder / "data" / "settings.yaml").write_text(json.dumps(SETTINGS))
     return Workspace(workspace_folder / "data", workspace_folder / "home")
 
 
