@@ -117,9 +117,9 @@ class Systems:
             for name, run in found.items():
                 blocks.setdefault(name, []).append(run)
         return {
-        name: (np.concatenate([found for found, _ in parts]), np.concatenate([scores for _, scores in parts]))
-        for name, parts in blocks.items()
-    }
+            name: (np.concatenate([found for found, _ in parts]), np.concatenate([scores for _, scores in parts]))
+            for name, parts in blocks.items()
+        }
 
     def _score_candidates(
         self, system: RerankedSystem, texts: list[str], candidates: np.ndarray, retrieved: np.ndarray
