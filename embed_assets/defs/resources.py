@@ -42,7 +42,8 @@ class GpuResource(ConfigurableResource):
     """Device, dtype, memory and loggers. Nothing here changes what is computed, so it is not part of any fingerprint."""
 
     device: str = Field(default="auto", description="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(default="auto", description="auto is bfloat16 where the hardware has it, float16 on older GPUs"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="auto is bfloat16 where the hardware has it, float16 on older GPUs"
     )
     batch_size: int = Field(default=64, ge=1, description="texts encoded at once")
     mini_batch_tokens: int = Field(default=0, ge=0, description="overrides training.mini_batch_tokens where memory is short")
