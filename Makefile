@@ -77,6 +77,7 @@ lint: $(READY)  ## Check style, the contracts of imports, and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 docs: $(READY)  ## Build the pages of docs/, with a reference of settings and commands, into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,5 +1,6 @@
 """Whether this machine, its folders and its models are ready."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -84,7 +85,7 @@ def _of_collection(workspace: Workspace, name: str) -> Iterator[Diagnosis]:
         return
     yield Diagnosis(f"settings of {name}", True, "read")
     for what, model in _models(settings):
-        yield _try(f"{what} of {name}", lambda model=model: _located(model))
+        yield _try(f"{what} of {name}", functools.partial(_located, model))
     keys = {model.api_key_variable for model in settings.questions.language_models.values()}
     for key in sorted((keys | {settings.publishing.endpoint_key_variable}) - {""}):
         yield Diagnosis(f"key of {name}", key in os.environ, f"${key} is {'set' if key in os.environ else 'not set: export it'}")

@@ -14,7 +14,7 @@ from embed_assets.definitions import defs
 from embed_assets.defs.dead_runs import end_dead_runs
 from embed_assets.defs.executor import IN_PROCESS
 from embed_assets.defs.failures import failure_notice, reason_of, tell
-from embed_assets.defs.partitions import collections, trials
+from embed_assets.defs.partitions import COLLECTION, TRIALS
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_collection import EVERYTHING
 from embed_assets.defs.stage_asset import GPU_POOL
@@ -53,15 +53,15 @@ def materialize_collection(instance: DagsterInstance, collection: str, *until: s
     Returns:
         Whether the run succeeded. Errors are logged.
     """
-    _register(instance, collections.name, collection)
+    _register(instance, COLLECTION, collection)
     selection = AssetSelection.assets(*until).upstream() if until else EVERYTHING
     return _materialize(instance, selection, collection)
 
 
 def materialize_trial(instance: DagsterInstance, collection: str, name: str) -> bool:
     """Materialize one trial of a collection, as materialize_collection does."""
-    _register(instance, collections.name, collection)
-    _register(instance, trials.name, name)
+    _register(instance, COLLECTION, collection)
+    _register(instance, TRIALS, name)
     return _materialize(instance, AssetSelection.assets(TRIAL.name), MultiPartitionKey({"collection": collection, "trial": name}))
 
 

@@ -25,6 +25,7 @@ from dagster import (
     ResourceDefinition,
 )
 
+from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WORKSPACE, configured_workspace
 from embed_assets.lineage import out_of_date
 
@@ -63,7 +64,7 @@ class IngredientsChanged(AutomationCondition):
             if token is not None:
                 tokens[collection] = token
         changed = {collection for collection, token in tokens.items() if seen.get(collection) != token}
-        subset = context.asset_graph_view.get_subset_from_partition_keys(context.key, context.partitions_def, changed)
+        subset = view.get_subset_from_partition_keys(context.key, context.partitions_def or collections, changed)
         return AutomationResult(context, subset, cursor=json.dumps(tokens, sort_keys=True))
 
 

@@ -2,7 +2,7 @@ from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, 
 
 from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
-from embed_assets.defs.partitions import collections, trials
+from embed_assets.defs.partitions import COLLECTION, TRIALS, collections, trials
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.settings import read_settings
 from embed_assets.sweep.trials import planned_trials
@@ -23,9 +23,9 @@ def register_collections(context: SensorEvaluationContext, workspace: WorkspaceR
         there = place.collections()
     except CollectionError as error:
         return SkipReason(str(error))
-    registered = set(context.instance.get_dynamic_partitions(collections.name))
+    registered = set(context.instance.get_dynamic_partitions(COLLECTION))
     new, gone = sorted(set(there) - registered), sorted(registered - set(there))
-    planned = sorted(_planned(context, place) - set(context.instance.get_dynamic_partitions(trials.name)))
+    planned = sorted(_planned(context, place) - set(context.instance.get_dynamic_partitions(TRIALS)))
     if gone:
         context.log.warning("the folders of these collections are gone: %s", ", ".join(gone))
     requests = [

@@ -22,7 +22,7 @@ from embed_assets.defs.resources import WORKSPACE, configured_workspace
 # Each step is a process of its own, forked from one that has imported the code location and done nothing yet: where
 # all is reused, importing would take most of the time. torch is not imported there, so CUDA works in the steps.
 FORKED = {"start_method": {"forkserver": {"preload_modules": ["embed_assets.definitions"]}}}
-IN_PROCESS = {"execution": {"config": {"in_process": {}}}}
+IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
 LONGEST_WAIT = 2.0
 PAUSE = 0.2
 

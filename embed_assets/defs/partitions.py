@@ -2,6 +2,7 @@
 
 from dagster import DynamicPartitionsDefinition, MultiPartitionsDefinition
 
-collections = DynamicPartitionsDefinition(name="collection")
-trials = DynamicPartitionsDefinition(name="trial")
-collections_and_trials = MultiPartitionsDefinition({"collection": collections, "trial": trials})
+COLLECTION, TRIALS = "collection", "trial"
+collections = DynamicPartitionsDefinition(name=COLLECTION)
+trials = DynamicPartitionsDefinition(name=TRIALS)
+collections_and_trials = MultiPartitionsDefinition({COLLECTION: collections, TRIALS: trials})

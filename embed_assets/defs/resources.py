@@ -18,8 +18,8 @@ WORKSPACE = "workspace"
 class WorkspaceResource(ConfigurableResource):
     """The data folder and the home folder."""
 
-    data: str = Field("", description="folder with collections/ and settings.yaml; empty: $EMBED_ASSETS_DATA, else data")
-    home: str = Field("", description="folder of results; empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .dagster_home")
+    data: str = Field(default="", description="folder with collections/ and settings.yaml; empty: $EMBED_ASSETS_DATA, else data")
+    home: str = Field(default="", description="folder of results; empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .dagster_home")
 
     def open(self) -> Workspace:
         data = self.data or os.environ.get("EMBED_ASSETS_DATA", "data")
@@ -41,16 +41,16 @@ def configured_workspace(resources: Mapping[str, ResourceDefinition], instance: 
 class GpuResource(ConfigurableResource):
     """Device, dtype, memory and loggers. Nothing here changes what is computed, so it is not part of any fingerprint."""
 
-    device: str = Field("auto", description="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto is bfloat16 where the hardware has it, float16 on older GPUs"
+        default="auto", description="auto is bfloat16 where the hardware has it, float16 on older GPUs"
     )
-    batch_size: int = Field(64, ge=1, description="texts encoded at once")
-    mini_batch_tokens: int = Field(0, ge=0, description="overrides training.mini_batch_tokens where memory is short")
-    memory_share: float = Field(0.85, gt=0, le=1, description="share of the GPU's memory for the language model")
-    processes: int = Field(1, ge=1, description="processes that train together, each on a GPU of its own")
+    batch_size: int = Field(default=64, ge=1, description="texts encoded at once")
+    mini_batch_tokens: int = Field(default=0, ge=0, description="overrides training.mini_batch_tokens where memory is short")
+    memory_share: float = Field(default=0.85, gt=0, le=1, description="share of the GPU's memory for the language model")
+    processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own")
     loggers: list[str] = Field(
-        ["tensorboard"],
+        default=["tensorboard"],
         description="where the loss curve also goes: tensorboard, mlflow, wandb; keys come from their own environment variables",
     )
 

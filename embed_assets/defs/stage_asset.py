@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +161,12 @@ def _die_with_run() -> None:
     """
     run = multiprocessing.parent_process()
 
-    def follow() -> None:
+    def follow(run: BaseProcess) -> None:
         run.join()
         os.kill(os.getpid(), signal.SIGKILL)
 
     if run is not None:
-        threading.Thread(target=follow, daemon=True).start()
+        threading.Thread(target=follow, args=(run,), daemon=True).start()
 
 
 def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:

@@ -103,7 +103,7 @@ def compare_with_before(
     then = before.filter(pl.col("system") == system).select(columns)
     now = with_clusters(per_query).filter(pl.col("system") == system).select(*columns, CLUSTER)
     both = now.join(then, on=["source", "query_id"], suffix="_before", maintain_order="left")
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for (source,), frame in both.group_by("source", maintain_order=True):
         values = [frame[name].to_numpy() for name in (f"{HEADLINE}_before", HEADLINE)]
         found = paired_difference(np.subtract(values[1], values[0]), frame[CLUSTER].to_list(), settings)

@@ -116,7 +116,10 @@ class Systems:
                 found[name] = rerank(found[system.system][0], candidates, values, groups)
             for name, run in found.items():
                 blocks.setdefault(name, []).append(run)
-        return {name: tuple(np.concatenate(part) for part in zip(*parts, strict=True)) for name, parts in blocks.items()}
+        return {
+            name: (np.concatenate([found for found, _ in parts]), np.concatenate([scores for _, scores in parts]))
+            for name, parts in blocks.items()
+        }
 
     def _score_candidates(
         self, system: RerankedSystem, texts: list[str], candidates: np.ndarray, retrieved: np.ndarray

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, Answer, GenerationError, Sampling
 from embed_assets.models.secrets import without_secrets
@@ -146,7 +146,11 @@ class EndpointEngine:
         if sampling.choices:
             in_chat = {"logprobs": True, "top_logprobs": LIKELIEST_TOKENS}
             return {"max_tokens": 1, "temperature": 0} | (in_chat if self._settings.chat else {"logprobs": LIKELIEST_TOKENS})
-        options = {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        options: dict[str, Any] = {
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
         if sampling.stop:
             options["stop"] = list(sampling.stop)
         if sampling.json_schema:

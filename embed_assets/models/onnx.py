@@ -35,7 +35,7 @@ class _OnnxModel:
         blocks = [self._run([inputs[row] for row in rows], output) for rows in track(batches, what)]
         return np.concatenate(blocks)[np.argsort(order)]
 
-    def _run(self, inputs: list[str] | list[tuple[str, str]], output: str) -> np.ndarray:
+    def _run(self, inputs: Sequence[str | tuple[str, str]], output: str) -> np.ndarray:
         encodings = self.tokenizer.encode_batch(inputs)
         features = {
             "input_ids": [encoding.ids for encoding in encodings],

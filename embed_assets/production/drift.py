@@ -79,7 +79,7 @@ def measure_coverage(published: Published, now: pl.Series) -> Coverage:
     chunks = pl.read_parquet(corpus.folder / "chunks.parquet", columns=["document_id", "start", "end", "text"])
     spans = pl.read_parquet(pairs.folder / "pairs.parquet", columns=["document_id", "start", "end"]).unique()
     index = SpanIndex(chunks)
-    asked_for = sorted({index.best(*span) for span in spans.iter_rows()} - {None})
+    asked_for = sorted({best for span in spans.iter_rows() if (best := index.best(*span)) is not None})
     known = now.is_in(chunks["text"].implode())
     with_query = now.is_in(chunks["text"].gather(asked_for).implode())
     return Coverage(len(now), int((~known).sum()), int((known & ~with_query).sum()))

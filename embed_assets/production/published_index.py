@@ -164,6 +164,8 @@ class PublishedIndex:
                 if table is None:
                     table = database.create_table(name, schema=block.schema)
                 table.add(block)
+        if table is None:
+            raise PublishingError(f"{self.uri}: there is no chunk to publish in {name!r}")
         ids = _ids(table)
         if len(ids) != rows or ids.n_unique() != rows:
             database.drop_table(name)
@@ -278,8 +280,9 @@ def _with_vectors(
     # LanceDB's clients read plain strings; Polars hands over string views.
     table = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).append_column("vector", column)
     more = columns(rows["id"].to_list()) if columns else None
-    for field in more.schema if more else ():
-        table = table.append_column(field, more[field.name])
+    if more is not None:
+        for field in more.schema:
+            table = table.append_column(field, more[field.name])
     return table.replace_schema_metadata({METADATA: json.dumps(metadata)})
 
 

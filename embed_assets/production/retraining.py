@@ -79,7 +79,7 @@ def decide(
     enough = min(settings.changed_rows, math.ceil(settings.changed_share * change.rows) or 1)
     if busy and (failed or change.total >= enough):
         return replace(watch, due=0.0), Decision(False, f"{change}: waits for the run in progress")
-    if failed and (watch.asked_for == digest or change.total < enough):
+    if failed_at is not None and failed and (watch.asked_for == digest or change.total < enough):
         return _try_again(watch, digest, change, settings, now, failed_at)
     if change.total < enough:
         return replace(watch, due=0.0), Decision(False, f"{change}: fewer than {enough:,}")

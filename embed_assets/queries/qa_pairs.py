@@ -64,7 +64,8 @@ def make_qa_pairs(
         CollectionError: the user's own pairs cannot be used, or are to replace the others and there are none.
         GenerationError: a language model cannot be asked any more; the answers given until then are kept.
     """
-    own, notes = pl.DataFrame(schema=PAIR_SCHEMA), []
+    own = pl.DataFrame(schema=PAIR_SCHEMA)
+    notes: list[str] = []
     if settings.own_pairs != "ignore":
         own, notes = read_own_pairs(folder, documents, chunks, encoder)
     usage: dict[str, Usage] = {}

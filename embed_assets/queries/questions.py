@@ -133,9 +133,11 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
             if "identifier" not in prompt.variables or sample < len(rarest[row])
         ][:count]
         several = shows_several(prompt, settings)
+        if several and encoder is None:
+            raise ValueError(f"the prompt {prompt.name!r} shows several passages: an encoder has to find them")
         related = (
             _related_chunks(chunks, {row for row, _ in candidates}, says_something, encoder, settings.bundle_chunks - 1)
-            if several
+            if several and encoder is not None
             else {}
         )
         for row, sample in candidates:
@@ -294,6 +296,7 @@ def _read_batch(
     for question in questions:
         named = [shown[number - 1] for number in dict.fromkeys(question.passages) if 1 <= number <= len(shown)]
         query = read_question(question.query)
+        dropped: str | None
         if not named:
             dropped = "names no passage"
         elif question.complexity < settings.min_complexity:

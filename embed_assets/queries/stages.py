@@ -21,7 +21,7 @@ def own_pairs(asked: Asked) -> dict[str, Source]:
     now = partial(own_pairs_digest, asked.folder)
     if asked.block(QuestionsSettings).own_pairs == "ignore" or (digest := now()) is None:
         return {}
-    return {"own pairs": Source(digest, digest_now=partial(now, anew=True))}
+    return {"own pairs": Source(digest, digest_now=lambda: now(anew=True) or "none")}
 
 
 def prompts(asked: Asked) -> dict[str, Source]:

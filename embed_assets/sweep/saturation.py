@@ -46,7 +46,7 @@ class Saturation:
         return hill_curve(examples, self.limit, self.half, self.slope)
 
 
-def hill_curve(examples: np.ndarray, limit: float, half: float, slope: float) -> np.ndarray:
+def hill_curve(examples: np.ndarray, limit: float, half: float | np.ndarray, slope: float | np.ndarray) -> np.ndarray:
     """limit · n^slope / (n^slope + half^slope): no gain without examples, and a limit (Hill, 1910).
 
     With a slope of 1 it is a hyperbola; with a small one and a far limit it grows like a power or a logarithm, so

@@ -100,9 +100,9 @@ def training_pairs(
     )
     kept = whole.filter(pl.col("reason").is_null()).drop("reason", "like")
     if kept.is_empty() and len(whole):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in whole.group_by("reason").len().sort("reason").iter_rows())
+        counts = ", ".join(f"{count} {reason}" for reason, count in whole.group_by("reason").len().sort("reason").iter_rows())
         raise ValueError(
-            f"all {len(whole)} QA pairs are left out of training ({reasons}): add documents that differ from those, "
+            f"all {len(whole)} QA pairs are left out of training ({counts}): add documents that differ from those, "
             "or lower evaluation_set.test_share"
         )
     return kept, whole.filter(pl.col("reason").is_not_null()).select(list(LEFT_OUT_SCHEMA))

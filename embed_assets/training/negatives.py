@@ -250,7 +250,7 @@ class _Miner:
         hard: list[list[int]] = [[] for _ in rows]
         asked = [(i, column) for i, columns in enumerate(candidates) for column in islice(columns, self._settings.per_query)]
         while asked:
-            refused = Counter()
+            refused: Counter[int] = Counter()
             for (i, column), score in zip(asked, relevance(asked), strict=True):
                 if score <= limits[i]:
                     hard[i].append(column)

@@ -91,7 +91,8 @@ def labelled_passages(triplets: pl.DataFrame, settings: RerankerSettings) -> pl.
         One row for each query: ``query``, and the lists ``passage`` and ``label``. No passage stands twice for a query.
     """
     names = [name for i in range(settings.hard_negatives) if (name := f"negative_{i + 1}") in triplets.columns]
-    answers, negatives = defaultdict(list), defaultdict(list)
+    answers: dict[str, list[str]] = defaultdict(list)
+    negatives: dict[str, list[str]] = defaultdict(list)
     for anchor, positive, *hard in triplets.select("anchor", "positive", *names).iter_rows():
         answers[anchor].append(positive)
         negatives[anchor] += hard

@@ -21,10 +21,10 @@ DG.pop("VIRTUAL_ENV", None)
 GRAPH = """
 corpus_chunks <- production_table; corpus; polars, python; distinct_chunks, documents_read, language_supported
 qa_pairs <- corpus_chunks; queries; polars, vllm; enough_pairs, identifiers_covered
-evaluation_set <- corpus_chunks, qa_pairs; evaluation; polars; enough_queries
-triplets <- corpus_chunks, evaluation_set, qa_pairs; training; polars; hard_negatives_found, no_leaked_documents, no_leaked_test_queries
+evaluation_set <- corpus_chunks, qa_pairs; evaluation; polars; can_tell, enough_queries
+triplets <- corpus_chunks, evaluation_set, qa_pairs; training; polars; hard_negatives_found, no_leaked_documents, no_leaked_test_queries, passages_fit
 checkpoint <- triplets; training; huggingface, pytorch; loss_fell
-beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; tuned_beats_base
+beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; labels_hold, sources_agree, tuned_beats_base
 onnx_model <- checkpoint, corpus_chunks, evaluation_set; training; onnx; agrees_with_torch
 published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; production; lancedb; endpoint_agrees, promoted
 reranker <- triplets; training; huggingface, pytorch; loss_fell

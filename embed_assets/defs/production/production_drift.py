@@ -20,7 +20,7 @@ from dagster import (
 from embed_assets.artifacts.checks import Finding
 from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.defs.failures import RETRIES
-from embed_assets.defs.partitions import collections
+from embed_assets.defs.partitions import COLLECTION, collections
 from embed_assets.defs.production.served_model import endpoint_agrees
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.lineage import resolve
@@ -99,7 +99,7 @@ def _result(context: AssetExecutionContext, name: str, look: Callable[[], Findin
 def look_at_production(context: ScheduleEvaluationContext, workspace: WorkspaceResource) -> list[RunRequest] | SkipReason:
     """Asks for production_drift of every collection that publishes an index."""
     place = workspace.open()
-    registered = context.instance.get_dynamic_partitions(collections.name)
+    registered = context.instance.get_dynamic_partitions(COLLECTION)
     requests = []
     for collection in place.collections():
         try:

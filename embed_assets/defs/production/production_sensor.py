@@ -17,7 +17,7 @@ from dagster import (
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_table as source
 from embed_assets.defs.corpus.production_table import production_table
-from embed_assets.defs.partitions import collections
+from embed_assets.defs.partitions import COLLECTION
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_collection import EVERYTHING
 from embed_assets.production.retraining import Decision, Watch, decide
@@ -51,7 +51,7 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
     place = workspace.open()
     unfinished = context.instance.get_runs(RunsFilter(statuses=UNFINISHED))
     busy = {run.tags.get(PARTITION_TAG) for run in unfinished}
-    registered = set(context.instance.get_dynamic_partitions(collections.name))
+    registered = set(context.instance.get_dynamic_partitions(COLLECTION))
     before = {name: Watch(**fields) for name, fields in json.loads(context.cursor or "{}").items()}
     after, requests, observations, reasons = {}, [], [], []
     for collection in place.collections():

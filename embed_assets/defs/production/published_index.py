@@ -45,13 +45,15 @@ def published_index(
             judge_candidate(published, inputs, source.digest, compute, folder)
 
     result = materialize_stage(context, place, PUBLISHED_INDEX, write, inputs)
-    verdict = read_verdict(place.store.find(inputs.stage, inputs.place, inputs.fingerprint))
+    artifact = place.store.find(inputs.stage, inputs.place, inputs.fingerprint)
+    assert artifact is not None, "it was built or found just now"
+    verdict = read_verdict(artifact)
     promoted, reason = True, verdict.reason
     if source is not None:
         promoted, reason = publish(published, inputs, verdict, source.digest, compute, config.publish_anyway)
     return MaterializeResult(
         data_version=result.data_version,
-        metadata={"decision": reason, **published.describe(), **result.metadata},
+        metadata={"decision": reason, **published.describe(), **(result.metadata or {})},
         check_results=[
             AssetCheckResult(check_name="promoted", passed=promoted, description=reason, severity=AssetCheckSeverity.WARN)
         ],

@@ -44,7 +44,8 @@ def search_trials(context: SensorEvaluationContext, workspace: WorkspaceResource
             requests.append(asked)
         elif asked is not None:
             reasons.append(f"{collection}: {asked.skip_message}")
-    names = [request.partition_key.keys_by_dimension["trial"] for request in requests]
+    partitions = [request.partition_key for request in requests]
+    names = [partition.keys_by_dimension["trial"] for partition in partitions if isinstance(partition, MultiPartitionKey)]
     return SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[trials.build_add_request(names)] if names else [],

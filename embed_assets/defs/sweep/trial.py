@@ -9,7 +9,7 @@ from embed_assets.defs.partitions import collections_and_trials
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import build_stage, materialize_stage, stage_asset
 from embed_assets.defs.training.checkpoint import write_checkpoint
-from embed_assets.evaluation.evaluation_set import read_evaluation_set
+from embed_assets.evaluation.evaluation_set import Split, read_evaluation_set
 from embed_assets.evaluation.scoring import join_scores, score_systems, write_summaries
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import base_and_tuned
@@ -22,7 +22,7 @@ from embed_assets.training.examples import training_examples
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.stages import CHECKPOINT
 
-SPLITS = ("dev", "test")
+SPLITS: tuple[Split, ...] = ("dev", "test")
 
 
 @stage_asset(TRIAL, kinds={"pytorch"}, gpu=True, automatic=False, partitions=collections_and_trials)

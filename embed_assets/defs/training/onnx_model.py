@@ -8,7 +8,7 @@ from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import score_systems, write_summaries
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.models.encoders import Encoder
+from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.onnx import OnnxEncoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.training import write_export
@@ -24,7 +24,8 @@ def onnx_model(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
     place = workspace.open()
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
-        base_model, export, scoring = (inputs.block(kind) for kind in (BaseModelSettings, ExportSettings, ScoringSettings))
+        base_model, export = inputs.block(BaseModelSettings), inputs.block(ExportSettings)
+        scoring = inputs.block(ScoringSettings)
         model, chunks = inputs.folder("checkpoint") / "model", inputs.table("corpus_chunks", "chunks")
         export_onnx(model, folder, base_model, export)
         sample = chunks["passage"].sample(min(export.parity_chunks, len(chunks)), seed=scoring.seed)
@@ -32,7 +33,8 @@ def onnx_model(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
         summaries = []
         if export.int8 and export.score_int8:
             tuned = Encoder(base_model, place.memos, str(model), gpu.compute())
-            systems, comparisons = {"tuned": tuned, "int8": OnnxEncoder(folder, INT8_MODEL)}, [("int8", "tuned")]
+            systems: dict[str, TextEncoder] = {"tuned": tuned, "int8": OnnxEncoder(folder, INT8_MODEL)}
+            comparisons = [("int8", "tuned")]
             queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
             scores = score_systems(inputs.collection, chunks, queries, labels, systems, scoring, comparisons=comparisons)
             summaries = [score.summary for score in scores]
