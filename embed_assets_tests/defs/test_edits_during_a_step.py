@@ -27,6 +27,8 @@ from embed_assets.production.publishing import write_verdict
 from embed_assets.sweep.stages import TRIAL
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, override, write_collection
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "questions": {"max_questions": 0, "round_trip_top_k": 0, "max_similarity": 1.0},
     "scoring": {"resamples": 100},

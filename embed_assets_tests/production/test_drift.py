@@ -90,7 +90,7 @@ def test_index_scores_on_its_first_day_what_was_noted(production: Production):
     (human, *others) = drift.measure_live_scores(open_published(production.workspace, "support"))
     assert (human.source, human.queries) == ("human", len(QUERIES))
     (synthetic,) = drift.measure_live_scores(open_published(production.workspace, "bakery"))
-    assert synthetic.source == "synthetic" and synthetic.queries > 1
+    assert synthetic.source == "look-up" and synthetic.queries > 1
     for score in (human, *others, synthetic):
         assert score.now == pytest.approx(score.noted, abs=1e-3) and score.now > 0.2
 

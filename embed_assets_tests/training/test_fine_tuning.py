@@ -362,6 +362,7 @@ def one_thread_each(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"mini_batch_tokens": 60, "matryoshka_dimensions": (16,), "lora_rank": 4}], ids=str)
 def test_two_processes_train_the_model_of_one(base, tmp_path, one_thread_each, caplog, changes):
     """34 examples make batches of 8, 8, 8, 8 and 2."""
@@ -369,7 +370,7 @@ def test_two_processes_train_the_model_of_one(base, tmp_path, one_thread_each, c
     expected = train(tmp_path / "one", base, triplets, **changes)
     with caplog.at_level(logging.INFO, logger="embed_assets"):
         curve = train(tmp_path / "two", base, triplets, TWO, **changes)
-    assert "training on 34 triplets" in caplog.text and "step 5 of 5: loss" in caplog.text
+    assert "training on 34 examples" in caplog.text and "step 5 of 5: loss" in caplog.text
     assert curve["step"].to_list() == expected["step"].to_list()
     assert np.allclose(curve["loss"].drop_nulls(), expected["loss"].drop_nulls(), atol=1e-4)
     assert np.allclose(curve["dev_loss"].drop_nulls(), expected["dev_loss"].drop_nulls(), atol=1e-4)

@@ -329,6 +329,7 @@ def test_a_real_cross_encoder_is_asked(encoder, tmp_path):
     assert (negative <= positive).sum() >= len(QUESTIONS) - counts["drawn at random"] > 0
 
 
+@pytest.mark.slow
 def test_the_second_round_asks_a_draft_that_learnt_from_the_first(encoder, tmp_path):
     """A killed run goes on with the draft's training state, and gives the same."""
     pairs, chunks = make_pairs(QUESTIONS), make_chunks(TEXTS)
