@@ -22,6 +22,7 @@ SAMPLE = Path(__file__).parents[2] / "data" / "collections" / "switch-os"
 COLLECTION = "switch-cli"
 SETTINGS = {
     "questions": {"max_questions": 12, "max_lookups": 160},
+    "negatives": {"per_query": 1},
     "training": {"batch_size": 16, "max_examples": 96, "checkpoints": 3},
     "scoring": {"resamples": 200},
     "export": {"parity_chunks": 16},
@@ -45,7 +46,7 @@ def embed_assets(folder: Path, *arguments: str) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> tuple[str, str]:
-    out, log = process.communicate(timeout=600)
+    out, log = process.communicate(timeout=1500)
     assert process.returncode == 0, log
     return out, log
 
