@@ -16,6 +16,8 @@ from embed_assets.training.parity import parity
 from embed_assets.training.settings import ExportSettings, TrainingSettings
 from embed_assets_tests.tiny_models import ARCHITECTURES, HIDDEN, TEXTS, write_model
 
+pytestmark = pytest.mark.slow
+
 CPU = Compute(device="cpu", dtype="float32", batch_size=2, loggers=())
 TRIPLETS = pl.DataFrame(
     [{"anchor": f"part {n}?", "positive": f"{TEXTS[n % 3]} Part {n}.", "negative_1": TEXTS[(n + 1) % 3]} for n in range(4)]
