@@ -82,7 +82,7 @@ def test_the_table_is_printed(finished: tuple[Path, str]):
 def test_scores_as_json(finished: tuple[Path, str]):
     folder, _ = finished
     lines = [json.loads(line) for line in finish(embed_assets(folder, "scores", COLLECTION, "--json"))[0].splitlines()]
-    assert [line["labels"] for line in lines] == ["human", "synthetic"]
+    assert [line["labels"] for line in lines] == ["human", "synthetic", "look-up"]
     for line in lines:
         assert line["collection"] == COLLECTION
         assert line["queries"] > 5
