@@ -15,7 +15,8 @@ MOST_CELLS = 2_000_000
 def read_csv(content: bytes) -> Converted:
     """A file of separated values; its first row names the columns. The separator is that of its first lines."""
     text, encoding = decode(content)
-    csv.field_size_limit(len(text) + 1)
+    # The limit is the process's: whoever reads after this one must not find a smaller one.
+    csv.field_size_limit(max(len(text) + 1, csv.field_size_limit()))
     lines = text.splitlines()[:20]
     try:
         dialect: type[csv.Dialect] | csv.Dialect = csv.Sniffer().sniff("\n".join(lines)[:8192], ",;\t|")
