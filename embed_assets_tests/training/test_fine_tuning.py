@@ -228,6 +228,20 @@ def test_adapters_are_merged_into_an_ordinary_folder(base, tmp_path):
     assert np.abs(vectors(tmp_path / "model") - vectors(base.name)).max() > 1e-3
 
 
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_a_merged_model_lies_between_the_base_model_and_the_fine_tuned_one(base, tmp_path, lora_rank):
+    from safetensors.numpy import load_file
+
+    train(tmp_path / "tuned", base, lora_rank=lora_rank)
+    train(tmp_path / "merged", base, lora_rank=lora_rank, merge=0.25)
+    before = load_file(Path(base.name) / "model.safetensors")
+    tuned, merged = weights(tmp_path / "tuned"), weights(tmp_path / "merged")
+    name = "encoder.layer.0.attention.self.query.weight"
+    assert np.abs(tuned[name] - before[name]).max() > 1e-3
+    for name, weight in merged.items():
+        assert np.allclose(weight, 0.25 * tuned[name] + 0.75 * before[name], atol=1e-6)
+
+
 def test_gradient_checkpointing_changes_nothing_but_memory(base, tmp_path):
     train(tmp_path / "plain", base)
     train(tmp_path / "checkpointing", base, gradient_checkpointing=True)
