@@ -1,5 +1,7 @@
 """Runs whose process was killed."""
 
+import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -89,9 +91,18 @@ def test_nobody_sees_a_free_lock_file_of_a_run_that_lives(home: Path):
     path = lock_file(home.parent, "a")
     seen, done = [], threading.Event()
 
+    def is_free() -> bool:
+        """Whether one and the same file has the name and is free: the next run's has the name, but is another file."""
+        try:
+            with path.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+        except (BlockingIOError, FileNotFoundError):
+            return False
+
     def look() -> None:
         while not done.is_set():
-            seen.append(path.exists() and not is_locked(path) and path.exists())
+            seen.append(is_free())
 
     watcher = threading.Thread(target=look)
     watcher.start()
