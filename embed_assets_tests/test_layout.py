@@ -85,5 +85,5 @@ def test_pages_name_commands_of_make_that_exist(page: str):
 def test_the_help_of_make_lists_every_command():
     text = (ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert sorted(line.split()[0] for line in done.stdout.splitlines()) == sorted(phony)

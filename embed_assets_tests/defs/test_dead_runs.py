@@ -129,7 +129,8 @@ def test_a_run_holds_its_lock_file_however_its_steps_are_executed(workspace_fold
     watcher.start()
     with open_instance(home) as instance:
         instance.add_dynamic_partitions(collections.name, ["bakery"])
-        config = {"execution": {"config": {mode: {}}}}
+        # A fork server that an earlier test started would have that test's environment.
+        config = {"execution": {"config": {mode: {"start_method": {"spawn": {}}} if mode == "multiprocess" else {}}}}
         result = execute_job(job, instance, config, {"dagster/partition": "bakery"}, asset_selection=[AssetKey("corpus_chunks")])
     done.set()
     watcher.join()
