@@ -31,12 +31,14 @@ def track(items: Iterable[Item], what: str, total: int | None = None, detail: Ca
                 if detail is not None:
                     bar.set_postfix_str(detail(), refresh=False)
         return
-    started = last = time.monotonic()
+    first = last = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
-        if done and total and now - last > SECONDS_BETWEEN_LINES:
+        if done == 1:
+            first = now  # what comes before it is getting ready: the rate of what is left is that after it
+        elif done and total and now - last > SECONDS_BETWEEN_LINES:
             last = now
-            rate = done / (now - started)
+            rate = (done - 1) / (now - first)
             more = f", {detail()}" if detail is not None else ""
             logger.info("%s: %d of %d, %.3g/s%s, about %.0f s left", what, done, total, rate, more, (total - done) / rate)
         yield item
