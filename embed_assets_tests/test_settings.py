@@ -348,7 +348,13 @@ def test_settings_survive_being_written_as_json():
 
 @pytest.mark.parametrize(
     ("columns", "words"),
-    [(["price", "vector"], "'vector' clashes"), (["_score"], "'_score' clashes"), (["price", "price"], "'price' stands twice")],
+    [
+        (["price", "vector"], "'vector' clashes"),
+        (["_score"], "'_score' clashes"),
+        (["price", "price"], "'price' stands twice"),
+        (["text.size"], "'text.size' clashes"),
+        (["meta.page", "meta"], "'meta.page' is a part of 'meta'"),
+    ],
 )
 def test_metadata_columns_have_names_of_their_own(defaults, columns, words):
     defaults.write_text(f"production: {{metadata_columns: {columns}}}")

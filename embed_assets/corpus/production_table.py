@@ -7,7 +7,8 @@ digest over ids and texts. Other columns are read only to be published.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,16 @@ from embed_assets.artifacts.files import fingerprint_of, unused_name
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus.files import SkippedDocument
+from embed_assets.corpus.production_rows import (
+    ROW_ID,
+    ROW_SCHEMA,
+    content_of,
+    in_order,
+    name_of_table,
+    open_table,
+    order_is_number,
+    read_rows,
+)
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 
@@ -27,21 +38,21 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-ROWS_IN_A_BATCH = 1024
 BETWEEN_ROWS = "\n\n"
 SOURCE = "production table"
+REPEATED = "the same as another row"
 ROWS_FILE = "report/production_rows.parquet"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a table held at one version: a Parquet file with ``chunk_id`` and ``content`` (a hash) of each row.
+    """What a table held at one version: a Parquet file with ``chunk_id`` and ``content`` (a hash) of each row that can be used.
 
     Args:
         path: the file.
         version: version of the table.
-        digest: hash of ids and texts, whatever the order of the rows.
-        rows: number of rows.
+        digest: hash of ids and texts of all rows, whatever their order.
+        rows: number of rows that can be used.
     """
 
     path: Path
@@ -78,16 +89,16 @@ def look(workspace: Workspace, collection: str, settings: ProductionSettings) ->
         settings: name the table and its columns.
 
     Raises:
-        CollectionError: the table is missing, lacks a column, or has rows that cannot be used (id and column are named).
+        CollectionError: the table is missing, lacks a column, has different rows with the same id, or more rows that
+            cannot be used than ``max_left_out`` (ids and reasons are named).
     """
     uri = workspace.database(settings.uri)
-    table = _open(uri, settings)
+    table = open_table(uri, settings)
     state = _state(table, uri, settings)
     path = workspace.memos / "production" / f"{collection}.parquet"
     seen = pl.read_parquet_metadata(path) if path.is_file() else {}
     if seen.get("state") != state:
-        rows = _hash_rows(table, uri, settings)
-        digest = hashlib.sha256(b"".join(rows["content"].sort())).hexdigest()[:32]
+        rows, digest = _hash_rows(table, uri, settings)
         seen = {"state": state, "version": str(table.version), "digest": digest, "rows": str(len(rows))}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = unused_name(path)
@@ -121,7 +132,8 @@ def read_chunks(
 ) -> tuple[pl.DataFrame, list[SkippedDocument], pl.DataFrame]:
     """Read the rows of a production table as chunks.
 
-    The text of a document is that of its rows, in the order of their ids, with a blank line between them.
+    The text of a document is that of its rows, by the order column or by their ids (numbers in these by their value),
+    with a blank line between them.
 
     Args:
         workspace: databases and memos.
@@ -141,25 +153,21 @@ def read_chunks(
     shutil.copy(look(workspace, collection, settings).path, rows_file)
     seen = pl.read_parquet_metadata(rows_file)
     if seen["digest"] != digest:
-        raise CollectionError(f"{_place(uri, settings)}: it changed a moment ago: materialize again")
-    table = _open(uri, settings)
+        raise CollectionError(f"{name_of_table(uri, settings)}: it changed a moment ago: materialize again")
+    table = open_table(uri, settings)
     # Rows that are committed while this reads belong to the next look.
     table.checkout(int(seen["version"]))
-    schema = dict.fromkeys(("chunk_id", "document_id", "title", "text"), pl.String)
-    whole = pl.concat([pl.DataFrame(schema=schema), *_batches(table, uri, settings)])
-    reason = (
-        pl.when(pl.col("text").str.len_chars() > settings.max_characters)
-        .then(pl.format("{} characters are more than {}", pl.col("text").str.len_chars(), settings.max_characters))
-        .when(pl.col("text").str.strip_chars() == "")
-        .then(pl.lit("no text"))
-        .when(pl.col("text").str.contains("\0", literal=True))
-        .then(pl.lit("binary data"))
-    )
-    whole = whole.with_columns(reason=reason)
-    skipped = [SkippedDocument(*row) for row in whole.drop_nulls("reason").select("chunk_id", "reason").iter_rows()]
-    rows = whole.filter(pl.col("reason").is_null()).sort("document_id", "chunk_id")
+    whole = pl.concat([pl.DataFrame(schema=ROW_SCHEMA), *read_rows(table, uri, settings)])
+    whole = in_order(whole, order_is_number(table, uri, settings))
+    repeated = pl.col("reason").is_null() & pl.col("chunk_id").is_first_distinct().over("reason").not_()
+    whole = whole.with_columns(pl.when(repeated).then(pl.lit(REPEATED)).otherwise("reason").alias("reason"))
+    skipped = [
+        SkippedDocument(chunk_id or f"a row without an id: {text or ''!r:.60}", reason)
+        for chunk_id, text, reason in whole.drop_nulls("reason").select("chunk_id", "text", "reason").iter_rows()
+    ]
+    rows = whole.filter(pl.col("reason").is_null())
     if rows.is_empty():
-        raise CollectionError(f"{_place(uri, settings)}: no row has a text that can be used")
+        raise CollectionError(f"{name_of_table(uri, settings)}: no row has a text that can be used")
     characters = pl.col("text").str.len_chars().cast(pl.Int64)
     rows = rows.with_columns(end=characters.cum_sum().over("document_id") + _breaks_before()).with_columns(
         start=pl.col("end") - characters,
@@ -192,24 +200,42 @@ def metadata_columns(workspace: Workspace, settings: ProductionSettings) -> Call
     if not settings.uri or not settings.metadata_columns:
         return None
     uri = workspace.database(settings.uri)
-    table = _open(uri, settings)
+    table = open_table(uri, settings)
     # Row ids hold for one version only.
     table.checkout(table.version)
-    ids = table.search().select([settings.id_column]).with_row_id(True).to_arrow()
-    rows = pl.DataFrame(ids).select(pl.col(settings.id_column).cast(pl.String).alias("chunk_id"), "_rowid")
-    rows = rows.unique("chunk_id", keep="last")
+    known = [
+        frame.filter(pl.col("reason").is_null()).select("chunk_id", ROW_ID) for frame in read_rows(table, uri, settings, True)
+    ]
+    rows = pl.concat([pl.DataFrame(schema={"chunk_id": pl.String, ROW_ID: pl.UInt64}), *known]).unique("chunk_id", keep="first")
+    columns = list(settings.metadata_columns)
 
     def read(chunk_ids: Sequence[str]) -> "pa.Table":
-        wanted = pl.DataFrame({"chunk_id": chunk_ids}).join(rows, on="chunk_id", how="left", maintain_order="left")["_rowid"]
-        query = table.take_row_ids(wanted.drop_nulls().to_list()).select(list(settings.metadata_columns)).with_row_id()
+        wanted = pl.DataFrame({"chunk_id": chunk_ids}).join(rows, on="chunk_id", how="left", maintain_order="left")[ROW_ID]
+        query = table.take_row_ids(wanted.drop_nulls().to_list()).select(columns).with_row_id()
         try:
             found = query.to_arrow()
         except (RuntimeError, OSError) as error:
-            raise CollectionError(f"{_place(uri, settings)}: cannot be read: {error}") from None
-        found = found.take(pc.index_in(wanted.to_arrow(), value_set=found["_rowid"])).select(list(settings.metadata_columns))
-        return found.cast(pa.schema([field.with_nullable(True) for field in found.schema]))
+            raise CollectionError(f"{name_of_table(uri, settings)}: cannot be read: {error}") from None
+        found = found.take(pc.index_in(wanted.to_arrow(), value_set=found[ROW_ID])).select(columns)
+        return _nested(found.cast(pa.schema([field.with_nullable(True) for field in found.schema])))
 
     return read
+
+
+def _nested(table: "pa.Table") -> "pa.Table":
+    """The same with fields, such as metadata.source, below their columns again, so that filters are those of production."""
+    import pyarrow as pa
+
+    names = dict.fromkeys(name.partition(".")[0] for name in table.column_names)
+    columns = {}
+    for name in names:
+        if name in table.column_names:
+            columns[name] = table[name]
+        else:
+            fields = [field for field in table.column_names if field.startswith(f"{name}.")]
+            below = _nested(table.select(fields).rename_columns([field.removeprefix(f"{name}.") for field in fields]))
+            columns[name] = below.to_struct_array()
+    return pa.table(columns)
 
 
 def _breaks_before() -> pl.Expr:
@@ -218,76 +244,6 @@ def _breaks_before() -> pl.Expr:
 
 def _token_counts(passages: list[str], tokenizer: "Tokenizer") -> list[int]:
     return [len(encoding) for encoding in tokenizer.encode_batch_fast(passages, add_special_tokens=False)]
-
-
-def open_database(uri: str):
-    """Connect to a LanceDB database.
-
-    Raises:
-        CollectionError: it is a local path, and there is no such folder.
-    """
-    import lancedb
-
-    if "://" not in uri and not Path(uri).is_dir():
-        raise CollectionError(f"{uri}: there is no such folder with a LanceDB database")
-    return lancedb.connect(uri)
-
-
-def _place(uri: str, settings: ProductionSettings) -> str:
-    return f"{uri}, table {settings.table!r}"
-
-
-def _open(uri: str, settings: ProductionSettings) -> "Table":
-    """The table at its latest version: an open handle would stay at the version at which it was opened."""
-    database = open_database(uri)
-    try:
-        table = database.open_table(settings.table)
-        schema = table.schema
-    except (ValueError, RuntimeError, OSError) as error:
-        raise CollectionError(f"{_place(uri, settings)}: cannot be opened: {error}") from None
-    there = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    metadata = [("metadata_columns", column) for column in settings.metadata_columns]
-    for setting, column in [*_columns(settings).items(), *metadata]:
-        if column not in schema.names:
-            raise CollectionError(
-                f"{_place(uri, settings)}: there is no column {column!r} (production.{setting}); there are {there}"
-            )
-        if setting == "metadata_columns" and _is_vector(schema.field(column).type):
-            raise CollectionError(
-                f"{_place(uri, settings)}: the column {column!r} (production.metadata_columns) holds vectors, which a search "
-                "could not tell from those of the index"
-            )
-    for setting, column in _columns(settings).items():
-        kind = schema.field(column).type
-        if not _is_text(kind) and not (setting in ("id_column", "document_column") and _is_whole_number(kind)):
-            raise CollectionError(
-                f"{_place(uri, settings)}: the column {column!r} (production.{setting}) holds {kind}, not text; there are {there}"
-            )
-    return table
-
-
-def _is_text(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _is_whole_number(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_integer(kind)
-
-
-def _is_vector(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_fixed_size_list(kind)
-
-
-def _columns(settings: ProductionSettings) -> dict[str, str]:
-    """Setting → column, for those that are used."""
-    settings_of_columns = ("id_column", "text_column", "document_column", "title_column")
-    return {name: getattr(settings, name) for name in settings_of_columns if getattr(settings, name)}
 
 
 def _state(table: "Table", uri: str, settings: ProductionSettings) -> str:
@@ -300,50 +256,44 @@ def _state(table: "Table", uri: str, settings: ProductionSettings) -> str:
     )
 
 
-def _batches(table: "Table", uri: str, settings: ProductionSettings) -> Iterator[pl.DataFrame]:
-    """The rows as ``chunk_id``, ``document_id``, ``title`` and ``text``, some thousands at a time."""
-    columns = list(dict.fromkeys(_columns(settings).values()))
-    try:
-        for batch in table.search().select(columns).to_batches(ROWS_IN_A_BATCH):
-            frame = pl.DataFrame(batch)
-            frame = frame.select(
-                pl.col(settings.id_column).cast(pl.String).alias("chunk_id"),
-                pl.col(settings.document_column or settings.id_column).cast(pl.String).alias("document_id"),
-                (pl.col(settings.title_column).fill_null("") if settings.title_column else pl.lit("")).alias("title"),
-                pl.col(settings.text_column).cast(pl.String).alias("text"),
-            )
-            _check_rows(frame, uri, settings)
-            yield frame
-    except (RuntimeError, OSError) as error:
-        raise CollectionError(f"{_place(uri, settings)}: cannot be read: {error}") from None
+def _hash_rows(table: "Table", uri: str, settings: ProductionSettings) -> tuple[pl.DataFrame, str]:
+    """``chunk_id`` and ``content`` of the rows that can be used, and the digest of all rows.
 
-
-def _check_rows(frame: pl.DataFrame, uri: str, settings: ProductionSettings) -> None:
-    names = {"chunk_id": settings.id_column, "document_id": settings.document_column, "text": settings.text_column}
-    for name, column in names.items():
-        missing = frame.filter(pl.col(name).is_null())
-        if len(missing):
-            row = missing["chunk_id"][0]
-            which = f"the row {row!r} has" if row is not None else f"a row has (text: {missing['text'][0]!r:.60})"
-            raise CollectionError(f"{_place(uri, settings)}: {which} no value in the column {column!r}")
-
-
-def _hash_rows(table: "Table", uri: str, settings: ProductionSettings) -> pl.DataFrame:
+    Raises:
+        CollectionError: two rows with the same id differ, or more rows than the settings allow cannot be used.
+    """
     # Polars' own hash differs between its versions: an upgrade would look like a change of every row.
     hashed = [
-        frame.select("chunk_id", pl.Series("content", list(map(_content, *frame.get_columns())), pl.Binary))
-        for frame in _batches(table, uri, settings)
+        frame.select(
+            "chunk_id",
+            "reason",
+            pl.Series("content", [content_of(*row) for row in frame.drop("reason").iter_rows()], pl.Binary),
+        )
+        for frame in read_rows(table, uri, settings)
     ]
-    rows = pl.concat(hashed) if hashed else pl.DataFrame(schema={"chunk_id": pl.String, "content": pl.Binary})
+    whole = pl.concat([pl.DataFrame(schema={"chunk_id": pl.String, "reason": pl.String, "content": pl.Binary}), *hashed])
+    digest = hashlib.sha256(b"".join(whole["content"].sort())).hexdigest()[:32]
+    usable = whole.filter(pl.col("reason").is_null()).drop("reason")
+    rows = usable.unique(maintain_order=True)
     twice = rows.filter(pl.col("chunk_id").is_duplicated())
     if len(twice):
         raise CollectionError(
-            f"{_place(uri, settings)}: the id {twice['chunk_id'][0]!r} in the column {settings.id_column!r} stands "
+            f"{name_of_table(uri, settings)}: the id {twice['chunk_id'][0]!r} in the column {settings.id_column!r} stands "
             f"in more than one row ({len(twice)} rows share an id with another one)"
         )
-    return rows
+    reasons = Counter(whole["reason"].drop_nulls()) + Counter({REPEATED: len(usable) - len(rows)})
+    _check_share(reasons, whole, f"{name_of_table(uri, settings)}", settings)
+    return rows, digest
 
 
-def _content(chunk_id: str, document_id: str, title: str, text: str) -> bytes:
-    lengths = f"{len(chunk_id)} {len(document_id)} {len(title)} "
-    return hashlib.blake2b(f"{lengths}{chunk_id}{document_id}{title}{text}".encode(), digest_size=16).digest()
+def _check_share(reasons: Mapping[str, int], rows: pl.DataFrame, place: str, settings: ProductionSettings) -> None:
+    left_out = sum(reasons.values())
+    if left_out <= settings.max_left_out * len(rows):
+        return
+    named = rows.filter(pl.col("reason").is_not_null())["chunk_id"].drop_nulls().head(3).to_list()
+    words = "; ".join(f"{count:,} rows: {reason}" for reason, count in Counter(reasons).most_common(5))
+    raise CollectionError(
+        f"{place}: {left_out:,} of {len(rows):,} rows cannot be used ({words}"
+        f"{f'; such as {named}' if named else ''}); production.max_left_out is {settings.max_left_out:g}: mend the rows, "
+        "or raise it"
+    )

@@ -45,27 +45,46 @@ class ProductionSettings(Block):
     )
     table: str = Field("chunks", min_length=1, description="name of the table")
     id_column: str = Field(
-        "id", min_length=1, description="column with the id of each chunk, text or whole numbers, all different"
+        "id",
+        description="column with the id of each chunk, text or whole numbers, all different; empty: the table has none, and a "
+        "row is known by a hash of its document, title and text. In this and the other names of columns a dot leads to a field "
+        "of a column (metadata.source), or to a key of JSON that stands in a text",
     )
-    text_column: str = Field("text", min_length=1, description="column with the text of each chunk")
+    text_column: str = Field("text", min_length=1, description="column with the text of each chunk, or a list of its paragraphs")
     document_column: str = Field("", description="column with the id of the chunk's document; empty: each row is a document")
-    title_column: str = Field("", description="column with a title that is put in front of the text; empty: no title")
+    title_column: str = Field(
+        "", description="column with a title, or a list of headings, that is put in front of the text; empty: no title"
+    )
+    order_column: str = Field(
+        "",
+        description="column that orders the rows of a document, such as the number of a chunk or its first character; empty: "
+        "their ids, numbers in them by their value",
+    )
     metadata_columns: Strings = Field(
         (),
         description="columns that the published index gets as well, with the values of the moment of publishing, to filter on; "
         "values that change while ids and texts stay lead to no new index",
     )
-    max_characters: int = Field(100_000, ge=1, description="rows with a longer text are skipped, in characters")
+    max_characters: int = Field(100_000, ge=1, description="rows with a longer text are left out, in characters")
+    max_left_out: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="largest share of rows that are left out (no id, document or text, text too long, binary data, the same as "
+        "another row); if there are more, nothing is built",
+    )
 
     @field_validator("metadata_columns")
     @classmethod
     def _have_names_of_their_own(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
         for column in columns:
-            if column in INDEX_COLUMNS or column.startswith("_"):
+            if column.partition(".")[0] in INDEX_COLUMNS or column.startswith("_"):
                 own = ", ".join(INDEX_COLUMNS)
                 raise ValueError(f"{column!r} clashes with the index's own columns ({own}, and names that begin with '_')")
             if columns.count(column) > 1:
                 raise ValueError(f"{column!r} stands twice")
+            if above := [other for other in columns if column.startswith(f"{other}.")]:
+                raise ValueError(f"{column!r} is a part of {above[0]!r}, which is there as well")
         return columns
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from embed_assets.corpus.production_table import ROWS_IN_A_BATCH
+from embed_assets.corpus.production_rows import ROWS_IN_A_BATCH
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.progress import track

@@ -19,6 +19,7 @@ from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, is_unicode,
 from embed_assets.corpus.spans import SpanIndex, language_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import OWN_WRITER, PAIR_SCHEMA, make_pairs
+from embed_assets.queries.quotes import Quoted, same_words
 from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
 from embed_assets.text.near_duplicates import normalize_query
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 OWN_STYLE = "own"
 COLUMNS = ("query", "document_id", "start", "end", "passage", "style")
 BM25_WEIGHT = 0.5
-Squeeze = Callable[[str], tuple[str, np.ndarray]]
 
 
 class _OwnPair(NamedTuple):
@@ -71,14 +71,14 @@ def read_own_pairs(
     rows = list(_read_rows(folder, unknown))
     known, tested = set(chunks["document_id"]), _test_queries(folder)
     texts = dict(documents.select("document_id", "text").iter_rows())
-    squeeze = functools.lru_cache(maxsize=1000)(_squeeze)
+    quoted = functools.lru_cache(maxsize=100)(Quoted)
     lost, stale, leaks, kept = [], [], [], []
     for pair in [_check(place, row) for place, row in rows]:
         if pair.document_id not in known:
             lost.append(pair)
         elif normalize_query(pair.query) in tested:
             leaks.append(pair)
-        elif (located := _locate(pair, texts[pair.document_id], squeeze)) is None:
+        elif (located := _locate(pair, texts[pair.document_id], quoted)) is None:
             stale.append(pair)
         else:
             kept.append(located)
@@ -223,7 +223,7 @@ def _chunk_rows(pairs: Sequence[_OwnPair], chunks: pl.DataFrame, encoder: Encode
     return [next(chosen) if row is None else row for row in found]
 
 
-def _locate(pair: _OwnPair, text: str, squeeze: Squeeze) -> _OwnPair | None:
+def _locate(pair: _OwnPair, text: str, quoted: Callable[[str], Quoted]) -> _OwnPair | None:
     """The pair with the span of its answer, if it names one; None if its passage does not occur in the document's text."""
     if pair.start is not None and pair.end is not None:
         if not 0 <= pair.start < pair.end <= len(text):
@@ -231,7 +231,7 @@ def _locate(pair: _OwnPair, text: str, squeeze: Squeeze) -> _OwnPair | None:
                 f"{pair.place}: the span from {pair.start} to {pair.end} is not in {pair.document_id!r}, which has {len(text)} "
                 "characters as read: correct 'start' (counted from 0) and 'end' (exclusive), or leave them out"
             )
-        if pair.passage and pair.passage.split() != text[pair.start : pair.end].split():
+        if pair.passage and not same_words(pair.passage, text[pair.start : pair.end]):
             raise CollectionError(
                 f"{pair.place}: the passage is not what stands from {pair.start} to {pair.end} in {pair.document_id!r}: "
                 "leave out the passage, or 'start' and 'end'"
@@ -239,18 +239,8 @@ def _locate(pair: _OwnPair, text: str, squeeze: Squeeze) -> _OwnPair | None:
         return pair
     if pair.passage is None:
         return pair
-    characters, places = squeeze(text)
-    passage = "".join(pair.passage.split())
-    first = characters.find(passage)
-    if first < 0:
-        return None
-    return pair._replace(start=int(places[first]), end=int(places[first + len(passage) - 1]) + 1)
-
-
-def _squeeze(text: str) -> tuple[str, np.ndarray]:
-    """The text without white space, and the place of each of its characters in the text."""
-    places = np.array([place for place, character in enumerate(text) if not character.isspace()], dtype=np.int32)
-    return "".join(text.split()), places
+    span = quoted(text).find(pair.passage)
+    return span and pair._replace(start=span[0], end=span[1])
 
 
 def _best_rows(pairs: Sequence[_OwnPair], rows_of: dict[str, np.ndarray], chunks: pl.DataFrame, encoder: Encoder) -> list[int]:

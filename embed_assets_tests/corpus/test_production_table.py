@@ -1,10 +1,13 @@
 """A LanceDB table as a source: what its rows become, what counts as a change, and what is wrong with it."""
 
+import json
+import re
 import shutil
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_table as production
@@ -18,6 +21,7 @@ from embed_assets.settings import read_settings
 from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
 from embed_assets_tests.small_collections import ROUTERS
 
+yaml = YAML(typ="safe", pure=True)
 ROWS = rows_of(ROUTERS | {"long.md": "# Long\n\nFirst paragraph, with an ä.\n\nSecond one.\n\nThird 😀 one."})
 
 
@@ -92,6 +96,120 @@ def test_numbers_can_be_ids(tmp_path: Path, workspace: Workspace, tokenizer):
     assert read(workspace, tokenizer, "numbered")[2]["chunk_id"].to_list() == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("ids", "settings"),
+    [
+        pytest.param([7, 8, 9, 10, 11, 100, 101], {}, id="whole numbers"),
+        pytest.param([f"a.md::{number}" for number in (7, 8, 9, 10, 11, 100, 101)], {}, id="numbers in texts"),
+        pytest.param([-20, -3, 1, 3, 20, 2**53 + 1, 2**53 + 2], {"order_column": "id"}, id="large and negative numbers"),
+        pytest.param([0.5, 1.25, 1.5, 20.0, 100.0, 1000.0, None], {"id_column": "key", "order_column": "id"}, id="floats"),
+        pytest.param(["a", "b", "c", "d", "e", "f", None], {"id_column": "key", "order_column": "id"}, id="letters"),
+        pytest.param(list("gfedcba"), {"order_column": "about.page"}, id="a field of a column"),
+        pytest.param(list("gfedcba"), {"order_column": "json.at.start"}, id="a key of JSON in a text"),
+    ],
+)
+def test_rows_of_a_document_are_in_the_order_of_their_numbers(tmp_path: Path, workspace: Workspace, tokenizer, ids, settings):
+    rows = [
+        {
+            "id": key,
+            "key": f"{6 - number}",
+            "document": "manual",
+            "text": f"Step {'abcdefg'[number]}.",
+            "about": {"page": number + 8},
+            "json": json.dumps({"at": {"start": 40 * number}}),
+        }
+        for number, key in enumerate(ids)
+    ]
+    write_production_table(tmp_path, rows[::-1], "steps")
+    write_table_collection(tmp_path, "steps", production={"table": "steps", "title_column": ""} | settings)
+    documents, skipped, chunks = read(workspace, tokenizer, "steps")
+    assert documents["text"].to_list() == ["\n\n".join(f"Step {letter}." for letter in "abcdefg")]
+    assert chunks["text"].to_list() == [row["text"] for row in rows] and skipped == []
+
+
+def test_a_changed_order_is_a_changed_content(tmp_path: Path, workspace: Workspace, table):
+    table.add_columns({"page": "cast(1 as int)"})
+    write_table_collection(tmp_path, "support", production={"order_column": "page"})
+    before = look(workspace, "support").digest
+    table.update(where=f"id = '{ROWS[1]['id']}'", values={"page": 2})
+    assert look(workspace, "support").digest != before
+
+
+def test_columns_as_they_are_found(tmp_path: Path, workspace: Workspace, tokenizer):
+    """Categories and whole numbers as pandas writes them, paragraphs and headings in lists."""
+    import pyarrow as pa
+
+    table = pa.table(
+        {
+            "id": pa.array([1.0, 2.0, None, 4.0]),
+            "file": pa.array(["a", "b", "a", "a"]).dictionary_encode(),
+            "parts": pa.array([["One.", "Two."], ["Three."], ["Lost."], []], pa.list_(pa.string())),
+            "headings": pa.array([["Guide", "Start"], None, ["Guide"], ["Guide"]], pa.list_(pa.large_string())),
+        }
+    )
+    production_database(tmp_path).create_table("found", table)
+    settings = {"document_column": "file", "text_column": "parts", "title_column": "headings", "max_left_out": 0.5}
+    write_table_collection(tmp_path, "found", production={"table": "found"} | settings)
+    documents, skipped, chunks = read(workspace, tokenizer, "found")
+    assert chunks.select("chunk_id", "document_id", "passage").rows() == [
+        ("1", "a", "Guide > Start\nOne.\n\nTwo."),
+        ("2", "b", "Three."),
+    ]
+    assert documents["document_id"].to_list() == ["a", "b"]
+    assert [item.reason for item in skipped] == ["no text", "no value in the column 'id'"]
+
+
+def test_a_table_without_ids_has_hashes_as_ids(tmp_path: Path, workspace: Workspace, tokenizer):
+    rows = [
+        {"text": text, "about": {"file": file, "pages": [number]}}
+        for number, (file, text) in enumerate([("a", "Oil it."), ("a", "Dry it."), ("b", "Oil it."), ("a", "Oil it.")])
+    ]
+    write_production_table(tmp_path, rows, "plain")
+    settings = {"table": "plain", "id_column": "", "document_column": "about.file", "title_column": "", "max_left_out": 0.25}
+    write_table_collection(tmp_path, "plain", production=settings | {"metadata_columns": ["about.pages"]})
+    _, skipped, chunks = read(workspace, tokenizer, "plain")
+    assert [item.reason for item in skipped] == ["the same as another row"]
+    assert sorted(chunks.select("document_id", "text").rows()) == [("a", "Dry it."), ("a", "Oil it."), ("b", "Oil it.")]
+    ids = chunks.sort("document_id", "text")["chunk_id"].to_list()
+    write_production_table(tmp_path, rows[::-1], "plain")
+    assert read(workspace, tokenizer, "plain")[2].sort("document_id", "text")["chunk_id"].to_list() == ids
+    found = production.metadata_columns(workspace, table_of(workspace, "plain"))(ids)
+    assert found["about"].to_pylist()[0] == {"pages": [1]} and found["about"].to_pylist()[2] == {"pages": [2]}
+
+
+def test_tables_of_langchain_and_llamaindex_are_read_as_the_manual_says(tmp_path: Path, workspace: Workspace, tokenizer):
+    texts = ["Open the lid.", "Fill in the salt.", "Close it."]
+    langchain = [
+        {"vector": [0.5] * 8, "id": key, "text": text, "metadata": {"source": "care.pdf", "page": page}}
+        for key, text, page in zip(("9b", "3c", "7a"), texts, (2, 10, 11), strict=True)
+    ]
+    llamaindex = [
+        {
+            "id": key,
+            "doc_id": "d-1",
+            "vector": [0.5] * 8,
+            "text": text,
+            "metadata": {
+                "file_name": "care.pdf",
+                "_node_content": json.dumps({"id_": key, "start_char_idx": place, "text": text}),
+            },
+        }
+        for key, text, place in zip(("9b", "3c", "7a"), texts, (0, 90, 1000), strict=True)
+    ]
+    found = []
+    for number, rows in enumerate([langchain, llamaindex]):
+        manual = (Path(__file__).parents[2] / "docs" / "lancedb.md").read_text(encoding="utf-8")
+        block = [part for part in re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL) if "metadata." in part][number]
+        settings = yaml.load(block)["production"]
+        write_production_table(tmp_path, rows[::-1], settings["table"])
+        write_table_collection(tmp_path, f"tool-{number}", production={"title_column": ""} | settings | {"uri": "production"})
+        documents, skipped, _ = read(workspace, tokenizer, f"tool-{number}")
+        assert skipped == []
+        found += documents.rows()
+    whole = "\n\n".join(texts)
+    assert found == [("care.pdf", "", whole), ("d-1", "care.pdf", whole)]
+
+
 def test_order_of_the_rows_and_other_columns_do_not_count(tmp_path: Path, workspace: Workspace):
     before = look(workspace, "support").digest
     write_production_table(tmp_path, [row | {"vector": [1.0] * 8, "price": 3} for row in reversed(ROWS)])
@@ -113,7 +231,7 @@ def test_commits_that_change_no_text_change_no_digest(workspace: Workspace, tabl
 
 def test_unchanged_table_is_not_read_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
     before = look(workspace, "support")
-    monkeypatch.setattr(production, "_batches", None)
+    monkeypatch.setattr(production, "read_rows", None)
     assert look(workspace, "support") == before
 
 
@@ -147,27 +265,49 @@ def test_content_that_changed_after_the_look_is_not_taken_for_it(workspace: Work
 
 
 def test_rows_that_cannot_be_used_are_skipped_with_a_reason(tmp_path: Path, workspace: Workspace, table, tokenizer):
-    write_table_collection(tmp_path, "support", production={"max_characters": 200})
+    write_table_collection(tmp_path, "support", production={"max_characters": 200, "max_left_out": 0.5})
     table.add([ROWS[0] | {"id": "huge", "text": "x" * 201}, ROWS[0] | {"id": "blank", "text": " \n"}])
-    table.add([ROWS[0] | {"id": "binary", "text": "a\0b"}])
+    table.add([ROWS[0] | {"id": "binary", "text": "a\0b"}, ROWS[0] | {"id": "null", "text": None}, ROWS[0], ROWS[0]])
+    table.add([ROWS[0] | {"id": None, "text": "Text without an id."}, ROWS[0] | {"id": "lost", "document": None}])
     _, skipped, chunks = read(workspace, tokenizer)
-    assert {item.document_id: item.reason for item in skipped} == {
-        "huge": "201 characters are more than 200",
-        "blank": "no text",
-        "binary": "binary data",
-    }
-    assert len(chunks) == len(ROWS)
+    assert sorted((item.document_id, item.reason) for item in skipped) == [
+        ("a row without an id: 'Text without an id.'", "no value in the column 'id'"),
+        ("binary", "binary data"),
+        ("blank", "no text"),
+        ("huge", "201 characters are more than 200"),
+        ("lost", "no value in the column 'document'"),
+        ("null", "no value in the column 'text'"),
+        *[(ROWS[0]["id"], "the same as another row")] * 2,
+    ]
+    assert sorted(chunks["chunk_id"]) == sorted(row["id"] for row in ROWS)
+    assert look(workspace, "support").rows == len(ROWS)
+
+
+@pytest.mark.parametrize(("share", "allowed"), [(0.5, True), (0.49, False)])
+def test_rows_are_left_out_up_to_a_stated_share(tmp_path: Path, workspace: Workspace, table, tokenizer, share, allowed):
+    write_table_collection(tmp_path, "support", production={"max_left_out": share})
+    table.add([ROWS[0] | {"id": f"empty-{number}", "text": None if number % 2 else ""} for number in range(len(ROWS))])
+    if allowed:
+        assert len(read(workspace, tokenizer)[2]) == len(ROWS)
+        return
+    words = rf"{len(ROWS)} of {2 * len(ROWS)} rows cannot be used .*no text.*'empty-0'.*production.max_left_out is 0.49"
+    with pytest.raises(CollectionError, match=words):
+        look(workspace, "support")
+
+
+def test_a_row_that_cannot_be_used_is_not_taken_for_a_change_of_another(tmp_path: Path, workspace: Workspace, table):
+    before = shutil.copy(look(workspace, "support").path, tmp_path / "before.parquet")
+    digest = look(workspace, "support").digest
+    table.add([ROWS[0] | {"id": None}])
+    after = look(workspace, "support")
+    assert after.digest != digest and production.compare(before, after.path).total == 0
 
 
 def faulty(tmp_path: Path, table, fault: str) -> None:
     if fault == "duplicate id":
         table.add([ROWS[3] | {"text": "another text under the same id"}])
-    elif fault == "null text":
-        table.add([ROWS[0] | {"id": "without-text", "text": None}])
-    elif fault == "null id":
-        table.add([ROWS[0] | {"id": None}])
-    elif fault == "null document":
-        table.add([ROWS[0] | {"id": "without-document", "document": None}])
+    elif fault in ("null text", "null id", "null document"):
+        table.add([ROWS[0] | {"id": f"row-{number}", "text": "x"} | {fault[5:]: None} for number in range(3)])
     elif fault == "column gone":
         table.alter_columns({"path": "text", "rename": "body"})
     elif fault == "column of another kind":
@@ -188,9 +328,9 @@ def faulty(tmp_path: Path, table, fault: str) -> None:
     ("fault", "words"),
     [
         ("duplicate id", [ROWS[3]["id"], "'id'", "more than one row"]),
-        ("null text", ["without-text", "'text'"]),
-        ("null id", ["'id'", "no value"]),
-        ("null document", ["without-document", "'document'"]),
+        ("null text", ["3 rows: no value in the column 'text'", "row-0"]),
+        ("null id", ["3 rows: no value in the column 'id'", "max_left_out"]),
+        ("null document", ["3 rows: no value in the column 'document'", "row-0"]),
         ("column gone", ["'text'", "production.text_column", "body (string)"]),
         ("column of another kind", ["'text'", "double"]),
         ("table gone", ["not found"]),
@@ -230,6 +370,39 @@ def test_metadata_columns_are_read_by_id_with_their_types_and_of_rows_that_are_g
     assert found["price"].to_pylist() == [2.0, None, 100.0, 0.0]
     assert found["tags"].to_pylist() == [["t8"], None, ["t5"], ["t0"]]
     assert production.metadata_columns(workspace, table_of(workspace, "support")) is None
+
+
+def test_fields_of_columns_are_published_so_that_filters_of_production_work(tmp_path: Path, workspace: Workspace):
+    rows = [
+        {"id": f"{i}", "text": "a", "metadata": {"source": f"{i}.md", "tags": [f"t{i}"], "size": {"x y": i}, "node": "long"}}
+        for i in range(4)
+    ]
+    write_production_table(workspace.data, rows, "nested")
+    columns = ["metadata.source", "metadata.size.x y", "metadata.tags"]
+    settings = {"table": "nested", "document_column": "", "title_column": "", "metadata_columns": columns}
+    write_table_collection(workspace.data, "nested", production=settings)
+    found = production.metadata_columns(workspace, table_of(workspace, "nested"))(["2", "gone", "0"])
+    assert found.column_names == ["metadata"]
+    assert found["metadata"].to_pylist() == [
+        {"source": "2.md", "size": {"x y": 2}, "tags": ["t2"]},
+        {"source": None, "size": {"x y": None}, "tags": None},
+        {"source": "0.md", "size": {"x y": 0}, "tags": ["t0"]},
+    ]
+    index = production_database(tmp_path).create_table("index", found)
+    assert index.search().where("metadata.source = '2.md'").to_list() == found.slice(0, 1).to_pylist()
+
+
+@pytest.mark.parametrize("column", ["metadata.nothing", "metadata", "id.key", "metadata.source.key"])
+def test_a_field_that_is_not_there_is_named_with_those_that_are(tmp_path: Path, workspace: Workspace, column):
+    write_production_table(workspace.data, [{"id": 1, "text": "a", "metadata": {"source": "a.md"}}], "nested")
+    settings = {"table": "nested", "document_column": column, "title_column": ""}
+    write_table_collection(workspace.data, "nested", production=settings)
+    if column == "metadata.source.key":  # a text may hold JSON; this one does not
+        with pytest.raises(CollectionError, match=r"1 rows: no value in the column 'metadata\.source\.key'"):
+            look(workspace, "nested")
+        return
+    with pytest.raises(CollectionError, match=rf"'{column}' \(production.document_column\).*metadata.source \(string\)"):
+        look(workspace, "nested")
 
 
 def test_metadata_columns_do_not_count_as_content(workspace: Workspace, table):

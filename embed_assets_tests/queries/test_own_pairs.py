@@ -114,6 +114,7 @@ def test_a_row_is_what_make_pairs_makes(tmp_path):
         pytest.param({"passage": "after a thousand hours"}, TEXTS["pump.md"][1], id="passage"),
         pytest.param({"passage": " Bug\nPMP-118  shows\ta wrong\u00a0pressure"}, TEXTS["pump.md"][2], id="other white space"),
         pytest.param({"passage": "thousand hours. Bug PMP-118 shows a wrong"}, TEXTS["pump.md"][2], id="passage over two chunks"),
+        pytest.param({"passage": "needs **new oil** after [a thousand](hours.md) hours"}, TEXTS["pump.md"][1], id="marked up"),
         pytest.param({"passage": "new oil", "start": 64, "end": 71}, TEXTS["pump.md"][1], id="span and passage"),
     ],
 )

@@ -1,0 +1,257 @@
+"""The rows of a LanceDB table, whatever its layout: the columns that the settings name, and which rows can be used."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.corpus.settings import ProductionSettings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from lancedb.table import Table
+
+ROWS_IN_A_BATCH = 1024
+ROW_ID = "_rowid"
+BETWEEN_TITLES, BETWEEN_PARAGRAPHS = " > ", "\n\n"
+ROW_SCHEMA = dict.fromkeys(("chunk_id", "document_id", "title", "text", "order", "reason"), pl.String)
+
+
+class Place(NamedTuple):
+    """Where the values of a setting are: a column or a field of one, and below it keys of JSON that stands there as text."""
+
+    column: str
+    keys: tuple[str, ...]
+    kind: "pa.DataType"
+
+
+def open_database(uri: str):
+    """Connect to a LanceDB database.
+
+    Raises:
+        CollectionError: it is a local path, and there is no such folder.
+    """
+    import lancedb
+
+    if "://" not in uri and not Path(uri).is_dir():
+        raise CollectionError(f"{uri}: there is no such folder with a LanceDB database")
+    return lancedb.connect(uri)
+
+
+def name_of_table(uri: str, settings: ProductionSettings) -> str:
+    """The table as error messages name it."""
+    return f"{uri}, table {settings.table!r}"
+
+
+def open_table(uri: str, settings: ProductionSettings) -> "Table":
+    """The table at its latest version: an open handle would stay at the version at which it was opened.
+
+    Raises:
+        CollectionError: it cannot be opened, or a column that the settings name is missing or of another kind.
+    """
+    database = open_database(uri)
+    try:
+        table = database.open_table(settings.table)
+        schema = table.schema
+    except (ValueError, RuntimeError, OSError) as error:
+        raise CollectionError(f"{name_of_table(uri, settings)}: cannot be opened: {error}") from None
+    places = _places(schema, uri, settings)
+    for column in settings.metadata_columns:
+        place = _find(schema, uri, settings, "metadata_columns", column)
+        if place.keys:
+            raise _no_column(schema, uri, settings, "metadata_columns", column)
+        if _is_vector(place.kind):
+            raise CollectionError(
+                f"{name_of_table(uri, settings)}: the column {column!r} (production.metadata_columns) holds vectors, which a "
+                "search could not tell from those of the index"
+            )
+    for setting, place in places.items():
+        if not _fits(setting, place):
+            raise CollectionError(
+                f"{name_of_table(uri, settings)}: the column {getattr(settings, setting)!r} (production.{setting}) holds "
+                f"{place.kind}, not text; there are {_columns_there(schema)}"
+            )
+    return table
+
+
+def read_rows(table: "Table", uri: str, settings: ProductionSettings, row_ids: bool = False) -> Iterator[pl.DataFrame]:
+    """The rows of a table in ROW_SCHEMA, some thousands at a time.
+
+    ``reason`` says why a row cannot be used, ``order`` is the value of the order column. A table without ids gets a
+    hash of each row's document, title and text as its id.
+
+    Args:
+        table: from open_table.
+        uri: for messages.
+        settings: name the columns.
+        row_ids: whether a column with LanceDB's row id comes as well.
+
+    Raises:
+        CollectionError: the table cannot be read.
+    """
+    places = _places(table.schema, uri, settings)
+    columns = list(dict.fromkeys(place.column for place in places.values()))
+    values = {setting.removesuffix("_column"): _values(setting, place) for setting, place in places.items()}
+    nothing = pl.lit(None, pl.String)
+    try:
+        for batch in table.search().select(columns).with_row_id(row_ids).to_batches(ROWS_IN_A_BATCH):
+            frame = pl.DataFrame(batch)
+            frame = frame.select(
+                values.get("id", nothing).alias("chunk_id"),
+                values.get("document", values.get("id", nothing)).alias("document_id"),
+                values.get("title", nothing).fill_null("").alias("title"),
+                values["text"].alias("text"),
+                values.get("order", nothing).alias("order"),
+                *([ROW_ID] if row_ids else []),
+            )
+            yield _with_reasons(frame if settings.id_column else _with_ids(frame, settings), settings)
+    except (RuntimeError, OSError) as error:
+        raise CollectionError(f"{name_of_table(uri, settings)}: cannot be read: {error}") from None
+
+
+def in_order(rows: pl.DataFrame, order_is_number: bool) -> pl.DataFrame:
+    """Rows by document, and in a document by ``order``, then by id; numbers in a text count by their value."""
+    number = pl.col("order").cast(pl.Float64, strict=False) if order_is_number else pl.lit(None, pl.Float64)
+    keyed = rows.with_columns(
+        number.alias("number"),
+        *(
+            pl.col(name).map_elements(_natural, pl.String).alias(f"natural {name}")
+            for name in ("document_id", "order", "chunk_id")
+        ),
+    )
+    keys = ["natural document_id", "document_id", "number", "natural order", "natural chunk_id", "chunk_id"]
+    return keyed.sort(keys, nulls_last=True).select(rows.columns)
+
+
+def order_is_number(table: "Table", uri: str, settings: ProductionSettings) -> bool:
+    """Whether the column that orders the rows, or that of the ids where there is none, holds numbers."""
+    import pyarrow as pa
+
+    place = _places(table.schema, uri, settings).get("order_column")
+    return place is not None and not place.keys and (pa.types.is_integer(place.kind) or pa.types.is_floating(place.kind))
+
+
+def content_of(chunk_id: str | None, document_id: str | None, title: str, text: str | None, order: str | None) -> bytes:
+    """Hash of what counts as the content of a row, 16 bytes."""
+    parts = [chunk_id, document_id, title, text]
+    lengths = " ".join("-" if part is None else str(len(part)) for part in parts[:3])
+    whole = f"{lengths} {''.join(part or '' for part in parts)}" + ("" if text is not None else "\0")
+    # Without an order column nothing is added: the hash is then that of the four parts.
+    return hashlib.blake2b((whole if order is None else f"{whole}\0{order}").encode(), digest_size=16).digest()
+
+
+def _natural(text: str) -> str:
+    """The text with its whole numbers written so long that their order is that of their values."""
+    return re.sub(r"[0-9]+", lambda digits: digits[0].zfill(24), text)
+
+
+def _with_ids(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame:
+    columns = frame.select("document_id", "title", "text").rows()
+    ids = [None if text is None else content_of(None, document, title, text, None).hex() for document, title, text in columns]
+    own = pl.Series("chunk_id", ids, pl.String)
+    return frame.with_columns(own, *([] if settings.document_column else [own.alias("document_id")]))
+
+
+def _with_reasons(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame:
+    names = {"chunk_id": settings.id_column, "document_id": settings.document_column, "text": settings.text_column}
+    reason = pl.when(pl.lit(False)).then(pl.lit(None, pl.String))
+    for name, column in names.items():
+        if column:
+            reason = reason.when(pl.col(name).is_null()).then(pl.lit(f"no value in the column {column!r}"))
+    text = pl.col("text")
+    reason = (
+        reason.when(text.str.strip_chars() == "")
+        .then(pl.lit("no text"))
+        .when(text.str.len_chars() > settings.max_characters)
+        .then(pl.format("{} characters are more than {}", text.str.len_chars(), settings.max_characters))
+        .when(text.str.contains("\0", literal=True))
+        .then(pl.lit("binary data"))
+    )
+    return frame.with_columns(reason=reason)
+
+
+def _places(schema: "pa.Schema", uri: str, settings: ProductionSettings) -> dict[str, Place]:
+    """Setting → where its values are, for those that are used."""
+    names = ("id_column", "text_column", "document_column", "title_column", "order_column")
+    used = {name: getattr(settings, name) for name in names}
+    return {name: _find(schema, uri, settings, name, column) for name, column in used.items() if column}
+
+
+def _find(schema: "pa.Schema", uri: str, settings: ProductionSettings, setting: str, name: str) -> Place:
+    import pyarrow as pa
+
+    first, *rest = name.split(".")
+    if first not in schema.names:
+        raise _no_column(schema, uri, settings, setting, name)
+    column, kind = first, schema.field(first).type
+    while rest and pa.types.is_struct(kind) and kind.get_field_index(rest[0]) >= 0:
+        kind = kind.field(rest[0]).type
+        column += f".{rest.pop(0)}"
+    if rest and not _is_text(kind):
+        raise _no_column(schema, uri, settings, setting, name)
+    return Place(column, tuple(rest), kind)
+
+
+def _no_column(schema: "pa.Schema", uri: str, settings: ProductionSettings, setting: str, name: str) -> CollectionError:
+    there = _columns_there(schema)
+    return CollectionError(
+        f"{name_of_table(uri, settings)}: there is no column {name!r} (production.{setting}); there are {there}"
+    )
+
+
+def _columns_there(schema: "pa.Schema") -> str:
+    import pyarrow as pa
+
+    def names(field: "pa.Field", above: str) -> list[str]:
+        if pa.types.is_struct(field.type):
+            return [name for inner in field.type for name in names(inner, f"{above}{field.name}.")]
+        return [f"{above}{field.name} ({field.type})"]
+
+    return ", ".join(name for field in schema for name in names(field, ""))[:2000]
+
+
+def _fits(setting: str, place: Place) -> bool:
+    import pyarrow as pa
+
+    kind = place.kind
+    if _is_text(kind):
+        return True
+    if setting in ("text_column", "title_column"):
+        return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type)
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return number or (setting == "order_column" and pa.types.is_temporal(kind))
+
+
+def _values(setting: str, place: Place) -> pl.Expr:
+    """What stands in a place, as text."""
+    import pyarrow as pa
+
+    values = pl.col(place.column)
+    if place.keys:
+        path = "".join(f"[{key}]" if key.isdecimal() else f"['{key}']" for key in place.keys)
+        return values.cast(pl.String).str.json_path_match(f"${path}")
+    if pa.types.is_list(place.kind) or pa.types.is_large_list(place.kind):
+        between = BETWEEN_TITLES if setting == "title_column" else BETWEEN_PARAGRAPHS
+        return values.cast(pl.List(pl.String)).list.join(between)
+    if pa.types.is_floating(place.kind) and setting != "order_column":
+        # A table of pandas with an empty place in it has 12.0 for 12.
+        return pl.when(values == values.floor()).then(values.cast(pl.Int64, strict=False).cast(pl.String))
+    return values.cast(pl.String)
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_vector(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_fixed_size_list(kind)

@@ -1,0 +1,90 @@
+"""Where a passage that somebody copied stands in the text of a document."""
+
+import html
+import re
+import unicodedata
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+# What a reader of the page does not see: pictures, targets of links, tags, the lines of fences, names of headings, boxes.
+_UNSEEN = re.compile(
+    r"""
+      !\[[^\[\]\n]{0,1000}\]\([^()\n]{0,2000}\)
+    | (?<=\])\((?:[^()\n]|\([^()\n]{0,1000}\)){0,2000}\)
+    | (?<=\])\[[^\[\]\n]{0,200}\]
+    | ^[ ]{0,3}\[[^\[\]\n]{1,200}\]:[ \t]+\S[^\n]*
+    | ^[ \t>]*(?:`{3,}|~{3,})[^\n`]*$
+    | ^[ \t>]*[-*+][ ]\[[ xX]\]
+    | [ \t]\{[#.][\w:. #-]{1,200}\}[ \t]*$
+    | <!--[^<>]{0,2000}-->
+    | </?[A-Za-z][\w-]*(?:\s[^<>\n]{0,1000})?/?>
+    | (?P<entity>&(?:[A-Za-z][A-Za-z0-9]{1,30}|\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6});)
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+
+
+class Quoted:
+    """A text in which copied passages are looked for."""
+
+    def __init__(self, text: str):
+        self._text = text
+
+    def find(self, passage: str) -> tuple[int, int] | None:
+        """The span of the first place where the passage stands; None if it stands nowhere.
+
+        White space does not count. Where it is not found like that, only its letters and digits count, and only those
+        that a reader of the rendered page sees: a sentence that was copied there has no marks and no targets of links.
+        """
+        for reduced, (characters, places) in ((_without_spaces, self._squeezed), (_seen, self._letters)):
+            wanted, _ = reduced(passage)
+            first = characters.find(wanted) if wanted else -1
+            if first >= 0:
+                return int(places[first]), int(places[first + len(wanted) - 1]) + 1
+        return None
+
+    @cached_property
+    def _squeezed(self) -> tuple[str, np.ndarray]:
+        return _without_spaces(self._text)
+
+    @cached_property
+    def _letters(self) -> tuple[str, np.ndarray]:
+        return _seen(self._text)
+
+
+def same_words(one: str, other: str) -> bool:
+    """Whether two passages are the same to a reader of the rendered page."""
+    return one.split() == other.split() or _seen(one)[0] == _seen(other)[0]
+
+
+def _without_spaces(text: str) -> tuple[str, np.ndarray]:
+    """The text without white space, and the place of each of its characters in the text."""
+    places = np.array([place for place, character in enumerate(text) if not character.isspace()], dtype=np.int32)
+    return "".join(text.split()), places
+
+
+def _seen(text: str) -> tuple[str, np.ndarray]:
+    """The letters and digits of the text that a reader sees, without accents and case, and the place of each of them."""
+    letters: list[str] = []
+    places: list[int] = []
+
+    def add(part: str, start: int, step: int) -> None:
+        for offset, character in enumerate(part):
+            found = _letters_of(character)
+            letters.append(found)
+            places.extend([start + step * offset] * len(found))
+
+    end = 0
+    for unseen in _UNSEEN.finditer(text):
+        add(text[end : unseen.start()], end, 1)
+        if unseen["entity"]:
+            add(html.unescape(unseen["entity"]), unseen.start(), 0)
+        end = unseen.end()
+    add(text[end:], end, 1)
+    return "".join(letters), np.array(places, dtype=np.int32)
+
+
+@lru_cache(maxsize=100_000)
+def _letters_of(character: str) -> str:
+    return "".join(part for part in unicodedata.normalize("NFKD", character).casefold() if part.isalnum())
