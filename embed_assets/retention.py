@@ -34,7 +34,7 @@ from embed_assets.training.stages import CHECKPOINT
 KEEP = 2
 # Test queries are drawn once; the verdicts, which are small, tell that something was published once.
 NEVER = (HELD_OUT_QUERIES, PUBLISHED_INDEX.name)
-MEMOS_OF_MODELS = ("embeddings", "rerankings", "models")
+MEMOS_OF_MODELS = ("embeddings", "rerankings", "late_interactions", "models")
 
 
 @dataclass

@@ -1,0 +1,103 @@
+"""Text to a vector for each of its tokens, for late interaction."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.hardware import Compute, explain_out_of_memory
+from embed_assets.models.prompts import with_prompts
+from embed_assets.models.settings import BaseModelSettings
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+
+# Of 1024 dimensions in float16: 128 MiB.
+TOKENS_IN_A_BLOCK = 2**16
+
+
+class TokenEncoder:
+    """The vectors of the tokens of queries and passages, from an embedding model that need not be trained for that.
+
+    Tokens that stand for no text, such as [CLS] and [SEP], are left out: they are near to those of any other text.
+
+    Args:
+        settings: the base model's settings (length in tokens and prompts hold for its fine-tuned versions too).
+        name: folder of a fine-tuned model; the base model if None.
+        compute: device, dtype and batch size.
+    """
+
+    def __init__(self, settings: BaseModelSettings, name: str | None = None, compute: Compute = Compute()):
+        self.settings = with_prompts(settings, name)
+        self.name = name or settings.name
+        self.compute = compute
+        self._model: MultiVectorEncoder | None = None
+
+    def encode_queries(self, texts: Sequence[str]) -> "list[torch.Tensor]":
+        """Unit vectors of the tokens of each query, float16, shape (tokens, dimensions); no row where there is no text."""
+        return self._encode(texts, "query", self.settings.query_prompt)
+
+    def encode_passages(self, texts: Sequence[str]) -> "list[torch.Tensor]":
+        """Unit vectors of the tokens of each passage; as encode_queries."""
+        return self._encode(texts, "document", self.settings.passage_prompt)
+
+    def blocks(self, texts: Sequence[str], tokens: int = TOKENS_IN_A_BLOCK) -> Iterator[list[str]]:
+        """The texts in blocks that have at most so many tokens together, longest first; a single text may have more."""
+        # A token has at least one character, and the model reads no more than max_tokens.
+        ordered = sorted(texts, key=len, reverse=True)
+        sizes = [min(len(text), self.settings.max_tokens) for text in ordered]
+        starts, size = [], tokens
+        for row, of_text in enumerate(sizes):
+            if size + of_text > tokens:
+                starts.append(row)
+                size = 0
+            size += of_text
+        for start, end in pairwise([*starts, len(ordered)]):
+            yield ordered[start:end]
+
+    def _encode(self, texts: Sequence[str], task: str, prompt: str | None) -> "list[torch.Tensor]":
+        import torch
+
+        with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
+            found = self._load().encode(
+                list(texts), prompt=prompt, batch_size=self.compute.batch_size, task=task, show_progress_bar=False
+            )
+        # In bfloat16 they would be normalized within 1% only.
+        vectors = [torch.nn.functional.normalize(of_text.float(), dim=1) for of_text in found]
+        if not all(of_text.isfinite().all() for of_text in vectors):
+            raise ValueError(
+                f"{self.name}: vectors in {self.compute.torch_dtype()} are not finite: set dtype of the resource 'gpu' to float32"
+            )
+        return [of_text.half() for of_text in vectors]
+
+    def _load(self) -> "MultiVectorEncoder":
+        if self._model is None:
+            model = load_sentence_transformer(self.settings, self.compute.torch_device(), self.name)
+            self._model = without_pooling(model).to(self.compute.torch_dtype())
+        return self._model
+
+
+def without_pooling(model: "SentenceTransformer") -> "MultiVectorEncoder":
+    """The model up to its pooling; a projection that follows it projects the tokens.
+
+    ``MultiVectorEncoder(FOLDER)`` would add a projection with random weights to a model of single vectors.
+
+    Raises:
+        ValueError: the model has no tokens with vectors of their own.
+    """
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    if not isinstance(model[0], Transformer):
+        raise ValueError(
+            f"late interaction needs the tokens of a transformer, but this model begins with {type(model[0]).__name__}"
+        )
+    projections = [module for module in model if isinstance(module, Dense)]
+    for module in projections:
+        module.module_input_name = module.module_output_name = "token_embeddings"
+    tokenizer = model.tokenizer
+    without_text = [token for token in tokenizer.all_special_tokens if token != tokenizer.unk_token]
+    mask = MultiVectorMask(without_text, skiplist_tasks=["query", "document"])
+    return MultiVectorEncoder(modules=[model[0], *projections, mask], device=str(model.device))

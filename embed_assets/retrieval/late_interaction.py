@@ -1,0 +1,113 @@
+"""Late interaction: a query and a passage are compared token by token."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embed_assets.artifacts.memo import Memo
+from embed_assets.models.locations import model_digest
+from embed_assets.models.token_encoder import TokenEncoder
+from embed_assets.progress import track
+
+if TYPE_CHECKING:
+    import torch
+
+# Of the vectors of passages that are kept for the next queries: those of about 10,000 with 384 dimensions.
+BYTES_KEPT = 2**30
+QUERIES_AT_ONCE = 1024
+# What no token answers has the least cosine there is.
+NO_TOKEN = -1.0
+
+
+def maxsim(queries: "Sequence[torch.Tensor]", passages: "Sequence[torch.Tensor]") -> "torch.Tensor":
+    """Each query against each passage: the mean, over the tokens of the query, of the best cosine to a token of the passage.
+
+    MaxSim of ColBERT (Khattab and Zaharia, SIGIR 2020, arXiv:2004.12832), divided by the number of the query's tokens.
+    Nothing is padded, so that short passages cost less than long ones.
+
+    Args:
+        queries: unit vectors of the tokens of each, shape (tokens, dimensions).
+        passages: the same.
+
+    Returns:
+        float32, shape (queries, passages), from -1 to 1. A query without a token has 0 everywhere; a passage without one -1.
+    """
+    import torch
+
+    of_queries, of_passages = torch.cat(list(queries)).float(), torch.cat(list(passages)).float()
+    device = of_passages.device
+    lengths = [torch.tensor([len(tokens) for tokens in side], device=device) for side in (queries, passages)]
+    best = torch.segment_reduce(of_passages @ of_queries.T, "max", lengths=lengths[1], initial=NO_TOKEN)
+    sums = torch.segment_reduce(best.T.contiguous(), "sum", lengths=lengths[0], initial=0)
+    return sums / lengths[0].clamp(min=1)[:, None]
+
+
+class LateInteraction:
+    """Scores pairs of a query and a passage by maxsim; the model is loaded only for pairs not seen before.
+
+    The scores are kept on disk, about 100 bytes a pair. The vectors of the tokens would be 250 times as large as the text
+    itself, so they are computed anew for a pair that is not known. Each call encodes each text once, and some passages are
+    kept in memory for the next call.
+
+    Args:
+        encoder: gives the vectors of the tokens.
+        memos: folder of the memos; one file for each model.
+    """
+
+    def __init__(self, encoder: TokenEncoder, memos: Path):
+        self.encoder = encoder
+        settings = encoder.settings
+        digest = model_digest(encoder.name, settings.revision if encoder.name == settings.name else "")
+        self.memo = Memo(memos / "late_interactions" / f"{digest.replace('/', '--')}.sqlite")
+        self._kept: dict[str, torch.Tensor] = {}
+        self._bytes_left = BYTES_KEPT
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """Scores of (query, passage) pairs, float32, shape (len(pairs),), as those of maxsim."""
+        keys = [self._key(*pair) for pair in pairs]
+        known = self.memo.get_many(sorted(set(keys)))
+        missing: dict[str, dict[str, str]] = {}
+        for key, (query, passage) in zip(keys, pairs, strict=True):
+            if key not in known:
+                missing.setdefault(passage, {})[query] = key
+        if missing:
+            texts = sorted({query for asked in missing.values() for query in asked})
+            queries = dict(zip(texts, self.encoder.encode_queries(texts), strict=True))
+            blocks = list(self.encoder.blocks(list(missing)))
+            for block in track(blocks, f"comparing the tokens of {len(texts)} queries and {len(missing)} passages"):
+                rows = [
+                    row
+                    for passage, tokens in zip(block, self._tokens(block), strict=True)
+                    for row in self._rows(missing[passage], queries, tokens)
+                ]
+                self.memo.put_many(rows)
+                known.update(rows)
+        return np.array([np.frombuffer(known[key], dtype=np.float32)[0] for key in keys], dtype=np.float32)
+
+    def _rows(
+        self, asked: dict[str, str], queries: "dict[str, torch.Tensor]", passage: "torch.Tensor"
+    ) -> list[tuple[str, bytes]]:
+        """Key and score of each query that is compared with one passage."""
+        names, rows = list(asked), []
+        for start in range(0, len(names), QUERIES_AT_ONCE):
+            block = names[start : start + QUERIES_AT_ONCE]
+            scores = maxsim([queries[name] for name in block], [passage])[:, 0].cpu().numpy()
+            rows += [(asked[name], score.tobytes()) for name, score in zip(block, scores, strict=True)]
+        return rows
+
+    def _tokens(self, passages: Sequence[str]) -> "list[torch.Tensor]":
+        new = [passage for passage in passages if passage not in self._kept]
+        found = dict(zip(new, self.encoder.encode_passages(new), strict=True)) if new else {}
+        for passage, tokens in found.items():
+            if (size := tokens.numel() * tokens.element_size()) <= self._bytes_left:
+                self._kept[passage] = tokens
+                self._bytes_left -= size
+        return [found[passage] if passage in found else self._kept[passage] for passage in passages]
+
+    def _key(self, query: str, passage: str) -> str:
+        settings = self.encoder.settings
+        parts = (settings.max_tokens, settings.query_prompt, query, settings.passage_prompt, passage)
+        return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
