@@ -3,11 +3,12 @@
 import functools
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, Strict
 
+AUTO = "auto"
 IN_NO_FINGERPRINT = "in_no_fingerprint"
 SECRET_PARAMETERS = re.compile(r"key|token|secret|passw|pwd|credential|signature|auth|^sig$", re.IGNORECASE)
 
@@ -59,7 +60,17 @@ def _variable_name(name: str) -> str:
     return name
 
 
+def _auto_or_weight(value: Any) -> float | str:
+    if value == AUTO:
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ValueError(f"expected {AUTO!r} or a number from 0 to 1")
+
+
 Share = Annotated[float, Field(ge=0, lt=1)]
+# A weight that is given, or chosen on dev queries.
+AutoOrWeight = Annotated[float | Literal["auto"], PlainValidator(_auto_or_weight)]
 Strings = Annotated[tuple[str, ...], Strict(False)]
 # What leads out of a collection.
 Address = Annotated[str, AfterValidator(_without_credentials), Outside("hosts")]

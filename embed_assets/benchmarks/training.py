@@ -49,7 +49,7 @@ def benchmark_training(
             started = time.perf_counter()
             if system == "fine_tune":
                 ours = (Path(folder, "model"), Path(folder, "scratch"), base_model, settings, compute)
-                loss = fine_tune(triplets, *ours)["loss"].mean()
+                loss = fine_tune(triplets, *ours).curve["loss"].mean()
             else:
                 loss = _train_plainly(train, Path(folder), base_model, settings, compute)
             seconds = time.perf_counter() - started

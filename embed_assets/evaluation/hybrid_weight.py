@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embed_assets.evaluation.evaluation_set import HUMAN, LOOKUP
-from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, deciding_source, relevant_units, tested_queries
+from embed_assets.artifacts.blocks import AUTO
+from embed_assets.evaluation.evaluation_set import HUMAN
+from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, relevant_units
 from embed_assets.evaluation.metrics import score_first_ten
 from embed_assets.evaluation.runs import BM25, Systems
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, convex_fusion
 from embed_assets.retrieval.ranking import best_per_group, top_k
 
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,12 @@ def choose_weights(
     """
     if setting != AUTO:
         return {name: HybridWeight(dense, float(setting), "scoring.hybrid_weight") for name, dense in hybrids.items()}
-    sources = dict(tested_queries(queries, labels, "dev"))
-    sources.pop(LOOKUP, None)
-    source = deciding_source({name: len(of_source) for name, of_source in sources.items()})
-    count = len(sources[source]) if source else 0
+    source, asked = dev_queries_to_decide(queries, labels)
+    count = len(asked)
     if not hybrids or source is None or count < FEWEST_TO_DECIDE:
         why = f"{count} {source} dev queries are too few to choose by" if count else "there is no dev query to choose by"
         return {name: HybridWeight(dense, DEFAULT_WEIGHT, why) for name, dense in hybrids.items()}
-    scores = _scores(systems, sorted(set(hybrids.values())), sources[source], labels, source == HUMAN)
+    scores = _scores(systems, sorted(set(hybrids.values())), asked, labels, source == HUMAN)
     best = {
         dense: max(GRID, key=lambda weight: (round(of_weight[weight], 9), -abs(weight - DEFAULT_WEIGHT)))
         for dense, of_weight in scores.items()

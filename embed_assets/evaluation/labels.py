@@ -53,6 +53,23 @@ def deciding_source(counts: Mapping[str, int]) -> str | None:
     return next(iter([*enough, *sorted(trusted, key=lambda source: -trusted[source]), *usable]), None)
 
 
+def dev_queries_to_decide(queries: pl.DataFrame, labels: pl.DataFrame) -> tuple[str | None, pl.DataFrame]:
+    """The dev queries that settings are chosen by, never look-ups: the deciding source, and its queries that have a label.
+
+    Whether they are enough, FEWEST_TO_DECIDE, is for the caller to ask.
+
+    Args:
+        queries: of the evaluation set, of all splits.
+        labels: of the queries, as they apply now.
+
+    Returns:
+        None and no query where there are look-ups alone.
+    """
+    sources = {source: found for source, found in tested_queries(queries, labels, "dev") if source != LOOKUP}
+    source = deciding_source({name: len(found) for name, found in sources.items()})
+    return source, sources.get(source or "", queries.clear())
+
+
 def relevant_units(
     queries: pl.DataFrame, labels: pl.DataFrame, chunks: pl.DataFrame, by_document: bool
 ) -> dict[str, dict[str, int]]:

@@ -1,10 +1,8 @@
 """Settings of the evaluation set and of scoring."""
 
-from typing import Annotated, Any, Literal
+from pydantic import Field, model_validator
 
-from pydantic import Field, PlainValidator, model_validator
-
-from embed_assets.artifacts.blocks import Block, Share
+from embed_assets.artifacts.blocks import AutoOrWeight, Block, Share
 
 
 class EvaluationSetSettings(Block):
@@ -48,19 +46,11 @@ class RerankingSettings(Block):
     )
 
 
-def _weight(value: Any) -> float | str:
-    if value == "auto":
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
-        return float(value)
-    raise ValueError("expected 'auto' or a number from 0 to 1")
-
-
 class ScoringSettings(Block):
     """BEIR metrics, fusion and confidence intervals."""
 
     top_k: int = Field(100, ge=100, le=10_000, description="length of a run: documents kept for each query")
-    hybrid_weight: Annotated[float | Literal["auto"], PlainValidator(_weight)] = Field(
+    hybrid_weight: AutoOrWeight = Field(
         "auto",
         description="weight of the embedding model in the convex fusion with BM25, which has the rest; auto: chosen on the dev "
         "queries (human ones, else own pairs, else written questions, never look-ups), 0.5 where there are fewer than 30",

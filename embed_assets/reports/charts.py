@@ -12,6 +12,8 @@ from embed_assets.artifacts.store import REPORT
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.sweep.leaderboard import BEST, NOISE, WORSE, Leaderboard
 from embed_assets.sweep.saturation import Saturation
+from embed_assets.training.evaluator import DEV_METRIC
+from embed_assets.training.merging import chosen_merge
 
 _COLORS = ("#9aa5b1", "#2a6f97", "#e0a458", "#c8553d", "#588b5b", "#7d5ba6")
 _DROP_COLORS = ("#d9dee3", "#b8c0c8", "#e0a458", "#7d8b99", "#c8553d", "#588b5b", "#7d5ba6", "#4a5560", "#c9b27c", "#a3c4bc")
@@ -49,6 +51,18 @@ def draw_loss(folder: Path, curve: pl.DataFrame) -> None:
     axes.set_ylabel("loss")
     axes.legend(frameon=False)
     _save(figure, folder / REPORT / "loss.png")
+
+
+def draw_merges(folder: Path, merges: pl.DataFrame) -> None:
+    """Draw nDCG@10 on dev against the share of the fine-tuned weights in the average, to report/merges.png."""
+    figure, axes = _figure(5, 3)
+    axes.plot(merges["merge"], merges[DEV_METRIC], color="#2a6f97", marker="o")
+    best = chosen_merge(merges)
+    axes.axvline(best, color="#e0a458", linestyle="--", linewidth=1, label=f"chosen: {best:g}")
+    axes.set_xlabel("share of the fine-tuned weights (0 is the base model)")
+    axes.set_ylabel(f"{HEADLINE}, dev")
+    axes.legend(frameon=False)
+    _save(figure, folder / REPORT / "merges.png")
 
 
 def draw_scores(

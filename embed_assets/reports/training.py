@@ -7,11 +7,13 @@ from typing import Any
 import polars as pl
 
 from embed_assets.artifacts.store import REPORT
-from embed_assets.reports.charts import draw_loss
+from embed_assets.reports.charts import draw_loss, draw_merges
 from embed_assets.reports.evaluation import write_score_tables
 from embed_assets.reports.writing import write_findings, write_summary, write_table
 from embed_assets.training.checks import check_export, check_reranker_export, check_training, check_triplets
+from embed_assets.training.evaluator import DEV_METRIC
 from embed_assets.training.leaks import OF_TEST_DOCUMENT
+from embed_assets.training.merging import chosen_merge
 
 LOSSES_SHOWN = 12
 
@@ -42,13 +44,14 @@ def write_triplets(
     write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"], max_tokens))
 
 
-def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False) -> None:
-    """Report on checkpoint: the loss curve, drawn, in a short table and as Parquet.
+def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False, merges: pl.DataFrame | None = None) -> None:
+    """Report on checkpoint: the loss curve and the averages with the base model, drawn, in short tables and as Parquet.
 
     Args:
         folder: the artifact.
         curve: from fine_tune.
-        best_kept: whether the model with the smallest dev loss was kept, and not the last one.
+        best_kept: whether the model that was best on dev was kept, and not the last one.
+        merges: from choose_merge; None if there was nothing to choose.
     """
     curve.write_parquet(folder / REPORT / "loss.parquet")
     losses = curve["loss"].drop_nulls()
@@ -57,14 +60,22 @@ def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False) -
     if len(losses):
         summary |= {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
     if best_kept:
-        best = curve.drop_nulls("dev_loss").sort("dev_loss", maintain_order=True).row(0, named=True)
-        summary |= {"dev_loss": round(best["dev_loss"], 4), "kept_step": best["step"]}
+        by_ndcg = curve[DEV_METRIC].is_not_null().any()
+        judged = curve.drop_nulls(DEV_METRIC if by_ndcg else "dev_loss")
+        best = judged.sort(DEV_METRIC if by_ndcg else "dev_loss", descending=by_ndcg, maintain_order=True).row(0, named=True)
+        summary |= {name: round(best[name], 4) for name in ("dev_loss", DEV_METRIC) if best[name] is not None}
+        summary |= {"kept_step": best["step"]}
     elif len(dev_losses):
         summary["dev_loss"] = round(dev_losses[-1], 4)
-    write_summary(folder, summary)
     draw_loss(folder, curve)
     every = len(curve) // LOSSES_SHOWN + 1
     write_table(folder, "loss", curve.filter((pl.int_range(pl.len()) % every == 0) | pl.col("dev_loss").is_not_null()))
+    if merges is not None:
+        merges.write_parquet(folder / REPORT / "merges.parquet")
+        draw_merges(folder, merges)
+        write_table(folder, "merges", merges)
+        summary |= {"merge": chosen_merge(merges)}
+    write_summary(folder, summary)
     write_findings(folder, check_training(curve))
 
 

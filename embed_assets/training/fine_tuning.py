@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from embed_assets.artifacts.blocks import AUTO
+from embed_assets.evaluation.dev_set import DevSet, dev_ndcg
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute, release_memory
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.batches import Batches
+from embed_assets.training.evaluator import DEV_METRIC, ModelInTraining, dev_evaluator
 from embed_assets.training.examples import Examples, draw_examples
 from embed_assets.training.log import early_stopping_callback, log_callback, logger_callbacks
 from embed_assets.training.loss import contrastive_loss
 from embed_assets.training.memory import mini_batch_tokens
-from embed_assets.training.merging import merge_with_base
-from embed_assets.training.processes import fine_tune_in_processes
+from embed_assets.training.merging import UNDECIDED, Merger, choose_merge
+from embed_assets.training.processes import Training, fine_tune_in_processes
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.trainer import master_weights, save_model, set_dropout, train, training_arguments
 
@@ -37,12 +40,13 @@ def fine_tune(
     settings: TrainingSettings,
     compute: Compute = Compute(),
     logs: Path | None = None,
-) -> pl.DataFrame:
+    dev: DevSet | None = None,
+) -> Training:
     """Fine-tune the base model and save it as a sentence-transformers folder.
 
     The loss is InfoNCE over in-batch and hard negatives (see contrastive_loss), with a linear warm-up and a cosine
     decay of the learning rate. With ``lora_rank``, low-rank adapters are trained (arXiv:2106.09685) and merged into
-    the weights that are saved. With ``merge``, they are averaged with those of the base model (see merge_with_base).
+    the weights that are saved. Then they are averaged with those of the base model, as ``merge`` says (see Merger).
 
     Args:
         triplets: ``anchor``, ``positive``, ``negative_1`` … ``negative_n`` and ``split`` (train or dev); with the other
@@ -53,9 +57,7 @@ def fine_tune(
         settings: how to train.
         compute: device, dtype, mini-batch size, processes and loggers.
         logs: where loggers write their files; a folder in scratch if None.
-
-    Returns:
-        The loss curve, as loss_curve describes it.
+        dev: what early stopping and the choice of ``merge`` go by; without it, the former goes by the dev loss.
 
     Raises:
         ValueError: triplets or hard negatives are too few, or a setting does not fit the base model, the number of
@@ -63,7 +65,7 @@ def fine_tune(
         TrainingDivergedError: the loss became NaN or infinite, or rose far above its start.
     """
     if compute.processes > 1:
-        return fine_tune_in_processes(triplets, folder, scratch, base_model, settings, compute, logs)
+        return fine_tune_in_processes(triplets, folder, scratch, base_model, settings, compute, logs, dev)
     from datasets import Dataset, disable_progress_bars
     from sentence_transformers import SentenceTransformerTrainer
     from transformers import set_seed
@@ -72,7 +74,8 @@ def fine_tune(
     base_model = with_prompts(base_model)
     examples = draw_examples(triplets, settings)
     set_seed(settings.seed)
-    arguments = _arguments(scratch, examples, base_model, settings, compute)
+    evaluator = dev_evaluator(dev, base_model, compute) if dev is not None and settings.early_stopping else None
+    arguments = _arguments(scratch, examples, base_model, settings, compute, f"eval_{DEV_METRIC}" if evaluator else "eval_loss")
     model = load_sentence_transformer(base_model, compute.torch_device())
     master_weights(model)
     set_dropout(model, settings.dropout)
@@ -88,20 +91,39 @@ def fine_tune(
         args=arguments,
         train_dataset=Dataset.from_polars(train_rows),
         eval_dataset=Dataset.from_polars(dev_rows) if dev_rows.height >= 2 else None,
+        evaluator=evaluator,
         loss=contrastive_loss(model, settings, tokens, arguments.world_size, examples.known),
         callbacks=[log_callback("training", settings, terms), *logger_callbacks(compute.loggers, logs or scratch / "logs")],
     )
     if settings.early_stopping:
         trainer.add_callback(early_stopping_callback(settings.early_stopping))
-    curve = train(trainer, scratch, REMEDY)
+    curve, merges = train(trainer, scratch, REMEDY), None
     if trainer.is_world_process_zero():
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
-        merge_with_base(model, base_model, settings.merge)
+        merges = _merge(model, base_model, settings, compute, dev)
         save_model(model, folder)
     del trainer, model
     release_memory()
-    return curve
+    return Training(curve, merges)
+
+
+def _merge(
+    model: "SentenceTransformer",
+    base_model: BaseModelSettings,
+    settings: TrainingSettings,
+    compute: Compute,
+    dev: DevSet | None,
+) -> pl.DataFrame | None:
+    """Average the weights with those of the base model; returns what choose_merge does if the weight was chosen."""
+    if settings.merge == AUTO and dev is not None:
+        encoder = ModelInTraining(model, base_model, compute)
+        model.eval()
+        return choose_merge(Merger(model, base_model), lambda: dev_ndcg(encoder, dev))
+    weight = UNDECIDED if settings.merge == AUTO else float(settings.merge)
+    if weight != 1:
+        Merger(model, base_model).merge(weight)
+    return None
 
 
 def _arguments(
@@ -110,6 +132,7 @@ def _arguments(
     base_model: BaseModelSettings,
     settings: TrainingSettings,
     compute: Compute,
+    judged_by: str,
 ) -> "SentenceTransformerTrainingArguments":
     from sentence_transformers import SentenceTransformerTrainingArguments
 
@@ -124,8 +147,8 @@ def _arguments(
             "eval_strategy": "steps",
             "eval_steps": every,
             "load_best_model_at_end": True,
-            "metric_for_best_model": "eval_loss",
-            "greater_is_better": False,
+            "metric_for_best_model": judged_by,
+            "greater_is_better": judged_by != "eval_loss",
             "restore_callback_states_from_checkpoint": True,
         }
     if settings.gradient_checkpointing:

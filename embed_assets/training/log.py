@@ -10,6 +10,7 @@ from statistics import mean
 
 import polars as pl
 
+from embed_assets.training.evaluator import DEV_METRIC
 from embed_assets.training.settings import RerankerSettings, TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def divergence(losses: Sequence[float], terms: int = 1) -> str:
 
 
 def early_stopping_callback(patience: int):
-    """A trainer callback that stops after so many evaluations without a smaller dev loss."""
+    """A trainer callback that stops after so many evaluations without a better value of what the model is judged by."""
     from transformers import EarlyStoppingCallback
 
     class EarlyStopping(EarlyStoppingCallback):
@@ -117,7 +118,7 @@ def logger_callbacks(loggers: Sequence[str], folder: Path) -> list:
 
 
 def loss_curve(history: Sequence[dict]) -> pl.DataFrame:
-    """``step``, ``epoch``, ``loss``, ``dev_loss`` and ``learning_rate`` (null where not logged).
+    """``step``, ``epoch``, ``loss``, ``dev_loss``, ``dev_ndcg@10`` and ``learning_rate`` (null where not logged).
 
     Args:
         history: the trainer's log.
@@ -128,10 +129,11 @@ def loss_curve(history: Sequence[dict]) -> pl.DataFrame:
             "epoch": entry["epoch"],
             "loss": entry.get("loss"),
             "dev_loss": entry.get("eval_loss"),
+            DEV_METRIC: entry.get(f"eval_{DEV_METRIC}"),
             "learning_rate": entry.get("learning_rate"),
         }
         for entry in history
         if "loss" in entry or "eval_loss" in entry
     ]
-    schema = {"step": pl.Int64, "epoch": pl.Float64, "loss": pl.Float64, "dev_loss": pl.Float64, "learning_rate": pl.Float64}
-    return pl.DataFrame(rows, schema=schema)
+    figures = dict.fromkeys(("epoch", "loss", "dev_loss", DEV_METRIC, "learning_rate"), pl.Float64)
+    return pl.DataFrame(rows, schema={"step": pl.Int64} | figures)

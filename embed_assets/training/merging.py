@@ -1,16 +1,27 @@
 """A fine-tuned model and its base model, made one."""
 
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import polars as pl
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.evaluator import DEV_METRIC
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+logger = logging.getLogger(__name__)
+# Where no dev query tells which is best.
+UNDECIDED = 1.0
+CANDIDATES = (0.0, 0.3, 0.5, 0.7, 1.0)
+MERGES_SCHEMA = {"merge": pl.Float64, DEV_METRIC: pl.Float64}
 
-def merge_with_base(model: "SentenceTransformer", base_model: BaseModelSettings, weight: float) -> None:
-    """Average the weights of a fine-tuned model with those of the model that it started from, in place.
+
+class Merger:
+    """Averages the weights of a fine-tuned model with those of the model that it started from, in place.
 
     What the base model knew of other matters comes back, at little cost in what was learnt (LM-Cocktail, Xiao et al.,
     arXiv:2311.13534; model soups, Wortsman et al., arXiv:2203.05482).
@@ -18,21 +29,57 @@ def merge_with_base(model: "SentenceTransformer", base_model: BaseModelSettings,
     Args:
         model: the fine-tuned model.
         base_model: what it started from.
-        weight: of the fine-tuned weights, above 0; 1 leaves them as they are.
 
     Raises:
         ValueError: the two do not have the same weights.
     """
-    import torch
 
-    if weight == 1:
-        return
-    before, after = load_sentence_transformer(base_model, "cpu").state_dict(), model.state_dict()
-    shapes = ({name: tuple(tensor.shape) for name, tensor in state.items()} for state in (before, after))
-    if next(shapes) != next(shapes):
-        raise ValueError(f"training.merge: the fine-tuned model has other weights than {base_model.name}; set it to 1")
-    with torch.no_grad():
-        for name, tensor in after.items():
-            if tensor.is_floating_point():
-                base = before[name].to(device=tensor.device, dtype=torch.float32)
-                tensor.copy_(torch.lerp(base, tensor.float(), weight))
+    def __init__(self, model: "SentenceTransformer", base_model: BaseModelSettings):
+        self._model = model
+        self._tuned = {
+            name: tensor.detach().to("cpu", copy=True)
+            for name, tensor in model.state_dict().items()
+            if tensor.is_floating_point()
+        }
+        before = load_sentence_transformer(base_model, "cpu").state_dict()
+        self._base = {name: before[name].float() for name in self._tuned if name in before}
+        if {name: t.shape for name, t in self._tuned.items()} != {name: t.shape for name, t in self._base.items()}:
+            raise ValueError(f"training.merge: the fine-tuned model has other weights than {base_model.name}; set it to 1")
+
+    def merge(self, weight: float) -> None:
+        """Give the model the average of the two.
+
+        Args:
+            weight: of the fine-tuned weights; 0 is the base model, 1 the fine-tuned one.
+        """
+        import torch
+
+        with torch.no_grad():
+            for name, tensor in self._model.state_dict().items():
+                if name in self._tuned:
+                    tensor.copy_(torch.lerp(self._base[name], self._tuned[name].float(), weight))
+
+
+def choose_merge(merger: Merger, judge: Callable[[], float]) -> pl.DataFrame:
+    """Merge with the weight, of CANDIDATES, that is judged best; of equal ones the largest.
+
+    Args:
+        merger: of the fine-tuned model.
+        judge: says how good the model is as it has been merged; the higher, the better.
+
+    Returns:
+        ``merge`` and ``dev_ndcg@10`` of each candidate.
+    """
+    judged = {}
+    for weight in CANDIDATES:
+        merger.merge(weight)
+        judged[weight] = judge()
+        logger.info("merged with %g of the fine-tuned weights: nDCG@10 %.4f on dev queries", weight, judged[weight])
+    merges = pl.DataFrame(list(judged.items()), schema=MERGES_SCHEMA, orient="row")
+    merger.merge(chosen_merge(merges))
+    return merges
+
+
+def chosen_merge(merges: pl.DataFrame) -> float:
+    """The weight that choose_merge has taken."""
+    return float(merges.sort(pl.col(DEV_METRIC).round(9), "merge")["merge"][-1])

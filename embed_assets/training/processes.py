@@ -6,20 +6,35 @@ import os
 import subprocess
 import sys
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 
+from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.log import TrainingDivergedError
 from embed_assets.training.settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
+CURVE, MERGES = "curve.parquet", "merges.parquet"
 LINES_KEPT = 30
 # Lines of a worker that start so are news of the training.
 NEWS = "training: "
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is known of a training.
+
+    Args:
+        curve: of the loss, as loss_curve describes it.
+        merges: how good each average with the base model is on dev, as choose_merge describes it; None if none was chosen.
+    """
+
+    curve: pl.DataFrame
+    merges: pl.DataFrame | None = None
 
 
 class TrainingProcessError(RuntimeError):
@@ -34,7 +49,8 @@ def fine_tune_in_processes(
     settings: TrainingSettings,
     compute: Compute,
     logs: Path | None = None,
-) -> pl.DataFrame:
+    dev: DevSet | None = None,
+) -> Training:
     """As fine_tune, under torchrun: training_worker.py in each process, all on the same batches.
 
     Raises:
@@ -49,9 +65,12 @@ def fine_tune_in_processes(
         )
     work = (scratch / "processes").resolve()
     work.mkdir(parents=True, exist_ok=True)
-    for path in work.glob("error-*.json"):
-        path.unlink()
+    for name in ("error-*.json", "dev_*.parquet", MERGES):
+        for path in work.glob(name):
+            path.unlink()
     triplets.write_parquet(work / "triplets.parquet")
+    if dev is not None:
+        dev.write(work)
     request = {
         "process": os.getpid(),
         "folder": str(folder.resolve()),
@@ -65,7 +84,8 @@ def fine_tune_in_processes(
     last_lines = _torchrun(work, compute.processes)
     if last_lines is not None:
         raise _error(work, last_lines)
-    return pl.read_parquet(work / "curve.parquet")
+    merges = work / MERGES
+    return Training(pl.read_parquet(work / CURVE), pl.read_parquet(merges) if merges.is_file() else None)
 
 
 def _torchrun(work: Path, processes: int) -> list[str] | None:

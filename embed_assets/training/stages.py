@@ -18,7 +18,7 @@ def cross_encoder(asked: Asked) -> dict[str, Source]:
 TRIPLETS = Stage(
     name="triplets",
     group="training",
-    code_version="3",
+    code_version="4",
     settings=("base_model", "questions", "evaluation_set", "negatives"),
     inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
     sources=(base_model, cross_encoder),
@@ -28,7 +28,7 @@ TRIPLETS = Stage(
 CHECKPOINT = Stage(
     name="checkpoint",
     group="training",
-    code_version="3",
+    code_version="4",
     settings=("base_model", "training"),
     inputs=("triplets",),
     sources=(base_model,),

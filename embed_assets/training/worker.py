@@ -1,7 +1,7 @@
 """One of the processes of a training, as torchrun starts it.
 
-It reads request.json and triplets.parquet in the folder that it is given. The first process writes the model and
-curve.parquet; one that fails writes error-RANK.json.
+It reads request.json and triplets.parquet in the folder that it is given. The first process writes the model,
+curve.parquet and merges.parquet; one that fails writes error-RANK.json.
 """
 
 import contextlib
@@ -17,10 +17,11 @@ import polars as pl
 import psutil
 
 from embed_assets.artifacts.files import write_atomically
+from embed_assets.evaluation.dev_set import read_dev_set
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.fine_tuning import fine_tune
-from embed_assets.training.processes import NEWS
+from embed_assets.training.processes import CURVE, MERGES, NEWS
 from embed_assets.training.settings import TrainingSettings
 
 
@@ -34,7 +35,7 @@ def main() -> None:
         logging.getLogger("embed_assets").addHandler(news)
         logging.getLogger("embed_assets").setLevel(logging.INFO)
     try:
-        curve = fine_tune(
+        training = fine_tune(
             pl.read_parquet(work / "triplets.parquet"),
             Path(request["folder"]),
             Path(request["scratch"]),
@@ -42,13 +43,16 @@ def main() -> None:
             TrainingSettings.model_validate_json(json.dumps(request["settings"])),
             Compute(**request["compute"]),
             Path(request["logs"]) if request["logs"] else None,
+            read_dev_set(work),
         )
     except Exception as error:
         failure = {"rank": rank, "kind": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
         write_atomically(work / f"error-{rank}.json", json.dumps(failure))
         raise
     if rank == 0:
-        curve.write_parquet(work / "curve.parquet")
+        if training.merges is not None:
+            training.merges.write_parquet(work / MERGES)
+        training.curve.write_parquet(work / CURVE)
 
 
 def _end_with(process: int) -> None:

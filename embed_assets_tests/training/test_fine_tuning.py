@@ -77,7 +77,7 @@ def settings(**changes) -> TrainingSettings:
 
 
 def train(folder: Path, base: BaseModelSettings, triplets: pl.DataFrame = TRIPLETS, compute: Compute = COMPUTE, **changes):
-    return fine_tune(triplets, folder / "model", folder / "scratch", base, settings(**changes), compute)
+    return fine_tune(triplets, folder / "model", folder / "scratch", base, settings(**changes), compute).curve
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -337,14 +337,14 @@ def test_loggers_write_beside_the_model_and_change_nothing(base, tmp_path):
     from embed_assets.artifacts.files import digest_of_files
 
     logs = tmp_path / "logs"
-    curve = fine_tune(
+    done = fine_tune(
         TRIPLETS, tmp_path / "a" / "model", tmp_path / "a", base, settings(), Compute(device="cpu", dtype="float32"), logs
     )
     train(tmp_path / "b", base)
     digests = {name: digest_of_files(tmp_path / name / "model", files(tmp_path / name / "model")) for name in "ab"}
     assert digests["a"] == digests["b"]
     events = EventAccumulator(str(logs)).Reload()
-    assert [event.step for event in events.Scalars("train/loss")] == curve.drop_nulls("loss")["step"].to_list()
+    assert [event.step for event in events.Scalars("train/loss")] == done.curve.drop_nulls("loss")["step"].to_list()
 
 
 def files(folder: Path) -> list[Path]:

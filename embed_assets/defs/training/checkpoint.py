@@ -6,6 +6,7 @@ from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
+from embed_assets.evaluation.dev_set import read_dev_set
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.training import write_training
@@ -31,5 +32,6 @@ def write_checkpoint(folder: Path, scratch: Path, inputs: Inputs, workspace: Wor
     # Beside the artifacts, so that TensorBoard shows all trainings, those under way too.
     logs = workspace.logs / inputs.stage / inputs.collection / inputs.fingerprint
     examples, model = inputs.table("triplets", "triplets"), folder / "model"
-    curve = fine_tune(examples, model, scratch, inputs.block(BaseModelSettings), training, compute, logs)
-    write_training(folder, curve, best_kept=training.early_stopping > 0)
+    dev = read_dev_set(inputs.folder("triplets"))
+    done = fine_tune(examples, model, scratch, inputs.block(BaseModelSettings), training, compute, logs, dev)
+    write_training(folder, done.curve, best_kept=training.early_stopping > 0, merges=done.merges)

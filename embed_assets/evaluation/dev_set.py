@@ -1,0 +1,105 @@
+"""The dev queries that a training is judged by, with the passages that they are searched in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from embed_assets.corpus.spans import language_of
+from embed_assets.evaluation.evaluation_set import HUMAN
+from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, own_units, relevant_units
+from embed_assets.evaluation.metrics import score_first_ten
+from embed_assets.models.encoders import Encoder, TextEncoder
+from embed_assets.retrieval.hybrid import HybridRetriever
+from embed_assets.retrieval.ranking import best_per_group, group_numbers, top_k
+
+MOST_QUERIES = 200
+NEAREST = 20
+QUERIES, PASSAGES = "dev_queries.parquet", "dev_passages.parquet"
+
+
+@dataclass(frozen=True)
+class DevSet:
+    """Dev queries of the label source that decides, and the passages that matter for them.
+
+    Args:
+        source: of the labels: human, own or synthetic; look-ups judge nothing.
+        queries: query id → query.
+        relevant: query id → unit (a document for human labels, else a chunk) → relevance.
+        passages: ``unit`` and ``passage``; those of a unit stand together.
+    """
+
+    source: str
+    queries: Mapping[str, str]
+    relevant: Mapping[str, Mapping[str, int]]
+    passages: pl.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """Write dev_queries.parquet and dev_passages.parquet."""
+        rows = [
+            (name, query, self.source, unit, relevance)
+            for name, query in self.queries.items()
+            for unit, relevance in self.relevant[name].items()
+        ]
+        pl.DataFrame(rows, schema=["query_id", "query", "source", "unit", "relevance"], orient="row").write_parquet(
+            folder / QUERIES
+        )
+        self.passages.write_parquet(folder / PASSAGES)
+
+
+def read_dev_set(folder: Path) -> DevSet | None:
+    """The dev set that was written there; None if none was."""
+    if not (folder / QUERIES).is_file():
+        return None
+    rows = pl.read_parquet(folder / QUERIES)
+    queries = dict(rows.select("query_id", "query").iter_rows())
+    relevant: dict[str, dict[str, int]] = {name: {} for name in queries}
+    for name, unit, relevance in rows.select("query_id", "unit", "relevance").iter_rows():
+        relevant[name][unit] = relevance
+    return DevSet(rows["source"][0], queries, relevant, pl.read_parquet(folder / PASSAGES))
+
+
+def draw_dev_set(
+    queries: pl.DataFrame, labels: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder, seed: int = 13
+) -> DevSet | None:
+    """The dev queries to judge by: human ones where there are enough, else the user's own pairs, else written questions.
+
+    They are searched in what answers them and the nearest passages of each, so that a training can be judged many times
+    without encoding a whole corpus.
+
+    Args:
+        queries: of the evaluation set, of all splits.
+        labels: of the queries, as they apply now.
+        chunks: the collection's chunks.
+        encoder: the base model, which finds the nearest chunks together with BM25.
+        seed: of the draw, where there are more than MOST_QUERIES.
+
+    Returns:
+        None where fewer than FEWEST_TO_DECIDE queries are no look-ups.
+    """
+    source, asked = dev_queries_to_decide(queries, labels)
+    if source is None or len(asked) < FEWEST_TO_DECIDE:
+        return None
+    if len(asked) > MOST_QUERIES:
+        asked = asked.sample(MOST_QUERIES, seed=seed).sort("query_id")
+    by_document = source == HUMAN
+    relevant = relevant_units(asked, labels, chunks, by_document)
+    answers = {unit for found in relevant.values() for unit in found}
+    retriever = HybridRetriever(encoder, chunks["passage"].to_list(), language=language_of(chunks))
+    near = np.unique(retriever.first(asked["query"].to_list(), NEAREST)).tolist()
+    rows = chunks.select(unit="document_id" if by_document else "chunk_id", passage="passage").with_row_index("row")
+    rows = rows.filter(pl.col("unit").is_in(list(answers)) | pl.col("row").is_in(near))
+    return DevSet(source, dict(asked.select("query_id", "query").iter_rows()), relevant, rows.select("unit", "passage"))
+
+
+def dev_ndcg(encoder: TextEncoder, dev: DevSet) -> float:
+    """Mean nDCG@10 of an encoder on a dev set; a document scores as its best passage."""
+    scores = encoder.encode_queries(list(dev.queries.values())) @ encoder.encode_passages(dev.passages["passage"].to_list()).T
+    units, groups = dev.passages["unit"].unique(maintain_order=True).to_list(), group_numbers(dev.passages["unit"])
+    best = best_per_group(scores, groups)
+    for row, unit in own_units(dev.relevant, units).items():
+        best[row, unit] = -np.inf
+    rows = zip(dev.queries, top_k(best, 10).tolist(), strict=True)
+    return score_first_ten(dev.relevant, {name: [units[column] for column in row if column >= 0] for name, row in rows})

@@ -1,0 +1,61 @@
+"""The dev queries that a training is judged by."""
+
+from math import log2
+
+import polars as pl
+import pytest
+
+from embed_assets.evaluation.dev_set import DevSet, dev_ndcg, draw_dev_set, read_dev_set
+from embed_assets_tests.evaluation.test_scoring import TableEncoder, human_labels, make_queries, ranking, span_labels
+
+
+def dev_queries(source: str, chunks: pl.DataFrame, count: int = 36) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Queries about the documents in turn, each answered by its whole document."""
+    rows = chunks.select("document_id", "start", "end", "text").rows()
+    asked = {f"{source}{number}": rows[number % len(rows)] for number in range(count)}
+    queries = make_queries(source, {name: " ".join(row[3].split()[:4]) for name, row in asked.items()}, split="dev")
+    if source == "human":
+        return queries, human_labels(*((name, row[0], 1) for name, row in asked.items()))
+    return queries, span_labels(*((name, *row[:3]) for name, row in asked.items()))
+
+
+def drawn(chunks, encoder, *sources: tuple[pl.DataFrame, pl.DataFrame]) -> DevSet | None:
+    queries, labels = (pl.concat(part) for part in zip(*sources, strict=True))
+    return draw_dev_set(queries, labels, chunks, encoder)
+
+
+def test_people_judge_before_written_questions_and_look_ups_never(chunks, encoder):
+    human, written, lookups = (dev_queries(source, chunks) for source in ("human", "synthetic", "look-up"))
+    assert drawn(chunks, encoder, human, written, lookups).source == "human"
+    assert drawn(chunks, encoder, dev_queries("human", chunks, 29), written, lookups).source == "synthetic"
+    assert drawn(chunks, encoder, lookups) is None
+    assert drawn(chunks, encoder, dev_queries("synthetic", chunks, 29), lookups) is None
+
+
+def test_what_answers_a_query_and_what_is_near_it_is_searched_and_nothing_else(chunks, encoder, monkeypatch):
+    monkeypatch.setattr("embed_assets.evaluation.dev_set.NEAREST", 1)
+    bread = chunks.filter(pl.col("document_id") == "bread.md").row(0, named=True)
+    queries = make_queries("synthetic", {f"q{number}": "float switch of the pump" for number in range(30)}, split="dev")
+    labels = span_labels(*((name, "bread.md", bread["start"], bread["end"]) for name in queries["query_id"]))
+    dev = draw_dev_set(queries, labels, chunks, encoder)
+    documents = chunks.filter(pl.col("chunk_id").is_in(dev.passages["unit"].to_list()))["document_id"]
+    assert sorted(documents) == ["bread.md", "pump.md"]
+    assert dev_ndcg(encoder, dev) == pytest.approx(1 / log2(3))  # the right one of two is the second
+
+
+def test_a_document_scores_as_its_best_passage():
+    passages = pl.DataFrame({"unit": ["a", "a", "b"], "passage": ["a1", "a2", "b1"]})
+    dev = DevSet("human", {"q": "?", "r": "!"}, {"q": {"a": 1}, "r": {"a": 2, "b": 1}}, passages)
+    encoder = TableEncoder({"?": ranking("a2", "b1", "a1"), "!": ranking("b1", "a1", "a2")})
+    second = (1 + 2 / log2(3)) / (2 + 1 / log2(3))
+    assert dev_ndcg(encoder, dev) == pytest.approx((1 + second) / 2)
+
+
+def test_it_is_read_as_it_was_written(chunks, encoder, tmp_path):
+    assert read_dev_set(tmp_path) is None
+    dev = drawn(chunks, encoder, dev_queries("human", chunks))
+    dev.write(tmp_path)
+    read = read_dev_set(tmp_path)
+    assert (read.source, read.queries, read.relevant) == (dev.source, dev.queries, dev.relevant)
+    assert read.passages.equals(dev.passages)
+    assert dev_ndcg(encoder, read) == dev_ndcg(encoder, dev)

@@ -1,0 +1,66 @@
+"""How much of the fine-tuned weights is taken is chosen on dev queries."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from embed_assets.evaluation.dev_set import DevSet, dev_ndcg
+from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.evaluator import ModelInTraining
+from embed_assets.training.fine_tuning import fine_tune
+from embed_assets.training.merging import CANDIDATES, chosen_merge
+from embed_assets.training.processes import Training
+from embed_assets_tests.training.test_fine_tuning import COMPUTE, TRIPLETS, base, settings, weights
+
+__all__ = ["base"]
+PASSAGES = TRIPLETS["positive"].to_list()
+QUERIES = {f"q{number}": query for number, query in enumerate(TRIPLETS["anchor"])}
+
+
+def encoder(base: BaseModelSettings, folder: Path | None = None) -> ModelInTraining:
+    return ModelInTraining(load_sentence_transformer(base, "cpu", folder and str(folder / "model")), base, COMPUTE)
+
+
+def answered_as_by(model: ModelInTraining) -> DevSet:
+    """Dev queries whose one answer is what this model takes for it."""
+    scores = model.encode_queries(list(QUERIES.values())) @ model.encode_passages(PASSAGES).T
+    relevant = {name: {str(best): 1} for name, best in zip(QUERIES, scores.argmax(axis=1).tolist(), strict=True)}
+    return DevSet("human", QUERIES, relevant, pl.DataFrame({"unit": map(str, range(len(PASSAGES))), "passage": PASSAGES}))
+
+
+def trained(folder: Path, base: BaseModelSettings, dev: DevSet | None = None, **changes) -> Training:
+    return fine_tune(TRIPLETS, folder / "model", folder / "scratch", base, settings(epochs=3.0, **changes), COMPUTE, dev=dev)
+
+
+@pytest.mark.parametrize("right", ["base", "tuned"])
+def test_the_average_that_answers_dev_queries_best_is_taken(base, tmp_path, right):
+    trained(tmp_path / "tuned", base, merge=1)
+    dev = answered_as_by(encoder(base) if right == "base" else encoder(base, tmp_path / "tuned"))
+    done = trained(tmp_path / "chosen", base, dev, merge="auto")
+    found = dict(done.merges.iter_rows())
+    assert list(found) == list(CANDIDATES)
+    weight = chosen_merge(done.merges)
+    assert weight == max(candidate for candidate in CANDIDATES if found[candidate] == max(found.values()))
+    assert (weight < 0.5) == (right == "base")
+    assert found[0.0 if right == "base" else 1.0] == 1 and min(found.values()) < 0.9
+    before, tuned, chosen = weights(Path(base.name).parent), weights(tmp_path / "tuned"), weights(tmp_path / "chosen")
+    for name, value in chosen.items():
+        assert np.allclose(value, weight * tuned[name] + (1 - weight) * before[name], atol=1e-6)
+    assert dev_ndcg(encoder(base, tmp_path / "chosen"), dev) == pytest.approx(found[weight])
+
+
+def test_without_dev_queries_there_is_nothing_to_choose(base, tmp_path):
+    assert trained(tmp_path, base, merge="auto").merges is None
+
+
+def test_early_stopping_goes_by_the_dev_queries(base, tmp_path):
+    # The base model is right on dev, and training leads away from it.
+    dev = answered_as_by(encoder(base))
+    curve = trained(tmp_path, base, dev, merge=1, early_stopping=2, learning_rate=2e-2).curve
+    judged = curve.drop_nulls("dev_ndcg@10")
+    assert judged["dev_ndcg@10"].n_unique() > 1 and judged.height < 12
+    assert judged["dev_ndcg@10"].arg_max() == judged.height - 3
+    assert dev_ndcg(encoder(base, tmp_path), dev) == pytest.approx(judged["dev_ndcg@10"].max(), abs=1e-6)
