@@ -56,7 +56,7 @@ def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False, m
     curve.write_parquet(folder / REPORT / "loss.parquet")
     losses = curve["loss"].drop_nulls()
     dev_losses = curve["dev_loss"].drop_nulls()
-    summary = {"steps": int(curve["step"].max() or 0)}
+    summary: dict[str, Any] = {"steps": int(curve["step"].max() or 0)}
     if len(losses):
         summary |= {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
     if best_kept:

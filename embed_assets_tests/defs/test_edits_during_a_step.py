@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from embed_assets.definitions import defs
 from embed_assets.defs.partitions import collections, trials
 from embed_assets.graph import STAGES
 from embed_assets.lineage import finished_trials, open_published, resolve
+from embed_assets.models.answers import Answer, Sampling
+from embed_assets.models.language_models import LanguageModel
 from embed_assets.production.gate import Verdict
 from embed_assets.production.publishing import write_verdict
 from embed_assets.sweep.stages import TRIAL
@@ -157,6 +160,55 @@ def test_queries_are_made_of_the_chunks_and_settings_that_they_name(
     assert place.store.current("corpus_chunks", NAME).digest != old.digest
     assert (made.manifest["inputs"]["corpus_chunks"], made.manifest["settings"]["questions"]["seed"]) == (old.digest, 13)
     assert (made.fingerprint, made.digest) == (expected.fingerprint, expected.digest)
+
+
+class Writer:
+    """Answers every prompt with a question of its passage, and edits the prompt file when it is first asked."""
+
+    def __init__(self, edit: Callable[[], object]):
+        self.edit = edit
+        self.asked: list[str] = []
+
+    def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
+        self.edit()
+        for number, prompt in enumerate(prompts):
+            self.asked.append(prompt)
+            yield number, Answer(f"What is meant by {' '.join(prompt.split()[-6:])}?")
+
+    def close(self) -> None:
+        pass
+
+
+def test_questions_are_written_with_the_prompt_that_they_name(
+    place: Workspace, instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import embed_assets.defs.queries.qa_pairs as module
+
+    questions = SETTINGS["questions"] | {
+        "max_questions": 4,
+        "styles": {"question": 0, "how_to": 0, "identifier_question": 0, "mine": 1},
+    }
+    override(place.data, NAME, {"questions": questions})
+    prompt = place.data / "collections" / NAME / "prompts" / "mine.jinja"
+    prompt.parent.mkdir()
+    prompt.write_text("FIRST: {{ passage }}")
+    writer = Writer(lambda: prompt.write_text("SECOND: {{ passage }}"))
+    monkeypatch.setattr(module, "LanguageModel", partial(LanguageModel, engine=writer))
+    assert materialize(instance, "corpus_chunks")
+    before = resolve(place, STAGES["qa_pairs"], NAME)
+    assert materialize(instance, "qa_pairs")
+    made = place.store.current("qa_pairs", NAME)
+    assert writer.asked and all(text.startswith("FIRST: ") for text in writer.asked)
+    assert (made.fingerprint, resolve(place, STAGES["qa_pairs"], NAME).fingerprint == made.fingerprint) == (
+        before.fingerprint,
+        False,
+    )
+    prompt.write_text("FIRST: {{ passage }}")
+    assert made.digest == rebuilt(place, tmp_path / "fresh", monkeypatch, "qa_pairs").digest
+    prompt.write_text("SECOND: {{ passage }}")
+    writer.asked.clear()
+    assert materialize(instance, "qa_pairs")
+    assert writer.asked and all(text.startswith("SECOND: ") for text in writer.asked)
 
 
 def stub(place: Workspace, asset: str, **tables: pl.DataFrame | str) -> Artifact:
