@@ -2,7 +2,18 @@
 
 import click
 
-from embed_assets.cli import benchmark, building, doctor, housekeeping, initialize, planning, production, results, sweeps
+from embed_assets.cli import (
+    benchmark,
+    building,
+    doctor,
+    housekeeping,
+    initialize,
+    overview,
+    planning,
+    production,
+    results,
+    sweeps,
+)
 
 COMMANDS = (
     initialize.init,
@@ -10,6 +21,7 @@ COMMANDS = (
     building.run,
     planning.plan_command,
     results.scores,
+    overview.overview_command,
     results.path,
     results.compare,
     results.report,
