@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 # In block style, or in the braces of flow style and JSON.
 PRODUCTION_BLOCK = re.compile(rb"""(?:^|[{,])\s*["']?production["']?\s*:""", re.MULTILINE)
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+NAME_RULE = "a collection's name has at most 100 letters of A to Z, digits, '-' and '_', and begins with a letter or a digit"
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,32 @@ class Workspace:
         Raises:
             CollectionError: there is no data folder.
         """
+        folders = self._folders()
+        for folder in folders:
+            if not COLLECTION_NAME.fullmatch(folder.name):
+                logger.warning("%s is left out: %s", folder, NAME_RULE)
+        return {folder.name: folder for folder in folders if COLLECTION_NAME.fullmatch(folder.name)}
+
+    def some_collections(self) -> dict[str, Path]:
+        """The same, where a person asks for them.
+
+        Raises:
+            CollectionError: there is none, or none with a usable name.
+        """
+        found = self.collections()
+        if not found:
+            misnamed = self._folders()
+            if misnamed:
+                raise CollectionError(f"{misnamed[0]}: {NAME_RULE}: rename the folder")
+            raise CollectionError(f"{self.data}: no folder with documents/, corpus.jsonl or a production table in it")
+        return found
+
+    def _folders(self) -> list[Path]:
         if not self.data.is_dir():
             raise CollectionError(f"{self.data}: no such folder; name the data folder with --data or EMBED_ASSETS_DATA")
         if _is_collection(self.data):
-            folders = [self.data.resolve()]
-        else:
-            folders = sorted(folder for folder in self._parent().iterdir() if _is_collection(folder) or _names_a_table(folder))
-        for folder in folders:
-            if not COLLECTION_NAME.fullmatch(folder.name):
-                logger.warning("%s is left out: a collection's name has at most 100 letters, digits, '-' and '_'", folder)
-        return {folder.name: folder for folder in folders if COLLECTION_NAME.fullmatch(folder.name)}
+            return [self.data.resolve()]
+        return sorted(folder for folder in self._parent().iterdir() if _is_collection(folder) or _names_a_table(folder))
 
     def collection_folder(self, name: str) -> Path:
         """The folder of a collection, looked up by itself: a look over all of them stays linear.
@@ -85,6 +102,8 @@ class Workspace:
         folder = self.data.resolve() if _is_collection(self.data) else self._parent() / name
         if folder.name == name and COLLECTION_NAME.fullmatch(name) and (_is_collection(folder) or _names_a_table(folder)):
             return folder
+        if any(folder.name == name for folder in self._folders()):
+            raise CollectionError(f"{folder}: {NAME_RULE}: rename the folder")
         there = ", ".join(self.collections()) or "none"
         raise CollectionError(
             f"{self.data}: no collection {name!r} with documents/, corpus.jsonl or a 'production' block "

@@ -40,9 +40,7 @@ def set_environment(workspace: Workspace) -> None:
 def known_collections(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str]:
     """The named collections, or all; their settings are checked before anything runs."""
     try:
-        found = list(names) or list(workspace.collections())
-        if not found:
-            raise CollectionError(f"{workspace.data}: no folder with documents/, corpus.jsonl or a production table in it")
+        found = list(names) or list(workspace.some_collections())
         for name in found:
             read_settings(workspace, name)
     except (CollectionError, SettingsError) as error:

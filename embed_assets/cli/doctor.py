@@ -68,11 +68,11 @@ def diagnose(workspace: Workspace) -> Iterator[Diagnosis]:
     )
     yield Diagnosis("vLLM", True, words)
     try:
-        collections = workspace.collections()
+        collections = workspace.some_collections()
     except CollectionError as error:
         yield Diagnosis("data", False, str(error))
         return
-    yield Diagnosis("data", bool(collections), f"{workspace.data}: {', '.join(collections) or 'no collection'}")
+    yield Diagnosis("data", True, f"{workspace.data}: {', '.join(collections)}")
     for name in collections:
         yield from _of_collection(workspace, name)
 

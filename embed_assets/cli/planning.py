@@ -40,7 +40,7 @@ def _named(workspace: Workspace, names: tuple[str, ...]) -> list[str]:
     try:
         for name in names:
             workspace.collection_folder(name)
-        return list(dict.fromkeys(names)) or list(workspace.collections())
+        return list(dict.fromkeys(names)) or list(workspace.some_collections())
     except CollectionError as error:
         raise click.ClickException(str(error)) from None
 

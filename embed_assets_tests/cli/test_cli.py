@@ -74,3 +74,16 @@ def test_the_folder_of_what_is_current_is_printed(workspace):
     missing = cli(workspace, "path", "bakery", "onnx_model")
     assert missing.exit_code == 1 and "embed-assets run bakery --until onnx_model" in missing.output
     assert cli(workspace, "path", "bakery", "no_asset").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["our notes", "notes.2026", "_notes", "nötes", "n" * 101])
+@pytest.mark.parametrize("command", ["run", "plan", "doctor"])
+def test_the_error_about_a_misnamed_folder_gives_the_rule_for_names(tmp_path, name, command):
+    write_collection(tmp_path / "data" / "collections" / name, {"bread.md": "# Bread\n\nBake it until the crust is brown."})
+    home = str(tmp_path / "home")
+    for data, names in ((tmp_path / "data" / "collections" / name, []), (tmp_path / "data", []), (tmp_path / "data", [name])):
+        if command == "doctor" and names:
+            continue
+        done = CliRunner().invoke(main, [command, *names, "--data", str(data), "--home", home])
+        told = done.output if command == "doctor" else done.output.splitlines()[-1]
+        assert done.exit_code != 0 and f"{name}: a collection's name has at most 100 letters" in told
