@@ -10,6 +10,7 @@ from statistics import median
 
 import polars as pl
 
+from embed_assets.corpus.spans import language_of
 from embed_assets.models.answers import Answer, Sampling
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
@@ -68,7 +69,7 @@ def benchmark_questions(
     writer = settings.writer
     jobs = plan_jobs(chunks, list(prompts.values()), encoder, settings.model_copy(update={"max_questions": count}))
     rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
-    texts = [render_job(job, rows, settings, {}) for job in jobs]
+    texts = [render_job(job, rows, settings, {}, language_of(chunks)) for job in jobs]
     seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
     sampling = question_sampling(settings)
     digest = model_digest(writer.name).replace("/", "--")

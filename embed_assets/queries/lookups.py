@@ -21,6 +21,8 @@ from embed_assets.text.languages import SPACELESS, words_without_meaning
 
 # Marks of Markdown; that of C# is none.
 MARKS = re.compile(r"(?<!\w)#+|[*`|>]+")
+# What stands in front of a part of a table or of a fence.
+BLOCK_BEGINS = ("|", "```", "~~~")
 SHORTEST_SENTENCE, LONGEST_SENTENCE = 6, 40  # in words
 
 
@@ -63,9 +65,7 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
             "keyword": _keyword_queries(words, draw, settings.keywords_per_chunk),
             "sentence": _sentence_queries(texts[row], language, draw, settings.sentences_per_chunk),
             NEIGHBOUR: _sentence_queries(neighbour, language, draw, settings.neighbours_per_chunk),
-            "title": _title_queries(
-                heading_path(passages[row], texts[row]) or passages[row].splitlines()[:1], words, draw, settings.titles_per_chunk
-            ),
+            "title": _title_queries(_title(passages[row], texts[row]), words, draw, settings.titles_per_chunk),
         }.items():
             pairs.extend(pair for query in queries for pair in make_pairs(query, style, [span], TEXT_WRITER))
     return pl.DataFrame(pairs[: settings.max_lookups], schema=PAIR_SCHEMA)
@@ -107,8 +107,17 @@ def spread_over_documents(chunks: pl.DataFrame, salt: str) -> list[int]:
 
 
 def heading_path(passage: str, text: str) -> list[str]:
-    """Title and headings in front of a chunk's text, outermost first; none where the passage is the text alone."""
-    return passage.removesuffix(text).strip().split(" > ") if passage.endswith(text) and passage != text else []
+    """Title and headings in front of a chunk's text, outermost first; none where the passage begins with the text.
+
+    The column names of a table, or the opening line of a fence, may stand between the two.
+    """
+    before = passage.rpartition(text)[0].splitlines()[:1]
+    return before[0].split(" > ") if before and not before[0].startswith(BLOCK_BEGINS) else []
+
+
+def _title(passage: str, text: str) -> list[str]:
+    """What a chunk is called: its heading path, or else its first line."""
+    return heading_path(passage, text) or [line for line in passage.splitlines()[:1] if not line.startswith(BLOCK_BEGINS)]
 
 
 class _Keywords:

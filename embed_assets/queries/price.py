@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from embed_assets.artifacts.inputs import Inputs
+from embed_assets.corpus.spans import language_of
 from embed_assets.models.language_models import count_unanswered
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.questions import plan_jobs, question_sampling, render_job, seed_of, shows_several, writing_prompts
@@ -28,6 +29,6 @@ def prompts_to_answer(inputs: Inputs, memos: Path) -> dict[str, int]:
         return {}
     chunks = inputs.table("corpus_chunks", "chunks")
     jobs, rows = plan_jobs(chunks, prompts, None, settings), chunks.select("passage").rows(named=True)
-    texts = [render_job(job, rows, settings, {}) for job in jobs]
+    texts = [render_job(job, rows, settings, {}, language_of(chunks)) for job in jobs]
     seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
     return {"prompts": count_unanswered(writer, memos, texts, seeds, question_sampling(settings))}

@@ -73,11 +73,13 @@ def _replace(text: str, old: str, new: str) -> str:
 
 
 ENVIRONMENT = PromptEnvironment()
-# A prompt of a style shows one chunk or several, and may ask about an identifier of it or be given its artifacts.
-STYLE_VARIABLES = ({"passage", "passages"}, {"identifier", "artifacts"})
+# What a prompt may use and need not: who asks, and the language of the collection in words, "" for English.
+OPTIONAL_VARIABLES = {"artifacts", "reader", "language"}
+# A prompt of a style shows one chunk or several, and may ask about an identifier of it.
+STYLE_VARIABLES = ({"passage", "passages"}, {"identifier"} | OPTIONAL_VARIABLES)
 BATCH, ARTIFACTS, ANSWERABLE, JUDGE = (f"{name}.jinja" for name in TASK_PROMPTS)
 TASK_VARIABLES = {
-    BATCH: {"passages", "styles", "reasoning_types", "min_complexity", "artifacts"},
+    BATCH: {"passages", "styles", "reasoning_types", "min_complexity"} | OPTIONAL_VARIABLES,
     ARTIFACTS: {"passage"},
     ANSWERABLE: {"passage", "query"},
     JUDGE: {"passage", "query"},
@@ -174,7 +176,7 @@ def _checked(path: Path, source: str) -> Prompt:
         raise PromptError(f"{path}: a prompt is one file and cannot include or extend another one; found {others}")
     found = ", ".join(sorted(variables)) or "none"
     if file in TASK_VARIABLES:
-        missing, unknown = TASK_VARIABLES[file] - variables - {"artifacts"}, variables - TASK_VARIABLES[file]
+        missing, unknown = TASK_VARIABLES[file] - variables - OPTIONAL_VARIABLES, variables - TASK_VARIABLES[file]
         if missing or unknown:
             raise PromptError(
                 f"{path}: the variables of this prompt are {', '.join(sorted(TASK_VARIABLES[file]))}; found {found}"

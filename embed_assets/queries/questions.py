@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
+from embed_assets.corpus.spans import language_of
 from embed_assets.models.answers import Answer, Sampling
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel
@@ -23,6 +24,7 @@ from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.languages import ENGLISH, name_of
 from embed_assets.text.tokens import count_words
 
 JOBS_IN_A_BLOCK = 4096
@@ -96,7 +98,7 @@ def write_questions(
     frames = [pl.DataFrame(schema=PAIR_SCHEMA)]
     for start in range(0, len(jobs), JOBS_IN_A_BLOCK):
         block = jobs[start : start + JOBS_IN_A_BLOCK]
-        texts = [render_job(job, rows, settings, artifacts or {}) for job in block]
+        texts = [render_job(job, rows, settings, artifacts or {}, language_of(chunks)) for job in block]
         seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(block, texts, strict=True)]
         what = f"writing questions {start + 1} to {start + len(block)} of {len(jobs)}"
         answers = model.generate(texts, seeds, sampling, what)
@@ -217,14 +219,17 @@ def extract_artifacts(
     return artifacts
 
 
-def render_job(job: Job, rows: Sequence[dict], settings: QuestionsSettings, artifacts: Mapping[int, str]) -> str:
+def render_job(
+    job: Job, rows: Sequence[dict], settings: QuestionsSettings, artifacts: Mapping[int, str], language: str = ENGLISH
+) -> str:
     """The prompt of a job.
 
     Args:
         job: the call.
         rows: all chunks.
-        settings: styles and reasoning types.
+        settings: who asks, styles and reasoning types.
         artifacts: row of a chunk → its artifacts in words.
+        language: of the collection, an ISO 639-1 code; prompts ask for it where it is not English, the language of the prompts.
     """
     passages = [rows[row]["passage"] for row in job.rows]
     return job.prompt.render(
@@ -232,12 +237,20 @@ def render_job(job: Job, rows: Sequence[dict], settings: QuestionsSettings, arti
             "passage": passages[0],
             "passages": passages,
             "identifier": job.identifier,
+            "reader": settings.reader,
+            "language": _in_words(language),
             "artifacts": "\n".join(artifacts[row] for row in job.rows if row in artifacts),
             "styles": _draw_styles(job, passages, settings) if settings.mode == "batch" else {},
             "reasoning_types": settings.reasoning_types,
             "min_complexity": settings.min_complexity,
         }
     )
+
+
+def _in_words(language: str) -> str:
+    """What a prompt says of the language of its questions; nothing where it is that of the prompts."""
+    name = name_of(language)
+    return "" if language == ENGLISH else f"{name}, the language of the passages" if name else "the language of the passages"
 
 
 def question_sampling(settings: QuestionsSettings) -> Sampling:

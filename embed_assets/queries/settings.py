@@ -28,6 +28,13 @@ class QuestionsSettings(Block):
         description="single: a call writes one question of one style, which small models can do; batch: a call writes "
         "questions_per_chunk questions of all styles as JSON",
     )
+    reader: str = Field(
+        "a person who looks for information",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\r\n]+$",
+        description="who asks, as the prompts say it: a short phrase such as 'a nurse on a ward' or 'an engineer on call'",
+    )
     styles: dict[str, Annotated[float, Field(ge=0, strict=False)]] = Field(
         {"question": 0.5, "how_to": 0.3, "identifier_question": 0.2},
         description="share of each style in the written questions; STYLE is written with STYLE.jinja from the collection's "

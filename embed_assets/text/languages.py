@@ -89,6 +89,11 @@ def find_language(texts: Sequence[str]) -> str:
     return min(votes, key=lambda language: (-votes[language], language)) if votes else ENGLISH
 
 
+def name_of(language: str) -> str:
+    """The English name of a language, as in "German"; "" where only its code is known."""
+    return (SNOWBALL | _MORE_STOP_WORDS).get(language, "").capitalize()
+
+
 def is_supported(language: str) -> bool:
     """Whether words of the language are found in other forms as well; else only as they are written."""
     return language in SNOWBALL or language in SPACELESS or language == "ko"

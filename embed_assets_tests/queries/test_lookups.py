@@ -1,3 +1,5 @@
+import re
+
 import polars as pl
 import pytest
 
@@ -249,3 +251,16 @@ def test_only_as_many_chunks_are_read_as_lookups_are_kept(monkeypatch):
     settings = QuestionsSettings(max_lookups=10, identifiers_per_chunk=0, keywords_per_chunk=0, titles_per_chunk=0)
     assert len(take_lookups(chunks, settings)) == 10
     assert len(read) == 2 * 5
+
+
+@pytest.mark.parametrize("path", [True, False])
+def test_titles_of_the_parts_of_tables_and_fences_are_titles(cut, path):
+    rows = "".join(f"| harbour{number} | {number}.5 m | tide gauge {number} |\n" for number in range(60))
+    code = "".join(f"call moor{number}(berth{number})\n" for number in range(60))
+    text = f"# Ports\n\n| name | depth | note |\n| --- | --- | --- |\n{rows}\n## Mooring\n\n```basic\n{code}```\n"
+    chunks = cut([Document("ports.md", "Ports", text)], max_tokens=48, heading_path=path)
+    lookups = take_lookups(chunks, QuestionsSettings(titles_per_chunk=1))
+    titles = lookups.filter(pl.col("style") == "title")["query"].to_list()
+    assert [title for title in titles if re.search(r"[|`\n]|basic", title)] == []
+    ports, mooring = (sum(title.startswith(name) for title in titles) for name in ("Ports", "Mooring"))
+    assert (ports > 5 and mooring > 0) == path

@@ -16,6 +16,7 @@ BATCH = {
     "min_complexity": 2,
     "artifacts": "",
 }
+WHO = {"reader": "a baker at night", "language": ""}
 
 
 @pytest.fixture
@@ -33,8 +34,24 @@ def test_there_are_eight_styles_and_a_prompt_for_each_task():
 def test_every_prompt_of_the_package_is_a_prompt_with_a_version(tmp_path, file):
     prompt = load_prompt(file, [tmp_path])
     assert f"{prompt.name}.jinja" == file and int(prompt.version) >= 1
-    text = prompt.render({"passage": PUMP, "query": "dry pump", "identifier": "E4012", **BATCH})
-    assert PUMP in text and text == text.strip() and not any(mark in text for mark in ("version 1", "{{", "{%", "{#"))
+    text = prompt.render({"passage": PUMP, "query": "dry pump", "identifier": "E4012", **BATCH, **WHO})
+    assert PUMP in text and text == text.strip() and not any(mark in text for mark in ("{{", "{%", "{#", "version 2"))
+
+
+@pytest.mark.parametrize("file", [*STYLES, "batch.jinja"])
+def test_prompts_name_who_asks_and_the_language_of_the_collection_where_it_is_another(file):
+    variables = {"passage": PUMP, "identifier": "E4012", **BATCH}
+    english = load_prompt(file, []).render(variables | WHO)
+    german = load_prompt(file, []).render(variables | WHO | {"language": "German, the language of the passages"})
+    assert english.count("a baker at night") == german.count("a baker at night") == 1
+    assert "German" not in english and german.count(" in German, the language of the passages.") == 1
+    assert english.count("\n\n") == german.count("\n\n")
+
+
+@pytest.mark.parametrize("file", SHIPPED)
+def test_prompts_are_about_documents_of_any_kind(file):
+    instruction = load_prompt(file, []).source.split("\n\n")[0].lower()
+    assert not any(word in instruction for word in ("technical", "engineer", "documentation", "manual"))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +66,7 @@ def test_every_prompt_of_the_package_is_a_prompt_with_a_version(tmp_path, file):
     ],
 )
 def test_a_prompt_ends_where_the_answer_follows(file, end):
-    variables = {"passage": PUMP, "passages": [PUMP, VALVE], "identifier": "E4012", "query": "dry pump"}
+    variables = {"passage": PUMP, "passages": [PUMP, VALVE], "identifier": "E4012", "query": "dry pump"} | WHO
     text = load_prompt(file, []).render(variables)
     assert text.endswith(end)
     # The examples before it have the same form.
@@ -57,7 +74,7 @@ def test_a_prompt_ends_where_the_answer_follows(file, end):
 
 
 def test_the_batch_prompt_numbers_the_passages_and_counts_the_styles():
-    text = load_prompt("batch.jinja", []).render(BATCH)
+    text = load_prompt("batch.jinja", []).render(BATCH | WHO)
     assert f"\nPassage 1:\n{PUMP}\n\nPassage 2:\n{VALVE}\n" in text
     assert '\nWrite these queries:\n- 2 of the style "question"\n- 1 of the style "multi_hop"\n' in text
     assert "out of: factual, causal." in text and "at least 2." in text and "\n\n\n" not in text
@@ -65,8 +82,8 @@ def test_the_batch_prompt_numbers_the_passages_and_counts_the_styles():
 
 def test_artifacts_stand_in_the_batch_prompt_only_where_there_are_any():
     prompt = load_prompt("batch.jinja", [])
-    assert "speak of" not in prompt.render(BATCH)
-    text = prompt.render(BATCH | {"artifacts": "terms: float switch"})
+    assert "speak of" not in prompt.render(BATCH | WHO)
+    text = prompt.render(BATCH | WHO | {"artifacts": "terms: float switch"})
     assert "\nWhat the passages speak of:\nterms: float switch\n\nWrite these queries:\n" in text
 
 
@@ -97,14 +114,14 @@ def test_the_first_folder_with_the_file_wins(tmp_path, folder):
         "Ask about: a <b> & c",
         "Complain about: a <b> & c",
     ]
-    assert "somebody who wants to get something done" in loaded[2].source
+    assert "asks to get something done" in loaded[2].source
 
 
 @pytest.mark.parametrize("comment", ["{#- version 2, reworded -#}\n", "{# by Ada #}\n", "  {# by Ada #}\n"])
 def test_a_comment_changes_the_fingerprint_but_not_the_text(comment):
     before = load_prompt("question.jinja", [])
     after = Prompt("question", comment + before.source)
-    assert before.render({"passage": PUMP}) == after.render({"passage": PUMP})
+    assert before.render(WHO | {"passage": PUMP}) == after.render(WHO | {"passage": PUMP})
     assert before.fingerprint != after.fingerprint
 
 
