@@ -1,6 +1,6 @@
 """The dev queries that a training is judged by, with the passages that they are searched in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import polars as pl
 
 from embed_assets.corpus.spans import language_of
 from embed_assets.evaluation.evaluation_set import HUMAN
-from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, own_units, relevant_units
+from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, own_units, query_clusters, relevant_units
 from embed_assets.evaluation.metrics import score_first_ten
+from embed_assets.evaluation.statistics import CLUSTER
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import best_per_group, group_numbers, top_k
@@ -29,21 +30,23 @@ class DevSet:
         queries: query id → query.
         relevant: query id → unit (a document for human labels, else a chunk) → relevance.
         passages: ``unit`` and ``passage``; those of a unit stand together.
+        clusters: the document that each query is about (labels.query_clusters).
     """
 
     source: str
     queries: Mapping[str, str]
     relevant: Mapping[str, Mapping[str, int]]
     passages: pl.DataFrame
+    clusters: Sequence[str | None]
 
     def write(self, folder: Path) -> None:
         """Write dev_queries.parquet and dev_passages.parquet."""
         rows = [
-            (name, query, self.source, unit, relevance)
-            for name, query in self.queries.items()
+            (name, query, self.source, cluster, unit, relevance)
+            for (name, query), cluster in zip(self.queries.items(), self.clusters, strict=True)
             for unit, relevance in self.relevant[name].items()
         ]
-        pl.DataFrame(rows, schema=["query_id", "query", "source", "unit", "relevance"], orient="row").write_parquet(
+        pl.DataFrame(rows, schema=["query_id", "query", "source", CLUSTER, "unit", "relevance"], orient="row").write_parquet(
             folder / QUERIES
         )
         self.passages.write_parquet(folder / PASSAGES)
@@ -58,7 +61,8 @@ def read_dev_set(folder: Path) -> DevSet | None:
     relevant: dict[str, dict[str, int]] = {name: {} for name in queries}
     for name, unit, relevance in rows.select("query_id", "unit", "relevance").iter_rows():
         relevant[name][unit] = relevance
-    return DevSet(rows["source"][0], queries, relevant, pl.read_parquet(folder / PASSAGES))
+    clusters = rows.unique("query_id", keep="first", maintain_order=True)[CLUSTER].to_list()
+    return DevSet(rows["source"][0], queries, relevant, pl.read_parquet(folder / PASSAGES), clusters)
 
 
 def draw_dev_set(
@@ -91,11 +95,12 @@ def draw_dev_set(
     near = np.unique(retriever.first(asked["query"].to_list(), NEAREST)).tolist()
     rows = chunks.select(unit="document_id" if by_document else "chunk_id", passage="passage").with_row_index("row")
     rows = rows.filter(pl.col("unit").is_in(list(answers)) | pl.col("row").is_in(near))
-    return DevSet(source, dict(asked.select("query_id", "query").iter_rows()), relevant, rows.select("unit", "passage"))
+    texts = dict(asked.select("query_id", "query").iter_rows())
+    return DevSet(source, texts, relevant, rows.select("unit", "passage"), query_clusters(asked, labels))
 
 
-def dev_ndcg(encoder: TextEncoder, dev: DevSet) -> float:
-    """Mean nDCG@10 of an encoder on a dev set; a document scores as its best passage."""
+def dev_ndcg(encoder: TextEncoder, dev: DevSet) -> np.ndarray:
+    """nDCG@10 of an encoder on each query of a dev set; a document scores as its best passage."""
     scores = encoder.encode_queries(list(dev.queries.values())) @ encoder.encode_passages(dev.passages["passage"].to_list()).T
     units, groups = dev.passages["unit"].unique(maintain_order=True).to_list(), group_numbers(dev.passages["unit"])
     best = best_per_group(scores, groups)

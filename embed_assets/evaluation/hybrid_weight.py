@@ -9,9 +9,10 @@ import polars as pl
 
 from embed_assets.artifacts.blocks import AUTO
 from embed_assets.evaluation.evaluation_set import HUMAN
-from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, relevant_units
+from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, query_clusters, relevant_units
 from embed_assets.evaluation.metrics import score_first_ten
 from embed_assets.evaluation.runs import BM25, Systems
+from embed_assets.evaluation.statistics import nearest_within_error
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, convex_fusion
 from embed_assets.retrieval.ranking import best_per_group, top_k
 
@@ -36,7 +37,7 @@ class HybridWeight:
 def choose_weights(
     systems: Systems, hybrids: Mapping[str, str], queries: pl.DataFrame, labels: pl.DataFrame, setting: float | str
 ) -> dict[str, HybridWeight]:
-    """The weight of each hybrid system: the one of GRID with the best nDCG@10 on dev queries, of equal ones the nearest to .5.
+    """The weight of each hybrid system: of GRID, the nearest to .5 that is about as good as the best by nDCG@10 on dev queries.
 
     The dev queries are human ones where there are enough, else the user's own pairs, else written questions. Look-ups
     are BM25's own: a weight that is tuned on them costs up to .05 on what people ask. Where there are fewer than
@@ -57,10 +58,8 @@ def choose_weights(
         why = f"{count} {source} dev queries are too few to choose by" if count else "there is no dev query to choose by"
         return {name: HybridWeight(dense, DEFAULT_WEIGHT, why) for name, dense in hybrids.items()}
     scores = _scores(systems, sorted(set(hybrids.values())), asked, labels, source == HUMAN)
-    best = {
-        dense: max(GRID, key=lambda weight: (round(of_weight[weight], 9), -abs(weight - DEFAULT_WEIGHT)))
-        for dense, of_weight in scores.items()
-    }
+    clusters = query_clusters(asked, labels)
+    best = {dense: nearest_within_error(of_weight, clusters, DEFAULT_WEIGHT) for dense, of_weight in scores.items()}
     why = f"chosen on {count} {source} dev queries"
     return {name: HybridWeight(dense, best[dense], why) for name, dense in hybrids.items()}
 
@@ -86,8 +85,8 @@ def weights_summary(weights: Mapping[str, HybridWeight]) -> dict[str, dict[str, 
 
 def _scores(
     systems: Systems, dense_systems: Sequence[str], queries: pl.DataFrame, labels: pl.DataFrame, by_document: bool
-) -> dict[str, dict[float, float]]:
-    """Dense system → weight → nDCG@10 of its hybrid."""
+) -> dict[str, dict[float, np.ndarray]]:
+    """Dense system → weight → nDCG@10 of its hybrid on each query."""
     relevant = relevant_units(queries, labels, systems.chunks, by_document)
     units, groups = systems.units(by_document)
     columns: dict[tuple[str, float], list[np.ndarray]] = {(dense, weight): [] for dense in dense_systems for weight in GRID}
@@ -96,7 +95,7 @@ def _scores(
             fused = convex_fusion(scores[dense], scores[BM25], weight)
             found.append(top_k(best_per_group(fused, groups), 10))
     names = queries["query_id"].to_list()
-    results: dict[str, dict[float, float]] = {dense: {} for dense in dense_systems}
+    results: dict[str, dict[float, np.ndarray]] = {dense: {} for dense in dense_systems}
     for (dense, weight), found in columns.items():
         rows = np.concatenate(found).tolist()
         first_ten = {name: [units[column] for column in row if column >= 0] for name, row in zip(names, rows, strict=True)}

@@ -40,6 +40,6 @@ def evaluate_run(
     return {metric: np.asarray(values[metric], dtype=np.float64)[order] for metric in metrics}
 
 
-def score_first_ten(relevant: Mapping[str, Mapping[str, int]], found: Mapping[str, Sequence[str]]) -> float:
-    """Mean nDCG@10 of queries of which only the first ten units are known; the arguments are those of evaluate_run."""
-    return float(evaluate_run(relevant, found)[HEADLINE].mean())
+def score_first_ten(relevant: Mapping[str, Mapping[str, int]], found: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """nDCG@10 of each query, of which only the first ten units are known; the arguments are those of evaluate_run."""
+    return evaluate_run(relevant, found)[HEADLINE]

@@ -125,6 +125,28 @@ def with_clusters(per_query: pl.DataFrame) -> pl.DataFrame:
     return per_query.with_columns(pl.col(CLUSTER).fill_null(pl.col("query_id")))
 
 
+def nearest_within_error(
+    values: Mapping[float, np.ndarray], clusters: Sequence[Any] | np.ndarray | None, preferred: float
+) -> float:
+    """Of several weights, the nearest to a preferred one that is not worse than the best by more than a standard error.
+
+    The best of many on few queries is the best by luck as well: what cannot be told from it is as good (the rule of one
+    standard error, Breiman et al., Classification and Regression Trees, 1984; here that of the paired difference).
+
+    Args:
+        values: weight → its metric on each of the same queries.
+        clusters: as in paired_difference.
+        preferred: taken where nothing speaks against it; of two that are as near, the better one is taken.
+    """
+    best = max(values, key=lambda weight: (round(float(values[weight].mean()), 9), -abs(weight - preferred)))
+    as_good = []
+    for weight, of_weight in values.items():
+        sums, counts = _by_cluster(values[best] - of_weight, clusters)
+        if weight == best or sums.sum() / counts.sum() <= _standard_error(sums, counts) * (1 + 1e-9):
+            as_good.append(weight)
+    return min(as_good, key=lambda weight: (round(abs(weight - preferred), 9), -float(values[weight].mean())))
+
+
 def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
     """The p-values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979), in the same order."""
     corrected: dict[Any, float] = {}

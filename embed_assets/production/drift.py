@@ -136,7 +136,7 @@ def measure_live_scores(published: Published, compute: Compute = Compute()) -> l
         unit = "document_id" if source == HUMAN else "id"
         found = {name: _first_ten(table, vector, unit) for name, vector in zip(tested["query_id"], vectors, strict=True)}
         noted = metadata["scores"][source]["tuned"]
-        scores.append(LiveScore(source, len(tested), noted, score_first_ten(relevant, found)))
+        scores.append(LiveScore(source, len(tested), noted, float(score_first_ten(relevant, found).mean())))
     return scores
 
 

@@ -66,7 +66,7 @@ def dev_evaluator(dev: DevSet, base_model: BaseModelSettings, compute: Compute) 
             self.primary_metric = DEV_METRIC
 
         def __call__(self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> dict[str, float]:
-            metrics = {DEV_METRIC: dev_ndcg(ModelInTraining(model, base_model, compute), dev)}
+            metrics = {DEV_METRIC: float(dev_ndcg(ModelInTraining(model, base_model, compute), dev).mean())}
             self.store_metrics_in_model_card_data(model, metrics, epoch, steps)
             return metrics
 

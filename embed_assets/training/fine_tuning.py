@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from embed_assets.artifacts.blocks import AUTO
-from embed_assets.evaluation.dev_set import DevSet, dev_ndcg
+from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute, release_memory
 from embed_assets.models.prompts import with_prompts
@@ -117,9 +117,8 @@ def _merge(
 ) -> pl.DataFrame | None:
     """Average the weights with those of the base model; returns what choose_merge does if the weight was chosen."""
     if settings.merge == AUTO and dev is not None:
-        encoder = ModelInTraining(model, base_model, compute)
         model.eval()
-        return choose_merge(Merger(model, base_model), lambda: dev_ndcg(encoder, dev))
+        return choose_merge(Merger(model, base_model), dev, ModelInTraining(model, base_model, compute))
     weight = UNDECIDED if settings.merge == AUTO else float(settings.merge)
     if weight != 1:
         Merger(model, base_model).merge(weight)

@@ -1,12 +1,14 @@
 """A fine-tuned model and its base model, made one."""
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
-from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.evaluation.dev_set import DevSet, dev_ndcg
+from embed_assets.evaluation.statistics import nearest_within_error
+from embed_assets.models.encoders import TextEncoder, load_sentence_transformer
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.evaluator import DEV_METRIC
 
@@ -14,10 +16,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
-# Where no dev query tells which is best.
-UNDECIDED = 1.0
 CANDIDATES = (0.0, 0.3, 0.5, 0.7, 1.0)
-MERGES_SCHEMA = {"merge": pl.Float64, DEV_METRIC: pl.Float64}
+# Where no dev query tells which is best.
+UNDECIDED = 0.5
+MERGES_SCHEMA = {"merge": pl.Float64, DEV_METRIC: pl.Float64, "chosen": pl.Boolean}
 
 
 class Merger:
@@ -60,26 +62,28 @@ class Merger:
                     tensor.copy_(torch.lerp(self._base[name], self._tuned[name].float(), weight))
 
 
-def choose_merge(merger: Merger, judge: Callable[[], float]) -> pl.DataFrame:
-    """Merge with the weight, of CANDIDATES, that is judged best; of equal ones the largest.
+def choose_merge(merger: Merger, dev: DevSet, encoder: TextEncoder) -> pl.DataFrame:
+    """Merge with the weight of CANDIDATES, of those that are about as good as the best, that is nearest to UNDECIDED.
 
     Args:
         merger: of the fine-tuned model.
-        judge: says how good the model is as it has been merged; the higher, the better.
+        dev: by what it is judged.
+        encoder: with the model that is merged.
 
     Returns:
-        ``merge`` and ``dev_ndcg@10`` of each candidate.
+        ``merge``, ``dev_ndcg@10`` and ``chosen`` of each candidate.
     """
-    judged = {}
+    judged: dict[float, np.ndarray] = {}
     for weight in CANDIDATES:
         merger.merge(weight)
-        judged[weight] = judge()
-        logger.info("merged with %g of the fine-tuned weights: nDCG@10 %.4f on dev queries", weight, judged[weight])
-    merges = pl.DataFrame(list(judged.items()), schema=MERGES_SCHEMA, orient="row")
-    merger.merge(chosen_merge(merges))
-    return merges
+        judged[weight] = dev_ndcg(encoder, dev)
+        logger.info("merged with %g of the fine-tuned weights: nDCG@10 %.4f on dev queries", weight, judged[weight].mean())
+    chosen = nearest_within_error(judged, dev.clusters, UNDECIDED)
+    merger.merge(chosen)
+    rows = [(weight, float(values.mean()), weight == chosen) for weight, values in judged.items()]
+    return pl.DataFrame(rows, schema=MERGES_SCHEMA, orient="row")
 
 
 def chosen_merge(merges: pl.DataFrame) -> float:
     """The weight that choose_merge has taken."""
-    return float(merges.sort(pl.col(DEV_METRIC).round(9), "merge")["merge"][-1])
+    return float(merges.filter("chosen")["merge"].item())

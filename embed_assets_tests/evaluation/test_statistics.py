@@ -10,6 +10,7 @@ from embed_assets.evaluation.statistics import (
     T_TEST,
     holm,
     mean_interval,
+    nearest_within_error,
     paired_by_query,
     paired_difference,
     resampled_means,
@@ -115,3 +116,26 @@ def test_two_systems_are_compared_on_the_queries_that_they_share():
     assert (found.queries, found.clusters, found.difference) == (2, 1, pytest.approx(0.05))
     assert paired_by_query(table.drop("cluster"), "new", "old", SETTINGS).clusters == 2
     assert paired_by_query(table, "new", "nobody", SETTINGS) is None
+
+
+@pytest.mark.parametrize(
+    ("at_a_half", "clusters", "taken"),
+    [
+        # One query in four is worse: the mean difference is .025, and so is its standard error.
+        ([0.9, 1.0, 1.0, 1.0], None, 0.5),
+        # Three are: .075, of which the standard error is .025 as well.
+        ([0.9, 0.9, 0.9, 1.0], None, 0.3),
+        # They are about one document, and so say no more than one.
+        ([0.9, 0.9, 0.9, 1.0], ["a", "a", "a", "b"], 0.3),
+        ([0.9, 0.9, 1.0, 1.0], ["a", "a", "b", "b"], 0.5),
+        ([1.0, 1.0, 1.0, 1.0], None, 0.5),
+    ],
+)
+def test_what_cannot_be_told_from_the_best_is_as_good(at_a_half, clusters, taken):
+    values = {0.3: np.ones(4), 0.5: np.array(at_a_half), 0.9: np.zeros(4)}
+    assert nearest_within_error(values, clusters, 0.5) == taken
+
+
+def test_of_two_that_are_as_near_the_better_one_is_taken():
+    values = {0.4: np.array([0.9, 0.5, 0.7]), 0.5: np.zeros(3), 0.6: np.array([0.8, 0.6, 0.6])}
+    assert nearest_within_error(values, None, 0.5) == 0.4

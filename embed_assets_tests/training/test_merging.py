@@ -28,7 +28,8 @@ def answered_as_by(model: ModelInTraining) -> DevSet:
     """Dev queries whose one answer is what this model takes for it."""
     scores = model.encode_queries(list(QUERIES.values())) @ model.encode_passages(PASSAGES).T
     relevant = {name: {str(best): 1} for name, best in zip(QUERIES, scores.argmax(axis=1).tolist(), strict=True)}
-    return DevSet("human", QUERIES, relevant, pl.DataFrame({"unit": map(str, range(len(PASSAGES))), "passage": PASSAGES}))
+    passages = pl.DataFrame({"unit": map(str, range(len(PASSAGES))), "passage": PASSAGES})
+    return DevSet("human", QUERIES, relevant, passages, list(QUERIES))
 
 
 def trained(folder: Path, base: BaseModelSettings, dev: DevSet | None = None, **changes) -> Training:
@@ -40,16 +41,15 @@ def test_the_average_that_answers_dev_queries_best_is_taken(base, tmp_path, righ
     trained(tmp_path / "tuned", base, merge=1)
     dev = answered_as_by(encoder(base) if right == "base" else encoder(base, tmp_path / "tuned"))
     done = trained(tmp_path / "chosen", base, dev, merge="auto")
-    found = dict(done.merges.iter_rows())
+    found = dict(done.merges.select("merge", "dev_ndcg@10").iter_rows())
     assert list(found) == list(CANDIDATES)
     weight = chosen_merge(done.merges)
-    assert weight == max(candidate for candidate in CANDIDATES if found[candidate] == max(found.values()))
-    assert (weight < 0.5) == (right == "base")
     assert found[0.0 if right == "base" else 1.0] == 1 and min(found.values()) < 0.9
+    assert weight < 0.5 if right == "base" else weight > 0.5
     before, tuned, chosen = weights(Path(base.name).parent), weights(tmp_path / "tuned"), weights(tmp_path / "chosen")
     for name, value in chosen.items():
         assert np.allclose(value, weight * tuned[name] + (1 - weight) * before[name], atol=1e-6)
-    assert dev_ndcg(encoder(base, tmp_path / "chosen"), dev) == pytest.approx(found[weight])
+    assert dev_ndcg(encoder(base, tmp_path / "chosen"), dev).mean() == pytest.approx(found[weight])
 
 
 def test_without_dev_queries_there_is_nothing_to_choose(base, tmp_path):
@@ -63,4 +63,4 @@ def test_early_stopping_goes_by_the_dev_queries(base, tmp_path):
     judged = curve.drop_nulls("dev_ndcg@10")
     assert judged["dev_ndcg@10"].n_unique() > 1 and judged.height < 12
     assert judged["dev_ndcg@10"].arg_max() == judged.height - 3
-    assert dev_ndcg(encoder(base, tmp_path), dev) == pytest.approx(judged["dev_ndcg@10"].max(), abs=1e-6)
+    assert dev_ndcg(encoder(base, tmp_path), dev).mean() == pytest.approx(judged["dev_ndcg@10"].max(), abs=1e-6)
