@@ -73,7 +73,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModelSettings:
 
 
 def settings(**changes) -> TrainingSettings:
-    return TrainingSettings(**{"batch_size": 8, "learning_rate": 2e-3, "checkpoints": 4} | changes)
+    return TrainingSettings(**{"batch_size": 8, "learning_rate": 2e-3, "checkpoints": 4, "merge": 1} | changes)
 
 
 def train(folder: Path, base: BaseModelSettings, triplets: pl.DataFrame = TRIPLETS, compute: Compute = COMPUTE, **changes):
