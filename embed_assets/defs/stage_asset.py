@@ -39,6 +39,7 @@ from embed_assets.defs.failures import RETRIES, lasting_errors_end_at_once
 from embed_assets.defs.partitions import collections
 from embed_assets.lineage import resolve
 from embed_assets.plan import reasons_of
+from embed_assets.reports.writing import inert
 
 GPU_POOL = "gpu"
 # Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
@@ -116,7 +117,7 @@ def materialize_stage(
             AssetCheckResult(
                 check_name=finding["name"],
                 passed=finding["passed"],
-                description=finding["message"],
+                description=inert(finding["message"]),  # the UI reads it as Markdown, and it may name queries
                 severity=AssetCheckSeverity.ERROR if stage.checks[finding["name"]].error else AssetCheckSeverity.WARN,
             )
             for finding in artifact.findings

@@ -4,10 +4,10 @@ Texts come that no training query asks for, and an index can lose rows or find l
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from embed_assets.corpus import production_table
 from embed_assets.corpus.source import read_source
 from embed_assets.corpus.spans import SpanIndex
 from embed_assets.evaluation.evaluation_set import HUMAN, LOOKUP, SYNTHETIC, read_evaluation_set
-from embed_assets.evaluation.labels import relevant_units, tested_queries
+from embed_assets.evaluation.labels import own_units, relevant_units, tested_queries
 from embed_assets.evaluation.metrics import HEADLINE, score_first_ten
 from embed_assets.models.hardware import Compute
 from embed_assets.production.published import Published
@@ -133,20 +133,38 @@ def measure_live_scores(published: Published, compute: Compute = Compute()) -> l
             continue
         relevant = relevant_units(tested, labels, rows, by_document=source == HUMAN)
         vectors = encoder.encode_queries(tested["query"].to_list())
-        unit = "document_id" if source == HUMAN else "id"
-        found = {name: _first_ten(table, vector, unit) for name, vector in zip(tested["query_id"], vectors, strict=True)}
+        found = first_tens(table, vectors, relevant, "document_id" if source == HUMAN else "id")
         noted = metadata["scores"][source]["tuned"]
         scores.append(LiveScore(source, len(tested), noted, float(score_first_ten(relevant, found).mean())))
     return scores
 
 
-def _first_ten(table: "Table", vector: np.ndarray, unit: str) -> list[str]:
-    """The ids of the ten best chunks, or of the ten documents with the best chunks."""
+def first_tens(
+    table: "Table", vectors: np.ndarray, relevant: Mapping[str, Mapping[str, int]], unit: Literal["document_id", "id"]
+) -> dict[str, list[str]]:
+    """Query → the ids of the ten best chunks, or of the ten documents with the best chunks.
+
+    The document that a query itself is does not count as found, as in all scores (labels.own_units).
+
+    Args:
+        table: the published index.
+        vectors: of the queries, shape (queries, dimensions).
+        relevant: from relevant_units, of these queries in their order.
+        unit: the column with the ids.
+    """
+    units = pl.DataFrame(table.search().select([unit]).to_arrow())[unit].unique().to_list() if unit == "document_id" else []
+    own = own_units(relevant, units)
+    return {
+        name: _first_ten(table, vectors[row], unit, units[own[row]] if row in own else None) for row, name in enumerate(relevant)
+    }
+
+
+def _first_ten(table: "Table", vector: np.ndarray, unit: str, own: str | None) -> list[str]:
     limit = 10
     while True:
         search = table.search(vector, vector_column_name="vector").distance_type("cosine")
         hits = search.select([unit]).limit(limit).to_arrow()
-        found = list(dict.fromkeys(hits[unit].to_pylist()))
+        found = [name for name in dict.fromkeys(hits[unit].to_pylist()) if name != own]
         if len(found) >= 10 or len(hits) < limit:
             return found[:10]
         limit *= 4

@@ -20,7 +20,7 @@ from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import Scores, join_scores, scores_table
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.reports.charts import draw_scores
-from embed_assets.reports.writing import write_findings, write_summary, write_table, write_text
+from embed_assets.reports.writing import write_findings, write_notes, write_summary, write_table, write_text
 
 QUERIES_SHOWN = 20
 
@@ -31,7 +31,7 @@ def write_evaluation_set(folder: Path, queries: pl.DataFrame, notes: Sequence[st
     write_summary(folder, {f"{source}_{split}_queries": count for source, split, count in counts.iter_rows()})
     write_table(folder, "samples", queries.group_by("source", "split", maintain_order=True).head(5).drop("query_id"))
     if notes:
-        write_text(folder, "notes", "\n".join(f"- {note}" for note in notes))
+        write_notes(folder, notes)
     write_findings(folder, check_evaluation_set(queries))
 
 

@@ -10,7 +10,7 @@ from embed_assets.queries.lookups import identifier_coverage
 from embed_assets.queries.qa_pairs import QaPairs
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.charts import draw_funnel
-from embed_assets.reports.writing import write_findings, write_summary, write_table, write_text
+from embed_assets.reports.writing import write_findings, write_notes, write_summary, write_table
 
 
 def write_pairs(folder: Path, pairs: QaPairs, chunks: pl.DataFrame, settings: QuestionsSettings, saved_encoding: str) -> None:
@@ -42,7 +42,7 @@ def write_pairs(folder: Path, pairs: QaPairs, chunks: pl.DataFrame, settings: Qu
     write_table(folder, "samples", samples.select("style", "query", "document_id", "rank"))
     write_table(folder, "identifiers_without_a_query", coverage.filter(pl.col("queries") == 0).head(50).drop("queries"))
     if pairs.notes:
-        write_text(folder, "notes", "\n".join(f"- {note}" for note in pairs.notes))
+        write_notes(folder, pairs.notes)
     write_findings(folder, check_pairs(table, covered, len(coverage)))
 
 

@@ -29,13 +29,18 @@ def write_summary(folder: Path, figures: Mapping[str, Any]) -> None:
 
 
 def write_text(folder: Path, name: str, markdown: str) -> None:
-    """Write Markdown to report/<name>.md."""
+    """Write Markdown to report/<name>.md; what comes from documents, queries and names of files has to be inert()."""
     (folder / REPORT / f"{name}.md").write_text(markdown, encoding="utf-8")
+
+
+def write_notes(folder: Path, notes: Sequence[str]) -> None:
+    """Write sentences, which may name documents and queries, as a list to report/notes.md."""
+    write_text(folder, "notes", "\n".join(f"- {inert(' '.join(note.split()))}" for note in notes))
 
 
 def write_table(folder: Path, name: str, frame: pl.DataFrame, longest: int = 160) -> None:
     """Write a table to report/<name>.md; longer texts are cut."""
-    lines = [f"| {' | '.join(frame.columns)} |", f"|{' --- |' * frame.width}"]
+    lines = [f"| {' | '.join(map(inert, frame.columns))} |", f"|{' --- |' * frame.width}"]
     lines += [f"| {' | '.join(_cell(value, longest) for value in row)} |" for row in frame.iter_rows()]
     write_text(folder, name, "\n".join(lines))
 

@@ -201,3 +201,19 @@ def test_first_ten_are_scored_by_hand():
     found = {"first": ["a", "b"], "second": ["a", "b"], "unanswerable": ["a"], "nothing found": []}
     # 1 at rank 1, 1 / log2(3) = 0.6309 at rank 2.
     assert score_first_ten(relevant, found) == pytest.approx((1 + 0.6309) / 4, abs=1e-4)
+
+
+def test_the_document_that_a_query_itself_is_does_not_count_unless_it_is_labelled(tmp_path: Path):
+    import lancedb
+    import numpy as np
+
+    vectors = np.eye(24, dtype=np.float32) + 0.1 * np.arange(24, dtype=np.float32)[::-1, None]
+    # Twelve chunks of the document a, which is the query itself, then one each of twelve others.
+    documents = ["a"] * 12 + [f"d{number}" for number in range(12)]
+    rows = [{"id": f"{i}", "document_id": name, "vector": vectors[i]} for i, name in enumerate(documents)]
+    table = lancedb.connect(tmp_path).create_table("index", rows)
+    asked = vectors[[0, 0, 0]]
+    found = drift.first_tens(table, asked, {"a": {"d3": 1}, "q": {"d3": 1}, "d0": {"d0": 1}}, "document_id")
+    assert "a" not in found["a"] and len(found["a"]) == 10 == len(set(found["a"]))
+    assert found["q"][0] == "a" and found["q"][1:] == found["a"][:9] and "d0" in found["d0"]
+    assert drift.first_tens(table, asked[:1], {"0": {"3": 1}}, "id")["0"][0] == "0"

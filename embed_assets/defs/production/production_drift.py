@@ -28,6 +28,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.production import drift
 from embed_assets.production.checks import DRIFT_CHECKS
 from embed_assets.production.published import NOTHING, Published
+from embed_assets.reports.writing import inert
 from embed_assets.settings import read_settings
 
 NAME = "production_drift"
@@ -87,7 +88,7 @@ def _result(context: AssetExecutionContext, name: str, look: Callable[[], Findin
     except Exception as error:
         context.log.error("%s: %s", context.partition_key, error)
         finding, severity = Finding(name, False, str(error)), AssetCheckSeverity.ERROR
-    return AssetCheckResult(check_name=name, passed=finding.passed, description=finding.message, severity=severity)
+    return AssetCheckResult(check_name=name, passed=finding.passed, description=inert(finding.message), severity=severity)
 
 
 @schedule(

@@ -13,6 +13,7 @@ from embed_assets.production.published import NOTHING, Published
 from embed_assets.production.publishing import judge_candidate, publish, read_verdict, write_verdict
 from embed_assets.production.settings import PublishingSettings
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
+from embed_assets.reports.writing import inert
 
 
 class PublishingConfig(Config):
@@ -55,6 +56,6 @@ def published_index(
         data_version=result.data_version,
         metadata={"decision": reason, **published.describe(), **(result.metadata or {})},
         check_results=[
-            AssetCheckResult(check_name="promoted", passed=promoted, description=reason, severity=AssetCheckSeverity.WARN)
+            AssetCheckResult(check_name="promoted", passed=promoted, description=inert(reason), severity=AssetCheckSeverity.WARN)
         ],
     )

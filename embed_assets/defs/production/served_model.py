@@ -9,6 +9,7 @@ from embed_assets.lineage import open_published
 from embed_assets.production.checks import LEAST_SERVED_COSINE
 from embed_assets.production.published_index import PublishingError
 from embed_assets.production.serving import ServingError, check_served_model
+from embed_assets.reports.writing import inert
 
 
 @asset_check(
@@ -25,14 +26,16 @@ def endpoint_agrees(context: AssetCheckExecutionContext, workspace: WorkspaceRes
         passages = _texts(place, "corpus_chunks", context.partition_key, "chunks", "passage")
         found = check_served_model(published, queries, passages)
     except (ServingError, PublishingError, MissingArtifactError) as error:
-        return AssetCheckResult(passed=False, description=str(error), severity=AssetCheckSeverity.ERROR)
+        return AssetCheckResult(passed=False, description=inert(str(error)), severity=AssetCheckSeverity.ERROR)
     if found is None:
         return AssetCheckResult(passed=True, description="no endpoint is set: publishing.endpoint_url is empty")
     passed = found.least >= LEAST_SERVED_COSINE
     words = f"least cosine {found.least:.5f}, mean {found.mean:.5f} on {found.texts} texts"
+    if not passed:
+        words += ": the endpoint serves another model: start it anew with the one in production"
     return AssetCheckResult(
         passed=passed,
-        description=words if passed else f"{words}: the endpoint serves another model: start it anew with the one in production",
+        description=inert(words),
         severity=AssetCheckSeverity.ERROR,
         metadata={"least_cosine": found.least, "mean_cosine": found.mean},
     )
