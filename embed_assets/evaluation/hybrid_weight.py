@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from embed_assets.artifacts.blocks import AUTO
-from embed_assets.evaluation.evaluation_set import HUMAN
+from embed_assets.evaluation.evaluation_set import HUMAN, SYNTHETIC
 from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, query_clusters, relevant_units
 from embed_assets.evaluation.metrics import score_first_ten
 from embed_assets.evaluation.runs import BM25, Systems
@@ -39,9 +39,10 @@ def choose_weights(
 ) -> dict[str, HybridWeight]:
     """The weight of each hybrid system: of GRID, the nearest to .5 that is about as good as the best by nDCG@10 on dev queries.
 
-    The dev queries are human ones where there are enough, else the user's own pairs, else written questions. Look-ups
-    are BM25's own: a weight that is tuned on them costs up to .05 on what people ask. Where there are fewer than
-    FEWEST_TO_DECIDE queries of any other kind, it is DEFAULT_WEIGHT.
+    The dev queries are human ones where there are enough, else the user's own pairs, else written questions. Whoever
+    writes a question has read its passage and takes words from it, which flatters BM25: so written questions may raise the
+    weight of the model, but not lower it. Look-ups are BM25's own: a weight that is tuned on them costs up to .05 on what
+    people ask. Where there are fewer than FEWEST_TO_DECIDE queries of any other kind, it is DEFAULT_WEIGHT.
 
     Args:
         systems: the dense systems, and BM25.
@@ -57,7 +58,8 @@ def choose_weights(
     if not hybrids or source is None or count < FEWEST_TO_DECIDE:
         why = f"{count} {source} dev queries are too few to choose by" if count else "there is no dev query to choose by"
         return {name: HybridWeight(dense, DEFAULT_WEIGHT, why) for name, dense in hybrids.items()}
-    scores = _scores(systems, sorted(set(hybrids.values())), asked, labels, source == HUMAN)
+    grid = [weight for weight in GRID if source != SYNTHETIC or weight >= DEFAULT_WEIGHT]
+    scores = _scores(systems, sorted(set(hybrids.values())), asked, labels, source == HUMAN, grid)
     clusters = query_clusters(asked, labels)
     best = {dense: nearest_within_error(of_weight, clusters, DEFAULT_WEIGHT) for dense, of_weight in scores.items()}
     why = f"chosen on {count} {source} dev queries"
@@ -84,12 +86,17 @@ def weights_summary(weights: Mapping[str, HybridWeight]) -> dict[str, dict[str, 
 
 
 def _scores(
-    systems: Systems, dense_systems: Sequence[str], queries: pl.DataFrame, labels: pl.DataFrame, by_document: bool
+    systems: Systems,
+    dense_systems: Sequence[str],
+    queries: pl.DataFrame,
+    labels: pl.DataFrame,
+    by_document: bool,
+    grid: Sequence[float],
 ) -> dict[str, dict[float, np.ndarray]]:
     """Dense system → weight → nDCG@10 of its hybrid on each query."""
     relevant = relevant_units(queries, labels, systems.chunks, by_document)
     units, groups = systems.units(by_document)
-    columns: dict[tuple[str, float], list[np.ndarray]] = {(dense, weight): [] for dense in dense_systems for weight in GRID}
+    columns: dict[tuple[str, float], list[np.ndarray]] = {(dense, weight): [] for dense in dense_systems for weight in grid}
     for _, scores in systems.search_blocks(queries, relevant, by_document):
         for (dense, weight), found in columns.items():
             fused = convex_fusion(scores[dense], scores[BM25], weight)

@@ -53,7 +53,8 @@ class ScoringSettings(Block):
     hybrid_weight: AutoOrWeight = Field(
         "auto",
         description="weight of the embedding model in the convex fusion with BM25, which has the rest; auto: chosen on the dev "
-        "queries (human ones, else own pairs, else written questions, never look-ups), 0.5 where there are fewer than 30",
+        "queries (human ones, else own pairs, else written questions, which only raise it, never look-ups), 0.5 unless another "
+        "one is better by more than a standard error, and where there are fewer than 30",
     )
     resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples of the intervals")
     seed: int = Field(13, ge=0, description="seed of the resamples")

@@ -45,6 +45,17 @@ def test_the_model_gets_more_weight_where_words_mislead_and_no_less_than_a_half_
     assert found.weight == 0.5 and found.why == "chosen on 36 human dev queries"
 
 
+def test_written_questions_may_raise_the_weight_of_the_model_but_not_lower_it():
+    # The word is right, and the model takes another passage for the only one: at one half both count the same, and the
+    # other one comes first.
+    similarities = {f"word{number} ?": {PASSAGES[number - 1]: 1.0} for number in range(12)}
+    misled = Systems(CHUNKS, {"base": TableEncoder(similarities)}, with_bm25=True)
+    for source, weight in (("human", 0.4), ("own", 0.4), ("synthetic", 0.5)):
+        asked = dev_queries(source, 36, answer=0)
+        assert choose_weights(misled, {"hybrid": "base"}, *asked, "auto")["hybrid"].weight == weight
+    assert chosen(False, dev_queries("synthetic", 36, answer=1)).weight > 0.5
+
+
 def test_where_all_weights_are_as_good_it_is_one_half():
     assert chosen(True, dev_queries("human", 36, answer=0)).weight == 0.5
 
