@@ -9,11 +9,14 @@ import polars as pl
 from embed_assets.models.hardware import Compute, release_memory
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.answers import KnownAnswers
 from embed_assets.training.log import log_callback
 from embed_assets.training.settings import RerankerSettings
 from embed_assets.training.trainer import master_weights, save_model, set_dropout, train, training_arguments
 
 WEIGHT_DECAY = 0.01
+# So many are drawn for each random negative, since some answer the query.
+DRAWS = 4
 REMEDY = "lower reranker.batch_size, reranker.max_tokens or the number of its negatives"
 
 
@@ -83,8 +86,11 @@ def fine_tune_reranker(
 def labelled_passages(triplets: pl.DataFrame, settings: RerankerSettings) -> pl.DataFrame:
     """Each query with its positives (label 1), its hard negatives and some passages of other queries (label 0).
 
+    What answers the query is none of the latter, by the rules that hold in a batch of the embedding model (KnownAnswers).
+
     Args:
-        triplets: ``anchor``, ``positive`` and ``negative_1`` … ``negative_n``.
+        triplets: ``anchor``, ``positive`` and ``negative_1`` … ``negative_n``; with the other columns of
+            mine_hard_negatives, what answers a query is known by more than its text.
         settings: how many negatives.
 
     Returns:
@@ -93,13 +99,17 @@ def labelled_passages(triplets: pl.DataFrame, settings: RerankerSettings) -> pl.
     names = [name for i in range(settings.hard_negatives) if (name := f"negative_{i + 1}") in triplets.columns]
     answers: dict[str, list[str]] = defaultdict(list)
     negatives: dict[str, list[str]] = defaultdict(list)
-    for anchor, positive, *hard in triplets.select("anchor", "positive", *names).iter_rows():
+    first: dict[str, int] = {}
+    for row, (anchor, positive, *hard) in enumerate(triplets.select("anchor", "positive", *names).iter_rows()):
+        first.setdefault(anchor, row)
         answers[anchor].append(positive)
         negatives[anchor] += hard
     everything, rng = triplets["positive"].to_list(), np.random.default_rng(settings.seed)
-    rows = []
+    known, rows = KnownAnswers(triplets, 0), []
     for query, positives in answers.items():
-        drawn = [everything[i] for i in rng.integers(len(everything), size=settings.random_negatives)]
+        others = rng.integers(len(everything), size=DRAWS * settings.random_negatives)
+        answered = known.mask(np.array([first[query], *others]), range(1))[0, 1:]
+        drawn = [everything[i] for i in others[~answered][: settings.random_negatives].tolist()]
         labels = dict.fromkeys(negatives[query] + drawn, 0)
         labels = dict.fromkeys(positives, 1) | {passage: 0 for passage in labels if passage not in positives}
         rows.append((query, list(labels), list(labels.values())))

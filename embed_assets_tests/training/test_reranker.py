@@ -145,6 +145,23 @@ def test_a_query_with_several_answers_is_one_list_and_none_of_them_a_negative():
     assert dict(zip(r[1], r[2], strict=True)) == {"s": 1, "n": 0} | dict.fromkeys(positives, 0)
 
 
+def test_a_passage_that_answers_a_query_by_its_words_or_document_is_no_random_negative():
+    rows = [
+        ("PX-7", "a", "1", "one", ["1", "2"]),
+        ("pump", "b", "2", "two", []),
+        ("oven", "c", "3", "one", []),
+        ("clock", "d", "4", "four", []),
+    ]
+    columns = ["anchor", "positive", "positive_chunk", "positive_document", "answers"]
+    schema = dict.fromkeys(columns[:4], pl.String) | {"answers": pl.List(pl.String)}
+    triplets = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        negative_1=pl.lit("n"), negative_chunks=pl.lit(["9"]), negative_documents=pl.lit(["nine"])
+    )
+    found = labelled_passages(triplets, RerankerSettings(random_negatives=20))
+    by_query = {query: set(passages) - {"n"} for query, passages, _ in found.iter_rows()}
+    assert by_query == {"PX-7": {"a", "d"}, "pump": {"a", "b", "c", "d"}, "oven": {"b", "c", "d"}, "clock": {"a", "b", "c", "d"}}
+
+
 def test_a_pair_is_scored_once_and_alike_in_any_company(trained: tuple[Path, pl.DataFrame], tmp_path: Path):
     folder, _ = trained
     pairs = list(ANSWERS.items())
