@@ -1,6 +1,7 @@
 """Where things lie: the collections in a data folder, and the results in a home folder."""
 
 import logging
+import os
 import re
 import uuid
 from dataclasses import dataclass
@@ -134,3 +135,15 @@ def _names_a_table(folder: Path) -> bool:
     if not settings.is_file():
         settings = folder / "settings.yml"  # which is refused with the right name when it is read
     return settings.is_file() and PRODUCTION_BLOCK.search(settings.read_bytes()) is not None
+
+
+def open_workspace(data: str = "", home: str = "") -> Workspace:
+    """The workspace at two folders.
+
+    Args:
+        data: empty: $EMBED_ASSETS_DATA, else data.
+        home: empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .dagster_home.
+    """
+    data = data or os.environ.get("EMBED_ASSETS_DATA", "data")
+    home = home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".dagster_home"
+    return Workspace(Path(data).expanduser().resolve(), Path(home).expanduser().resolve())

@@ -10,7 +10,6 @@ import polars as pl
 from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
-from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.settings import read_settings
 
 data_option = click.option(
@@ -24,11 +23,6 @@ home_option = click.option(
     help="Folder of artifacts and memos; runs are recorded in $DAGSTER_HOME, if it is set.  "
     "[default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
 )
-
-
-def open_workspace(data: str, home: str = "") -> Workspace:
-    """The workspace that the options name, or the environment."""
-    return WorkspaceResource(data=data, home=home).open()
 
 
 def set_environment(workspace: Workspace) -> None:

@@ -3,7 +3,8 @@
 import click
 import polars as pl
 
-from embed_assets.cli.arguments import data_option, home_option, known_collections, open_workspace, read_table
+from embed_assets.artifacts.workspace import open_workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections, read_table
 from embed_assets.settings import read_settings
 
 

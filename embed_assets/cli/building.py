@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import click
 
 from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import Workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, open_workspace, set_environment
+from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, set_environment
 from embed_assets.cli.results import echo_scores
 from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.settings import Settings, describe_settings, read_settings

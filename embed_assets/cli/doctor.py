@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 import click
 import psutil
 
-from embed_assets.artifacts.workspace import CollectionError, Workspace
-from embed_assets.cli.arguments import data_option, home_option, open_workspace
+from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
+from embed_assets.cli.arguments import data_option, home_option
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import ModelNotFoundError, locate_model
 from embed_assets.settings import Settings, SettingsError, read_settings

@@ -6,8 +6,8 @@ import click
 
 from embed_assets.artifacts.prune import collections_in, removals_by_kind
 from embed_assets.artifacts.verify import verify_artifacts, verify_memos
-from embed_assets.artifacts.workspace import Workspace
-from embed_assets.cli.arguments import data_option, home_option, log_to_stderr, open_workspace
+from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.cli.arguments import data_option, home_option, log_to_stderr
 from embed_assets.retention import KEEP
 from embed_assets.retention import prune as sweep_home
 

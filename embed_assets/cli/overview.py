@@ -4,7 +4,8 @@ import json
 
 import click
 
-from embed_assets.cli.arguments import data_option, home_option, known_collections, open_workspace
+from embed_assets.artifacts.workspace import open_workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections
 from embed_assets.overview import contradictions, in_production, score_overview
 
 

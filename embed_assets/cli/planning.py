@@ -5,8 +5,8 @@ from collections import Counter
 
 import click
 
-from embed_assets.artifacts.workspace import CollectionError, Workspace
-from embed_assets.cli.arguments import data_option, home_option, open_workspace
+from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
+from embed_assets.cli.arguments import data_option, home_option
 from embed_assets.graph import STAGES
 from embed_assets.plan import Outcome, Planned, plan
 

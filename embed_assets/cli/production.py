@@ -7,7 +7,8 @@ from typing import get_args
 import click
 
 from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.cli.arguments import data_option, home_option, known_collections, open_workspace
+from embed_assets.artifacts.workspace import open_workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections
 from embed_assets.lineage import open_published
 from embed_assets.production.published_index import PublishingError
 from embed_assets.production.search import Mode, search_index

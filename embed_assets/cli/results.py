@@ -8,8 +8,8 @@ import click
 import polars as pl
 
 from embed_assets.artifacts.store import HTML_REPORT, MissingArtifactError
-from embed_assets.artifacts.workspace import Workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections, open_workspace, read_table
+from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections, read_table
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import scores_table
 from embed_assets.graph import STAGES

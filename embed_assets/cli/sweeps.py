@@ -1,14 +1,18 @@
 """Commands of sweeps."""
 
-import click
-from dagster import DagsterInstance
+from typing import TYPE_CHECKING
 
-from embed_assets.artifacts.workspace import Workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, open_workspace, set_environment
+import click
+
+from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, set_environment
 from embed_assets.lineage import dev_scores, finished_trials
 from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
 from embed_assets.sweep.trials import TrialError, planned_trials, promote_trial, read_trials, suggest_trial, with_trial
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 
 @click.command()
@@ -54,7 +58,9 @@ def sweep(collection: str, trials: tuple[str, ...], suggested: int, data: str, h
         raise click.ClickException(f"{collection}: {'; '.join(problems)}; finished trials are kept")
 
 
-def _run_trials(workspace: Workspace, instance: DagsterInstance, collection: str, names: list[str], suggested: int) -> list[str]:
+def _run_trials(
+    workspace: Workspace, instance: "DagsterInstance", collection: str, names: list[str], suggested: int
+) -> list[str]:
     """Materialize the named trials, and then so many suggested ones; returns those that failed."""
     from embed_assets.cli.runs import materialize_trial
 

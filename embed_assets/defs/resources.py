@@ -1,15 +1,13 @@
 """What the assets need from outside: the folders, and the device."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from dagster import ConfigurableResource, DagsterInstance, ResourceDefinition, build_resources
 from pydantic import Field
 
-from embed_assets.artifacts.workspace import Workspace
+from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.models.hardware import Compute
 
 WORKSPACE = "workspace"
@@ -22,9 +20,7 @@ class WorkspaceResource(ConfigurableResource):
     home: str = Field(default="", description="folder of results; empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .dagster_home")
 
     def open(self) -> Workspace:
-        data = self.data or os.environ.get("EMBED_ASSETS_DATA", "data")
-        home = self.home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".dagster_home"
-        return Workspace(Path(data).expanduser().resolve(), Path(home).expanduser().resolve())
+        return open_workspace(self.data, self.home)
 
 
 def configured_workspace(resources: Mapping[str, ResourceDefinition], instance: DagsterInstance) -> Workspace:

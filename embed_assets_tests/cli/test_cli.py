@@ -1,6 +1,8 @@
 """What the commands print, and what they say when something is missing."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,15 @@ def test_the_error_about_a_misnamed_folder_gives_the_rule_for_names(tmp_path, na
         done = CliRunner().invoke(main, [command, *names, "--data", str(data), "--home", home])
         told = done.output if command == "doctor" else done.output.splitlines()[-1]
         assert done.exit_code != 0 and f"{name}: a collection's name has at most 100 letters" in told
+
+
+def test_commands_that_build_nothing_do_not_wait_for_dagster(workspace):
+    script = (
+        "import sys; from embed_assets.cli.main import main; main(sys.argv[1:], standalone_mode=False); "
+        "assert not {'dagster', 'torch', 'lancedb', 'transformers'} & set(sys.modules)"
+    )
+    for arguments in (["plan", "--no-price"], ["settings", "bakery"]):
+        command = [sys.executable, "-c", script, *arguments, "--data", str(workspace.data)]
+        command += ["--home", str(workspace.home)] if arguments[0] == "plan" else []
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
