@@ -360,3 +360,13 @@ def test_metadata_columns_have_names_of_their_own(defaults, columns, words):
     defaults.write_text(f"production: {{metadata_columns: {columns}}}")
     with pytest.raises(SettingsError, match=f"production.metadata_columns.*{words}"):
         load_settings(defaults)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [(["start"], "'start' clashes"), (["a", "a"], "'a' stands twice"), (["a.b"], "has a dot"), ([" "], "is empty")],
+)
+def test_keys_of_front_matter_can_be_columns(defaults, keys, words):
+    defaults.write_text(f"documents: {{metadata_columns: {keys}}}")
+    with pytest.raises(SettingsError, match=f"documents.metadata_columns.*{words}"):
+        load_settings(defaults)

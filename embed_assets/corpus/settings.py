@@ -8,6 +8,19 @@ from embed_assets.artifacts.blocks import Block, Database, Strings
 INDEX_COLUMNS = ("id", "document_id", "start", "end", "text", "passage", "vector")
 
 
+def have_names_of_their_own(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse names of columns that the published index has already, or that would stand there twice."""
+    for column in columns:
+        if column.partition(".")[0] in INDEX_COLUMNS or column.startswith("_"):
+            own = ", ".join(INDEX_COLUMNS)
+            raise ValueError(f"{column!r} clashes with the index's own columns ({own}, and names that begin with '_')")
+        if columns.count(column) > 1:
+            raise ValueError(f"{column!r} stands twice")
+        if above := [other for other in columns if column.startswith(f"{other}.")]:
+            raise ValueError(f"{column!r} is a part of {above[0]!r}, which is there as well")
+    return columns
+
+
 class DocumentsSettings(Block):
     """The language of the documents, and which files of documents/ are read."""
 
@@ -33,6 +46,17 @@ class DocumentsSettings(Block):
         60.0, ge=1, le=3600, description="time that the reader of a file may take, in seconds; files that take longer are skipped"
     )
     min_characters: int = Field(1, ge=1, description="documents with less text are skipped, in characters")
+    metadata_columns: Strings = Field(
+        (), description="keys of the front matter of pages that the published index gets as columns, to filter on"
+    )
+
+    @field_validator("metadata_columns")
+    @classmethod
+    def _can_be_columns(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            if "." in key or not key.strip():
+                raise ValueError(f"{key!r} cannot be the name of a column: it is empty or has a dot")
+        return have_names_of_their_own(keys)
 
 
 class ProductionSettings(Block):
@@ -74,18 +98,7 @@ class ProductionSettings(Block):
         "another row); if there are more, nothing is built",
     )
 
-    @field_validator("metadata_columns")
-    @classmethod
-    def _have_names_of_their_own(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
-        for column in columns:
-            if column.partition(".")[0] in INDEX_COLUMNS or column.startswith("_"):
-                own = ", ".join(INDEX_COLUMNS)
-                raise ValueError(f"{column!r} clashes with the index's own columns ({own}, and names that begin with '_')")
-            if columns.count(column) > 1:
-                raise ValueError(f"{column!r} stands twice")
-            if above := [other for other in columns if column.startswith(f"{other}.")]:
-                raise ValueError(f"{column!r} is a part of {above[0]!r}, which is there as well")
-        return columns
+    _have_names_of_their_own = field_validator("metadata_columns")(have_names_of_their_own)
 
 
 class ChunkingSettings(Block):

@@ -10,6 +10,7 @@ from embed_assets.corpus import production_table
 from embed_assets.corpus.chunking import chunk_documents
 from embed_assets.corpus.documents import read_documents
 from embed_assets.corpus.files import SkippedDocument
+from embed_assets.corpus.front_matter import check_keys
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.corpus.spans import with_language
 from embed_assets.models.lengths import check_length
@@ -45,6 +46,7 @@ def read_source(
     else:
         folder = workspace.collection_folder(inputs.collection)
         found, skipped = read_documents(folder, inputs.block(DocumentsSettings), workspace.memos)
+        check_keys(found, inputs.block(DocumentsSettings).metadata_columns)
         prompt = with_prompts(model).passage_prompt
         room = model.max_tokens - len(tokenizer.encode(prompt, add_special_tokens=False))
         documents, chunks = pl.DataFrame(found), chunk_documents(found, inputs.block(ChunkingSettings), tokenizer, room)

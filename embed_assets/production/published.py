@@ -64,10 +64,16 @@ class Published:
             "checkpoint": checkpoint.fingerprint,
             "model": checkpoint.digest,
             "chunks": chunks.digest,
-            "metadata_columns": chunks.manifest["settings"]["production"]["metadata_columns"],
+            "metadata_columns": self.metadata_columns(chunks),
             "base_model": checkpoint.manifest["settings"]["base_model"],
         }
         return made_of | {"fingerprint": fingerprint_of(made_of)}
+
+    @staticmethod
+    def metadata_columns(chunks: Artifact) -> list[str]:
+        """The columns to filter on, of the production table or of the front matter of the pages."""
+        settings = chunks.manifest["settings"]
+        return list(settings["production" if settings["production"]["uri"] else "documents"]["metadata_columns"])
 
     def checkpoint(self, metadata: Mapping[str, Any]) -> Artifact:
         """The checkpoint of a published table, given what it is made of.

@@ -12,6 +12,7 @@ from embed_assets.artifacts.files import lock
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.store import Artifact
 from embed_assets.corpus import production_table
+from embed_assets.corpus.front_matter import front_matter_columns
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.hybrid_weight import weight_for_search
@@ -166,7 +167,10 @@ def _put(
     }
     encoder = encoder_of(checkpoint, published.workspace.memos, compute)
     source = ProductionSettings.model_validate(chunks.manifest["settings"]["production"], strict=False)
-    columns = production_table.metadata_columns(published.workspace, source)
+    if source.uri:
+        columns = production_table.metadata_columns(published.workspace, source)
+    else:
+        columns = front_matter_columns(chunks.folder, published.metadata_columns(chunks))
     index.write(name, rows, encoder, metadata, inputs.block(PublishingSettings).vector_index_rows, columns)
     index.swap(before, name, reason)
 

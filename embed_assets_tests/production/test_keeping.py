@@ -41,7 +41,7 @@ def build(published: Published, asset: str, content: str, inputs: dict[str, str]
         chunk = {"chunk_id": content, "document_id": "rye.md", "start": 0, "end": 4, "text": content, "passage": content}
         pl.DataFrame([chunk]).write_parquet(folder / "chunks.parquet")
 
-    settings = {"base_model": BASE, "production": {"metadata_columns": []}}
+    settings = {"base_model": BASE, "production": {"uri": ""}, "documents": {"metadata_columns": []}}
     made_of = {"code_version": content, "settings": settings, "inputs": inputs or {}, "sources": {}}
     return published.workspace.store.build(asset, published.collection, made_of, write)
 
