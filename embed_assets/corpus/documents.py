@@ -16,7 +16,7 @@ from embed_assets.corpus.beir import read_corpus
 from embed_assets.corpus.encodings import composed
 from embed_assets.corpus.files import Listing, SkippedDocument, list_files, source_files
 from embed_assets.corpus.menus import without_menus
-from embed_assets.corpus.readers.conversion import HAS_MENUS, READ_IN_PLACE, READERS_VERSION, convert
+from embed_assets.corpus.readers.conversion import HAS_MENUS, LARGEST_IN_PLACE, READ_IN_PLACE, READERS_VERSION, convert
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.readers.pool import convert_all
 from embed_assets.corpus.settings import DocumentsSettings
@@ -126,8 +126,9 @@ def _convert(files: dict[str, Path], settings: DocumentsSettings, memos: Path | 
     stored = memo.get_many(sorted(set(keys.values()))) if memo else {}
     known = {name: page for name, key in keys.items() if key in stored and (page := _loaded(stored[key])) is not None}
     yield from known.items()
-    new = sorted(set(files) - set(known), key=lambda name: (_ending(name) not in READ_IN_PLACE, name))
-    here = sum(_ending(name) in READ_IN_PLACE for name in new)
+    small = {name for name, path in files.items() if _ending(name) in READ_IN_PLACE and path.stat().st_size <= LARGEST_IN_PLACE}
+    new = sorted(set(files) - set(known), key=lambda name: (name not in small, name))
+    here = len(small - set(known))
     in_place = ((convert(read(name), _ending(name)), True) for name in new[:here])
     elsewhere = convert_all([(partial(read, name), _ending(name)) for name in new[here:]], settings)
     waiting: list[tuple[str, bytes]] = []

@@ -29,8 +29,9 @@ _READERS = {
     ".eml": "mail.read_mail",
     ".ipynb": "notebooks.read_notebook",
 }
-# Their readers cannot be made to take more than the file's own size, so they need no process of their own.
+# Small files with these endings need no process of their own: their readers take no more than a moment.
 READ_IN_PLACE = {".md", ".markdown", ".txt"}
+LARGEST_IN_PLACE = 100_000  # bytes
 HAS_MENUS = {".html", ".htm"}
 
 

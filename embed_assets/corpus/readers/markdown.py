@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from embed_assets.corpus.encodings import decode
@@ -14,9 +15,7 @@ _FRONT_MATTER = re.compile(
 )
 # An escape in the middle of a name. It is never needed there, and exporters write MAX\_RETRY\_COUNT nevertheless.
 _ESCAPED = re.compile(r"(?<=\w)\\([_*~])(?=\w)|(?<=\w)\\(_)|\\(_)(?=\w)")
-_CODE = re.compile(
-    r"^[ ]{0,3}(`{3,}|~{3,})[^\n]*\n.*?(?:^[ ]{0,3}\1[`~]*[ \t]*$|\Z)|(`+)(?!`)[^\n]*?(?<!`)\2(?!`)", re.DOTALL | re.MULTILINE
-)
+_FENCE = re.compile(r"^[ ]{0,3}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^[ ]{0,3}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE)
 _ESM = re.compile(
     r"^(?:import\s[^\n]*?['\"][^\n]*|export\s+(?:const|let|default|function)\b.*?(?:^\}?;?[ \t]*$|\Z))\n?",
     re.DOTALL | re.MULTILINE,
@@ -98,7 +97,38 @@ def _simple(value: Any) -> Any:
 def _outside_code(text: str, change) -> str:
     """The text with a change to all but its fenced and inline code."""
     parts, place = [], 0
-    for match in _CODE.finditer(text):
-        parts += [change(text[place : match.start()]), match[0]]
-        place = match.end()
+    for start, end in _code(text):
+        parts += [change(text[place:start]), text[start:end]]
+        place = end
     return "".join([*parts, change(text[place:])])
+
+
+def _code(text: str) -> Iterator[tuple[int, int]]:
+    """The spans of fenced and inline code, in order."""
+    place = 0
+    for fence in _FENCE.finditer(text):
+        yield from _inline_code(text, place, fence.start())
+        yield fence.span()
+        place = fence.end()
+    yield from _inline_code(text, place, len(text))
+
+
+def _inline_code(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Spans from a run of backticks to the next one of the same length in its line; in linear time, whatever the text."""
+    runs = [(run.start(), run.end()) for run in re.compile("`+|\n").finditer(text, start, end)]
+    closing: dict[int, int] = {}  # length of a run → the next run of that length in the line
+    next_alike: list[int | None] = [None] * len(runs)
+    for i in range(len(runs) - 1, -1, -1):
+        first, last = runs[i]
+        if text[first] == "\n":
+            closing = {}
+        else:
+            next_alike[i] = closing.get(last - first)
+            closing[last - first] = i
+    i = 0
+    while i < len(runs):
+        alike = next_alike[i]
+        if alike is not None:
+            yield runs[i][0], runs[alike][1]
+            i = alike
+        i += 1

@@ -178,6 +178,21 @@ def test_data_uris_never_become_text(source, text):
     assert without_data_uris(source)[0] == text
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("a\\_b `c\\_d` e\\_f", "a_b `c\\_d` e_f"),
+        ("``c\\_d` e\\_f`` g\\_h", "``c\\_d` e\\_f`` g_h"),
+        ("`c\\_d\n` e\\_f", "`c_d\n` e_f"),
+        ("````\nc\\_d\n```\nc\\_d\n````\ne\\_f", "````\nc\\_d\n```\nc\\_d\n````\ne_f"),
+        ("~~~ py\nc\\_d\n", "~~~ py\nc\\_d\n"),
+        ("`a\\_b` `c\\_d` e\\_f `g\\_h`", "`a\\_b` `c\\_d` e_f `g\\_h`"),
+    ],
+)
+def test_code_is_what_markdown_takes_for_code(source, text):
+    assert read(".md", source).text == text
+
+
 MDX = "import T from 'x'\n\n# Fan\n\n<Tabs>\n<Tab title=\"Linux\">\nRun it.\n</Tab>\n</Tabs>\n"
 
 

@@ -1,4 +1,5 @@
 import io
+import time
 import zipfile
 
 import pytest
@@ -34,6 +35,51 @@ def test_a_file_that_takes_too_long_or_too_much_is_skipped_by_name_and_the_other
     assert reasons["bomb.docx"] == "unpacks to 250 MB in 1 parts, more than a document has"
     assert reasons["deep.ipynb"] == "nested too deeply"
     assert "documents.reader_" in reasons["long.docx"]
+
+
+HOSTILE = [
+    "`",
+    "`a``b",
+    "```\n",
+    "~~~ \n",
+    "    `\n",
+    "[",
+    "![",
+    "[a](",
+    "*a ",
+    ">",
+    "- ",
+    "|-",
+    "<a ",
+    "a\\_",
+    "<!--",
+    "{#a ",
+    "data:a/b;",
+]
+
+
+@pytest.mark.parametrize("extension", [".md", ".mdx", ".txt"])
+@pytest.mark.parametrize(
+    "unit", [*HOSTILE, "data:image/png;base64,", '<img alt="" ', "![a](data:", "[a]: data:", "export const "]
+)
+def test_no_text_takes_longer_than_a_moment(unit, extension):
+    """In one line and in many, as they come or behind a long run of backticks."""
+    started = time.process_time()
+    for text in (unit * (100_000 // len(unit)), f"{unit}\n" * (100_000 // len(unit)), "`" * 50_000 + " " + unit * 5000):
+        assert convert(text.encode(), extension)
+    assert time.process_time() - started < 6
+
+
+def test_large_files_of_every_kind_are_read_in_a_process_with_limits(folder, monkeypatch):
+    (folder / "documents" / "small.md").write_text("# Fan\n\nIt rattles.")
+    (folder / "documents" / "large.md").write_text("The fan rattles. " * 10_000)
+    here: list[str] = []
+    monkeypatch.setattr(
+        "embed_assets.corpus.documents.convert", lambda content, ending: here.append(ending) or convert(content, ending)
+    )
+    documents, skipped = read_documents(folder, DocumentsSettings())
+    assert sorted(document.document_id for document in documents) == ["good.html", "large.md", "small.md"]
+    assert here == [".md"] and skipped == []
 
 
 def test_one_changed_file_converts_one_file(folder, tmp_path, monkeypatch):
