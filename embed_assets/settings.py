@@ -18,7 +18,13 @@ from pydantic.fields import FieldInfo
 from embed_assets.artifacts.blocks import Block, Outside, SettingsError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
-from embed_assets.evaluation.settings import EvaluationSetSettings, ForgettingSettings, RerankingSettings, ScoringSettings
+from embed_assets.evaluation.settings import (
+    EvaluationSetSettings,
+    ForgettingSettings,
+    LateInteractionSettings,
+    RerankingSettings,
+    ScoringSettings,
+)
 from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.permissions import AllowedSettings, operators_settings, refusals
@@ -45,6 +51,7 @@ class Settings(Block):
     trials: TrialsSettings = TrialsSettings()
     reranker: RerankerSettings = RerankerSettings()
     reranking: RerankingSettings = RerankingSettings()
+    late_interaction: LateInteractionSettings = LateInteractionSettings()
     scoring: ScoringSettings = ScoringSettings()
     forgetting: ForgettingSettings = ForgettingSettings()
     export: ExportSettings = ExportSettings()

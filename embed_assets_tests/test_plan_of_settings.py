@@ -144,6 +144,7 @@ def test_what_says_only_how_something_is_done_computes_nothing(workspace: Worksp
         ({"negatives": {"per_query": 2}}, {"triplets"}),
         ({"training": {"learning_rate": 2e-4}}, {"checkpoint"}),
         ({"scoring": {"resamples": 101}}, {"beir_scores", "onnx_model", "reranker_scores", "forgetting"}),
+        ({"late_interaction": {"top_k": 3}}, {"beir_scores"}),
         ({"publishing": {"significance": 0.01}}, {"published_index"}),
         ({"export": {"opset": 21}}, {"onnx_model", "onnx_reranker"}),
         ({"reranker": {"learning_rate": 3e-4}}, {"reranker"}),

@@ -70,6 +70,24 @@ def benchmark_training(collection: str, examples: int, data: str, home: str) -> 
     _echo_table(table)
 
 
+@benchmark.command("late-interaction")
+@click.argument("collection")
+@click.option("--count", default=100, show_default=True, help="Number of queries.")
+@click.option("--candidates", default=100, show_default=True, help="Number of chunks that each is compared with.")
+@data_option
+@home_option
+def benchmark_late_interaction(collection: str, count: int, candidates: int, data: str, home: str) -> None:
+    """Milliseconds a query against MaxSim of sentence-transformers, with the queries and chunks of a collection."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks.late_interaction import benchmark_late_interaction as measure
+
+    settings = read_settings(workspace, collection)
+    passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(candidates)
+    queries = read_table(workspace, collection, "qa_pairs", "pairs.parquet")["query"].head(count)
+    _echo_table(measure(queries.to_list(), passages.to_list(), settings.base_model))
+
+
 def _echo_table(table: pl.DataFrame) -> None:
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",

@@ -29,7 +29,8 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
     known_collections(workspace, [collection])
     try:
         settings = read_settings(workspace, collection)
-        hits = search_index(open_published(workspace, collection), query, settings.reranking, mode, limit)
+        blocks = (settings.late_interaction, settings.reranking)
+        hits = search_index(open_published(workspace, collection), query, *blocks, mode, limit)
     except (PublishingError, MissingArtifactError) as error:
         raise click.ClickException(str(error)) from None
     if not hits:

@@ -1,6 +1,6 @@
 """What each system retrieves for each query."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,20 +106,34 @@ class Systems:
         """
         _, groups = self.units(by_document)
         blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-        for texts, scores in self.search_blocks(queries, relevant, by_document):
+        retrieved: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in reranked}
+        texts: list[str] = []
+        for of_block, scores in self.search_blocks(queries, relevant, by_document):
+            texts += of_block
             for name, (dense, weight) in hybrids.items():
                 scores[name] = convex_fusion(scores[dense], scores[BM25], weight)
-            found = {name: _first(name, best_per_group(values, groups), top_k) for name, values in scores.items()}
+            for name, values in scores.items():
+                blocks.setdefault(name, []).append(_first(name, best_per_group(values, groups), top_k))
             for name, system in reranked.items():
-                candidates, retrieved = _first(system.system, scores[system.system], system.top_k)
-                values = self._score_candidates(system, texts, candidates, retrieved)
-                found[name] = rerank(found[system.system][0], candidates, values, groups)
-            for name, run in found.items():
-                blocks.setdefault(name, []).append(run)
-        return {
-            name: (np.concatenate([found for found, _ in parts]), np.concatenate([scores for _, scores in parts]))
-            for name, parts in blocks.items()
-        }
+                retrieved[name].append(_first(system.system, scores[system.system], system.top_k))
+        runs = {name: _joined(parts) for name, parts in blocks.items()}
+        for name, system in reranked.items():
+            runs[name] = self._rerank(system, texts, runs[system.system][0], *_joined(retrieved[name]), groups)
+        return runs
+
+    def _rerank(
+        self,
+        system: RerankedSystem,
+        texts: list[str],
+        run: np.ndarray,
+        candidates: np.ndarray,
+        retrieved: np.ndarray,
+        groups: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # All queries at once: what encodes a passage does so once for all of them.
+        scores = self._score_candidates(system, texts, candidates, retrieved)
+        blocks = (slice(start, start + QUERIES_IN_A_BLOCK) for start in range(0, len(texts), QUERIES_IN_A_BLOCK))
+        return _joined([rerank(run[block], candidates[block], scores[block], groups) for block in blocks])
 
     def _score_candidates(
         self, system: RerankedSystem, texts: list[str], candidates: np.ndarray, retrieved: np.ndarray
@@ -137,3 +151,9 @@ class Systems:
 def _first(system: str, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     columns = top_k(scores, k, 0 if system == BM25 else -np.inf)
     return columns, np.take_along_axis(scores, columns, axis=1)
+
+
+def _joined(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and scores of all blocks of queries."""
+    columns, scores = zip(*parts, strict=True)
+    return np.concatenate(columns), np.concatenate(scores)

@@ -88,9 +88,19 @@ def score_systems(
         runs = systems.rank(tested, relevant, by_document, settings.top_k, fused, reranked or {})
         clusters, (units, _) = query_clusters(tested, labels), systems.units(by_document)
         scores = _evaluate(collection, source, tested, clusters, relevant, runs, units, settings, comparisons)
-        counts = {"label_counts": label_counts(queries, labels, source, split)}
-        results.append(replace(scores, summary=scores.summary | counts | {"hybrid_weights": weights_summary(weights)}))
+        more = {
+            "label_counts": label_counts(queries, labels, source, split),
+            "hybrid_weights": weights_summary(weights),
+        }
+        if reranked:
+            more["reranked"] = _reranked_summary(reranked)
+        results.append(replace(scores, summary=scores.summary | more))
     return results
+
+
+def _reranked_summary(reranked: Mapping[str, RerankedSystem]) -> dict[str, dict[str, Any]]:
+    """What each system re-orders, for scores.json."""
+    return {name: {"system": system.system, "top_k": system.top_k, "weight": system.weight} for name, system in reranked.items()}
 
 
 def join_scores(scores: Sequence[Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -181,7 +191,7 @@ def _slices(table: pl.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def scores_table(summary: Mapping[str, Any]) -> str:
-    """The scores of one label source as a Markdown table, followed by its tests and the weights of its hybrids in words."""
+    """The scores of one label source as a Markdown table, followed by its tests and by what is fused how, in words."""
     columns = ("ndcg@1", "ndcg@10", "recall@10", "recall@100", "map@10", "mrr@10")
     head = ["system", *columns, f"95% of {HEADLINE}"]
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(columns) + 1)}"]
@@ -198,8 +208,14 @@ def scores_table(summary: Mapping[str, Any]) -> str:
         f"{name}: {weight['weight']:g} of {weight['dense']}, {1 - weight['weight']:.2g} of BM25 ({weight['why']})"
         for name, weight in summary["hybrid_weights"].items()
     ]
+    reordered = [
+        f"{name}: the first {it['top_k']} chunks of {it['system']}, re-ordered: "
+        + ("" if it["weight"] is None else f"{1 - it['weight']:.2g} of {it['system']}, {it['weight']:g} of ")
+        + "scores of its own"
+        for name, it in summary.get("reranked", {}).items()
+    ]
     title = f"{summary['collection']}: {summary['queries']} {summary['labels']} queries about {summary['documents']} documents"
-    return "\n".join([title, "", *lines, "", *(f"- {words}" for words in [*tests, *weights])])
+    return "\n".join([title, "", *lines, "", *(f"- {words}" for words in [*tests, *weights, *reordered])])
 
 
 def write_scored(folder: Path, scores: Sequence[Scores]) -> None:

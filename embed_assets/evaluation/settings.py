@@ -46,6 +46,20 @@ class RerankingSettings(Block):
     )
 
 
+class LateInteractionSettings(Block):
+    """Re-ordering what hybrid retrieval finds by comparing tokens: the system ``late``, which needs no training of its own."""
+
+    enabled: bool = Field(True, description="score it beside the other systems; search finds with it in any case")
+    top_k: int = Field(100, ge=1, le=10_000, description="re-order the first k chunks of hybrid retrieval")
+    weight: float | None = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="weight of the tokens in the convex fusion with the scores of hybrid retrieval, which have the rest; null "
+        "takes the tokens alone",
+    )
+
+
 class ScoringSettings(Block):
     """BEIR metrics, fusion and confidence intervals."""
 

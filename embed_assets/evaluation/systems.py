@@ -6,6 +6,10 @@ from embed_assets.artifacts.store import Artifact
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.token_encoder import TokenEncoder
+from embed_assets.retrieval.late_interaction import LateInteraction
+
+LATE = "late"
 
 
 def base_and_tuned(
@@ -20,5 +24,16 @@ def base_and_tuned(
 
 def encoder_of(checkpoint: Artifact, memos: Path, compute: Compute = Compute()) -> Encoder:
     """The encoder of a checkpoint, with the length and the prompts that it was trained with."""
-    as_trained = BaseModelSettings.model_validate(checkpoint.manifest["settings"]["base_model"])
-    return Encoder(as_trained, memos, str(checkpoint.folder / "model"), compute)
+    return Encoder(as_trained(checkpoint), memos, str(checkpoint.folder / "model"), compute)
+
+
+def as_trained(checkpoint: Artifact) -> BaseModelSettings:
+    """The length and the prompts that a checkpoint was trained with."""
+    return BaseModelSettings.model_validate(checkpoint.manifest["settings"]["base_model"])
+
+
+def late_interaction_of(
+    base_model: BaseModelSettings, checkpoint: Artifact, memos: Path, compute: Compute = Compute()
+) -> LateInteraction:
+    """What compares queries and passages by the tokens of a checkpoint, with the prompts and the length of the base model."""
+    return LateInteraction(TokenEncoder(base_model, str(checkpoint.folder / "model"), compute), memos)

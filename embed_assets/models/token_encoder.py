@@ -20,7 +20,8 @@ TOKENS_IN_A_BLOCK = 2**16
 class TokenEncoder:
     """The vectors of the tokens of queries and passages, from an embedding model that need not be trained for that.
 
-    Tokens that stand for no text, such as [CLS] and [SEP], are left out: they are near to those of any other text.
+    Those that mark where a text begins and ends, such as [CLS] and [SEP], are among them: they hold what the whole text
+    says, and in models that pool one token alone they are what was trained.
 
     Args:
         settings: the base model's settings (length in tokens and prompts hold for its fine-tuned versions too).
@@ -35,7 +36,7 @@ class TokenEncoder:
         self._model: MultiVectorEncoder | None = None
 
     def encode_queries(self, texts: Sequence[str]) -> "list[torch.Tensor]":
-        """Unit vectors of the tokens of each query, float16, shape (tokens, dimensions); no row where there is no text."""
+        """Unit vectors of the tokens of each query, float16, shape (tokens, dimensions)."""
         return self._encode(texts, "query", self.settings.query_prompt)
 
     def encode_passages(self, texts: Sequence[str]) -> "list[torch.Tensor]":
@@ -97,7 +98,4 @@ def without_pooling(model: "SentenceTransformer") -> "MultiVectorEncoder":
     projections = [module for module in model if isinstance(module, Dense)]
     for module in projections:
         module.module_input_name = module.module_output_name = "token_embeddings"
-    tokenizer = model.tokenizer
-    without_text = [token for token in tokenizer.all_special_tokens if token != tokenizer.unk_token]
-    mask = MultiVectorMask(without_text, skiplist_tasks=["query", "document"])
-    return MultiVectorEncoder(modules=[model[0], *projections, mask], device=str(model.device))
+    return MultiVectorEncoder(modules=[model[0], *projections, MultiVectorMask()], device=str(model.device))

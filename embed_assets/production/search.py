@@ -1,4 +1,4 @@
-"""Search in the published index, with the model that it was made with, and with the re-ranker of the collection."""
+"""Search in the published index, with the model that it was made with, with its tokens, and with the re-ranker."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -7,7 +7,8 @@ import numpy as np
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.evaluation.settings import RerankingSettings
+from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
+from embed_assets.evaluation.systems import as_trained, late_interaction_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import PairScorer, open_reranker
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 SCORE = "score of the search"
-Mode = Literal["dense", "full-text", "hybrid", "reranked"]
+Mode = Literal["dense", "full-text", "hybrid", "late", "reranked"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Hit:
 def search_index(
     published: Published,
     query: str,
+    late_interaction: LateInteractionSettings,
     reranking: RerankingSettings,
     mode: Mode = "hybrid",
     limit: int = 10,
@@ -45,10 +47,11 @@ def search_index(
     Args:
         published: what is in production.
         query: what to look for.
+        late_interaction: what late interaction re-orders.
         reranking: what the re-ranker re-orders.
         mode: dense (cosine), full-text (BM25), hybrid, which fuses the first 100 of both with the weight that the index was
-            scored with (convex_fusion), or reranked, which re-orders the first ``reranking.top_k`` of hybrid, as the
-            settings block ``reranking`` says.
+            scored with (convex_fusion), or late and reranked, which re-order the first ``top_k`` of hybrid, as the settings
+            blocks ``late_interaction`` and ``reranking`` say.
         limit: how many hits.
 
     Raises:
@@ -63,10 +66,14 @@ def search_index(
     vector = _encoder(published, metadata).encode_queries([query])[0]
     if mode == "dense":
         return _hits(_dense(table, vector, limit), limit)
-    fetched = max(limit, DEPTH, reranking.top_k if reranker else 0)
     weight = metadata.get("hybrid_weight", DEFAULT_WEIGHT)
+    settings: LateInteractionSettings | RerankingSettings = reranking
+    if mode == "late":
+        checkpoint = published.checkpoint(metadata)
+        reranker, settings = late_interaction_of(as_trained(checkpoint), checkpoint, published.workspace.memos), late_interaction
+    fetched = max(limit, DEPTH, settings.top_k if reranker else 0)
     rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)
-    return _hits(_reranked(query, rows, reranker, reranking) if reranker else rows, limit)
+    return _hits(_reranked(query, rows, reranker, settings.top_k, settings.weight) if reranker else rows, limit)
 
 
 def _dense(table: "Table", vector: np.ndarray, limit: int) -> list[dict]:
@@ -85,14 +92,14 @@ def _fused(dense: list[dict], full_text: list[dict], weight: float) -> list[dict
     return [rows[name] | {SCORE: score} for name, score in fuse_hits(*scores, weight).items()]
 
 
-def _reranked(query: str, rows: list[dict], reranker: PairScorer, settings: RerankingSettings) -> list[dict]:
-    rows, others = rows[: settings.top_k], rows[settings.top_k :]
+def _reranked(query: str, rows: list[dict], reranker: PairScorer, top_k: int, weight: float | None) -> list[dict]:
+    rows, others = rows[:top_k], rows[top_k:]
     if not rows:
         return []
     scores = np.asarray(reranker.score([(query, row["passage"]) for row in rows]), dtype=np.float32)
-    if settings.weight is not None:
+    if weight is not None:
         retrieved = np.array([[row[SCORE] for row in rows]], dtype=np.float32)
-        scores = convex_fusion(scores[None], retrieved, settings.weight, settings.top_k)[0]
+        scores = convex_fusion(scores[None], retrieved, weight, top_k)[0]
     rows = [row | {SCORE: value} for row, value in zip(rows, scores.tolist(), strict=True)]
     rows.sort(key=lambda row: -row[SCORE])
     # The score of what was not re-ranked says only that it is lower.

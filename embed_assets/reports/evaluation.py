@@ -19,6 +19,7 @@ from embed_assets.evaluation.labels import deciding_source
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import Scores, join_scores, scores_table
 from embed_assets.evaluation.settings import ScoringSettings
+from embed_assets.evaluation.systems import LATE
 from embed_assets.reports.charts import draw_scores
 from embed_assets.reports.writing import write_findings, write_notes, write_summary, write_table, write_text
 
@@ -48,7 +49,7 @@ def write_scores(
         settings: bootstrap.
     """
     summaries = [score.summary for score in scores]
-    _write_scores(folder, summaries, ("base", "tuned", "hybrid"), check_scores(summaries))
+    _write_scores(folder, summaries, ("base", "tuned", "hybrid", LATE), check_scores(summaries))
     if not scores:
         return
     deciding = deciding_source({score.summary["labels"]: score.summary["queries"] for score in scores})
@@ -88,7 +89,7 @@ def _write_scores(
     for summary in summaries:
         labels = summary["labels"]
         draw_scores(folder, summary)
-        for system in systems:
+        for system in [name for name in systems if name in summary["systems"]]:
             figures[f"{labels}_{HEADLINE.replace('@', '_at_')}_{system}"] = round(summary["systems"][system][HEADLINE], 4)
     write_summary(folder, figures)
     write_findings(folder, findings)

@@ -48,9 +48,9 @@ def maxsim(queries: "Sequence[torch.Tensor]", passages: "Sequence[torch.Tensor]"
 class LateInteraction:
     """Scores pairs of a query and a passage by maxsim; the model is loaded only for pairs not seen before.
 
-    The scores are kept on disk, about 100 bytes a pair. The vectors of the tokens would be 250 times as large as the text
-    itself, so they are computed anew for a pair that is not known. Each call encodes each text once, and some passages are
-    kept in memory for the next call.
+    The scores are kept on disk, about 100 bytes a pair. The vectors of the tokens would be more than a hundred times as
+    large as the text, so they are computed anew for a pair that is not known. Each call encodes each text once, and keeps
+    some passages in memory for the next call.
 
     Args:
         encoder: gives the vectors of the tokens.

@@ -1,5 +1,6 @@
 import pytest
 
+from embed_assets.benchmarks.late_interaction import benchmark_late_interaction
 from embed_assets.benchmarks.mining import Mining, benchmark_mining
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
@@ -19,3 +20,14 @@ def test_mining_is_measured_against_sentence_transformers_on_the_same_task():
     # A Python process with torch and the model has some hundred MB.
     assert table["peak_memory_mb"].is_between(200, 10_000).all()
     assert (table["memory_of_mining_mb"] < table["peak_memory_mb"]).all()
+
+
+def test_late_interaction_is_measured_against_sentence_transformers():
+    queries = [query for query, *_ in QUESTIONS]
+    table = benchmark_late_interaction(
+        queries, make_chunks(TEXTS)["passage"].to_list(), BaseModelSettings(max_tokens=32), Compute(device="cpu", batch_size=4)
+    )
+    candidates = f"encoding {len(make_chunks(TEXTS))} candidates"
+    assert table["system"].to_list() == ["sentence-transformers", "sentence-transformers, float32", "embed_assets", candidates]
+    assert (table["ms_per_query"] > 0).all() and table["ratio"][0] == 1
+    assert table["largest_difference"][1] == 0 and table["largest_difference"][2] < 1e-3

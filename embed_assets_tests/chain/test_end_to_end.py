@@ -74,9 +74,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_the_table_is_printed(finished: tuple[Path, str]):
     _, printed = finished
-    for system in ("base", "tuned", "bm25", "hybrid"):
+    for system in ("base", "tuned", "bm25", "hybrid", "late"):
         assert f"\n| {system} | 0." in printed
     assert "tuned against base: " in printed
+    assert "late against hybrid: " in printed and "\n- late: the first 100 chunks of hybrid, re-ordered: " in printed
 
 
 def test_scores_as_json(finished: tuple[Path, str]):

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -19,15 +20,18 @@ from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
 from embed_assets.defs.production.production_sensor import REASON_TAG, retrain_on_production_change
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.evaluation.settings import LateInteractionSettings
 from embed_assets.lineage import open_published, resolve
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker
+from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.production.gate import Verdict
 from embed_assets.production.published_index import metadata_of
 from embed_assets.production.publishing import publish
 from embed_assets.production.search import search_index
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
-from embed_assets.retrieval.fusion import fuse_hits
+from embed_assets.retrieval.fusion import convex_fusion, fuse_hits
+from embed_assets.retrieval.late_interaction import maxsim
 from embed_assets.settings import read_settings
 from embed_assets.settings_files import read_yaml
 from embed_assets_tests.production_tables import (
@@ -171,7 +175,7 @@ def cli(loop: Loop, *arguments: str) -> str:
     return done.output
 
 
-@pytest.mark.parametrize("mode", ["dense", "full-text", "hybrid"])
+@pytest.mark.parametrize("mode", ["dense", "full-text", "hybrid", "late"])
 def test_search_finds_the_new_row(loop: Loop, mode: str):
     hits = [json.loads(line) for line in cli(loop, "search", COLLECTION, "CAB-7 cable", "--mode", mode, "--json").splitlines()]
     assert hits[0]["document_id"] == "cable.md"
@@ -209,12 +213,30 @@ def test_search_re_ranks_what_hybrid_search_found(loop: Loop):
     assert [exact[hit["chunk_id"]] for hit in found["reranker"][:top_k]] == pytest.approx(scores[:top_k].tolist(), abs=0.05)
 
 
+def test_late_interaction_re_orders_what_hybrid_search_found(loop: Loop):
+    published, query = open_published(loop.workspace, COLLECTION), "CAB-7 cable"
+    settings = read_settings(loop.workspace, COLLECTION)
+    first = LateInteractionSettings(top_k=4, weight=0.3)
+    hybrid, late = (search_index(published, query, first, settings.reranking, mode, limit=30) for mode in ("hybrid", "late"))
+    assert len(hybrid) == len(late) == 11
+    checkpoint = published.checkpoint(metadata_of(published.index.open()))
+    tokens = TokenEncoder(settings.base_model, str(checkpoint.folder / "model"))
+    chunks = pl.read_parquet(loop.workspace.store.current("corpus_chunks", COLLECTION).folder / "chunks.parquet")
+    passages = dict(chunks.select("chunk_id", "passage").iter_rows())
+    own = maxsim(tokens.encode_queries([query]), tokens.encode_passages([passages[hit.chunk_id] for hit in hybrid[:4]]))
+    fused = convex_fusion(own.numpy(), np.array([[hit.score for hit in hybrid[:4]]], dtype=np.float32), 0.3, 4)[0]
+    best = sorted(zip(fused.tolist(), [hit.chunk_id for hit in hybrid[:4]], strict=True), key=lambda hit: -hit[0])
+    assert [hit.chunk_id for hit in late] == [*(name for _, name in best), *(hit.chunk_id for hit in hybrid[4:])]
+    assert [hit.score for hit in late[:4]] == pytest.approx([score for score, _ in best], abs=0.02)
+
+
 def test_hybrid_search_fuses_with_the_weight_that_was_scored(loop: Loop):
     published = open_published(loop.workspace, COLLECTION)
     metadata = metadata_of(published.index.open())
-    reranking = read_settings(loop.workspace, COLLECTION).reranking
+    settings = read_settings(loop.workspace, COLLECTION)
+    blocks = (settings.late_interaction, settings.reranking)
     dense, words, hybrid = (
-        {hit.chunk_id: hit.score for hit in search_index(published, "CAB-7 cable", reranking, mode, limit=100)}
+        {hit.chunk_id: hit.score for hit in search_index(published, "CAB-7 cable", *blocks, mode, limit=100)}
         for mode in ("dense", "full-text", "hybrid")
     )
     assert 0 <= metadata["hybrid_weight"] <= 1

@@ -13,6 +13,7 @@ from embed_assets.artifacts.store import FINDINGS, REPORT
 from embed_assets.corpus.documents import Document, read_documents
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
+from embed_assets.evaluation import runs
 from embed_assets.evaluation.checks import check_scores
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.evaluation.labels import relevant_units
@@ -453,6 +454,32 @@ def test_a_re_rankers_scores_can_be_fused_with_those_of_the_other_system():
     assert order["score"].to_list()[:3] == pytest.approx([0.6, 0.4, 0.4 / 11 + 0.3], abs=1e-3)
 
 
+def test_a_re_ranker_is_asked_once_for_all_queries(monkeypatch):
+    """What each query gets does not depend on the blocks in which they are searched."""
+    chunks, queries, labels, encoders = random_collection("human")
+    orders = []
+    for block in (3, 256):
+        monkeypatch.setattr(runs, "QUERIES_IN_A_BLOCK", block)
+        reranker = LengthReranker()
+        reranked = {"reranked": RerankedSystem("tuned", reranker, top_k=7, weight=0.5)}
+        (scores,) = score_systems("random", chunks, queries, labels, encoders, SETTINGS, reranked=reranked)
+        assert len(reranker.calls) == 1 and reranker.calls[0] == 7 * scores.summary["queries"]
+        orders.append(scores.runs)
+    assert scores.summary["queries"] > 3
+    assert orders[0].equals(orders[1])
+
+
+class LengthReranker:
+    """Longer passages are better; remembers how many pairs each call had."""
+
+    def __init__(self):
+        self.calls: list[int] = []
+
+    def score(self, pairs):
+        self.calls.append(len(pairs))
+        return np.array([len(query) + len(passage) for query, passage in pairs], dtype=np.float32)
+
+
 class ConstantReranker:
     def score(self, pairs):
         return np.full(len(pairs), 3.0, dtype=np.float32)
@@ -523,6 +550,22 @@ def test_candidates_are_chunks_also_where_documents_are_scored():
     order = scores.runs.filter(pl.col("system") == "reranked")
     assert order["unit"].to_list() == ["a", "b", "c"]
     assert order["score"][0] == -8.0
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (0.4, "the first 3 chunks of base, re-ordered: 0.6 of base, 0.4 of scores of its own"),
+        (None, "re-ordered: scores of its own"),
+    ],
+)
+def test_the_table_says_what_is_re_ordered_and_how_it_is_fused(weight, words):
+    encoder = TableEncoder({"bark": ranking("dogs bark", "bees hum", "cats purr", "cows moo")})
+    reranked = {"late": RerankedSystem("base", ConstantReranker(), top_k=3, weight=weight)}
+    queries, labels = make_queries("human", {"q": "bark"}), human_labels(("q", "bee", 1))
+    (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": encoder}, SETTINGS, reranked=reranked)
+    table = scores_table(json.loads(json.dumps(scores.summary)))
+    assert "| late | " in table and table.splitlines()[-1].startswith("- late: ") and table.endswith(words)
 
 
 def test_the_table_shows_every_system_and_test(extremes):

@@ -9,25 +9,25 @@ from embed_assets_tests.tiny_models import TEXTS, write_model
 CPU = Compute(device="cpu", dtype="float32", batch_size=2)
 
 
-def test_each_token_of_a_text_has_a_unit_vector_and_special_ones_have_none():
+def test_each_token_of_a_text_has_a_unit_vector():
     import torch
 
     settings = BaseModelSettings(max_tokens=64)
     encoder = TokenEncoder(settings, compute=CPU)
     found = encoder.encode_passages(["oak", TEXTS[0], "", "oak is wood"])
-    assert [len(of_text) for of_text in found][0::2] == [1, 0] and len(found[3]) == 3
+    assert [len(found[row]) for row in (0, 2, 3)] == [3, 2, 5], "with [CLS] and [SEP]"
     assert found[0].dtype == torch.float16 and found[0].shape[1] == 384
     assert torch.cat(found).float().norm(dim=1).numpy() == pytest.approx(1, abs=1e-3)
     model = load_sentence_transformer(settings, "cpu")
     (expected,) = model.encode([TEXTS[0]], output_value="token_embeddings")
-    expected = torch.nn.functional.normalize(expected[1:-1], dim=1)  # without [CLS] and [SEP]
+    expected = torch.nn.functional.normalize(expected, dim=1)
     assert found[1].float().numpy() == pytest.approx(expected.numpy(), abs=1e-3)
 
 
 def test_the_prompts_and_the_length_are_those_of_the_settings():
     encoder = TokenEncoder(BaseModelSettings(max_tokens=16, query_prompt="find: ", passage_prompt=""), compute=CPU)
-    assert [len(of_text) for of_text in encoder.encode_queries(["oak", "oak " * 40])] == [3, 14]
-    assert [len(of_text) for of_text in encoder.encode_passages(["oak"])] == [1]
+    assert [len(of_text) for of_text in encoder.encode_queries(["oak", "oak " * 40])] == [5, 16]
+    assert [len(of_text) for of_text in encoder.encode_passages(["oak"])] == [3]
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gemma"], ids=["padding on the left", "projections"])
@@ -43,9 +43,7 @@ def test_tokens_of_other_architectures(tmp_path, architecture):
         expected = features["token_embeddings"][0]
         for module in list(model)[2:-1]:  # what projects the pooled vector
             expected = module.linear(expected)
-        special = set(model.tokenizer.all_special_ids)
-        of_text = [row for row, token in enumerate(features["input_ids"][0].tolist()) if token not in special]
-        expected = torch.nn.functional.normalize(expected[of_text], dim=1).detach()
+        expected = torch.nn.functional.normalize(expected, dim=1).detach()
         assert vectors.float().numpy() == pytest.approx(expected.numpy(), abs=1e-3)
 
 

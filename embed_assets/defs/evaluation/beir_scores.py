@@ -8,10 +8,10 @@ from embed_assets.artifacts.store import HTML_REPORT, REPORT
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
-from embed_assets.evaluation.scoring import score_systems, write_scored
-from embed_assets.evaluation.settings import ScoringSettings
+from embed_assets.evaluation.scoring import RerankedSystem, score_systems, write_scored
+from embed_assets.evaluation.settings import LateInteractionSettings, ScoringSettings
 from embed_assets.evaluation.stages import BEIR_SCORES
-from embed_assets.evaluation.systems import base_and_tuned
+from embed_assets.evaluation.systems import LATE, base_and_tuned, late_interaction_of
 from embed_assets.lineage import lineage_of
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.evaluation import write_scores
@@ -24,15 +24,20 @@ COMPARISONS = (("tuned", "base"), ("tuned", "bm25"), ("hybrid", "bm25"), ("hybri
 
 @stage_asset(BEIR_SCORES, kinds={"ranx"}, gpu=True)
 def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: GpuResource) -> MaterializeResult:
-    """nDCG, Recall, MAP and MRR of the base model, the fine-tuned one, BM25 and the hybrids, with paired tests."""
+    """nDCG, Recall, MAP and MRR of the base and the fine-tuned model, BM25, hybrids and late interaction, with paired tests."""
     place = workspace.open()
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
         base_model, scoring = inputs.block(BaseModelSettings), inputs.block(ScoringSettings)
         chunks, yardstick = inputs.table("corpus_chunks", "chunks"), inputs.artifacts["evaluation_set"]
         queries, labels = read_evaluation_set(yardstick.folder, inputs.folder("corpus_chunks"))
-        encoders = base_and_tuned(base_model, inputs.artifacts["checkpoint"], place.memos, gpu.compute())
-        scores = score_systems(inputs.collection, chunks, queries, labels, encoders, scoring, HYBRIDS, COMPARISONS)
+        models = (base_model, inputs.artifacts["checkpoint"], place.memos, gpu.compute())
+        late, reranked = inputs.block(LateInteractionSettings), {}
+        if late.enabled:
+            reranked = {LATE: RerankedSystem("hybrid", late_interaction_of(*models), late.top_k, late.weight)}
+        comparisons = [*COMPARISONS, *((name, it.system) for name, it in reranked.items())]
+        systems = (inputs.collection, chunks, queries, labels, base_and_tuned(*models))
+        scores = score_systems(*systems, scoring, HYBRIDS, comparisons, reranked)
         write_scored(folder, scores)
         before = place.store.latest(inputs.stage, inputs.collection, {"evaluation_set": yardstick.digest})
         before_scores = pl.read_parquet(before.folder / "per_query.parquet") if before else None
