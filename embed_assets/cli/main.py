@@ -20,6 +20,7 @@ COMMANDS = (
     doctor.doctor,
     building.run,
     planning.plan_command,
+    planning.preview,
     results.scores,
     overview.overview_command,
     results.path,

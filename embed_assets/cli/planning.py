@@ -1,14 +1,17 @@
 """The command that tells what a run would compute."""
 
 import json
+import textwrap
 from collections import Counter
+from functools import partial
 
 import click
 
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, home_option
+from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, read_table
 from embed_assets.graph import STAGES
 from embed_assets.plan import Outcome, Planned, plan
+from embed_assets.settings import read_settings
 
 MOST_REASONS = 12
 
@@ -34,6 +37,45 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
     for name in dict.fromkeys(row.collection for row in planned):
         _echo_collection([row for row in planned if row.collection == name])
     _echo_summary(planned)
+
+
+@click.command()
+@click.argument("collection")
+@click.option("--count", default=3, show_default=True, help="Questions of each style; in batch mode, calls.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each question and passage.")
+@data_option
+@home_option
+def preview(collection: str, count: int, as_json: bool, data: str, home: str) -> None:
+    """Let the writer write a few questions of each style about a collection, and print them with their passages.
+
+    So that prompts, styles and writers can be tried before a run. The answers are kept: a run does not ask for them again.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    settings = read_settings(workspace, collection)
+    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
+    if not settings.questions.max_questions:
+        raise click.ClickException(f"{collection}: questions.max_questions is 0: no question is written")
+    from embed_assets.models.answers import GenerationError
+    from embed_assets.models.encoders import Encoder
+    from embed_assets.models.language_models import LanguageModel
+    from embed_assets.queries.prompts import PromptError, load_question_prompts
+    from embed_assets.queries.qa_pairs import preview_questions
+
+    log_to_stderr()
+    encoder, open_model = Encoder(settings.base_model, workspace.memos), partial(LanguageModel, memos=workspace.memos)
+    try:
+        prompts = load_question_prompts(settings.questions, workspace.prompt_folders(collection))
+        written = preview_questions(chunks, prompts, open_model, encoder, settings.questions, count)
+    except (PromptError, GenerationError) as error:
+        raise click.ClickException(str(error)) from None
+    for row in written.iter_rows(named=True):
+        if as_json:
+            click.echo(json.dumps(row, ensure_ascii=False))
+            continue
+        refused = f"   (refused: {row['dropped']})" if row["dropped"] else ""
+        passage = textwrap.shorten(row["passage"], 300, placeholder=" …")
+        click.echo(f"{row['style']}: {row['query']}{refused}\n{textwrap.indent(textwrap.fill(passage, 100), '    ')}\n")
 
 
 def _named(workspace: Workspace, names: tuple[str, ...]) -> list[str]:

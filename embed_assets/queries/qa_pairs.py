@@ -83,6 +83,32 @@ def make_qa_pairs(
     return QaPairs(whole.select(*PAIR_SCHEMA, *columns), usage, notes)
 
 
+def preview_questions(
+    chunks: pl.DataFrame,
+    prompts: Mapping[str, Prompt],
+    open_model: Callable[[LanguageModelSettings], LanguageModel],
+    encoder: Encoder,
+    settings: QuestionsSettings,
+    count: int,
+) -> pl.DataFrame:
+    """Let the writer write a few questions of each style, as make_qa_pairs would; the answers are kept for it.
+
+    Args:
+        chunks, prompts, open_model, encoder, settings: as in make_qa_pairs.
+        count: questions of each style; in batch mode, calls.
+
+    Returns:
+        ``style``, ``query``, ``dropped`` (why the rules refuse it; null if they do not) and ``passage``.
+    """
+    styles = {style: 1.0 for style, share in settings.styles.items() if share}
+    asked = count * (settings.questions_per_chunk if settings.mode == "batch" else len(styles))
+    few = settings.model_copy(update={"styles": styles, "max_questions": asked})
+    written = _write(chunks, prompts, open_model, encoder, few, {})
+    passages = chunks.select("document_id", "start", "end", "passage")
+    joined = written.join(passages, on=["document_id", "start", "end"], how="left", maintain_order="left")
+    return joined.select("style", "query", "dropped", "passage")
+
+
 def _write(chunks, prompts, open_model, encoder, settings, usage) -> pl.DataFrame:
     if "writer" not in settings.language_models:
         return pl.DataFrame(schema=PAIR_SCHEMA)

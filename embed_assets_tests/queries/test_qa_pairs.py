@@ -4,12 +4,13 @@ import polars as pl
 import pytest
 
 from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.models.answers import Answer
 from embed_assets.models.language_models import LanguageModel, Usage
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.checks import check_pairs
 from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
 from embed_assets.queries.prompts import load_question_prompts
-from embed_assets.queries.qa_pairs import QaPairs, make_qa_pairs
+from embed_assets.queries.qa_pairs import QaPairs, make_qa_pairs, preview_questions
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.charts import draw_funnel
 from embed_assets.reports.queries import funnel_of, write_pairs
@@ -261,3 +262,33 @@ def test_checks_of_pairs(kept, covered, identifiers, passed):
     assert [finding.passed for finding in findings] == passed
     assert findings[0].message.startswith(f"{kept} of {kept + 3} candidates are left")
     assert findings[1].message.startswith(f"{covered} of {identifiers} identifiers")
+
+
+class Parrot:
+    """Answers with the last words of the prompt, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def answer(self, prompts, seeds, sampling):
+        for number, prompt in enumerate(prompts):
+            self.asked += 1
+            yield number, Answer(f"What about {' '.join(prompt.split()[-4:-1])}?")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_preview_has_the_same_number_of_each_style_and_is_not_asked_for_again(chunks, encoder, tmp_path):
+    settings = QuestionsSettings(styles={"question": 0.9, "how_to": 0.1, "search": 0}, max_questions=12, max_lookups=0)
+    prompts, parrot = load_question_prompts(settings, []), Parrot()
+
+    def open_model(model: LanguageModelSettings) -> LanguageModel:
+        return LanguageModel(model, tmp_path, engine=parrot)
+
+    found = preview_questions(chunks, prompts, open_model, encoder, settings, 2)
+    assert found.columns == ["style", "query", "dropped", "passage"]
+    assert found["style"].to_list() == ["question"] * 2 + ["how_to"] * 2 and parrot.asked == 4
+    assert set(found["passage"]) <= set(chunks["passage"])
+    make_qa_pairs(tmp_path, TABLE, chunks, prompts, open_model, encoder, settings)
+    assert parrot.asked == 12 + 1  # of the how_to questions, a run wants only one
