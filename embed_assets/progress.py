@@ -35,7 +35,7 @@ def track(items: Iterable[Item], what: str, total: int | None = None, detail: Ca
     for done, item in enumerate(items):
         now = time.monotonic()
         if done == 1:
-            first = now  # what comes before it is getting ready: the rate of what is left is that after it
+            first = last = now  # what comes before it is getting ready: the rate of what is left is that after it
         elif done and total and now - last > SECONDS_BETWEEN_LINES:
             last = now
             rate = (done - 1) / (now - first)
