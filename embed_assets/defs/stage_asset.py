@@ -184,9 +184,8 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
         columns = [TableColumn(name, str(dtype)) for name, dtype in widest.collect_schema().items()]
         metadata["dagster/column_schema"] = TableSchema(columns)
         metadata["dagster/row_count"] = widest.select(pl.len()).collect().item()
-    shown = () if artifact.reused else artifact.report.iterdir()
-    for name in sorted({path.stem for path in shown if path.suffix in (".png", ".md")}):
-        metadata[name] = MetadataValue.md(_picture_and_text(artifact.report, name))
+    if not artifact.reused:
+        metadata |= pictures_and_texts(artifact.report)
     if (artifact.report / HTML_REPORT).is_file():
         metadata["html_report"] = MetadataValue.path(str(artifact.report / HTML_REPORT))
     metadata["digest"] = manifest["digest"]
@@ -201,6 +200,12 @@ def _computed_because(artifact: Artifact, reasons: list[str]) -> dict[str, Metad
     """What is different from what the result before was made of; nothing where this one was there already."""
     lines = ["- `" + reason.replace("`", "'") + "`" for reason in reasons]  # names of documents are no markup
     return {} if artifact.reused else {"computed_because": MetadataValue.md("\n".join(lines))}
+
+
+def pictures_and_texts(report: Path) -> dict[str, MetadataValue]:
+    """The charts and the texts in a folder, by name."""
+    names = sorted({path.stem for path in report.iterdir() if path.suffix in (".png", ".md")})
+    return {name: MetadataValue.md(_picture_and_text(report, name)) for name in names}
 
 
 def _picture_and_text(report: Path, name: str) -> str:

@@ -65,6 +65,23 @@ def draw_merges(folder: Path, merges: pl.DataFrame) -> None:
     _save(figure, folder / REPORT / "merges.png")
 
 
+def draw_gains(folder: Path, scores: pl.DataFrame) -> None:
+    """Draw the gain of fine-tuning in each collection by each label source, with intervals, to report/gains.png."""
+    collections, sources = list(dict.fromkeys(scores["collection"])), list(dict.fromkeys(scores["labels"]))
+    figure, axes = _figure(7, 1.2 + 0.5 * len(collections))
+    for number, source in enumerate(sources):
+        of_source = scores.filter(pl.col("labels") == source)
+        gains, low, high = (of_source[name].to_numpy() for name in ("gain", "low", "high"))
+        rows = [collections.index(name) + 0.16 * (number - (len(sources) - 1) / 2) for name in of_source["collection"]]
+        axes.errorbar(gains, rows, xerr=_errors(gains, low, high), fmt="o", color=_COLORS[number + 1], label=source, markersize=5)
+    axes.axvline(0, color="#4a5560", linewidth=0.8)
+    axes.set_yticks(range(len(collections)), [textwrap.shorten(name, 40, placeholder="…") for name in collections])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"gain of {HEADLINE} by fine-tuning, 95%")
+    axes.legend(frameon=False, fontsize=8, ncols=len(sources), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    _save(figure, folder / REPORT / "gains.png")
+
+
 def draw_scores(
     folder: Path, summary: Mapping[str, Any], metrics: tuple[str, ...] = ("ndcg@1", "ndcg@10", "recall@10", "map@10")
 ) -> None:
