@@ -8,27 +8,48 @@ from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
 from embed_assets.corpus.readers.html import read_html
 
+DEEPEST_FORWARD = 10
+
 
 def read_mail(content: bytes) -> Converted:
-    """Subject, sender, receivers and date of a message, and its text; attached files are named and left out."""
+    """Subject, sender, receivers and date of a message, its text, and the messages that it forwards.
+
+    Attached files are named and left out.
+    """
     message = email.message_from_bytes(content, policy=policy.default)
     if not isinstance(message, EmailMessage) or not message.keys():
         raise UnreadableError("no mail message")
-    head = [f"{name}: {value}" for name in ("From", "To", "Cc", "Date") if (value := _header(message, name))]
-    body, notes = "", []
-    part = message.get_body(("plain", "html"))
-    if part is not None:
-        payload = part.get_payload(decode=True) or b""
-        if part.get_content_type() == "text/html":
-            body = read_html(payload).text
-        else:
-            body, encoding = decode(payload, part.get_content_charset())
-            notes += [f"read as {encoding}"] if encoding else []
-    attached = [item.get_filename() or item.get_content_type() for item in message.iter_attachments()]
+    notes: list[str] = []
+    attached: list[str] = []
+    text = _message(message, notes, attached)
     notes += [f"attached files left out: {', '.join(attached)[:300]}"] if attached else []
-    subject = _header(message, "Subject")
-    text = "\n\n".join(filter(None, [subject, "\n".join(head), body.replace("\r\n", "\n").strip()]))
-    return Converted(text, subject, markdown=False, notes=tuple(notes))
+    return Converted(text, _header(message, "Subject"), markdown=False, notes=tuple(dict.fromkeys(notes)))
+
+
+def _message(message: EmailMessage, notes: list[str], attached: list[str], depth: int = 0) -> str:
+    head = [f"{name}: {value}" for name in ("From", "To", "Cc", "Date") if (value := _header(message, name))]
+    parts = [_header(message, "Subject"), "\n".join(head)]
+    body = message.get_body(("plain", "html"))
+    if body is not None:
+        parts.append(_text(body, notes))
+    for part in message.iter_attachments() if message.is_multipart() else ():
+        inner = part.get_payload()
+        if part.get_content_type() == "message/rfc822" and isinstance(inner, list) and inner and depth < DEEPEST_FORWARD:
+            parts.append(_message(inner[0], notes, attached, depth + 1))
+        elif part.get_content_maintype() == "text" and not part.get_filename() and not part.is_attachment():
+            parts.append(_text(part, notes))
+        else:
+            attached.append(part.get_filename() or part.get_content_type())
+    return "\n\n".join(filter(None, parts))
+
+
+def _text(part: EmailMessage, notes: list[str]) -> str:
+    payload = part.get_payload(decode=True) or b""
+    if part.get_content_type() == "text/html":
+        return read_html(payload).text
+    body, encoding = decode(payload, part.get_content_charset())
+    notes += [f"read as {encoding}"] if encoding else []
+    return body.replace("\r\n", "\n").strip()
 
 
 def _header(message: EmailMessage, name: str) -> str:

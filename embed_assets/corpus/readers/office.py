@@ -87,7 +87,7 @@ def read_pptx(content: bytes) -> Converted:
     open_zip(content)
     deck = Presentation(io.BytesIO(content))
     parts: list[str] = []
-    pictures = 0
+    pictures = drawings = 0
     for slide in deck.slides:
         title = slide.shapes.title
         if title is not None and title.text_frame.text.strip():
@@ -99,6 +99,8 @@ def read_pptx(content: bytes) -> Converted:
                 shapes = [*shape.shapes, *shapes]
             elif getattr(shape, "has_table", False) and shape.has_table:
                 parts.append(table([[cell.text for cell in row.cells] for row in shape.table.rows]))
+            elif getattr(shape, "has_chart", False) and shape.has_chart:
+                parts.append(_chart(shape.chart))
             elif shape.has_text_frame and shape.text_frame.text.strip():
                 lines = [
                     ("  " * p.level + "- " if p.level else "") + p.text for p in shape.text_frame.paragraphs if p.text.strip()
@@ -106,10 +108,23 @@ def read_pptx(content: bytes) -> Converted:
                 parts.append("\n".join(lines).replace("\x0b", "\n"))
             elif shape.shape_type == 13:
                 pictures += 1
+            elif shape.element.tag.endswith("}graphicFrame"):
+                drawings += 1
         if slide.has_notes_slide and (words := slide.notes_slide.notes_text_frame) is not None and words.text.strip():
             parts.append(words.text.strip())
-    notes = (f"{pictures} pictures left out",) if pictures else ()
+    notes = tuple(
+        f"{count} {what} left out" for count, what in ((pictures, "pictures"), (drawings, "diagrams and objects")) if count
+    )
     return Converted("\n\n".join(parts), (deck.core_properties.title or "").replace("PowerPoint Presentation", ""), notes=notes)
+
+
+def _chart(chart) -> str:
+    """The title of a chart, and a table of its categories and series."""
+    title = chart.chart_title.text_frame.text.strip() if chart.has_title and chart.chart_title.has_text_frame else ""
+    plot = chart.plots[0]
+    names = ["", *(series.name or "" for series in plot.series)]
+    columns = [list(map(str, plot.categories)), *([f"{value:g}" for value in series.values] for series in plot.series)]
+    return "\n\n".join(filter(None, [title, table([names, *map(list, zip(*columns, strict=False))])]))
 
 
 def table(rows: list[list[str]]) -> str:
