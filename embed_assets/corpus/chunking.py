@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 _LONG_LINE = re.compile(r"[^\n]{20000,}")
-_LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,10000}", re.DOTALL)
+# Where nothing but the number of characters tells where to cut, the splitter tokenizes a part again for each chunk of it.
+_LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,2000}", re.DOTALL)
 
 
 def chunk_documents(
