@@ -3,7 +3,6 @@
 import importlib.resources
 import logging
 import os
-import time
 from pathlib import Path
 
 from dagster import AssetSelection, DagsterInstance, MultiPartitionKey, execute_job
@@ -11,18 +10,17 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.definitions import defs
-from embed_assets.defs.dead_runs import end_dead_runs
 from embed_assets.defs.executor import IN_PROCESS
 from embed_assets.defs.failures import failure_notice, reason_of, tell
+from embed_assets.defs.names import select
 from embed_assets.defs.partitions import COLLECTION, TRIALS
+from embed_assets.defs.pools import wait_for_gpu
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_collection import EVERYTHING
-from embed_assets.defs.stage_asset import GPU_POOL
 from embed_assets.sweep.stages import TRIAL
 
 logger = logging.getLogger(__name__)
 DAGSTER_YAML = "dagster.yaml"
-SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def open_instance(home: Path) -> DagsterInstance:
@@ -43,6 +41,11 @@ def open_instance(home: Path) -> DagsterInstance:
 
 
 def materialize_collection(instance: DagsterInstance, collection: str, *until: str) -> bool:
+    """As failures_of_collection; returns whether the run succeeded."""
+    return not failures_of_collection(instance, collection, *until)
+
+
+def failures_of_collection(instance: DagsterInstance, collection: str, *until: str) -> list[str]:
     """Materialize the assets of one collection, in this process.
 
     Args:
@@ -51,10 +54,10 @@ def materialize_collection(instance: DagsterInstance, collection: str, *until: s
         until: the last assets, with all that they are made from; without any, all assets but the optional ones.
 
     Returns:
-        Whether the run succeeded. Errors are logged.
+        What failed, and why; nothing, if the run succeeded. It is logged as well.
     """
     _register(instance, COLLECTION, collection)
-    selection = AssetSelection.assets(*until).upstream() if until else EVERYTHING
+    selection = select(*until).upstream() if until else EVERYTHING
     return _materialize(instance, selection, collection)
 
 
@@ -62,16 +65,17 @@ def materialize_trial(instance: DagsterInstance, collection: str, name: str) -> 
     """Materialize one trial of a collection, as materialize_collection does."""
     _register(instance, COLLECTION, collection)
     _register(instance, TRIALS, name)
-    return _materialize(instance, AssetSelection.assets(TRIAL.name), MultiPartitionKey({"collection": collection, "trial": name}))
+    partition = MultiPartitionKey({"collection": collection, "trial": name})
+    return not _materialize(instance, select(TRIAL.name), partition)
 
 
 def compare_trials(instance: DagsterInstance, collection: str, asset: str) -> bool:
     """Materialize the leaderboard or the saturation curve of a collection, as materialize_collection does."""
-    return _materialize(instance, AssetSelection.assets(asset), collection)
+    return not _materialize(instance, select(asset), collection)
 
 
-def _materialize(instance: DagsterInstance, selection: AssetSelection, partition: str) -> bool:
-    _wait_for_gpu(instance)
+def _materialize(instance: DagsterInstance, selection: AssetSelection, partition: str) -> list[str]:
+    wait_for_gpu(instance, WorkspaceResource().open().home)
     keys = sorted(selection.resolve(defs.resolve_asset_graph()))
     job = defs.resolve_implicit_global_asset_job_def()  # the one that the UI runs where assets are materialized
     result = execute_job(
@@ -81,12 +85,14 @@ def _materialize(instance: DagsterInstance, selection: AssetSelection, partition
         tags=job.get_tags_for_partition_key(partition, keys),
         asset_selection=keys,
     )
-    failures = [event for event in result.all_events if event.is_step_failure]
-    for event in failures:
-        logger.error("%s: %s failed: %s", partition, event.step_key, reason_of(event))
-    if not result.success:  # the sensor hears only of runs that a code location started
-        tell(failure_notice(result.dagster_run, failures, "the run failed"))
-    return result.success
+    if result.success:
+        return []
+    events = [event for event in result.all_events if event.is_step_failure]
+    tell(failure_notice(result.dagster_run, events, "the run failed"))  # the sensor hears only of runs of a code location
+    reasons = [f"{event.step_key} failed: {reason_of(event)}" for event in events]
+    for reason in reasons:
+        logger.error("%s: %s", partition, reason)
+    return reasons or ["the run failed"]
 
 
 def _register(instance: DagsterInstance, partitions: str, key: str) -> None:
@@ -96,18 +102,3 @@ def _register(instance: DagsterInstance, partitions: str, key: str) -> None:
     except Exception:  # which one depends on the database
         if not instance.has_dynamic_partition(partitions, key):
             raise
-
-
-def _wait_for_gpu(instance: DagsterInstance) -> None:
-    """Wait until no other run holds the gpu pool: Dagster's in-process executor would wait with a busy loop, and say nothing."""
-    told: set[str] = set()
-    home = WorkspaceResource().open().home
-    while True:
-        end_dead_runs(instance, home)
-        pool = instance.event_log_storage.get_concurrency_info(GPU_POOL)
-        if pool.limit is None or pool.active_slot_count < pool.limit:
-            return
-        if pool.active_run_ids - told:
-            logger.info("waiting for the %s pool, which run %s holds", GPU_POOL, ", ".join(sorted(pool.active_run_ids)))
-            told |= pool.active_run_ids
-        time.sleep(SECONDS_BETWEEN_LOOKS)

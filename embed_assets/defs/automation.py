@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dagster import (
-    AssetSelection,
     AutomationCondition,
     AutomationConditionSensorDefinition,
     AutomationContext,
@@ -25,8 +24,10 @@ from dagster import (
     ResourceDefinition,
 )
 
+from embed_assets.defs.names import NAME_TAG, select
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WORKSPACE, configured_workspace
+from embed_assets.graph import STAGES
 from embed_assets.lineage import out_of_date
 
 
@@ -49,7 +50,7 @@ class IngredientsChanged(AutomationCondition):
         return True
 
     def evaluate(self, context: AutomationContext) -> AutomationResult:
-        asset = context.key.to_user_string()
+        asset = context.asset_graph.get(context.key).tags[NAME_TAG]
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         tokens: dict[str, str] = {}
         view = context.asset_graph_view
@@ -81,14 +82,14 @@ def automation_condition(optional: bool = False) -> AutomationCondition:
     if optional:
         return changed
     # Collections with files have no production table, so it must not be waited for.
-    return AutomationCondition.on_missing().ignore(AssetSelection.assets("production_table")) | changed
+    return AutomationCondition.on_missing().allow(select(*STAGES)) | changed
 
 
 # The condition above reads files, so it has to run in the code location, which Dagster calls a beta feature.
 warnings.filterwarnings("ignore", message=".*use_user_code_server.*", category=BetaWarning)
 automation_sensor = AutomationConditionSensorDefinition(
     "propagate_changes",
-    target=AssetSelection.all(),
+    target=select(*STAGES),
     default_status=DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=30,
     use_user_code_server=True,

@@ -23,6 +23,7 @@ from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.defs.names import is_ours
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.production.notices import NOWHERE, Notice, NoticeError, send
 from embed_assets.production.published_index import OvertakenError, PublishingError
@@ -101,6 +102,8 @@ def tell(notice: Notice) -> None:
 )
 def tell_of_failures(context: RunFailureSensorContext) -> SkipReason | None:
     """Tells of failed runs by the webhook or the mail server that the environment names."""
+    if context.repository_def is not None and not is_ours(context.dagster_run, context.repository_def):
+        return SkipReason("the run is of another graph in this code location")
     events = context.get_step_failure_events()
     if not send(failure_notice(context.dagster_run, events, context.failure_event.message or "")):
         return SkipReason(NOWHERE)

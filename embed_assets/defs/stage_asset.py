@@ -36,12 +36,13 @@ from embed_assets.artifacts.store import HTML_REPORT, REPORT, Artifact
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.failures import RETRIES, lasting_errors_end_at_once
+from embed_assets.defs.names import named
 from embed_assets.defs.partitions import collections
+from embed_assets.defs.pools import GPU_POOL
 from embed_assets.lineage import resolve
 from embed_assets.plan import reasons_of
 from embed_assets.reports.writing import inert
 
-GPU_POOL = "gpu"
 # Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
 warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=PreviewWarning)
 
@@ -72,7 +73,7 @@ def stage_asset(
         group_name=stage.group,
         kinds=kinds,
         owners=["team:search"],
-        tags={"compute": "gpu" if gpu else "cpu"},
+        tags={"compute": "gpu" if gpu else "cpu", **named(stage.name)},
         pool=GPU_POOL if gpu else None,
         retry_policy=RETRIES,
         freshness_policy=freshness,

@@ -12,12 +12,14 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, build_sensor_context
+from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, build_sensor_context, execute_job
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.main import main
 from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
+from embed_assets.defs.executor import IN_PROCESS
 from embed_assets.defs.production.production_sensor import REASON_TAG, retrain_on_production_change
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.evaluation.settings import LateInteractionSettings
@@ -320,7 +322,10 @@ print(table.search("wrong time of day").limit(1).to_list()[0]["text"], "torch" i
 def test_rollback_job_of_the_ui(loop: Loop):
     index = open_published(loop.workspace, COLLECTION).index
     before = index.pointer()
-    assert defs.resolve_job_def("roll_back").execute_in_process(instance=loop.instance, partition_key=COLLECTION).success
+    job = ReconstructableRepository.for_module("embed_assets.definitions", "defs").get_reconstructable_job("roll_back")
+    assert execute_job(job, loop.instance, IN_PROCESS, {"dagster/partition": COLLECTION}).success
+    (observed,) = loop.instance.fetch_observations(AssetKey("published_index"), limit=1).records
+    assert observed.asset_observation.metadata["decision"].value == index.pointer().reason
     assert (index.pointer().current, index.pointer().previous) == (before.previous, before.current)
 
 

@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from embed_assets.cli.runs import open_instance
-from embed_assets.defs.stage_asset import GPU_POOL
+from embed_assets.defs.pools import GPU_POOL
 from embed_assets.graph import DEFAULT_STAGES
 from embed_assets_tests.defs.test_rematerialization import BELOW_PAIRS
 from embed_assets_tests.small_collections import override, write_collection, write_small_collections

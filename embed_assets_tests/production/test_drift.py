@@ -1,13 +1,13 @@
 """The look at production: what the model was not trained on, and what the index still finds."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
-from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterInstance, build_schedule_context
+from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, DagsterInstance, JobDefinition, build_schedule_context
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.runs import materialize_collection, open_instance
@@ -47,11 +47,17 @@ class Production:
         """Executes the runs that the schedule asks for; returns their collections."""
         when = datetime(2026, 3, number, 5)
         resources = {"workspace": WorkspaceResource()}
-        requests = look_at_production(build_schedule_context(self.instance, when, resources=resources))
-        job = defs.resolve_job_def(look_at_production.job_name)
+        repository = defs.get_repository_def()
+        requests = look_at_production(build_schedule_context(self.instance, when, resources, repository))
         for request in requests:
-            assert job.execute_in_process(instance=self.instance, partition_key=request.partition_key, tags=request.tags).success
+            look = self.job(request.asset_selection, request.asset_check_keys)
+            assert look.execute_in_process(instance=self.instance, partition_key=request.partition_key, tags=request.tags).success
         return [request.partition_key for request in requests]
+
+    def job(self, assets: Sequence[AssetKey], checks: Sequence[AssetCheckKey] | None = None) -> JobDefinition:
+        """The job of the schedule, as far as a request asks for it."""
+        whole = defs.resolve_job_def(look_at_production.job_name)
+        return whole.get_subset(asset_selection=set(assets), asset_check_selection=set(checks) if checks else None)
 
     def check(self, name: str, collection: str, asset: AssetKey = DRIFT) -> tuple[bool, str, AssetCheckSeverity]:
         """The last outcome of a check."""
@@ -128,8 +134,8 @@ def test_nothing_but_the_schedule_asks_for_it(production: Production):
 
 
 def test_collection_that_publishes_nothing_passes_and_says_so(production: Production):
-    job = defs.resolve_job_def(look_at_production.job_name)
-    assert job.execute_in_process(instance=production.instance, partition_key="private").success
+    look = production.job([DRIFT])
+    assert look.execute_in_process(instance=production.instance, partition_key="private").success
     assert production.check("score_holds", "private")[:2] == (True, "nothing is published: publishing.uri is empty")
     with pytest.raises(PublishingError, match=r"nothing is published: publishing.uri is empty"):
         coverage(production.workspace, "private")

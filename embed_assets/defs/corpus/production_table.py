@@ -3,14 +3,21 @@ import warnings
 from dagster import BetaWarning, DataVersion, DataVersionsByPartition, OpExecutionContext, observable_source_asset
 
 from embed_assets.corpus import production_table as source
+from embed_assets.defs.names import named
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.settings import read_settings
 
+PRODUCTION_TABLE = "production_table"
 warnings.filterwarnings("ignore", message=".*(observable_source_asset|DataVersionsByPartition).*", category=BetaWarning)
 
 
-@observable_source_asset(partitions_def=collections, group_name="corpus", tags={"dagster/kind/lancedb": ""})
+@observable_source_asset(
+    name=PRODUCTION_TABLE,
+    partitions_def=collections,
+    group_name="corpus",
+    tags={"dagster/kind/lancedb": "", **named(PRODUCTION_TABLE)},
+)
 def production_table(context: OpExecutionContext, workspace: WorkspaceResource) -> DataVersionsByPartition:
     """The chunks as production has them, in LanceDB; collections with files have none.
 

@@ -2,11 +2,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from dagster import (
+    AssetCheckKey,
     AssetCheckResult,
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
-    AssetSelection,
     DefaultScheduleStatus,
     FreshnessPolicy,
     MaterializeResult,
@@ -19,15 +19,18 @@ from dagster import (
 
 from embed_assets.artifacts.checks import Finding
 from embed_assets.corpus.stages import CORPUS_CHUNKS
+from embed_assets.defs.corpus.production_table import PRODUCTION_TABLE
 from embed_assets.defs.failures import RETRIES
+from embed_assets.defs.names import key_of, named, select
 from embed_assets.defs.partitions import COLLECTION, collections
-from embed_assets.defs.production.served_model import endpoint_agrees
+from embed_assets.defs.production.served_model import ENDPOINT_AGREES
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.lineage import resolve
 from embed_assets.models.hardware import Compute
 from embed_assets.production import drift
 from embed_assets.production.checks import DRIFT_CHECKS
 from embed_assets.production.published import NOTHING, Published
+from embed_assets.production.stages import PUBLISHED_INDEX
 from embed_assets.reports.writing import inert
 from embed_assets.settings import read_settings
 
@@ -38,12 +41,12 @@ FRESHNESS = FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_wi
 
 @asset(
     name=NAME,
-    deps=["production_table", "published_index"],
+    deps=[PRODUCTION_TABLE, PUBLISHED_INDEX.name],
     partitions_def=collections,
     group_name="production",
     kinds={"lancedb"},
     owners=["team:search"],
-    tags={"compute": "cpu"},
+    tags={"compute": "cpu", **named(NAME)},
     retry_policy=RETRIES,
     freshness_policy=FRESHNESS,
     check_specs=[
@@ -93,14 +96,17 @@ def _result(context: AssetExecutionContext, name: str, look: Callable[[], Findin
 
 @schedule(
     cron_schedule="0 5 * * *",
-    target=AssetSelection.assets(NAME) | AssetSelection.checks(*endpoint_agrees.check_keys),
+    target=select(NAME, PUBLISHED_INDEX.name),
     default_status=DefaultScheduleStatus.STOPPED,
     description="Looks at production once a day, and at its endpoint, for every collection that publishes an index.",
 )
 def look_at_production(context: ScheduleEvaluationContext, workspace: WorkspaceResource) -> list[RunRequest] | SkipReason:
-    """Asks for production_drift of every collection that publishes an index."""
+    """Asks for production_drift of every collection that publishes an index, and for the check of its endpoint."""
     place = workspace.open()
     registered = context.instance.get_dynamic_partitions(COLLECTION)
+    drift_key = key_of(context.repository_def, NAME)
+    checked = [AssetCheckKey(drift_key, name) for name in DRIFT_CHECKS]
+    checked.append(AssetCheckKey(key_of(context.repository_def, PUBLISHED_INDEX.name), ENDPOINT_AGREES))
     requests = []
     for collection in place.collections():
         try:
@@ -110,5 +116,5 @@ def look_at_production(context: ScheduleEvaluationContext, workspace: WorkspaceR
             continue
         if publishes and collection in registered:
             run_key = f"{collection} {context.scheduled_execution_time.isoformat()}"
-            requests.append(RunRequest(run_key=run_key, partition_key=collection))
+            requests.append(RunRequest(run_key, partition_key=collection, asset_selection=[drift_key], asset_check_keys=checked))
     return requests or SkipReason("no collection publishes an index")

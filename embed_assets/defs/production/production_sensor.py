@@ -3,6 +3,7 @@ import json
 import time
 
 from dagster import (
+    AssetKey,
     AssetObservation,
     DagsterInstance,
     DagsterRunStatus,
@@ -16,7 +17,8 @@ from dagster import (
 
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_table as source
-from embed_assets.defs.corpus.production_table import production_table
+from embed_assets.defs.corpus.production_table import PRODUCTION_TABLE
+from embed_assets.defs.names import key_of
 from embed_assets.defs.partitions import COLLECTION
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_collection import EVERYTHING
@@ -69,7 +71,8 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
             after[collection], decision = watch, Decision(False, str(error))
         reasons.append(f"{collection}: {decision.reason}")
         if after[collection].observed != watch.observed:
-            observations.append(_observation(collection, after[collection].observed, decision))
+            key = key_of(context.repository_def, PRODUCTION_TABLE)
+            observations.append(_observation(key, collection, after[collection].observed, decision))
         if decision.run:
             requests.append(_request(collection, after[collection], decision))
     return SensorResult(
@@ -98,9 +101,9 @@ def _failed_at(instance: DagsterInstance, collection: str, watch: Watch) -> floa
     return None if instance.get_runs(again, limit=1) else records[0].end_time or records[0].update_timestamp.timestamp()
 
 
-def _observation(collection: str, digest: str, decision: Decision) -> AssetObservation:
+def _observation(key: AssetKey, collection: str, digest: str, decision: Decision) -> AssetObservation:
     return AssetObservation(
-        production_table.key,
+        key,
         partition=collection,
         metadata={"change": decision.reason},
         tags={"dagster/data_version": digest},

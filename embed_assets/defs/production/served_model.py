@@ -9,11 +9,15 @@ from embed_assets.lineage import open_published
 from embed_assets.production.checks import LEAST_SERVED_COSINE
 from embed_assets.production.published_index import PublishingError
 from embed_assets.production.serving import ServingError, check_served_model
+from embed_assets.production.stages import PUBLISHED_INDEX
 from embed_assets.reports.writing import inert
+
+ENDPOINT_AGREES = "endpoint_agrees"
 
 
 @asset_check(
-    asset="published_index",
+    asset=PUBLISHED_INDEX.name,
+    name=ENDPOINT_AGREES,
     partitions_def=collections,
     description=f"The endpoint in the settings serves the model in production, to a cosine of {LEAST_SERVED_COSINE}.",
 )

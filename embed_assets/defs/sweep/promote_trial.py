@@ -1,6 +1,7 @@
 from dagster import Config, OpExecutionContext, job, op
 from pydantic import Field
 
+from embed_assets.defs.names import named
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.settings import read_settings
@@ -23,6 +24,7 @@ def write_settings(context: OpExecutionContext, config: PromotionConfig, workspa
 
 
 @job(
+    tags=named("promote_trial"),
     partitions_def=collections,
     description="Makes a trial the checkpoint of its collection: its settings are written, and the next run takes it over.",
 )

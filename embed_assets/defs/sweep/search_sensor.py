@@ -1,5 +1,4 @@
 from dagster import (
-    AssetSelection,
     DefaultSensorStatus,
     MultiPartitionKey,
     RunRequest,
@@ -12,6 +11,7 @@ from dagster import (
 
 from embed_assets.artifacts.files import fingerprint_of
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.defs.names import select
 from embed_assets.defs.partitions import trials
 from embed_assets.defs.production.production_sensor import UNFINISHED
 from embed_assets.defs.resources import WorkspaceResource
@@ -25,7 +25,7 @@ RUN_KEY_TAG = "dagster/run_key"
 
 
 @sensor(
-    target=AssetSelection.assets(TRIAL.name),
+    target=select(TRIAL.name),
     minimum_interval_seconds=30,
     default_status=DefaultSensorStatus.STOPPED,
     description="Lets Optuna suggest trials, one after the other, until a collection has trials.suggested of them.",

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
@@ -43,7 +44,7 @@ def trial(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: Gpu
         scored = {split: score_systems(*systems, scoring, comparisons=[("tuned", "base")], split=split) for split in SPLITS}
         tables = [join_scores(scores)[0].with_columns(split=pl.lit(split)) for split, scores in scored.items()]
         pl.concat(tables).write_parquet(folder / PER_QUERY)
-        summaries = {split: [score.summary for score in scores] for split, scores in scored.items()}
+        summaries: dict[str, Any] = {split: [score.summary for score in scores] for split, scores in scored.items()}
         write_summaries(folder, summaries)
         examples, _ = training_examples(inputs.table("triplets", "triplets"), inputs.block(TrainingSettings))
         (folder / EXAMPLES).write_text(json.dumps(len(examples)))

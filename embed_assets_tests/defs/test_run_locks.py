@@ -15,15 +15,15 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from embed_assets.artifacts.files import is_locked
 from embed_assets.cli.runs import open_instance
 from embed_assets.definitions import defs
-from embed_assets.defs.dead_runs import end_dead_runs, hold_run
 from embed_assets.defs.partitions import collections
-from embed_assets.defs.stage_asset import GPU_POOL
+from embed_assets.defs.pools import GPU_POOL
+from embed_assets.defs.run_locks import end_dead_runs, hold_run
 from embed_assets_tests.small_collections import BAKERY, write_collection
 
 HOLD = """
 import sys
 from pathlib import Path
-from embed_assets.defs.dead_runs import hold_run
+from embed_assets.defs.run_locks import hold_run
 with hold_run(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
