@@ -197,8 +197,8 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
         notes.append(f"{len(lost)} of {len(queries)} queries have no relevant document and are left out")
     for note in notes:
         logger.warning("%s: %s", folder.name, note)
-    rows = [(name, text, style, HUMAN, split_of_query[name]) for name, (text, style) in queries.items() if name in split_of_query]
-    return pl.DataFrame(rows, schema=QUERY_SCHEMA, orient="row"), pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), notes
+    kept = [(name, text, style, HUMAN, split_of_query[name]) for name, (text, style) in queries.items() if name in split_of_query]
+    return pl.DataFrame(kept, schema=QUERY_SCHEMA, orient="row"), pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), notes
 
 
 def _labelled_elsewhere(folder: Path, read: Collection[Path]) -> set[str]:

@@ -163,7 +163,8 @@ def _evaluate(
 
 def _tests(table: pl.DataFrame, comparisons: Sequence[tuple[str, str]], settings: ScoringSettings) -> list[dict[str, Any]]:
     """The comparisons, their p-values corrected for how many there are."""
-    found = {pair: paired_by_query(table, *pair, settings) for pair in comparisons}
+    compared = {pair: paired_by_query(table, *pair, settings) for pair in comparisons}
+    found = {pair: difference for pair, difference in compared.items() if difference is not None}
     corrected = holm({pair: difference.p_value for pair, difference in found.items()})
     return [
         {
@@ -177,7 +178,7 @@ def _tests(table: pl.DataFrame, comparisons: Sequence[tuple[str, str]], settings
             "standard_error": error if np.isfinite(error := found[system, baseline].standard_error) else None,
             "test": found[system, baseline].test,
         }
-        for system, baseline in comparisons
+        for system, baseline in found
     ]
 
 
@@ -229,3 +230,8 @@ def write_scored(folder: Path, scores: Sequence[Scores]) -> None:
 def write_summaries(folder: Path, summaries: Any) -> None:
     """Write the summaries of scores, as JSON values, to scores.json of an artifact."""
     (folder / "scores.json").write_text(json.dumps(summaries, indent=2), encoding="utf-8")
+
+
+def read_summaries(folder: Path) -> list[dict[str, Any]]:
+    """What write_summaries wrote: one summary for each label source."""
+    return json.loads((folder / "scores.json").read_text(encoding="utf-8"))

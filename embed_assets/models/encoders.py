@@ -91,11 +91,11 @@ class Encoder:
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
-        return self._encode(texts, self.settings.query_prompt)
+        return self._encode(texts, self.settings.query_prompt or "")
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of passages, float32, shape (len(texts), dimensions)."""
-        return self._encode(texts, self.settings.passage_prompt)
+        return self._encode(texts, self.settings.passage_prompt or "")
 
     def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         if not texts:
@@ -140,7 +140,8 @@ def count_unencoded(
     settings: BaseModelSettings, memos: Path, queries: Iterable[str], passages: Iterable[str], name: str | None = None
 ) -> int:
     """How many of the texts a model has not encoded yet; arguments as of Encoder. Nothing is encoded or written."""
-    keys = {*_keys(settings, settings.query_prompt, queries), *_keys(settings, settings.passage_prompt, passages)}
+    settings = with_prompts(settings, name)
+    keys = {*_keys(settings, settings.query_prompt or "", queries), *_keys(settings, settings.passage_prompt or "", passages)}
     return len(keys - stored_keys(_memo_path(settings, memos, name or settings.name), keys))
 
 

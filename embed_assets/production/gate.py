@@ -49,9 +49,9 @@ def judge(
         scoring: resamples and seed.
     """
     pairs = paired_scores(per_query, candidate, baseline) if len(per_query) else per_query
-    if pairs.is_empty():
+    source = deciding_source(dict(pairs.group_by("source").len().iter_rows())) if len(pairs) else None
+    if source is None:
         return Verdict(False, "there is no test query: add human labels or documents")
-    source = deciding_source(dict(pairs.group_by("source").len().iter_rows()))
     if source == LOOKUP:
         return Verdict(False, LOOKUPS_ALONE)
     test = _difference(pairs.filter(pl.col("source") == source), scoring)

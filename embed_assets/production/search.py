@@ -88,8 +88,8 @@ def _full_text(table: "Table", query: str, limit: int) -> list[dict]:
 
 def _fused(dense: list[dict], full_text: list[dict], weight: float) -> list[dict]:
     rows = {row["id"]: row for row in [*dense, *full_text]}
-    scores = ({row["id"]: row[SCORE] for row in found} for found in (dense, full_text))
-    return [rows[name] | {SCORE: score} for name, score in fuse_hits(*scores, weight).items()]
+    first, second = ({row["id"]: row[SCORE] for row in found} for found in (dense, full_text))
+    return [rows[name] | {SCORE: score} for name, score in fuse_hits(first, second, weight).items()]
 
 
 def _reranked(query: str, rows: list[dict], reranker: PairScorer, top_k: int, weight: float | None) -> list[dict]:

@@ -86,11 +86,11 @@ class EndpointEncoder:
         Raises:
             ServingError: the endpoint does not answer, or with something else.
         """
-        return self._encode(texts, self.settings.query_prompt)
+        return self._encode(texts, self.settings.query_prompt or "")
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of passages; as encode_queries."""
-        return self._encode(texts, self.settings.passage_prompt)
+        return self._encode(texts, self.settings.passage_prompt or "")
 
     def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         vectors = asyncio.run(self._ask([self._cut(prompt + text) for text in texts]))

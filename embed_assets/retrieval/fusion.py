@@ -45,11 +45,11 @@ def fuse_hits(
     ids = list(dict.fromkeys([*first, *second]))
     if not ids:
         return {}
-    scores = [
+    of_first, of_second = (
         np.array([[hits.get(name, missing) for name in ids]], dtype=np.float32)
         for hits, missing in ((first, -np.inf), (second, 0.0))
-    ]
-    fused = convex_fusion(*scores, weight, depth)[0]
+    )
+    fused = convex_fusion(of_first, of_second, weight, depth)[0]
     return {ids[place]: float(fused[place]) for place in np.argsort(-fused, kind="stable")}
 
 

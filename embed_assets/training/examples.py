@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from embed_assets.training.answers import KnownAnswers
+from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.settings import TrainingSettings
 
 
@@ -114,10 +114,10 @@ def mixed(triplets: pl.DataFrame, mix: Mapping[str, float], at_least: int) -> pl
             del shares[name]
     counts: Counter[str | None] = Counter()
     rows = []
-    for row, name in enumerate(names):
-        if name is None or counts[name] < taken[name]:
+    for row, named in enumerate(names):
+        if named is None or counts[named] < taken[named]:
             rows.append(row)
-        counts[name] += 1
+        counts[named] += 1
     return triplets[rows]
 
 

@@ -1,7 +1,7 @@
 """The loss of fine-tuning."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embed_assets.training.settings import TrainingSettings
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from embed_assets.training.answers import KnownAnswers
+    from embed_assets.training.false_negatives import KnownAnswers
 
 
 # Padding of real triplets, as a multiple of their tokens: 1.6 to 1.7 without parts, 1.26 with 4, 1.12 with 8, 1.08 with 12.
@@ -42,7 +42,7 @@ def contrastive_loss(
 
     similarity = _masked_cosine(known, processes)
     options = {"scale": 1.0 / settings.temperature, "gather_across_devices": processes > 1, "similarity_fct": similarity}
-    kind = _loss_by_tokens(mini_batch_tokens) if mini_batch_tokens else _loss_by_length()
+    kind: Any = _loss_by_tokens(mini_batch_tokens) if mini_batch_tokens else _loss_by_length()
 
     class MaskedLoss(kind):
         def forward(self, sentence_features, labels):

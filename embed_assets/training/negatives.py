@@ -22,7 +22,7 @@ from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 from embed_assets.text.near_duplicates import nearly_same, normalize_query
-from embed_assets.training.answers import AnswerRules
+from embed_assets.training.false_negatives import AnswerRules
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.settings import NegativesSettings
 
@@ -121,7 +121,7 @@ def mine_hard_negatives(
     rows = [row | {"target": spans.best(row["document_id"], row["start"], row["end"])} for row in pairs.iter_rows(named=True)]
     rows = [row for row in rows if row["target"] is not None]
     miner = _Miner(chunks, rows, settings, reranker, patterns)
-    negatives: list[list[int]] = []
+    negatives: list[list[int] | None] = []
     retriever = HybridRetriever(encoder, passages, max(100, settings.top_k), language_of(chunks))
     blocks = retriever.search_blocks([row["query"] for row in rows], settings.top_k)
     for start, found, cosines, bm25 in track(

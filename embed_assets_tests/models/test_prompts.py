@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from embed_assets.models.encoders import Encoder, load_sentence_transformer
+from embed_assets.models.encoders import Encoder, count_unencoded, load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import ModelNotFoundError, locate_model
 from embed_assets.models.prompts import own_length, with_prompts
@@ -63,3 +63,11 @@ def test_the_model_is_loaded_with_them_and_they_change_what_is_encoded(tmp_path)
     )
     assert none.encode_queries(["query: loud fan"]) @ own.encode_queries(["loud fan"]).T == pytest.approx(1, abs=1e-5)
     assert none.encode_queries(["loud fan"]) @ own.encode_queries(["loud fan"]).T < 0.999
+
+
+def test_texts_that_were_encoded_are_not_counted_again_where_the_settings_leave_the_prompts_to_the_model(encoder, memos):
+    settings = BaseModelSettings(max_tokens=64)
+    assert settings.query_prompt is None
+    encoder.encode_queries(["how many texts are left?"])
+    assert count_unencoded(settings, memos, ["how many texts are left?"], []) == 0
+    assert count_unencoded(settings, memos, ["how many texts are left?", "and now?"], []) == 1

@@ -16,8 +16,8 @@ from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.training import write_training
 from embed_assets.training import fine_tuning as training
-from embed_assets.training.answers import KnownAnswers
 from embed_assets.training.examples import training_examples
+from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.log import TrainingDivergedError, divergence
 from embed_assets.training.loss import contrastive_loss, embed_by_length

@@ -66,19 +66,25 @@ def parse(page: str) -> "BeautifulSoup":
     return BeautifulSoup(page.encode(), "lxml", from_encoding="utf-8")
 
 
+def _words(tag: "Tag", attribute: str) -> str:
+    """The value of an attribute; the classes of a tag come as a list."""
+    value = tag.get(attribute) or ""
+    return value if isinstance(value, str) else " ".join(value)
+
+
 def _main_part(soup: "BeautifulSoup") -> "Tag":
     for tag in soup.find_all(["nav", "dialog"]):
         tag.decompose()
-    for tag in soup.find_all(attrs={"role": True}):
+    for tag in soup.find_all(None, {"role": True}):
         if not tag.decomposed and tag.get("role") in _MENU_ROLES and not tag.find(["h1", "main", "article"]):
             tag.decompose()
     for tag in soup.find_all(["header", "footer", "aside"]):
         if not tag.decomposed and not tag.find_parent(["main", "article", "section"]) and not tag.find(["h1", "main", "article"]):
             tag.decompose()
     for tag in soup.find_all(["div", "ul", "ol", "table", "p", "td", "section", "span"]):
-        if not tag.decomposed and _MENU_NAME.search(" ".join([*tag.get("class", []), str(tag.get("id", ""))])) and _is_menu(tag):
+        if not tag.decomposed and _MENU_NAME.search(f"{_words(tag, 'class')} {_words(tag, 'id')}") and _is_menu(tag):
             tag.decompose()
-    mains = soup.find_all("main") or soup.find_all(attrs={"role": "main"})
+    mains = soup.find_all("main") or soup.find_all(None, {"role": "main"})
     if len(mains) == 1 and len(mains[0].get_text()) > 0.4 * len(soup.get_text()):
         return mains[0]
     return soup
@@ -124,7 +130,7 @@ def _simplify(tree: "Tag") -> None:
         if not tag.decomposed:
             tag.decompose()
     for image in tree.find_all(["img", "area"]):
-        words = "" if image.find_parent("pre") else image.get("alt", "").strip()
+        words = "" if image.find_parent("pre") else _words(image, "alt").strip()
         inline = isinstance(image.previous_sibling, str) and image.previous_sibling.strip()
         image.replace_with(f"{' ' if inline else ''}{words} " if words else "")
     for box in tree.find_all("input"):

@@ -44,7 +44,8 @@ def _message(message: EmailMessage, notes: list[str], attached: list[str], depth
 
 
 def _text(part: EmailMessage, notes: list[str]) -> str:
-    payload = part.get_payload(decode=True) or b""
+    decoded = part.get_payload(decode=True)
+    payload = decoded if isinstance(decoded, bytes) else b""
     if part.get_content_type() == "text/html":
         return read_html(payload).text
     body, encoding = decode(payload, part.get_content_charset())

@@ -143,7 +143,7 @@ def _role_text(text: str) -> str:
     return text.lstrip("~!")
 
 
-def _lenient(directive: type) -> type:
+def _lenient(directive: Any) -> type:
     """A directive of docutils that passes over options that it does not know."""
     return type(directive.__name__, (directive,), {"option_spec": _AnyOption(directive.option_spec or {})})
 

@@ -41,8 +41,8 @@ class AnswerRules:
 
     def _with_all(self, words: set[str]) -> np.ndarray:
         """Rows of the passages that have every one of the words; none if there is no word."""
-        columns = [self._columns.get(word) for word in words]
-        if not columns or self._rows is None or None in columns:
+        columns = [self._columns[word] for word in words if word in self._columns]
+        if not columns or self._rows is None or len(columns) < len(words):
             return np.empty(0, dtype=np.int64)
         rows = [self._rows.indices[self._rows.indptr[column] : self._rows.indptr[column + 1]] for column in columns]
         rarest, *others = sorted(rows, key=len)

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embed_assets.training.answers import AnswerRules, KnownAnswers
+from embed_assets.training.false_negatives import AnswerRules, KnownAnswers
 
 PASSAGES = [
     "Field notice FN-1234\nThe fan of the ZX-9000 fails after an upgrade to 9.3(10).",
