@@ -1,8 +1,11 @@
-"""What the commands have in common: where data and home are, and which collections are named."""
+"""What the commands have in common: where data and home are, which collections are named, and output for programs."""
 
+import json
 import logging
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 import polars as pl
@@ -23,6 +26,20 @@ home_option = click.option(
     help="Folder of artifacts and memos; runs are recorded in $DAGSTER_HOME, if it is set.  "
     "[default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
 )
+
+
+def json_option(of: str) -> Callable[[Any], Any]:
+    """The option --json, for commands that print results.
+
+    Args:
+        of: what there is a line for.
+    """
+    return click.option("--json", "as_json", is_flag=True, help=f"Print JSON instead, for programs: one line for {of}.")
+
+
+def echo_json(row: Any) -> None:
+    """Print a line of JSON; paths become their names."""
+    click.echo(json.dumps(row, ensure_ascii=False, default=str))
 
 
 def set_environment(workspace: Workspace) -> None:

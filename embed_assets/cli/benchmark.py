@@ -4,7 +4,7 @@ import click
 import polars as pl
 
 from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections, read_table
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, read_table
 from embed_assets.settings import read_settings
 
 
@@ -16,9 +16,10 @@ def benchmark() -> None:
 @benchmark.command("questions")
 @click.argument("collection")
 @click.option("--count", default=200, show_default=True, help="Number of prompts.")
+@json_option("each way")
 @data_option
 @home_option
-def benchmark_questions(collection: str, count: int, data: str, home: str) -> None:
+def benchmark_questions(collection: str, count: int, as_json: bool, data: str, home: str) -> None:
     """Questions per second against bare vLLM, with the writer and the chunks of a collection."""
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
@@ -30,15 +31,16 @@ def benchmark_questions(collection: str, count: int, data: str, home: str) -> No
     chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
     prompts = load_question_prompts(settings.questions, workspace.prompt_folders(collection))
     encoder = Encoder(settings.base_model, workspace.memos)
-    _echo_table(measure(chunks, prompts, settings.questions, encoder, workspace.memos, count))
+    _echo_table(measure(chunks, prompts, settings.questions, encoder, workspace.memos, count), as_json)
 
 
 @benchmark.command("mining")
 @click.argument("collection")
 @click.option("--count", default=1000, show_default=True, help="Number of QA pairs.")
+@json_option("each way")
 @data_option
 @home_option
-def benchmark_mining(collection: str, count: int, data: str, home: str) -> None:
+def benchmark_mining(collection: str, count: int, as_json: bool, data: str, home: str) -> None:
     """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
@@ -47,15 +49,16 @@ def benchmark_mining(collection: str, count: int, data: str, home: str) -> None:
     settings = read_settings(workspace, collection)
     chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
     pairs = read_table(workspace, collection, "qa_pairs", "pairs.parquet").head(count).with_columns(split=pl.lit("train"))
-    _echo_table(benchmark_mining(Mining(chunks, pairs, settings.base_model, settings.negatives)))
+    _echo_table(benchmark_mining(Mining(chunks, pairs, settings.base_model, settings.negatives)), as_json)
 
 
 @benchmark.command("training")
 @click.argument("collection")
 @click.option("--examples", default=256, show_default=True, help="Number of triplets.")
+@json_option("each way")
 @data_option
 @home_option
-def benchmark_training(collection: str, examples: int, data: str, home: str) -> None:
+def benchmark_training(collection: str, examples: int, as_json: bool, data: str, home: str) -> None:
     """Examples per second against the trainer of sentence-transformers, with the triplets of a collection."""
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
@@ -67,16 +70,17 @@ def benchmark_training(collection: str, examples: int, data: str, home: str) -> 
         table = benchmark_training(triplets, settings.base_model, settings.training, examples)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    _echo_table(table)
+    _echo_table(table, as_json)
 
 
 @benchmark.command("late-interaction")
 @click.argument("collection")
 @click.option("--count", default=100, show_default=True, help="Number of queries.")
 @click.option("--candidates", default=100, show_default=True, help="Number of chunks that each is compared with.")
+@json_option("each way")
 @data_option
 @home_option
-def benchmark_late_interaction(collection: str, count: int, candidates: int, data: str, home: str) -> None:
+def benchmark_late_interaction(collection: str, count: int, candidates: int, as_json: bool, data: str, home: str) -> None:
     """Milliseconds a query against MaxSim of sentence-transformers, with the queries and chunks of a collection."""
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
@@ -85,10 +89,14 @@ def benchmark_late_interaction(collection: str, count: int, candidates: int, dat
     settings = read_settings(workspace, collection)
     passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(candidates)
     queries = read_table(workspace, collection, "qa_pairs", "pairs.parquet")["query"].head(count)
-    _echo_table(measure(queries.to_list(), passages.to_list(), settings.base_model))
+    _echo_table(measure(queries.to_list(), passages.to_list(), settings.base_model), as_json)
 
 
-def _echo_table(table: pl.DataFrame) -> None:
+def _echo_table(table: pl.DataFrame, as_json: bool) -> None:
+    if as_json:
+        for row in table.iter_rows(named=True):
+            echo_json(row)
+        return
     with pl.Config(
         tbl_formatting="ASCII_MARKDOWN",
         tbl_hide_column_data_types=True,

@@ -7,8 +7,17 @@ import click
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, set_environment
+from embed_assets.cli.arguments import (
+    data_option,
+    echo_json,
+    home_option,
+    json_option,
+    known_collections,
+    log_to_stderr,
+    set_environment,
+)
 from embed_assets.cli.results import echo_scores
+from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.settings import Settings, describe_settings, read_settings
 
@@ -26,7 +35,8 @@ OPTIONAL = [name for name in STAGES if name not in DEFAULT_STAGES]
     multiple=True,
     help=f"Stop after this asset; may be given more than once: {', '.join(STAGES)}.  [default: all but {', '.join(OPTIONAL)}]",
 )
-def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ...]) -> None:
+@json_option("each collection that was built, with its scores")
+def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ...], as_json: bool) -> None:
     """Materialize the assets of collections (all, if none is named) and print the score tables.
 
     What is already built is taken from the store. One failing collection does not stop the others.
@@ -44,36 +54,49 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
             if not materialize_collection(instance, name, *until):
                 failed.append(name)
                 continue
-            click.echo(f"{name}: done in {time.monotonic() - started:.0f} s", err=True)
-            for asset in ("beir_scores", "reranker_scores"):
-                if _builds(until or DEFAULT_STAGES, asset):
-                    echo_scores(workspace, name, asset)
+            seconds = time.monotonic() - started
+            click.echo(f"{name}: done in {seconds:.0f} s", err=True)
+            scored = [asset for asset in ("beir_scores", "reranker_scores") if _builds(until or DEFAULT_STAGES, asset)]
+            if as_json:
+                scores = {asset: read_summaries(workspace.store.current(asset, name).folder) for asset in scored}
+                echo_json({"collection": name, "seconds": round(seconds, 1), **scores})
+                continue
+            for asset in scored:
+                echo_scores(workspace, name, asset)
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}; what was built is kept, and a new run goes on from there")
 
 
 @click.command()
+@json_option("each collection")
 @data_option
 @home_option
-def collections(data: str, home: str) -> None:
+def collections(as_json: bool, data: str, home: str) -> None:
     """List the collections, and which assets of each are built."""
     workspace = open_workspace(data, home)
     for name in known_collections(workspace, ()):
         built = [stage for stage in STAGES if _is_built(workspace, stage, name)]
-        click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}")
+        if as_json:
+            echo_json({"collection": name, "built": built})
+        else:
+            click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}")
 
 
 @click.command()
 @click.argument("collection", required=False)
+@json_option("all of them")
 @data_option
-def settings(collection: str | None, data: str) -> None:
+def settings(collection: str | None, as_json: bool, data: str) -> None:
     """Print the settings of a collection, or the built-in defaults, with what each one means."""
-    if collection is None:
-        click.echo(describe_settings(Settings()))
-        return
-    workspace = open_workspace(data)
-    known_collections(workspace, [collection])
-    click.echo(describe_settings(read_settings(workspace, collection)))
+    found = Settings()
+    if collection is not None:
+        workspace = open_workspace(data)
+        known_collections(workspace, [collection])
+        found = read_settings(workspace, collection)
+    if as_json:
+        echo_json(found.model_dump(mode="json"))
+    else:
+        click.echo(describe_settings(found))
 
 
 def _builds(until: Iterable[str], asset: str) -> bool:

@@ -3,7 +3,6 @@
 import functools
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -14,7 +13,7 @@ import click
 import psutil
 
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, home_option
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import ModelNotFoundError, locate_model
 from embed_assets.settings import Settings, SettingsError, read_settings
@@ -33,7 +32,7 @@ class Diagnosis:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option("each thing that was looked at")
 @data_option
 @home_option
 def doctor(as_json: bool, data: str, home: str) -> None:
@@ -43,7 +42,10 @@ def doctor(as_json: bool, data: str, home: str) -> None:
     """
     found = list(diagnose(open_workspace(data, home)))
     for it in found:
-        click.echo(json.dumps(asdict(it)) if as_json else f"{'ok  ' if it.well else 'FAIL'}  {it.what}: {it.words}")
+        if as_json:
+            echo_json(asdict(it))
+        else:
+            click.echo(f"{'ok  ' if it.well else 'FAIL'}  {it.what}: {it.words}")
     if not all(it.well for it in found):
         raise click.exceptions.Exit(1)
 

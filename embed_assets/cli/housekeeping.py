@@ -7,7 +7,7 @@ import click
 from embed_assets.artifacts.prune import collections_in, removals_by_kind
 from embed_assets.artifacts.verify import verify_artifacts, verify_memos
 from embed_assets.artifacts.workspace import Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, home_option, log_to_stderr
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, log_to_stderr
 from embed_assets.retention import KEEP
 from embed_assets.retention import prune as sweep_home
 
@@ -16,9 +16,10 @@ from embed_assets.retention import prune as sweep_home
 @click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
 @click.option("--keep", default=KEEP, show_default=True, type=click.IntRange(1), help="So many of each asset stay, the newest.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@json_option("all of it")
 @data_option
 @home_option
-def prune(collections: tuple[str, ...], keep: int, dry_run: bool, data: str, home: str) -> None:
+def prune(collections: tuple[str, ...], keep: int, dry_run: bool, as_json: bool, data: str, home: str) -> None:
     """Remove what nobody needs any more, and say what that frees.
 
     What is current stays, what is in production and what a rollback brings back, the newest of each asset, and what
@@ -29,6 +30,11 @@ def prune(collections: tuple[str, ...], keep: int, dry_run: bool, data: str, hom
     workspace = open_workspace(data, home)
     _check_names(workspace, collections)
     pruned = sweep_home(workspace, collections, keep, dry_run)
+    if as_json:
+        kinds = [{"kind": kind, "count": n, "bytes": size} for kind, (n, size) in removals_by_kind(pruned.removals).items()]
+        tables = [{"database": uri, "table": table} for uri, table in pruned.tables]
+        echo_json({"dry_run": dry_run, "bytes": pruned.size, "kinds": kinds, "tables": tables, "left_alone": pruned.left_alone})
+        return
     for kind, (count, size) in removals_by_kind(pruned.removals).items():
         click.echo(f"{_megabytes(size):>12}  {count} × {kind}")
     for uri, table in pruned.tables:
@@ -40,9 +46,10 @@ def prune(collections: tuple[str, ...], keep: int, dry_run: bool, data: str, hom
 
 @click.command()
 @click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
+@json_option("all of it")
 @data_option
 @home_option
-def verify(collections: tuple[str, ...], data: str, home: str) -> None:
+def verify(collections: tuple[str, ...], as_json: bool, data: str, home: str) -> None:
     """Read again what was built, and set aside what is damaged, so that the next run computes it again.
 
     Without names, the memos are checked as well.
@@ -53,7 +60,10 @@ def verify(collections: tuple[str, ...], data: str, home: str) -> None:
     logging.getLogger("embed_assets").setLevel(logging.WARNING)
     found = [it for name in collections or collections_in(workspace.store) for it in verify_artifacts(workspace.store, name)]
     found += [] if collections else verify_memos(workspace.memos)
-    damaged = [path for path, problem in found if problem is not None]
+    damaged = [{"path": path, "problem": problem} for path, problem in found if problem is not None]
+    if as_json:
+        echo_json({"looked_at": len(found), "damaged": damaged})
+        return
     click.echo(f"{len(found)} looked at, {len(damaged)} damaged")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from embed_assets.artifacts.files import write_folder_atomically
+from embed_assets.cli.arguments import echo_json, json_option
 from embed_assets.settings import Settings, describe_settings
 
 HEAD = """\
@@ -21,7 +22,8 @@ Each folder below collections/ is one collection. Its documents lie in documents
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("collection", default="my-documents")
-def init(folder: Path, collection: str) -> None:
+@json_option("the new folder")
+def init(folder: Path, collection: str, as_json: bool) -> None:
     """Write a new data FOLDER with a settings.yaml that explains itself, and the folder of one COLLECTION."""
     settings = "".join(_commented(line) + "\n" for line in describe_settings(Settings()).splitlines())
     try:
@@ -32,7 +34,10 @@ def init(folder: Path, collection: str) -> None:
             (documents / "read-me.md").write_text(DOCUMENT, encoding="utf-8")
     except FileExistsError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{folder}: put documents into collections/{collection}/documents/, then: embed-assets run --data {folder}")
+    if as_json:
+        echo_json({"data": folder, "collection": collection, "documents": folder / "collections" / collection / "documents"})
+    else:
+        click.echo(f"{folder}: put documents into collections/{collection}/documents/, then: embed-assets run --data {folder}")
 
 
 def _commented(line: str) -> str:

@@ -1,6 +1,5 @@
 """The command that tells what a run would compute."""
 
-import json
 import textwrap
 from collections import Counter
 from functools import partial
@@ -8,7 +7,15 @@ from functools import partial
 import click
 
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, read_table
+from embed_assets.cli.arguments import (
+    data_option,
+    echo_json,
+    home_option,
+    json_option,
+    known_collections,
+    log_to_stderr,
+    read_table,
+)
 from embed_assets.graph import STAGES
 from embed_assets.plan import Outcome, Planned, plan
 from embed_assets.settings import read_settings
@@ -20,7 +27,7 @@ MOST_REASONS = 12
 @click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
 @click.option("--until", type=click.Choice(list(STAGES)), metavar="ASSET", multiple=True, help="As of 'run'.")
 @click.option("--price/--no-price", default=True, help="Tell what it takes: prompts, texts, triplets.  [default: price]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each stage of each collection.")
+@json_option("each stage of each collection")
 @data_option
 @home_option
 def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bool, as_json: bool, data: str, home: str) -> None:
@@ -32,7 +39,7 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
     planned = [row for name in _named(workspace, collections) for row in plan(workspace, name, until, price)]
     if as_json:
         for row in planned:
-            click.echo(json.dumps(row.as_json(), ensure_ascii=False))
+            echo_json(row.as_json())
         return
     for name in dict.fromkeys(row.collection for row in planned):
         _echo_collection([row for row in planned if row.collection == name])
@@ -42,7 +49,7 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
 @click.command()
 @click.argument("collection")
 @click.option("--count", default=3, show_default=True, help="Questions of each style; in batch mode, calls.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each question and passage.")
+@json_option("each question and passage")
 @data_option
 @home_option
 def preview(collection: str, count: int, as_json: bool, data: str, home: str) -> None:
@@ -71,7 +78,7 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
         raise click.ClickException(str(error)) from None
     for row in written.iter_rows(named=True):
         if as_json:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            echo_json(row)
             continue
         refused = f"   (refused: {row['dropped']})" if row["dropped"] else ""
         passage = textwrap.shorten(row["passage"], 300, placeholder=" …")

@@ -1,6 +1,5 @@
 """Commands of what is in production."""
 
-import json
 from dataclasses import asdict
 from typing import get_args
 
@@ -8,7 +7,7 @@ import click
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
 from embed_assets.lineage import open_published
 from embed_assets.production.published_index import PublishingError
 from embed_assets.production.search import Mode, search_index
@@ -20,7 +19,7 @@ from embed_assets.settings import read_settings
 @click.argument("query")
 @click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True, help="How.")
 @click.option("--limit", default=10, show_default=True, help="Number of hits.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each hit.")
+@json_option("each hit")
 @data_option
 @home_option
 def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, data: str, home: str) -> None:
@@ -37,14 +36,18 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
         click.echo("nothing was found", err=True)
     for place, hit in enumerate(hits, start=1):
         text = " ".join(hit.text.split())
-        click.echo(json.dumps(asdict(hit)) if as_json else f"{place:3} {hit.score:.4f}  {hit.chunk_id}  {text:.100}")
+        if as_json:
+            echo_json(asdict(hit))
+        else:
+            click.echo(f"{place:3} {hit.score:.4f}  {hit.chunk_id}  {text:.100}")
 
 
 @click.command()
 @click.argument("collection")
+@json_option("the collection")
 @data_option
 @home_option
-def rollback(collection: str, data: str, home: str) -> None:
+def rollback(collection: str, as_json: bool, data: str, home: str) -> None:
     """Bring the previous index of a collection, and its model, back into production.
 
     A second rollback undoes the first.
@@ -55,4 +58,7 @@ def rollback(collection: str, data: str, home: str) -> None:
         pointer = open_published(workspace, collection).index.rollback()
     except PublishingError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{collection}: {pointer.current} is in production")
+    if as_json:
+        echo_json({"collection": collection, "current": pointer.current, "previous": pointer.previous, "reason": pointer.reason})
+    else:
+        click.echo(f"{collection}: {pointer.current} is in production")

@@ -1,17 +1,18 @@
 """Commands that show, copy and compare what was built."""
 
-import json
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import polars as pl
 
 from embed_assets.artifacts.store import HTML_REPORT, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections, read_table
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, read_table
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
-from embed_assets.evaluation.scoring import scores_table
+from embed_assets.evaluation.scoring import read_summaries, scores_table
 from embed_assets.graph import STAGES
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.settings import read_settings
@@ -26,7 +27,7 @@ HOLD_A_MODEL, MODEL = (CHECKPOINT.name, RERANKER.name), "model"
 @data_option
 @home_option
 @click.option("--reranked", is_flag=True, help="With the re-ranker, from reranker_scores.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
+@json_option("each label source")
 def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool) -> None:
     """Print the scores of a collection again."""
     workspace = open_workspace(data, home)
@@ -37,9 +38,10 @@ def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool)
 @click.command()
 @click.argument("collection")
 @click.argument("asset", type=click.Choice([*STAGES, LEADERBOARD.name, SATURATION_CURVE.name]), metavar="ASSET")
+@json_option("the folder")
 @data_option
 @home_option
-def path(collection: str, asset: str, data: str, home: str) -> None:
+def path(collection: str, asset: str, as_json: bool, data: str, home: str) -> None:
     """Print the folder of what an asset of a collection holds now.
 
     Of 'checkpoint' and 'reranker', that is the folder of the model, which other libraries load.
@@ -50,13 +52,17 @@ def path(collection: str, asset: str, data: str, home: str) -> None:
         folder = workspace.store.current(asset, collection).folder
     except MissingArtifactError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(folder / MODEL if asset in HOLD_A_MODEL else folder)
+    found = folder / MODEL if asset in HOLD_A_MODEL else folder
+    if as_json:
+        echo_json({"collection": collection, "asset": asset, "path": found})
+    else:
+        click.echo(found)
 
 
 @click.command()
 @click.argument("collection")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line for each label source.")
+@json_option("each label source")
 @data_option
 @home_option
 def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, home: str) -> None:
@@ -75,8 +81,7 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
         summaries = compare_models(workspace, collection, models, settings.base_model, settings.scoring)
     except (MissingArtifactError, ModelNotFoundError, AmbiguousModelError) as error:
         raise click.ClickException(str(error)) from None
-    for summary in summaries:
-        click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
+    _echo_summaries(summaries, as_json)
 
 
 @click.command()
@@ -97,9 +102,10 @@ def report(collection: str, file: Path, data: str, home: str) -> None:
 @click.command("export-beir")
 @click.argument("collection")
 @click.argument("folder", type=click.Path(path_type=Path))
+@json_option("each label source")
 @data_option
 @home_option
-def export_beir_command(collection: str, folder: Path, data: str, home: str) -> None:
+def export_beir_command(collection: str, folder: Path, as_json: bool, data: str, home: str) -> None:
     """Write a collection's corpus, queries, labels and runs to a new folder, in the formats of BEIR and trec_eval.
 
     There is a BEIR folder for each label source: human/ with documents, own/, synthetic/ and look-up/ with chunks.
@@ -121,16 +127,27 @@ def export_beir_command(collection: str, folder: Path, data: str, home: str) -> 
     except (MissingArtifactError, FileExistsError) as error:
         raise click.ClickException(str(error)) from None
     for source, row in counts.items():
+        if as_json:
+            echo_json({"collection": collection, "labels": source, "folder": folder / source, **row})
+            continue
         click.echo(f"{folder / source}: " + ", ".join(f"{name} {count}" for name, count in row.items()))
 
 
 def echo_scores(workspace: Workspace, collection: str, asset: str = "beir_scores", as_json: bool = False) -> None:
+    """Print the scores that are current; where there is none, the command ends and says so."""
     try:
         artifact = workspace.store.current(asset, collection)
     except MissingArtifactError as error:
         raise click.ClickException(str(error)) from None
-    summaries = json.loads((artifact.folder / "scores.json").read_text())
-    for summary in summaries:
-        click.echo(json.dumps(summary) if as_json else f"\n{scores_table(summary)}\n")
+    summaries = read_summaries(artifact.folder)
+    _echo_summaries(summaries, as_json)
     if not summaries:
         click.echo(f"{collection}: {artifact.findings[0]['message']}", err=True)
+
+
+def _echo_summaries(summaries: Iterable[Mapping[str, Any]], as_json: bool) -> None:
+    for summary in summaries:
+        if as_json:
+            echo_json(summary)
+        else:
+            click.echo(f"\n{scores_table(summary)}\n")

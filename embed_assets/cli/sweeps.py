@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 import click
 
 from embed_assets.artifacts.workspace import Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr, set_environment
+from embed_assets.cli.arguments import (
+    data_option,
+    echo_json,
+    home_option,
+    json_option,
+    known_collections,
+    log_to_stderr,
+    read_table,
+    set_environment,
+)
 from embed_assets.lineage import dev_scores, finished_trials
 from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
@@ -19,9 +28,10 @@ if TYPE_CHECKING:
 @click.argument("collection")
 @click.argument("trials", metavar="[TRIAL]...", nargs=-1)
 @click.option("--suggested", default=0, help="So many trials are suggested by Optuna, after the others.")
+@json_option("each finished trial, best first")
 @data_option
 @home_option
-def sweep(collection: str, trials: tuple[str, ...], suggested: int, data: str, home: str) -> None:
+def sweep(collection: str, trials: tuple[str, ...], suggested: int, as_json: bool, data: str, home: str) -> None:
     """Train and score trials of a collection, such as 'epochs=2_seed=14', and print which settings are best.
 
     Without names, the settings block 'trials' says which; finished ones are taken from the store. One failing trial
@@ -49,6 +59,11 @@ def sweep(collection: str, trials: tuple[str, ...], suggested: int, data: str, h
         for asset in [LEADERBOARD.name] if missing else [LEADERBOARD.name, SATURATION_CURVE.name]:
             if not compare_trials(instance, collection, asset):
                 problems.append(f"there is no {asset}")
+                continue
+            if as_json:
+                if asset == LEADERBOARD.name:
+                    for row in read_table(workspace, collection, asset, "leaderboard.parquet").iter_rows(named=True):
+                        echo_json({"collection": collection, **row})
                 continue
             report = workspace.store.current(asset, collection).report
             click.echo("\n".join(["", *(path.read_text(encoding="utf-8") for path in sorted(report.glob("*.md")))]))
@@ -80,9 +95,10 @@ def _run_trials(
 @click.command()
 @click.argument("collection")
 @click.argument("trial")
+@json_option("the file that was written")
 @data_option
 @home_option
-def promote(collection: str, trial: str, data: str, home: str) -> None:
+def promote(collection: str, trial: str, as_json: bool, data: str, home: str) -> None:
     """Write the settings of a trial into the collection's settings.yaml, so that it becomes the checkpoint.
 
     What the trial has trained is used again by the next run, unless 'prune' has removed its weights.
@@ -94,4 +110,7 @@ def promote(collection: str, trial: str, data: str, home: str) -> None:
         path = promote_trial(workspace.collection_folder(collection), training, trial)
     except TrialError as error:
         raise click.ClickException(str(error)) from None
+    if as_json:
+        echo_json({"collection": collection, "trial": trial, "settings": path})
+        return
     click.echo(f"{path}: written; 'embed-assets run {collection}' takes it over")

@@ -9,7 +9,7 @@ import polars as pl
 from embed_assets.models.hardware import Compute, release_memory
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.answers import KnownAnswers
+from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.log import log_callback
 from embed_assets.training.settings import RerankerSettings
 from embed_assets.training.trainer import master_weights, save_model, set_dropout, train, training_arguments
