@@ -21,6 +21,7 @@ def _start() -> str:
         .read_text(encoding="utf-8")
         .replace("](docs/", "](")
         .replace("[CONTRIBUTING.md](CONTRIBUTING.md)", "CONTRIBUTING.md")
+        .replace("[AGENTS.md](AGENTS.md)", "AGENTS.md")
     )
 
 
