@@ -1,17 +1,15 @@
 """The command that shows all collections side by side."""
 
-import json
-
 import click
 
 from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, home_option, known_collections
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
 from embed_assets.overview import contradictions, in_production, score_overview
 
 
 @click.command("overview")
 @click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: scores first, then what is in production.")
+@json_option("each score, then one for each collection in production")
 @data_option
 @home_option
 def overview_command(collections: tuple[str, ...], as_json: bool, data: str, home: str) -> None:
@@ -26,7 +24,7 @@ def overview_command(collections: tuple[str, ...], as_json: bool, data: str, hom
     states = [in_production(workspace, name) for name in names]
     if as_json:
         for row in [*scores.iter_rows(named=True), *states]:
-            click.echo(json.dumps(row, ensure_ascii=False))
+            echo_json(row)
         return
     click.echo(_table(scores.drop("low", "high").rows(named=True)))
     for name in contradictions(scores):
