@@ -8,8 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
+from embed_assets.artifacts import workspace as workspaces
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.cli import arguments
+from embed_assets.cli.arguments import set_environment
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.graph import STAGES
@@ -24,7 +25,7 @@ class RunFailedError(RuntimeError):
 
 def open_workspace(data: str | Path = "", home: str | Path = "") -> Workspace:
     """The folder of data and the folder of results; by default those that the environment names, as for the command line."""
-    return arguments.open_workspace(str(data), str(home))
+    return workspaces.open_workspace(str(data), str(home))
 
 
 def materialize(workspace: Workspace, collection: str, *until: str) -> None:
@@ -106,8 +107,8 @@ def search(workspace: Workspace, collection: str, query: str, mode: Mode = "hybr
         PublishingError: nothing is published.
         MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
-    reranking = read_settings(workspace, collection).reranking
-    hits = search_index(open_published(workspace, collection), query, reranking, mode, limit)
+    settings, published = read_settings(workspace, collection), open_published(workspace, collection)
+    hits = search_index(published, query, settings.late_interaction, settings.reranking, mode, limit)
     return pl.DataFrame([asdict(hit) for hit in hits], schema=list(Hit.__dataclass_fields__))
 
 
@@ -115,7 +116,7 @@ def search(workspace: Workspace, collection: str, query: str, mode: Mode = "hybr
 def _environment_of(workspace: Workspace) -> Iterator[None]:
     """The assets find their folders in the environment, which is then as it was."""
     before = {name: os.environ.get(name) for name in ("EMBED_ASSETS_HOME", "EMBED_ASSETS_DATA")}
-    arguments.set_environment(workspace)
+    set_environment(workspace)
     try:
         yield
     finally:

@@ -46,7 +46,7 @@ def test_the_example_of_the_docs_runs(folder: Path):
     scores, chunks = names["scores"], names["chunks"]
     assert isinstance(scores, pl.DataFrame) and set(scores.columns) >= {"labels", "queries", "system", "ndcg@10", "low", "high"}
     human = scores.filter(pl.col("labels") == "human")
-    assert set(human["system"]) == {"base", "tuned", "bm25", "hybrid_base", "hybrid"} and set(human["queries"]) == {len(QUERIES)}
+    assert set(human["system"]) >= {"base", "tuned", "bm25", "hybrid_base", "hybrid"} and set(human["queries"]) == {len(QUERIES)}
     assert (human["low"] <= human["ndcg@10"]).all() and (human["ndcg@10"] <= human["high"]).all()
     assert set(chunks["document_id"]) == set(ROUTERS)
     assert (folder / "home" / "artifacts").is_dir() and "EMBED_ASSETS_HOME" not in os.environ
