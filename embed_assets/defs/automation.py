@@ -24,7 +24,7 @@ from dagster import (
     ResourceDefinition,
 )
 
-from embed_assets.defs.names import NAME_TAG, select
+from embed_assets.defs.names import ALL_OF_THIS_PACKAGE, NAME_TAG, select
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WORKSPACE, configured_workspace
 from embed_assets.graph import STAGES
@@ -89,7 +89,7 @@ def automation_condition(optional: bool = False) -> AutomationCondition:
 warnings.filterwarnings("ignore", message=".*use_user_code_server.*", category=BetaWarning)
 automation_sensor = AutomationConditionSensorDefinition(
     "propagate_changes",
-    target=select(*STAGES),
+    target=ALL_OF_THIS_PACKAGE,
     default_status=DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=30,
     use_user_code_server=True,

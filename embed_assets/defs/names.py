@@ -6,11 +6,13 @@ import operator
 from dagster import AssetKey, AssetSelection, DagsterRun, RepositoryDefinition
 
 NAME_TAG = "embed_assets/name"
+PACKAGE_TAG = "embed_assets"
+ALL_OF_THIS_PACKAGE = AssetSelection.tag(PACKAGE_TAG, "")
 
 
 def named(name: str) -> dict[str, str]:
-    """The tag that an asset or a job of this package has."""
-    return {NAME_TAG: name}
+    """The tags that an asset or a job of this package has."""
+    return {PACKAGE_TAG: "", NAME_TAG: name}
 
 
 def select(*names: str) -> AssetSelection:

@@ -29,6 +29,7 @@ from embed_assets.cli.runs import open_instance
 from embed_assets.definitions import load_graph
 from embed_assets.defs.executor import IN_PROCESS
 from embed_assets.defs.failures import tell_of_failures
+from embed_assets.defs.names import NAME_TAG
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.production.production_drift import look_at_production
 from embed_assets.defs.production.production_sensor import retrain_on_production_change
@@ -84,11 +85,13 @@ def test_every_asset_job_sensor_and_schedule_loads_with_prefixed_keys(theirs: Mo
     assert {key.path[0] for key in moved for key in graph.get(key).parent_keys} == {"search"}
     everything = AssetSelection.assets(*(["search", name] for name in DEFAULT_STAGES)).resolve(graph)
     assert repository.get_job("run_collection").asset_layer.selected_asset_keys == everything
-    for sensor in repository.sensor_defs:
-        for target in sensor.targets:
-            assert THEIRS not in target.assets_defs and target.job_name in {job.name for job in repository.get_all_jobs()}
+    assert {graph.get(key).tags[NAME_TAG] for key in moved} == {key.path[1] for key in moved}
+    others = [job for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"]
+    assert len(others) > 5 and not any(THEIRS in job.asset_layer.selected_asset_keys for job in others)
     (propagate,) = (it for it in repository.sensor_defs if it.name == "propagate_changes")
-    assert propagate.asset_selection.resolve(graph) == {AssetKey(["search", name]) for name in STAGES}
+    automatic = {node.key for node in graph.asset_nodes if node.automation_condition is not None}
+    assert automatic >= {AssetKey(["search", name]) for name in STAGES}
+    assert automatic <= propagate.asset_selection.resolve(graph) <= moved
 
 
 def test_a_job_builds_ours_and_automation_asks_for_it_after_an_edit(

@@ -5,18 +5,24 @@ from dagster import AssetExecutionContext, AutomationCondition, MaterializeResul
 
 from embed_assets.artifacts.store import REPORT
 from embed_assets.defs.failures import RETRIES
+from embed_assets.defs.names import named
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import pictures_and_texts
+from embed_assets.evaluation.stages import BEIR_SCORES
 from embed_assets.overview import contradictions, in_production, score_overview
+from embed_assets.production.stages import PUBLISHED_INDEX
 from embed_assets.reports.overview import overview_figures, write_overview
+
+NAME = "overview"
 
 
 @asset(
-    deps=["beir_scores", "published_index"],
+    name=NAME,
+    deps=[BEIR_SCORES.name, PUBLISHED_INDEX.name],
     group_name="production",
     kinds={"polars"},
     owners=["team:search"],
-    tags={"compute": "cpu"},
+    tags={"compute": "cpu", **named(NAME)},
     retry_policy=RETRIES,
     automation_condition=AutomationCondition.any_deps_updated().since_last_handled() & ~AutomationCondition.in_progress(),
 )
