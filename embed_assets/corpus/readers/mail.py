@@ -2,7 +2,7 @@
 
 import email
 from email import policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
@@ -34,8 +34,9 @@ def _message(message: EmailMessage, notes: list[str], attached: list[str], depth
         parts.append(_text(body, notes))
     for part in message.iter_attachments() if message.is_multipart() else ():
         inner = part.get_payload()
-        if part.get_content_type() == "message/rfc822" and isinstance(inner, list) and inner and depth < DEEPEST_FORWARD:
-            parts.append(_message(inner[0], notes, attached, depth + 1))
+        forwarded = inner[0] if isinstance(inner, list) and inner else None
+        if part.get_content_type() == "message/rfc822" and isinstance(forwarded, EmailMessage) and depth < DEEPEST_FORWARD:
+            parts.append(_message(forwarded, notes, attached, depth + 1))
         elif part.get_content_maintype() == "text" and not part.get_filename() and not part.is_attachment():
             parts.append(_text(part, notes))
         else:
@@ -43,7 +44,7 @@ def _message(message: EmailMessage, notes: list[str], attached: list[str], depth
     return "\n\n".join(filter(None, parts))
 
 
-def _text(part: EmailMessage, notes: list[str]) -> str:
+def _text(part: MIMEPart, notes: list[str]) -> str:
     decoded = part.get_payload(decode=True)
     payload = decoded if isinstance(decoded, bytes) else b""
     if part.get_content_type() == "text/html":
