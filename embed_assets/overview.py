@@ -23,6 +23,7 @@ SCHEMA = {
     "bm25": pl.Float64,
     "hybrid_base": pl.Float64,
     "hybrid": pl.Float64,
+    "late": pl.Float64,
     "gain": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
@@ -84,8 +85,7 @@ def _row(collection: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     (test,) = [test for test in summary["tests"] if (test["system"], test["baseline"]) == ("tuned", "base")]
     significant = test["p_value"] < SIGNIFICANCE
     verdict = (GAINS if test["difference"] > 0 else LOSES) if significant else CANNOT_TELL
-    figures = {
-        name: summary["systems"].get(name, {}).get(HEADLINE) for name in ("base", "tuned", "bm25", "hybrid_base", "hybrid")
-    }
+    systems = ("base", "tuned", "bm25", "hybrid_base", "hybrid", "late")
+    figures = {name: summary["systems"].get(name, {}).get(HEADLINE) for name in systems}
     about = {"collection": collection, "labels": summary["labels"], "queries": summary["queries"]}
     return about | figures | {"gain": test["difference"], "low": test["low"], "high": test["high"], "verdict": verdict}

@@ -22,7 +22,8 @@ def summary(labels: str, gain: float, p_value: float) -> dict:
         "high": gain + 0.02,
         "p_value": p_value,
     }
-    systems = {"base": {"ndcg@10": 0.5}, "tuned": {"ndcg@10": 0.5 + gain}, "bm25": {"ndcg@10": 0.4}, "hybrid": {"ndcg@10": 0.6}}
+    figures = {"base": 0.5, "tuned": 0.5 + gain, "bm25": 0.4, "hybrid": 0.6, "late": 0.7}
+    systems = {name: {"ndcg@10": figure} for name, figure in figures.items()}
     return {"labels": labels, "queries": 40, "systems": systems, "tests": [test | {"baseline": "bm25"}, test]}
 
 
@@ -51,6 +52,7 @@ def test_what_each_source_of_labels_says_stands_side_by_side(place: Workspace):
         ("good", "human", pytest.approx(0.6), 0.1, "gains"),
         ("good", "synthetic", pytest.approx(0.52), 0.02, "cannot tell"),
     ]
+    assert scores.select("hybrid", "late", "hybrid_base").unique().rows() == [(0.6, 0.7, None)]
     assert contradictions(scores) == ["contrary"]
     assert contradictions(scores.filter(pl.col("labels") != "human")) == []
 
