@@ -1,6 +1,7 @@
 """Markdown and MDX."""
 
 import datetime
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -45,7 +46,9 @@ def read_mdx(content: bytes) -> Converted:
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The keys of the YAML or TOML block at the very beginning of a page, and the text below it."""
+    """The keys of the YAML, TOML or JSON block at the very beginning of a page, and the text below it."""
+    if text.startswith(("{\n", "{\r\n")):
+        return _json(text)
     match = _FRONT_MATTER.match(text, 0, LONGEST_FRONT_MATTER)
     if match is None or text[: match.start(1) if match[1] is not None else match.start(2)].strip() not in ("---", "+++"):
         return {}, text
@@ -69,7 +72,25 @@ def _yaml(block: str) -> dict[str, Any] | None:
     # A title with a colon in it is no YAML, and often written.
     pairs = re.findall(r"^([A-Za-z_][\w-]*)[ \t]*:[ \t]*(.*?)[ \t]*$", block, re.MULTILINE)
     lines = [line for line in block.splitlines() if line.strip()]
-    return {key: item.strip("\"'") for key, item in pairs if item} if len(pairs) * 2 > len(lines) else None
+    return {key: _scalar(item) for key, item in pairs if item} if len(pairs) * 2 > len(lines) else None
+
+
+def _scalar(item: str) -> Any:
+    """A number or a boolean as what it is, all else as text."""
+    number = re.fullmatch(r"[-+]?\d{1,15}(\.\d{1,15})?", item)
+    if number is not None:
+        return float(item) if number[1] else int(item)
+    return item == "true" if item in ("true", "false") else item.strip("\"'")
+
+
+def _json(text: str) -> tuple[dict[str, Any], str]:
+    try:
+        block, end = json.JSONDecoder().raw_decode(text[:LONGEST_FRONT_MATTER])
+    except (ValueError, RecursionError):
+        return {}, text
+    if not isinstance(block, dict) or not re.match(r"[ \t]*\r?\n\s*\S", text[end : end + 100]):
+        return {}, text
+    return {key: simple for key, item in block.items() if (simple := _simple(item)) is not None}, text[end:]
 
 
 def _toml(block: str) -> dict[str, Any] | None:

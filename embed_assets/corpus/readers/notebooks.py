@@ -5,6 +5,7 @@ import re
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
+from embed_assets.corpus.readers.html import read_html
 
 _TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -17,14 +18,14 @@ def read_notebook(content: bytes) -> Converted:
         language = str((book.get("metadata") or {}).get("kernelspec", {}).get("language", "python"))
         parts: list[str] = []
         pictures = 0
-        for cell in cells:
+        broken = sum(not isinstance(cell, dict) for cell in cells)
+        for cell in (cell for cell in cells if isinstance(cell, dict)):
             source = _text(cell.get("source", cell.get("input", "")))
             if cell.get("cell_type") == "code":
                 parts.append(_fence(source, language))
                 for output in cell.get("outputs", ()):
                     data = output.get("data", output)
-                    printed = _text(output.get("text", data.get("text/plain", "")))
-                    parts.append(_fence(_TERMINAL_COLOUR.sub("", printed), ""))
+                    parts.append(_shown(output, data))
                     pictures += any(str(kind).startswith("image/") for kind in data)
             elif cell.get("cell_type") == "heading":
                 parts.append(f"{'#' * int(cell.get('level', 1))} {source}")
@@ -32,8 +33,19 @@ def read_notebook(content: bytes) -> Converted:
                 parts.append(source)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableError(f"no notebook: {type(error).__name__}: {str(error)[:100]}") from None
-    notes = (f"{pictures} pictures left out",) if pictures else ()
+    notes = tuple(f"{count} {what} left out" for count, what in ((pictures, "pictures"), (broken, "broken cells")) if count)
     return Converted("\n\n".join(part for part in parts if part.strip()), notes=notes)
+
+
+def _shown(output: dict, data: dict) -> str:
+    """What a reader sees of an output: text that is marked up before the plain text that stands in for it."""
+    if marked := _text(data.get("text/markdown", "")):
+        return marked
+    printed, page = _text(output.get("text", data.get("text/plain", ""))), _text(data.get("text/html", ""))
+    # The plain text of what is only meant to be drawn is the name of its class.
+    if page and (not printed or printed.startswith("<")):
+        return read_html(page.encode()).text
+    return _fence(_TERMINAL_COLOUR.sub("", printed), "")
 
 
 def _text(lines: object) -> str:

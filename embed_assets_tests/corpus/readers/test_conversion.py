@@ -154,6 +154,15 @@ def test_word_files_lose_no_text_of_moves_fields_boxes_and_tables():
             "# F\n",
         ),
         ("---\ntitle: Fans: how to\n---\nText.\n", {"title": "Fans: how to"}, "Fans: how to", "Text.\n"),
+        (
+            "---\ntitle: Fans: how to\nweight: 30\nprice: -2.5\nold: false\ncode: '007'\n---\nText.\n",
+            {"title": "Fans: how to", "weight": 30, "price": -2.5, "old": False, "code": "007"},
+            "Fans: how to",
+            "Text.\n",
+        ),
+        ('{\n "title": "Fan", "weight": 3\n}\n\nText.\n', {"title": "Fan", "weight": 3}, "Fan", "\n\nText.\n"),
+        ('{\n "title": "data, no page"\n}\n', {}, "", '{\n "title": "data, no page"\n}\n'),
+        ("{\n broken: [\n\nText.\n", {}, "", "{\n broken: [\n\nText.\n"),
         ('+++\ntitle = "Fan"\n+++\nText.\n', {"title": "Fan"}, "Fan", "Text.\n"),
         ("---\n\nA rule above.\n\n---\n", {}, "", "---\n\nA rule above.\n\n---\n"),
         ("Text.\n\n---\na: b\n---\n", {}, "", "Text.\n\n---\na: b\n---\n"),
@@ -236,6 +245,20 @@ def workbook() -> bytes:
 def test_other_formats(extension, content, text, notes):
     page = read(extension, content)
     assert (page.text, page.notes) == (text, notes)
+
+
+def test_outputs_of_notebooks_are_what_a_reader_sees_and_broken_cells_cost_no_others():
+    outputs = [
+        {"data": {"text/plain": ["<IPython.core.display.Markdown object>"], "text/markdown": ["**Seven** pears"]}},
+        {"data": {"text/plain": ["<pandas.Styler at 0x7f>"], "text/html": ["<table><tr><td>plum</td><td>9</td></tr></table>"]}},
+        {"data": {"text/plain": ["   kg\\n0  12"], "text/html": ["<table></table>"]}},
+        {"data": {"text/html": ["<p>only <b>here</b></p><script>no()</script>"]}},
+    ]
+    cells = [None, 7, {"cell_type": "code", "source": "show()", "outputs": outputs}, {"cell_type": "markdown", "source": "End."}]
+    page = read(".ipynb", json.dumps({"cells": cells, "metadata": {}}))
+    assert page.text.startswith("```python\nshow()\n```\n\n**Seven** pears\n\n|") and page.text.endswith("only here\n\nEnd.")
+    assert "plum | 9" in page.text and "0  12" in page.text and "object>" not in page.text and "Styler" not in page.text
+    assert page.notes == ("2 broken cells left out",)
 
 
 def test_a_mail_has_its_head_and_text_and_names_what_is_attached():
