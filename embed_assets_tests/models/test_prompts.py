@@ -65,9 +65,9 @@ def test_the_model_is_loaded_with_them_and_they_change_what_is_encoded(tmp_path)
     assert none.encode_queries(["loud fan"]) @ own.encode_queries(["loud fan"]).T < 0.999
 
 
-def test_texts_that_were_encoded_are_not_counted_again_where_the_settings_leave_the_prompts_to_the_model(encoder, memos):
-    settings = BaseModelSettings(max_tokens=64)
+def test_texts_that_were_encoded_are_not_counted_again_where_the_settings_leave_the_prompts_to_the_model(tmp_path: Path):
+    settings = BaseModelSettings(name=model_with(tmp_path / "e5", E5), max_tokens=64)
     assert settings.query_prompt is None
-    encoder.encode_queries(["how many texts are left?"])
-    assert count_unencoded(settings, memos, ["how many texts are left?"], []) == 0
-    assert count_unencoded(settings, memos, ["how many texts are left?", "and now?"], []) == 1
+    Encoder(settings, tmp_path, compute=Compute(device="cpu")).encode_queries(["how many texts are left?"])
+    assert count_unencoded(settings, tmp_path, ["how many texts are left?"], []) == 0
+    assert count_unencoded(settings, tmp_path, ["how many texts are left?", "and now?"], []) == 1
