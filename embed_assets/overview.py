@@ -1,6 +1,7 @@
 """All collections side by side: what fine-tuning gained, what is in production, and what is out of date."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from embed_assets.evaluation.evaluation_set import HUMAN, SYNTHETIC
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.lineage import open_published, out_of_date
 
+logger = logging.getLogger(__name__)
 SIGNIFICANCE = 0.05
 GAINS, LOSES, CANNOT_TELL = "gains", "loses", "cannot tell"
 SCHEMA = {
@@ -36,7 +38,7 @@ def score_overview(workspace: Workspace, collections: Iterable[str]) -> pl.DataF
 
     Args:
         workspace: where the artifacts lie.
-        collections: their names; those without scores are left out.
+        collections: their names; those without scores are left out, and those whose scores are damaged are named in the log.
 
     Returns:
         One row for each collection and label source, in the order of the collections, the most trusted source first:
@@ -47,9 +49,11 @@ def score_overview(workspace: Workspace, collections: Iterable[str]) -> pl.DataF
     for collection in collections:
         try:
             artifact = workspace.store.current("beir_scores", collection)
+            rows += [_row(collection, summary) for summary in json.loads((artifact.folder / "scores.json").read_text())]
         except MissingArtifactError:
             continue
-        rows += [_row(collection, summary) for summary in json.loads((artifact.folder / "scores.json").read_text())]
+        except Exception as error:  # one collection must not hide the others
+            logger.warning("%s: its scores cannot be read: %s", collection, error)
     return pl.DataFrame(rows, schema=SCHEMA)
 
 

@@ -18,6 +18,7 @@ from embed_assets.retrieval.ranking import best_per_group, group_numbers, top_k
 
 MOST_QUERIES = 200
 NEAREST = 20
+OTHERS = 500
 QUERIES, PASSAGES = "dev_queries.parquet", "dev_passages.parquet"
 
 
@@ -70,8 +71,9 @@ def draw_dev_set(
 ) -> DevSet | None:
     """The dev queries to judge by: human ones where there are enough, else the user's own pairs, else written questions.
 
-    They are searched in what answers them and the nearest passages of each, so that a training can be judged many times
-    without encoding a whole corpus.
+    They are searched in what answers them, in the nearest passages of each and in OTHERS drawn at random, so that a training
+    can be judged many times without encoding a large corpus. What only the fine-tuned model takes for an answer is missed in
+    part, so that its scores are a little too good in a corpus that is much larger.
 
     Args:
         queries: of the evaluation set, of all splits.
@@ -90,11 +92,18 @@ def draw_dev_set(
         asked = asked.sample(MOST_QUERIES, seed=seed).sort("query_id")
     by_document = source == HUMAN
     relevant = relevant_units(asked, labels, chunks, by_document)
-    answers = {unit for found in relevant.values() for unit in found}
+    answers = {unit for wanted in relevant.values() for unit in wanted}
+    units = chunks.select(unit="document_id" if by_document else "chunk_id", passage="passage").with_row_index("row")
+    of_unit = dict(units.filter(pl.col("unit").is_in(list(answers))).group_by("unit").agg("row").iter_rows())
     retriever = HybridRetriever(encoder, chunks["passage"].to_list(), language=language_of(chunks))
-    near = np.unique(retriever.first(asked["query"].to_list(), NEAREST)).tolist()
-    rows = chunks.select(unit="document_id" if by_document else "chunk_id", passage="passage").with_row_index("row")
-    rows = rows.filter(pl.col("unit").is_in(list(answers)) | pl.col("row").is_in(near))
+    searched: set[int] = set(units.sample(min(OTHERS, units.height), seed=seed)["row"])
+    found = retriever.search(asked["query"].to_list(), NEAREST)
+    for wanted, (_, near, cosines) in zip(relevant.values(), found, strict=True):
+        searched.update(near.tolist())
+        for unit in wanted:
+            # The chunk of a long document that answers a query is among those near to it.
+            searched.update(sorted(of_unit.get(unit, []), key=lambda row: -cosines[row])[:NEAREST])
+    rows = units.filter(pl.col("row").is_in(list(searched)))
     texts = dict(asked.select("query_id", "query").iter_rows())
     return DevSet(source, texts, relevant, rows.select("unit", "passage"), query_clusters(asked, labels))
 

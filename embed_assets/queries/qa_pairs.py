@@ -100,9 +100,11 @@ def preview_questions(
     Returns:
         ``style``, ``query``, ``dropped`` (why the rules refuse it; null if they do not) and ``passage``.
     """
-    styles = {style: 1.0 for style, share in settings.styles.items() if share}
-    asked = count * (settings.questions_per_chunk if settings.mode == "batch" else len(styles))
-    few = settings.model_copy(update={"styles": styles, "max_questions": asked})
+    if settings.mode == "batch":  # its prompts name the styles, by their shares
+        few = settings.model_copy(update={"max_questions": count * settings.questions_per_chunk})
+    else:
+        styles = {style: 1.0 for style, share in settings.styles.items() if share}
+        few = settings.model_copy(update={"styles": styles, "max_questions": count * len(styles)})
     written = _write(chunks, prompts, open_model, encoder, few, {})
     passages = chunks.select("document_id", "start", "end", "passage")
     joined = written.join(passages, on=["document_id", "start", "end"], how="left", maintain_order="left")

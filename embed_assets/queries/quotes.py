@@ -25,6 +25,12 @@ _UNSEEN = re.compile(
 )
 
 
+# Points and commas in a number, its sign, what compares it, and per cent.
+_SIGNS = re.compile(r"(?<=\d)[.,](?=\d)|(?<!\w)[-+\u2212](?=\d)|(?<=[^\s])[ \t]*[<>=\u2264\u2265](?=[ \t]*\d)|(?<=\d)[ \t]?%")
+# Shorter ones stand in many places by chance.
+SHORTEST = 12
+
+
 class Quoted:
     """A text in which copied passages are looked for."""
 
@@ -34,14 +40,23 @@ class Quoted:
     def find(self, passage: str) -> tuple[int, int] | None:
         """The span of the first place where the passage stands; None if it stands nowhere.
 
-        White space does not count. Where it is not found like that, only its letters and digits count, and only those
-        that a reader of the rendered page sees: a sentence that was copied there has no marks and no targets of links.
+        White space does not count. Where it is not found like that, only its letters and digits count (with the signs of
+        numbers), and only those that a reader of the rendered page sees: a sentence that was copied there has no marks and
+        no targets of links. So reduced, it has to be whole words, and SHORTEST characters at least.
         """
-        for reduced, (characters, places) in ((_without_spaces, self._squeezed), (_seen, self._letters)):
-            wanted, _ = reduced(passage)
-            first = characters.find(wanted) if wanted else -1
-            if first >= 0:
-                return int(places[first]), int(places[first + len(wanted) - 1]) + 1
+        characters, places = self._squeezed
+        wanted, _ = _without_spaces(passage)
+        first = characters.find(wanted) if wanted else -1
+        if first >= 0:
+            return int(places[first]), int(places[first + len(wanted) - 1]) + 1
+        characters, places = self._letters
+        wanted, _ = _seen(passage)
+        first = characters.find(wanted) if len(wanted) >= SHORTEST else -1
+        while first >= 0:
+            start, end = int(places[first]), int(places[first + len(wanted) - 1]) + 1
+            if not _joined(self._text[start - 1 : start + 1]) and not _joined(self._text[end - 1 : end + 1]):
+                return start, end
+            first = characters.find(wanted, first + 1)
         return None
 
     @cached_property
@@ -65,13 +80,15 @@ def _without_spaces(text: str) -> tuple[str, np.ndarray]:
 
 
 def _seen(text: str) -> tuple[str, np.ndarray]:
-    """The letters and digits of the text that a reader sees, without accents and case, and the place of each of them."""
+    """What a reader sees of the text, and the place of each character: letters, digits and the signs of numbers, without
+    accents and case."""
+    signs = {match.end() - 1 for match in _SIGNS.finditer(text)}
     letters: list[str] = []
     places: list[int] = []
 
     def add(part: str, start: int, step: int) -> None:
         for offset, character in enumerate(part):
-            found = _letters_of(character)
+            found = character if start + step * offset in signs else _letters_of(character)
             letters.append(found)
             places.extend([start + step * offset] * len(found))
 
@@ -83,6 +100,11 @@ def _seen(text: str) -> tuple[str, np.ndarray]:
         end = unseen.end()
     add(text[end:], end, 1)
     return "".join(letters), np.array(places, dtype=np.int32)
+
+
+def _joined(characters: str) -> bool:
+    """Whether two neighbouring characters are of one word, in scripts that write spaces between words."""
+    return len(characters) == 2 and characters.isalnum() and max(characters) < "\u2e80"
 
 
 @lru_cache(maxsize=100_000)

@@ -61,10 +61,6 @@ class HybridRetriever:
             for row, columns in enumerate(found):
                 yield start + row, columns[columns >= 0], cosines[row]
 
-    def first(self, queries: Sequence[str], k: int) -> np.ndarray:
-        """The rows of the first k passages of each query, best first, shape (queries, k); -1 after the last that was found."""
-        return np.concatenate([found for _, found, _, _ in self.search_blocks(queries, k)])
-
     def ranks(self, queries: Sequence[str], targets: Sequence[int]) -> list[int | None]:
         """The place of each query's target passage, counted from 1; None where it is not found."""
         places = []

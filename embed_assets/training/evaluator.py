@@ -38,15 +38,18 @@ class ModelInTraining:
     def _encode(self, texts: Sequence[str], prompt: str | None) -> np.ndarray:
         import torch
 
-        dtype = self._compute.torch_dtype()
-        with torch.autocast(torch.device(self._model.device).type, dtype, enabled=dtype != torch.float32):
+        dtype, device = self._compute.torch_dtype(), self._model.device
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             vectors = self._model.encode(
                 list(texts),
                 prompt=prompt,
                 batch_size=self._compute.batch_size,
                 convert_to_tensor=True,
                 show_progress_bar=False,
+                device=str(device),  # else all processes of a training share the texts, and only this one is in autocast
             )
+        if not vectors.isfinite().all():
+            raise ValueError(f"vectors in {dtype} are not finite: set dtype of the resource 'gpu' to float32")
         return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
 
 

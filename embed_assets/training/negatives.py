@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from embed_assets.artifacts.blocks import AUTO
 from embed_assets.corpus.spans import SpanIndex, language_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
@@ -71,10 +72,12 @@ def mine_triplets(
     if not settings.second_round:
         return mined
     logger.info("fine-tuning a draft on the negatives of the first round")
-    fine_tune(mined[0], scratch / "draft", scratch, base_model, settings.draft, compute)
+    # Merged with the base model, it would make fewer mistakes of its own, and those are what is looked for.
+    draft = settings.draft if settings.draft.merge != AUTO else settings.draft.model_copy(update={"merge": 1.0})
+    fine_tune(mined[0], scratch / "draft", scratch, base_model, draft, compute)
     # Nobody asks for the draft's embeddings again: they go with the scratch folder.
-    draft = Encoder(base_model, scratch / "memos", str(scratch / "draft"), compute)
-    return mine_hard_negatives(pairs, chunks, draft, settings, reranker, patterns)
+    encoder = Encoder(base_model, scratch / "memos", str(scratch / "draft"), compute)
+    return mine_hard_negatives(pairs, chunks, encoder, settings, reranker, patterns)
 
 
 def mine_hard_negatives(

@@ -64,7 +64,7 @@ class TrainingSettings(Block):
         0,
         ge=0,
         description="stop after n evaluations, four in each epoch, without a better nDCG@10 on dev queries (a smaller dev loss, "
-        "where they are look-ups alone), and keep the best model; 0 trains to the end and keeps the last",
+        "where fewer than 30 are no look-ups), and keep the best model; 0 trains to the end and keeps the last",
     )
     checkpoints: int = operation(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
@@ -98,7 +98,9 @@ class NegativesSettings(Block):
     second_round: bool = Field(
         False, description="fine-tune a draft on these negatives and mine again with it, for harder ones (ANCE, arXiv:2007.00808)"
     )
-    draft: TrainingSettings = Field(TrainingSettings(), description="how the draft of the second round is trained")
+    draft: TrainingSettings = Field(
+        TrainingSettings(), description="how the draft of the second round is trained; merge: auto does not merge it"
+    )
 
     @model_validator(mode="after")
     def _runs_known_code(self) -> "NegativesSettings":

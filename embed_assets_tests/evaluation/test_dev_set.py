@@ -5,8 +5,10 @@ from math import log2
 import polars as pl
 import pytest
 
+from embed_assets.corpus.documents import Document
 from embed_assets.evaluation.dev_set import DevSet, dev_ndcg, draw_dev_set, read_dev_set
 from embed_assets_tests.evaluation.test_scoring import TableEncoder, human_labels, make_queries, ranking, span_labels
+from embed_assets_tests.sample_documents import DOCUMENTS
 
 
 def dev_queries(source: str, chunks: pl.DataFrame, count: int = 36) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -34,6 +36,7 @@ def test_people_judge_before_written_questions_and_look_ups_never(chunks, encode
 
 def test_what_answers_a_query_and_what_is_near_it_is_searched_and_nothing_else(chunks, encoder, monkeypatch):
     monkeypatch.setattr("embed_assets.evaluation.dev_set.NEAREST", 1)
+    monkeypatch.setattr("embed_assets.evaluation.dev_set.OTHERS", 0)
     bread = chunks.filter(pl.col("document_id") == "bread.md").row(0, named=True)
     queries = make_queries("synthetic", {f"q{number}": "float switch of the pump" for number in range(30)}, split="dev")
     labels = span_labels(*((name, "bread.md", bread["start"], bread["end"]) for name in queries["query_id"]))
@@ -41,6 +44,21 @@ def test_what_answers_a_query_and_what_is_near_it_is_searched_and_nothing_else(c
     documents = chunks.filter(pl.col("chunk_id").is_in(dev.passages["unit"].to_list()))["document_id"]
     assert sorted(documents) == ["bread.md", "pump.md"]
     assert dev_ndcg(encoder, dev) == pytest.approx([1 / log2(3)] * 30)  # the right one of two is the second
+
+
+def test_of_a_long_document_only_what_is_near_to_its_queries_is_searched(cut, encoder, monkeypatch):
+    monkeypatch.setattr("embed_assets.evaluation.dev_set.NEAREST", 2)
+    monkeypatch.setattr("embed_assets.evaluation.dev_set.OTHERS", 3)
+    long = Document(
+        "book.md", "Book", "\n\n".join(f"Chapter {number} tells of the {number}th voyage. " * 8 for number in range(40))
+    )
+    chunks = cut([*DOCUMENTS, long], max_tokens=64)
+    assert chunks.filter(pl.col("document_id") == "book.md").height > 30
+    queries = make_queries("human", {f"q{number}": f"What is told of voyage {number % 3}?" for number in range(30)}, split="dev")
+    labels = human_labels(*((name, "book.md", 1) for name in queries["query_id"]))
+    dev = draw_dev_set(queries, labels, chunks, encoder)
+    assert "book.md" in set(dev.passages["unit"]) and dev.passages.height <= 3 * 2 + 3 * 2 + 3
+    assert draw_dev_set(queries, labels, chunks, encoder).passages.equals(dev.passages)  # the draw has a seed
 
 
 def test_a_document_scores_as_its_best_passage():

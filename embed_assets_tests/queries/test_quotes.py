@@ -61,6 +61,39 @@ def test_what_no_reader_sees_or_what_is_not_there_is_not_found(passage):
     assert Quoted(RULES).find(passage) is None
 
 
+NUMBERS = (
+    "The comparison of release 2019 shows that x < 5 holds. The **timeout** is 15 seconds; the limit is 1.5 GB, a third of -1.5."
+)
+
+
+@pytest.mark.parametrize(
+    "passage",
+    [
+        "is on.",
+        "5 %",
+        "C++",
+        "`x > 5` holds. The timeout",
+        "the timeout is 1.5 seconds",
+        "the *limit* is 15 GB, a third",
+        "a *third* of 1.5.",
+    ],
+)
+def test_another_number_or_a_part_of_a_word_is_not_found(passage):
+    assert Quoted(NUMBERS).find(passage) is None
+
+
+@pytest.mark.parametrize(
+    "passage", ["`x < 5` holds. The timeout", "The timeout is 15 seconds", "limit is *1.5* GB", "a *third* of -1.5."]
+)
+def test_numbers_are_found_with_their_signs(passage):
+    assert Quoted(NUMBERS).find(passage) is not None
+    assert not same_words("x < 5", "x > 5") and not same_words("**-1.5**", "15") and same_words("**-1.5**", "-1.5")
+
+
+def test_scripts_without_spaces_have_no_edges_of_words():
+    assert Quoted("请按住**重置**按钮十秒钟以恢复出厂设置。").find("按住重置按钮十秒钟以恢复出厂") is not None
+
+
 def test_words_are_first_looked_for_as_they_are_written():
     text = "Never use C-3 here. Later on, use c3 instead."
     start, end = Quoted(text).find("use c3")

@@ -6,6 +6,7 @@ from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.dev_set import draw_dev_set
+from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.settings import BaseModelSettings
@@ -31,7 +32,8 @@ def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         pairs, left_out = training_pairs(pairs, chunks, tested, encoder, inputs.block(EvaluationSetSettings), patterns)
         mined, counts = mine_triplets(pairs, chunks, base_model, negatives, place.memos, scratch, gpu.compute(), patterns)
         mined.write_parquet(folder / "triplets.parquet")
-        if dev := draw_dev_set(tested, labels, chunks, encoder):
+        now = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
+        if dev := draw_dev_set(*now, chunks, encoder):
             dev.write(folder)
         write_triplets(folder, mined, chunks, tested, labels, left_out, counts, base_model.max_tokens)
 
