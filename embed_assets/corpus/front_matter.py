@@ -47,12 +47,12 @@ def front_matter_columns(corpus: Path, keys: Sequence[str]) -> Callable[[Sequenc
     pages = pl.read_parquet(corpus / "documents.parquet", columns=["document_id", "metadata"])
     found = [json.loads(metadata) for metadata in pages["metadata"]]
     columns = {key: _column([page.get(key) for page in found]) for key in keys}
-    values = pages.select("document_id").with_columns(**columns)
+    values = pages.select("document_id", values=pl.struct(**columns))
     rows = pl.read_parquet(corpus / "chunks.parquet", columns=["chunk_id", "document_id"]).join(values, on="document_id")
 
     def read(chunk_ids: Sequence[str]) -> "pa.Table":
         wanted = pl.DataFrame({"chunk_id": chunk_ids}).join(rows, on="chunk_id", how="left", maintain_order="left")
-        return wanted.select(keys).to_arrow(compat_level=pl.CompatLevel.oldest())
+        return wanted.select("values").unnest("values").to_arrow(compat_level=pl.CompatLevel.oldest())
 
     return read
 
@@ -61,9 +61,9 @@ def _column(values: list[Any]) -> pl.Series:
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pl.Series(values, dtype=pl.Boolean)
-    if kinds == {int}:
+    if kinds == {int} and all(abs(value) < 2**63 for value in values if value is not None):
         return pl.Series(values, dtype=pl.Int64)
-    if kinds and kinds <= {int, float}:
+    if float in kinds and kinds <= {int, float}:
         return pl.Series(values, dtype=pl.Float64)
     if list in kinds:
         lists = [value if isinstance(value, list) or value is None else [value] for value in values]

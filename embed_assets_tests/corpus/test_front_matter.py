@@ -28,9 +28,9 @@ class Lengths:
         return np.array([[len(text), 1] for text in texts], dtype=np.float32)
 
 
-def corpus(folder: Path, keys: list[str]) -> Path:
-    """documents.parquet and chunks.parquet of PAGES, as the stage makes them."""
-    write_collection(folder / "data" / "collections" / "kitchen", PAGES)
+def corpus(folder: Path, keys: list[str], pages: dict[str, str] = PAGES) -> Path:
+    """documents.parquet and chunks.parquet of pages, as the stage makes them."""
+    write_collection(folder / "data" / "collections" / "kitchen", pages)
     override(folder / "data", "kitchen", {"documents": {"metadata_columns": keys}})
     workspace = Workspace(folder / "data", folder / "home")
     documents, _, chunks = read_source(workspace, resolve(workspace, CORPUS_CHUNKS, "kitchen"), folder / "rows.parquet")
@@ -56,6 +56,17 @@ def test_searches_filter_on_front_matter(tmp_path):
     assert found("year > 2025") == found("price < 3") == found("NOT public") == found("release = '4.1b'") == {"tray.md"}
     assert found("array_has(tags, 'steel')") == {"oven.md", "tray.md"}
     assert found("product IS NULL") == {"mixer.md"}
+
+
+def test_numbers_of_any_length_and_keys_like_our_own_columns_are_kept(tmp_path):
+    pages = {
+        "a.md": f"---\norder: {'9' * 23}\nchunk_id: mine\n---\n# A\n\nWarm the oven.",
+        "b.md": "---\norder: 7\n---\n# B\n\nCool it.",
+    }
+    folder = corpus(tmp_path, ["order", "chunk_id"], pages)
+    ids = pl.read_parquet(folder / "chunks.parquet")["chunk_id"].to_list()
+    table = pl.from_arrow(front_matter_columns(folder, ["order", "chunk_id"])(ids))
+    assert table.rows() == [("9" * 23, "mine"), ("7", None)]
 
 
 def test_without_keys_there_are_no_columns(tmp_path):

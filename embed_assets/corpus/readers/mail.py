@@ -37,7 +37,7 @@ def _message(message: EmailMessage, notes: list[str], attached: list[str], depth
         forwarded = inner[0] if isinstance(inner, list) and inner else None
         if part.get_content_type() == "message/rfc822" and isinstance(forwarded, EmailMessage) and depth < DEEPEST_FORWARD:
             parts.append(_message(forwarded, notes, attached, depth + 1))
-        elif part.get_content_maintype() == "text" and not part.get_filename() and not part.is_attachment():
+        elif part.get_content_type() in ("text/plain", "text/html") and not part.get_filename() and not part.is_attachment():
             parts.append(_text(part, notes))
         else:
             attached.append(part.get_filename() or part.get_content_type())

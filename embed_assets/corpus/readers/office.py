@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import zipfile
+from itertools import zip_longest
 
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
 from embed_assets.corpus.readers.html import parse, to_markdown
@@ -100,7 +101,10 @@ def read_pptx(content: bytes) -> Converted:
             elif getattr(shape, "has_table", False) and shape.has_table:
                 parts.append(table([[cell.text for cell in row.cells] for row in shape.table.rows]))
             elif getattr(shape, "has_chart", False) and shape.has_chart:
-                parts.append(_chart(shape.chart))
+                try:
+                    parts.append(_chart(shape.chart))
+                except Exception:  # of a kind that the library does not know: the rest of the deck is read
+                    drawings += 1
             elif shape.has_text_frame and shape.text_frame.text.strip():
                 lines = [
                     ("  " * p.level + "- " if p.level else "") + p.text for p in shape.text_frame.paragraphs if p.text.strip()
@@ -119,12 +123,18 @@ def read_pptx(content: bytes) -> Converted:
 
 
 def _chart(chart) -> str:
-    """The title of a chart, and a table of its categories and series."""
-    title = chart.chart_title.text_frame.text.strip() if chart.has_title and chart.chart_title.has_text_frame else ""
-    plot = chart.plots[0]
-    names = ["", *(series.name or "" for series in plot.series)]
-    columns = [list(map(str, plot.categories)), *([f"{value:g}" for value in series.values] for series in plot.series)]
-    return "\n\n".join(filter(None, [title, table([names, *map(list, zip(*columns, strict=False))])]))
+    """The title of a chart, and for each of its plots (bars, lines …) a table of the categories and series."""
+    parts = [chart.chart_title.text_frame.text.strip() if chart.has_title and chart.chart_title.has_text_frame else ""]
+    for plot in chart.plots:
+        names = ["", *(series.name or "" for series in plot.series)]
+        columns = [list(map(str, plot.categories)), *(list(map(_figure, series.values)) for series in plot.series)]
+        parts.append(table([names, *map(list, zip_longest(*columns, fillvalue=""))]))
+    return "\n\n".join(filter(None, parts))
+
+
+def _figure(value: float | None) -> str:
+    """A number of a chart with all its digits; nothing where there is a gap."""
+    return "" if value is None else f"{value:.15g}"
 
 
 def table(rows: list[list[str]]) -> str:

@@ -146,6 +146,7 @@ def test_slides_keep_titles_lists_tables_groups_charts_and_notes():
     data = CategoryChartData()
     data.categories = ["North", "South"]
     data.add_series("Harvest", (3.5, 7))
+    data.add_series("Sold", (None, 1234567))
     second = deck.slides.add_slide(deck.slide_layouts[5])
     second.shapes.title.text = "Yield"
     chart = second.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, *box, data).chart
@@ -155,7 +156,8 @@ def test_slides_keep_titles_lists_tables_groups_charts_and_notes():
     page = read(out.getvalue(), ".pptx")
     assert page.title == "Orchard year" and page.notes == ()
     words = "Pruning Saw first then shears Tree Month Plum March Grouped hint Say why dry days matter Yield Tons by slope Harvest"
-    assert_in_order(page.text, [*words.split(), "North", "3.5", "South", "7"])
+    assert_in_order(page.text, [*words.split(), "Sold", "North", "3.5", "South", "7", "1234567"])
+    assert "| North | 3.5 |  |" in page.text
     assert "## Pruning" in page.text and "  - then shears" in page.text and "| Plum | March |" in page.text
 
 
@@ -209,9 +211,13 @@ def test_mails_keep_both_parts_of_a_cut_text_and_what_is_forwarded():
     rest.set_content("The fleece is in shed 3.")
     rest["Content-Disposition"] = "inline"
     outer.attach(rest)
+    invitation = email.message.EmailMessage()
+    invitation.set_content("BEGIN:VCALENDAR\nUID:123\nEND:VCALENDAR", subtype="calendar")
+    outer.attach(invitation)
     outer.add_attachment(inner)
     page = read(outer.as_bytes(), ".eml")
-    assert page.title == "Fwd: Frost" and page.notes == ("attached files left out: map.png",)
+    assert page.title == "Fwd: Frost" and page.notes == ("attached files left out: map.png, text/calendar",)
+    assert "VCALENDAR" not in page.text
     words = (
         "Fwd: Frost orchard@example.org Please cover the blossoms The fleece is in shed 3 Frost warning weather@example.org Frost"
     )
