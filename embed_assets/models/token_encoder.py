@@ -45,7 +45,7 @@ class TokenEncoder:
 
     def blocks(self, texts: Sequence[str], tokens: int = TOKENS_IN_A_BLOCK) -> Iterator[list[str]]:
         """The texts in blocks that have at most so many tokens together, longest first; a single text may have more."""
-        # A token has at least one character, and the model reads no more than max_tokens.
+        # Mostly a token has a character at least, and the model reads no more than max_tokens.
         ordered = sorted(texts, key=len, reverse=True)
         sizes = [min(len(text), self.settings.max_tokens) for text in ordered]
         starts, size = [], tokens
@@ -93,7 +93,8 @@ def without_pooling(model: "SentenceTransformer") -> "MultiVectorEncoder":
 
     if not isinstance(model[0], Transformer):
         raise ValueError(
-            f"late interaction needs the tokens of a transformer, but this model begins with {type(model[0]).__name__}"
+            f"late interaction needs the tokens of a transformer, but this model begins with {type(model[0]).__name__}: "
+            "set late_interaction.enabled to false"
         )
     projections = [module for module in model if isinstance(module, Dense)]
     for module in projections:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from dagster import AssetCheckKey, AssetKey
 
+import embed_assets.queries
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.graph import DEFAULT_STAGES, STAGES
@@ -93,8 +94,9 @@ def test_changing_back_computes_nothing(graph: Graph):
     [
         # Another limit that lets the same documents pass: the wave stops at once.
         ({"documents": {"min_characters": 10}}, {"corpus_chunks"}),
-        # Another number, but no chunk has so many sentences: the same pairs.
-        ({"questions": {"max_lookups": 3999}}, {"qa_pairs"}),
+        # Another number, but there are fewer look-ups anyway: the same pairs. What an identifier looks like is a setting of
+        # questions, too, and the evaluation set and the triplets are made with it.
+        ({"questions": {"max_lookups": 3999}}, {"qa_pairs", "evaluation_set", "triplets"}),
         ({"scoring": {"resamples": 101}}, BELOW_CHECKPOINT),
     ],
     ids=lambda value: ".".join([*value, *next(iter(value.values()))]) if isinstance(value, dict) else None,
@@ -138,7 +140,7 @@ def test_cosmetic_prompt_edit_stops_at_qa_pairs(graph: Graph):
     assert ("qa_pairs", "bakery") in graph.materialize_everything()
     prompts = graph.data / "collections" / "bakery" / "prompts"
     prompts.mkdir()
-    prompt = (Path(prompts.__file__).parent / "prompts" / "question.jinja").read_text()
+    prompt = (Path(embed_assets.queries.__file__).parent / "prompts" / "question.jinja").read_text()
     (prompts / "question.jinja").write_text(f"{{#- version 2, with a comment -#}}\n{prompt}")
     assert graph.materialize_everything() == {("qa_pairs", "bakery")}
     (prompts / "question.jinja").unlink()
