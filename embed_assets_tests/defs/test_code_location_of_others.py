@@ -25,6 +25,7 @@ from dagster import (
 )
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
+from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.runs import open_instance
 from embed_assets.definitions import load_graph
 from embed_assets.defs.executor import IN_PROCESS
@@ -35,7 +36,8 @@ from embed_assets.defs.production.production_drift import look_at_production
 from embed_assets.defs.production.production_sensor import retrain_on_production_change
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.graph import DEFAULT_STAGES, STAGES
-from embed_assets.production.published_index import PublishingError
+from embed_assets.lineage import open_published
+from embed_assets_tests.production.test_published_index import put, write_chunks
 from embed_assets_tests.production_tables import rows_of, write_production_table, write_table_collection
 from embed_assets_tests.small_collections import BAKERY, ROUTERS, override, write_collection
 
@@ -131,10 +133,16 @@ def test_sensor_and_schedule_name_the_assets_as_they_are_called_there(theirs: Mo
     assert AssetCheckKey(AssetKey(["search", "published_index"]), "endpoint_agrees") in looked.asset_graph.asset_check_keys
 
 
-def test_rollback_finds_its_asset_before_it_looks_for_an_index(theirs: ModuleType, instance: DagsterInstance):
-    job = ReconstructableRepository.for_module(theirs.__name__, "defs").get_reconstructable_job("roll_back")
-    with pytest.raises(PublishingError):
-        execute_job(job, instance, IN_PROCESS, {"dagster/partition": "support"}, raise_on_error=True)
+def test_rollback_is_recorded_of_the_asset_as_it_is_called_there(theirs: ModuleType, instance: DagsterInstance, tmp_path: Path):
+    instance.add_dynamic_partitions(collections.name, ["support"])
+    index = open_published(open_workspace(), "support").index
+    chunks = write_chunks(tmp_path / "chunks.parquet", 4)
+    first, second = (put(index, chunks, direction) for direction in (1, 2))
+    assert index.pointer().current == second
+    assert run_job(theirs, instance, "roll_back", "support").success
+    assert index.pointer().current == first
+    (record,) = instance.fetch_observations(AssetKey(["search", "published_index"]), limit=2).records
+    assert record.asset_observation.metadata["decision"].value == index.pointer().reason
 
 
 def test_failures_of_their_runs_are_left_to_them(theirs: ModuleType, instance: DagsterInstance, workspace_folder: Path):
