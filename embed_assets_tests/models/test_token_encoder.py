@@ -54,7 +54,7 @@ def test_a_model_without_tokens_is_refused():
     model = SentenceTransformer(
         modules=[StaticEmbedding(load_sentence_transformer(BaseModelSettings(), "cpu").tokenizer, embedding_dim=8)]
     )
-    with pytest.raises(ValueError, match="this model begins with StaticEmbedding"):
+    with pytest.raises(ValueError, match="this model begins with StaticEmbedding: set late_interaction"):
         without_pooling(model)
 
 
