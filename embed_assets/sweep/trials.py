@@ -28,7 +28,17 @@ from embed_assets.sweep.settings import TrialsSettings
 from embed_assets.training.settings import TrainingSettings
 
 PER_QUERY, EXAMPLES = "per_query.parquet", "examples.json"
-PARAMETERS = ("batch_size", "data_share", "epochs", "hard_negatives", "learning_rate", "seed", "temperature", "warmup_share")
+PARAMETERS = (
+    "batch_size",
+    "data_share",
+    "epochs",
+    "hard_negatives",
+    "learning_rate",
+    "merge",
+    "seed",
+    "temperature",
+    "warmup_share",
+)
 
 
 class TrialError(ValueError):

@@ -20,6 +20,7 @@ def test_a_name_says_what_is_different_and_all_else_is_as_it_was():
     changed = with_trial(TRAINING, name)
     assert (changed.learning_rate, changed.epochs) == (2e-5, 3)
     assert changed.model_copy(update={"learning_rate": 1e-4, "epochs": 1.0}) == TRAINING
+    assert (TRAINING.merge, with_trial(TRAINING, "merge=0.3").merge) == ("auto", 0.3)
 
 
 @pytest.mark.parametrize(
