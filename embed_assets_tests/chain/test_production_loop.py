@@ -20,6 +20,7 @@ from embed_assets.cli.main import main
 from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
 from embed_assets.defs.executor import IN_PROCESS
+from embed_assets.defs.partitions import collections
 from embed_assets.defs.production.production_sensor import REASON_TAG, retrain_on_production_change
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.evaluation.settings import LateInteractionSettings
@@ -119,6 +120,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
         environment.setenv("EMBED_ASSETS_HOME", str(folder / "home"))
         with open_instance(folder / "home") as instance:
             assert materialize_collection(instance, COLLECTION)
+            instance.add_dynamic_partitions(collections.name, ["broken"])
             yield Loop(folder, instance)
 
 
