@@ -128,7 +128,7 @@ def in_order(rows: pl.DataFrame, order_is_number: bool) -> pl.DataFrame:
 
 
 def order_is_number(table: "Table", uri: str, settings: ProductionSettings) -> bool:
-    """Whether the column that orders the rows, or that of the ids where there is none, holds numbers."""
+    """Whether there is a column that orders the rows, and it holds numbers. (Ids are ordered as text with numbers in it.)"""
     import pyarrow as pa
 
     place = _places(table.schema, uri, settings).get("order_column")
