@@ -22,8 +22,11 @@ from embed_assets_tests.vllm_servers import VllmServer, free_port
 
 KEY = "sk-do-not-tell-4711"
 ASK_UNTIL_INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background of a shell ignores it
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.answers import Sampling
 from embed_assets.models.settings import LanguageModelSettings
