@@ -15,13 +15,14 @@ START = """
 import os, sys
 from pathlib import Path
 from embed_assets.models.locations import locate_model
-from embed_assets.models.vllm_worker import convert_gguf, engine_dtype
+from embed_assets.models.vllm_worker import convert_gguf
 
 model = locate_model(sys.argv[1])
 if model.suffix == ".gguf":
     model = convert_gguf(model, Path(sys.argv[2]))
 options = ["--model", str(model), "--host", "127.0.0.1", "--port", sys.argv[3], "--enforce-eager"]
-options += ["--dtype", engine_dtype("auto"), *sys.argv[4:]]
+# In bfloat16, which not all CPUs have, so small a model gives other answers.
+options += ["--dtype", "float32", *sys.argv[4:]]
 os.execv(sys.executable, [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *options])
 """
 
