@@ -82,7 +82,7 @@ def engines() -> list[psutil.Process]:
 
 @pytest.mark.slow
 def test_a_chat_model_gets_messages(memos):
-    with LanguageModel(LanguageModelSettings(chat=True), memos) as model:
+    with LanguageModel(LanguageModelSettings(chat=True, dtype="float32"), memos) as model:
         (answer,) = model.generate(["What is the capital of France?"], [0], Sampling(temperature=0.0, max_new_tokens=60))
     assert "Paris" in answer.text
     # The template adds the system's and the user's frame to the seven tokens of the prompt.
