@@ -21,6 +21,7 @@ from embed_assets.evaluation.comparison import compare_models
 from embed_assets.lineage import dev_scores, finished_trials
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.settings import read_settings
+from embed_assets.training.log import TrainingDivergedError
 from embed_assets.training.settings import TrainingSettings
 from embed_assets_tests.small_collections import override, write_small_collections
 
@@ -56,7 +57,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     def fail(*arguments: Any) -> None:
         tried.append(next(value.learning_rate for value in arguments if isinstance(value, TrainingSettings)))
-        raise RuntimeError("out of memory")
+        raise TrainingDivergedError("the loss is nan")  # no failure that another try could mend
 
     monkeypatch.setattr("embed_assets.defs.training.checkpoint.fine_tune", fail)
     return tried
