@@ -1,6 +1,5 @@
 """All collections side by side: what fine-tuning gained, what is in production, and what is out of date."""
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.evaluation_set import HUMAN, SYNTHETIC
 from embed_assets.evaluation.metrics import HEADLINE
+from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.lineage import open_published, out_of_date
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def score_overview(workspace: Workspace, collections: Iterable[str]) -> pl.DataF
     for collection in collections:
         try:
             artifact = workspace.store.current("beir_scores", collection)
-            rows += [_row(collection, summary) for summary in json.loads((artifact.folder / "scores.json").read_text())]
+            rows += [_row(collection, summary) for summary in read_summaries(artifact.folder)]
         except MissingArtifactError:
             continue
         except Exception as error:  # one collection must not hide the others

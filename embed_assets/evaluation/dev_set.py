@@ -10,7 +10,7 @@ import polars as pl
 from embed_assets.corpus.spans import language_of
 from embed_assets.evaluation.evaluation_set import HUMAN
 from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, own_units, query_clusters, relevant_units
-from embed_assets.evaluation.metrics import score_first_ten
+from embed_assets.evaluation.metrics import found_units, score_first_ten
 from embed_assets.evaluation.statistics import CLUSTER
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.retrieval.hybrid import HybridRetriever
@@ -115,5 +115,4 @@ def dev_ndcg(encoder: TextEncoder, dev: DevSet) -> np.ndarray:
     best = best_per_group(scores, groups)
     for row, unit in own_units(dev.relevant, units).items():
         best[row, unit] = -np.inf
-    rows = zip(dev.queries, top_k(best, 10).tolist(), strict=True)
-    return score_first_ten(dev.relevant, {name: [units[column] for column in row if column >= 0] for name, row in rows})
+    return score_first_ten(dev.relevant, found_units(list(dev.queries), top_k(best, 10), units))

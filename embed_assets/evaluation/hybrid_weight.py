@@ -10,7 +10,7 @@ import polars as pl
 from embed_assets.artifacts.blocks import AUTO
 from embed_assets.evaluation.evaluation_set import HUMAN, SYNTHETIC
 from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, query_clusters, relevant_units
-from embed_assets.evaluation.metrics import score_first_ten
+from embed_assets.evaluation.metrics import found_units, score_first_ten
 from embed_assets.evaluation.runs import BM25, Systems
 from embed_assets.evaluation.statistics import nearest_within_error
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, convex_fusion
@@ -104,7 +104,5 @@ def _scores(
     names = queries["query_id"].to_list()
     results: dict[str, dict[float, np.ndarray]] = {dense: {} for dense in dense_systems}
     for (dense, weight), found in columns.items():
-        rows = np.concatenate(found).tolist()
-        first_ten = {name: [units[column] for column in row if column >= 0] for name, row in zip(names, rows, strict=True)}
-        results[dense][weight] = score_first_ten(relevant, first_ten)
+        results[dense][weight] = score_first_ten(relevant, found_units(names, np.concatenate(found), units))
     return results

@@ -40,6 +40,18 @@ def evaluate_run(
     return {metric: np.asarray(values[metric], dtype=np.float64)[order] for metric in metrics}
 
 
+def found_units(names: Sequence[str], columns: np.ndarray, units: Sequence[str]) -> dict[str, list[str]]:
+    """The names of the units that each query has found, best first, as evaluate_run takes them.
+
+    Args:
+        names: ids of the queries.
+        columns: places of the units, best first, shape (queries, k); -1 after the last that was found.
+        units: their names.
+    """
+    rows = zip(names, columns.tolist(), strict=True)
+    return {name: [units[column] for column in row if column >= 0] for name, row in rows}
+
+
 def score_first_ten(relevant: Mapping[str, Mapping[str, int]], found: Mapping[str, Sequence[str]]) -> np.ndarray:
     """nDCG@10 of each query, of which only the first ten units are known; the arguments are those of evaluate_run."""
     return evaluate_run(relevant, found)[HEADLINE]

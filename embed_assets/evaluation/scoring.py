@@ -12,7 +12,7 @@ import polars as pl
 from embed_assets.evaluation.evaluation_set import HUMAN, Split
 from embed_assets.evaluation.hybrid_weight import choose_weights, weights_summary
 from embed_assets.evaluation.labels import label_counts, query_clusters, relevant_units, tested_queries
-from embed_assets.evaluation.metrics import HEADLINE, METRICS, evaluate_run
+from embed_assets.evaluation.metrics import HEADLINE, METRICS, evaluate_run, found_units
 from embed_assets.evaluation.runs import RerankedSystem, Systems
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import CLUSTER, holm, mean_interval, paired_by_query
@@ -126,9 +126,7 @@ def _evaluate(
         pl.lit(source).alias("source"), pl.Series(CLUSTER, clusters, dtype=pl.String)
     )
     for system, (columns, scores) in runs.items():
-        rows = zip(names, columns.tolist(), strict=True)
-        found = {name: [units[column] for column in row if column >= 0] for name, row in rows}
-        values = evaluate_run(relevant, found, METRICS)
+        values = evaluate_run(relevant, found_units(names, columns, units), METRICS)
         metrics = (pl.Series(metric, values[metric]) for metric in METRICS)
         per_query.append(about.with_columns(pl.lit(system).alias("system"), *metrics))
         ranked.append(

@@ -17,7 +17,7 @@ from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.hybrid_weight import weight_for_search
 from embed_assets.evaluation.metrics import HEADLINE
-from embed_assets.evaluation.scoring import Scores, join_scores, score_systems
+from embed_assets.evaluation.scoring import Scores, join_scores, read_summaries, score_systems
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import encoder_of
 from embed_assets.models.encoders import TextEncoder
@@ -125,7 +125,7 @@ def publish(
             return True, f"in production: {before.reason}"
         if anyway or (verdict.better and before.withdrawn != name):
             reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
-            summaries = json.loads((inputs.folder("beir_scores") / "scores.json").read_text())
+            summaries = read_summaries(inputs.folder("beir_scores"))
             _put(published, inputs, before, checkpoint, compared_with, reason, summaries, compute)
             return True, f"in production: {reason}"
         if verdict.better:
