@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.main import main
+from embed_assets.evaluation.scoring import write_summaries
 from embed_assets.overview import contradictions, score_overview
 from embed_assets_tests.small_collections import BAKERY, write_collection
 
@@ -27,6 +28,14 @@ def summary(labels: str, gain: float, p_value: float) -> dict:
     return {"labels": labels, "queries": 40, "systems": systems, "tests": [test | {"baseline": "bm25"}, test]}
 
 
+def write_scored_collection(place: Workspace, name: str, summaries: list[dict] | None) -> None:
+    """A collection, and its scores if there are any."""
+    write_collection(place.data / "collections" / name, BAKERY)
+    if summaries is not None:
+        ingredients = {"code_version": "1", "settings": {}, "inputs": {}, "sources": {}}
+        place.store.build("beir_scores", name, ingredients, lambda folder, scratch: write_summaries(folder, summaries))
+
+
 @pytest.fixture
 def place(workspace_folder: Path) -> Workspace:
     place = Workspace(workspace_folder / "data", workspace_folder / "home")
@@ -36,10 +45,7 @@ def place(workspace_folder: Path) -> Workspace:
         "new": None,
     }
     for name, summaries in scores.items():
-        write_collection(place.data / "collections" / name, BAKERY)
-        if summaries is not None:
-            write = lambda folder, scratch, summaries=summaries: (folder / "scores.json").write_text(json.dumps(summaries))  # noqa: E731
-            place.store.build("beir_scores", name, {"code_version": "1", "settings": {}, "inputs": {}, "sources": {}}, write)
+        write_scored_collection(place, name, summaries)
     return place
 
 

@@ -61,8 +61,8 @@ def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False, m
         summary |= {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
     if best_kept:
         by_ndcg = curve[DEV_METRIC].is_not_null().any()
-        judged = curve.drop_nulls(DEV_METRIC if by_ndcg else "dev_loss")
-        best = judged.sort(DEV_METRIC if by_ndcg else "dev_loss", descending=by_ndcg, maintain_order=True).row(0, named=True)
+        judge = DEV_METRIC if by_ndcg else "dev_loss"
+        best = curve.drop_nulls(judge).sort(judge, descending=by_ndcg, maintain_order=True).row(0, named=True)
         summary |= {name: round(best[name], 4) for name in ("dev_loss", DEV_METRIC) if best[name] is not None}
         summary |= {"kept_step": best["step"]}
     elif len(dev_losses):

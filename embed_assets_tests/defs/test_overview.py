@@ -1,6 +1,5 @@
 """The asset that shows all collections side by side."""
 
-import json
 from pathlib import Path
 
 from dagster import AssetKey
@@ -8,20 +7,14 @@ from dagster import AssetKey
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.runs import open_instance
 from embed_assets.definitions import defs
-from embed_assets_tests.small_collections import BAKERY, write_collection
-from embed_assets_tests.test_overview import summary
+from embed_assets_tests.test_overview import summary, write_scored_collection
 
 
 def test_gains_are_drawn_and_contradictions_counted(workspace_folder: Path):
     place = Workspace(workspace_folder / "data", workspace_folder / "home")
-    for name, human in (("good", 0.1), ("contrary", -0.1), ("new", None)):
-        write_collection(place.data / "collections" / name, BAKERY)
-        if human is not None:
-            text = json.dumps([summary("human", human, 0.001), summary("synthetic", 0.1, 0.001)])
-            ingredients = {"code_version": "1", "settings": {}, "inputs": {}, "sources": {}}
-            place.store.build(
-                "beir_scores", name, ingredients, lambda folder, _, text=text: (folder / "scores.json").write_text(text)
-            )
+    for name, human in (("good", 0.1), ("contrary", -0.1)):
+        write_scored_collection(place, name, [summary("human", human, 0.001), summary("synthetic", 0.1, 0.001)])
+    write_scored_collection(place, "new", None)
     job = defs.resolve_implicit_global_asset_job_def()
     with open_instance(place.home) as instance:
         done = job.execute_in_process(None, instance, asset_selection=[AssetKey("overview")])
