@@ -13,7 +13,9 @@ from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import PairScorer, open_reranker
 from embed_assets.production.published import Published
-from embed_assets.production.published_index import metadata_of
+from embed_assets.production.published_index import PublishingError, metadata_of
+from embed_assets.production.publishing import read_verdict
+from embed_assets.production.stages import PUBLISHED_INDEX
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion, fuse_hits
 from embed_assets.training.settings import RerankerSettings
 
@@ -55,11 +57,11 @@ def search_index(
         limit: how many hits.
 
     Raises:
-        PublishingError: nothing is published.
+        PublishingError: nothing is published; if the gate refused it, the message says why.
         MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
     reranker = _reranker(published.workspace, published.collection) if mode == "reranked" else None
-    table = published.index.open()
+    table = _open(published)
     metadata = metadata_of(table)
     if mode == "full-text":
         return _hits(_full_text(table, query, limit), limit)
@@ -74,6 +76,22 @@ def search_index(
     fetched = max(limit, DEPTH, settings.top_k if reranker else 0)
     rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)
     return _hits(_reranked(query, rows, reranker, settings.top_k, settings.weight) if reranker else rows, limit)
+
+
+def _open(published: Published) -> "Table":
+    try:
+        return published.index.open()
+    except PublishingError:
+        try:
+            verdict = read_verdict(published.workspace.store.current(PUBLISHED_INDEX.name, published.collection))
+        except MissingArtifactError:
+            verdict = None
+        if verdict is None or verdict.better or published.index.pointer().current:
+            raise
+        raise PublishingError(
+            f"{published.collection}: nothing is published, for the model is {verdict.reason}: materialize published_index with "
+            "publish_anyway in the launchpad to publish it all the same"
+        ) from None
 
 
 def _dense(table: "Table", vector: np.ndarray, limit: int) -> list[dict]:
