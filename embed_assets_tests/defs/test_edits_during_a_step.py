@@ -3,6 +3,7 @@
 No model is loaded: texts become vectors by their letters, and where a model would be trained, the edit happens.
 """
 
+import importlib
 import json
 import subprocess
 import sys
@@ -160,6 +161,26 @@ def test_queries_are_made_of_the_chunks_and_settings_that_they_name(
     assert place.store.current("corpus_chunks", NAME).digest != old.digest
     assert (made.manifest["inputs"]["corpus_chunks"], made.manifest["settings"]["questions"]["seed"]) == (old.digest, 13)
     assert (made.fingerprint, made.digest) == (expected.fingerprint, expected.digest)
+
+
+@pytest.mark.parametrize(("asset", "function"), [("evaluation_set", "read_human_labels"), ("triplets", "mine_triplets")])
+def test_what_comes_after_queries_is_made_of_what_it_names(
+    place: Workspace, instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asset: str, function: str
+):
+    group = STAGES[asset].group
+    module = importlib.import_module(f"embed_assets.defs.{group}.{asset}")
+    assert materialize_collection(instance, NAME, "evaluation_set" if asset == "triplets" else "qa_pairs")
+    expected = rebuilt(place, tmp_path / "fresh", monkeypatch, asset)
+
+    def edit_all() -> None:
+        edit(place, "Another text about error XX-9999.")
+        override(place.data, NAME, {"questions": {"seed": 99}, "negatives": {"per_query": 1}})
+        assert materialize(instance, "corpus_chunks")  # what needs the GPU would wait for this step
+
+    during(monkeypatch, module, function, edit_all)
+    assert materialize(instance, asset)
+    made = place.store.find(asset, NAME, expected.fingerprint)
+    assert made is not None and made.digest == expected.digest
 
 
 class Writer:
