@@ -12,7 +12,7 @@ from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.rerankers import PairScorer
 from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.retrieval.fusion import convex_fusion
-from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, best_per_group, group_numbers, rerank, top_k
+from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
 
 BM25 = "bm25"
 
@@ -71,15 +71,14 @@ class Systems:
         vectors = {name: encoder.encode_queries(texts) for name, encoder in self._encoders.items()}
         units, groups = self.units(by_document)
         own = own_units(relevant, units) if by_document else {}
-        for start in range(0, len(texts), QUERIES_IN_A_BLOCK):
-            block = slice(start, start + QUERIES_IN_A_BLOCK)
+        for block in blocks_of_queries(len(texts), len(self._passages)):
             scores = {name: vectors[name][block] @ self._vectors[name].T for name in self._encoders}
             if self._bm25 is not None:
                 scores[BM25] = self._bm25.scores(texts[block])
             for row, unit in own.items():
-                if start <= row < start + QUERIES_IN_A_BLOCK:
+                if block.start <= row < block.stop:
                     for system, values in scores.items():
-                        values[row - start, groups == unit] = 0 if system == BM25 else -np.inf
+                        values[row - block.start, groups == unit] = 0 if system == BM25 else -np.inf
             yield texts[block], scores
 
     def rank(
@@ -132,7 +131,7 @@ class Systems:
     ) -> tuple[np.ndarray, np.ndarray]:
         # All queries at once: what encodes a passage does so once for all of them.
         scores = self._score_candidates(system, texts, candidates, retrieved)
-        blocks = (slice(start, start + QUERIES_IN_A_BLOCK) for start in range(0, len(texts), QUERIES_IN_A_BLOCK))
+        blocks = blocks_of_queries(len(texts), len(groups))
         return _joined([rerank(run[block], candidates[block], scores[block], groups) for block in blocks])
 
     def _score_candidates(

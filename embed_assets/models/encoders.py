@@ -29,6 +29,7 @@ class TextEncoder(Protocol):
 
 
 logger = logging.getLogger(__name__)
+TEXTS_IN_A_BLOCK = 8192
 
 
 def load_sentence_transformer(settings: BaseModelSettings, device: str, name: str | None = None) -> "SentenceTransformer":
@@ -100,18 +101,23 @@ class Encoder:
     def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         if not texts:
             raise ValueError("there is no text to encode")
-        keys = _keys(self.settings, prompt, texts)
-        known = self.memo.get_many(sorted(set(keys)))
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        self._asked += len(texts)
-        self._encoded += len(missing)
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(_keys(self.settings, prompt, texts)):
+            rows.setdefault(key, []).append(row)
+        # One array that is filled in place: a second or a third copy of the vectors of a million texts would not fit.
+        filled = _Rows(rows, len(texts))
+        keys = list(rows)
+        for start in range(0, len(keys), TEXTS_IN_A_BLOCK):
+            filled.put(self.memo.get_many(keys[start : start + TEXTS_IN_A_BLOCK]).items())
         # Longest first: padding is least, and a batch that does not fit in memory fails at once.
-        todo = sorted(missing.items(), key=lambda item: -len(item[1]))
+        todo = sorted((key for key in keys if key not in filled.there), key=lambda key: -len(texts[rows[key][0]]))
+        self._asked += len(texts)
+        self._encoded += len(todo)
         for start in track(range(0, len(todo), 8 * self.compute.batch_size), f"encoding {len(todo)} texts"):
             block = todo[start : start + 8 * self.compute.batch_size]
             with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
                 vectors = self._load().encode(
-                    [text for _, text in block],
+                    [texts[rows[key][0]] for key in block],
                     prompt=prompt,
                     batch_size=self.compute.batch_size,
                     normalize_embeddings=True,
@@ -123,17 +129,40 @@ class Encoder:
                     f"{self.name}: vectors in {self.compute.torch_dtype()} are not finite: "
                     "set dtype of the resource 'gpu' to float32"
                 )
-            rows = [(key, vector.tobytes()) for (key, _), vector in zip(block, vectors.float().cpu().numpy(), strict=True)]
-            self.memo.put_many(rows)
-            known.update(rows)
-        vectors = np.stack([np.frombuffer(known[key], dtype=np.float32) for key in keys])
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)  # in bfloat16 they were normalized within 1% only
+            encoded = [(key, vector.tobytes()) for key, vector in zip(block, vectors.float().cpu().numpy(), strict=True)]
+            self.memo.put_many(encoded)
+            filled.put(encoded)
+        return filled.unit_vectors()
 
     def _load(self) -> "SentenceTransformer":
         if self._model is None:
             self._model = load_sentence_transformer(self.settings, self.compute.torch_device(), self.name)
             self._model.to(self.compute.torch_dtype())
         return self._model
+
+
+class _Rows:
+    """The vectors of texts, each put where its text stands."""
+
+    def __init__(self, rows: dict[str, list[int]], count: int):
+        self._rows, self._count = rows, count
+        self._vectors: np.ndarray | None = None
+        self.there: set[str] = set()
+
+    def put(self, vectors: Iterable[tuple[str, bytes]]) -> None:
+        for key, stored in vectors:
+            vector = np.frombuffer(stored, dtype=np.float32)
+            if self._vectors is None:
+                self._vectors = np.empty((self._count, len(vector)), dtype=np.float32)
+            self._vectors[self._rows[key]] = vector
+            self.there.add(key)
+
+    def unit_vectors(self) -> np.ndarray:
+        assert self._vectors is not None
+        for start in range(0, self._count, TEXTS_IN_A_BLOCK):
+            block = self._vectors[start : start + TEXTS_IN_A_BLOCK]
+            block /= np.linalg.norm(block, axis=1, keepdims=True)  # in bfloat16 they were normalized within 1% only
+        return self._vectors
 
 
 def count_unencoded(

@@ -21,7 +21,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import OWN_WRITER, PAIR_SCHEMA, make_pairs
 from embed_assets.queries.quotes import Quoted, same_words
 from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
+from embed_assets.retrieval.ranking import blocks_of_queries
 from embed_assets.text.near_duplicates import normalize_query
 
 logger = logging.getLogger(__name__)
@@ -257,9 +257,8 @@ def _best_rows(pairs: Sequence[_OwnPair], rows_of: dict[str, np.ndarray], chunks
     query_vectors = encoder.encode_queries(queries)
     index = Bm25Index(passages, language_of(chunks))
     best = []
-    for start in range(0, len(pairs), QUERIES_IN_A_BLOCK):
-        scores = index.scores(queries[start : start + QUERIES_IN_A_BLOCK])
-        for number, bm25 in enumerate(scores, start=start):
+    for block in blocks_of_queries(len(pairs), len(passages)):
+        for number, bm25 in enumerate(index.scores(queries[block]), start=block.start):
             rows = candidates[pairs[number].document_id]
             cosines = vectors_of[pairs[number].document_id] @ query_vectors[number]
             share = bm25[rows] / max(bm25[rows].max(), np.finfo(np.float32).tiny)

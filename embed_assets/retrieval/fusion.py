@@ -1,10 +1,11 @@
 """Several scores of the same passages, made one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from embed_assets.retrieval.ranking import kth_best
+from embed_assets.retrieval.ranking import in_order, kth_best, top_k
 
 DEPTH = 100
 # Weight of the dense model beside BM25 where nothing is known of a collection.
@@ -27,9 +28,40 @@ def convex_fusion(first: np.ndarray, second: np.ndarray, weight: float = DEFAULT
     Returns:
         float32, same shape; what neither run found is -inf.
     """
-    of_first, of_second = _min_max(first, depth), _min_max(second, depth)
-    fused = weight * np.maximum(of_first, 0) + (1 - weight) * np.maximum(of_second, 0)
-    return np.where(fused > 0, fused, np.minimum(of_first, 0)).astype(np.float32)
+    of_first, of_second = (_scaled(scores, _Scale.of(scores, kth_best(scores, depth))) for scores in (first, second))
+    return _mean(of_first, of_second, weight)
+
+
+def fused_top_k(first: np.ndarray, second: np.ndarray, k: int, weight: float = DEFAULT_WEIGHT, depth: int = DEPTH) -> np.ndarray:
+    """What top_k finds in convex_fusion, without fusing what can be none of the first k: a hundred times less of a million.
+
+    Args:
+        first, second, weight, depth: as in convex_fusion.
+        k: how many.
+
+    Returns:
+        Columns, best first, shape (queries, k); -1 stands after the last that was found.
+    """
+    k = min(k, first.shape[1])
+    near, named = top_k(first, max(depth, k)), top_k(second, depth)
+    scales = [
+        _Scale.of(scores, _gather(scores, columns)[:, min(depth, columns.shape[1]) - 1, None])
+        for scores, columns in ((first, near), (second, named))
+    ]
+    columns = np.concatenate([near, named], axis=1)
+    of_first, of_second = (
+        _scaled(_gather(scores, columns), scale) for scores, scale in zip((first, second), scales, strict=True)
+    )
+    fused = _mean(of_first, of_second, weight)
+    order = np.lexsort((columns, -fused), axis=1)
+    columns, fused = np.take_along_axis(columns, order, axis=1), np.take_along_axis(fused, order, axis=1)
+    # What both have found stands twice, side by side.
+    fused[:, 1:][columns[:, 1:] == columns[:, :-1]] = -np.inf
+    best = in_order(fused, columns)[:, :k]
+    # More passages than are scaled may be equally good, and then all of them count.
+    for row in np.flatnonzero(np.logical_or(*(scale.all_best for scale in scales))):
+        best[row] = top_k(convex_fusion(first[row, None], second[row, None], weight, depth), k)[0]
+    return best
 
 
 def fuse_hits(
@@ -53,15 +85,38 @@ def fuse_hits(
     return {ids[place]: float(fused[place]) for place in np.argsort(-fused, kind="stable")}
 
 
-def _min_max(scores: np.ndarray, depth: int) -> np.ndarray:
-    """Each row so that its first score is 1 and the depth-th, or the last that was found, is 0; all 0 where all are equal."""
-    found = np.isfinite(scores)
-    best = np.max(scores, axis=1, keepdims=True, initial=-np.inf)
-    last = np.min(scores, axis=1, keepdims=True, initial=np.inf, where=found)
-    last = np.maximum(last, kth_best(scores, depth))
-    span = best - last
+@dataclass(frozen=True)
+class _Scale:
+    """Of each row the best score, which counts 1, the last, which counts 0, and whether the row says nothing."""
+
+    best: np.ndarray
+    last: np.ndarray
+    says_nothing: np.ndarray
+
+    @classmethod
+    def of(cls, scores: np.ndarray, kth: np.ndarray) -> "_Scale":
+        best, worst = (extreme(scores, axis=1, keepdims=True) for extreme in (np.max, np.min))
+        last, few = kth.copy(), ~np.isfinite(kth[:, 0])
+        last[few] = np.min(scores[few], axis=1, keepdims=True, initial=np.inf, where=np.isfinite(scores[few]))
+        return cls(best, last, best <= worst)
+
+    @property
+    def all_best(self) -> np.ndarray:
+        return ((self.best <= self.last) & ~self.says_nothing)[:, 0]
+
+
+def _scaled(scores: np.ndarray, scale: _Scale) -> np.ndarray:
+    """The scores so that the best is 1 and the last 0; all 0 where all are equal."""
+    span = scale.best - scale.last
     with np.errstate(invalid="ignore", divide="ignore"):
-        # Where as many as are scaled are equal, they are all best.
-        scaled = np.where(span > 0, (scores - last) / span, np.where(scores >= best, 1.0, scores - best))
-    says_nothing = best <= np.min(scores, axis=1, keepdims=True, initial=np.inf)
-    return np.where(says_nothing, np.where(found, 0.0, -np.inf), scaled)
+        scaled = np.where(span > 0, (scores - scale.last) / span, np.where(scores >= scale.best, 1.0, scores - scale.best))
+    return np.where(scale.says_nothing, np.where(np.isfinite(scores), 0.0, -np.inf), scaled)
+
+
+def _mean(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
+    fused = weight * np.maximum(first, 0) + (1 - weight) * np.maximum(second, 0)
+    return np.where(fused > 0, fused, np.minimum(first, 0)).astype(np.float32)
+
+
+def _gather(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.where(columns >= 0, np.take_along_axis(scores, columns, axis=1), -np.inf).astype(scores.dtype)

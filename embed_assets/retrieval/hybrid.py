@@ -6,13 +6,13 @@ import numpy as np
 
 from embed_assets.models.encoders import Encoder
 from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion
-from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, top_k
+from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, fused_top_k
+from embed_assets.retrieval.ranking import blocks_of_queries
 from embed_assets.text.languages import ENGLISH
 
 
 class HybridRetriever:
-    """BM25 and dense retrieval over the same passages, fused by convex_fusion.
+    """BM25 and dense retrieval over the same passages, fused by convex_fusion of their scores.
 
     Args:
         encoder: the dense model.
@@ -44,11 +44,10 @@ class HybridRetriever:
             shape (queries, passages).
         """
         query_vectors = self._encoder.encode_queries(queries)
-        for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
-            block = slice(start, start + QUERIES_IN_A_BLOCK)
+        for block in blocks_of_queries(len(queries), len(self._vectors)):
             dense = query_vectors[block] @ self._vectors.T
             bm25 = self._bm25.scores(queries[block])
-            yield start, top_k(convex_fusion(dense, bm25, self._weight), k), dense, bm25
+            yield block.start, fused_top_k(dense, bm25, k, self._weight), dense, bm25
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Search query by query.

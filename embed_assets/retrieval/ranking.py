@@ -1,9 +1,19 @@
 """The best of many scores: top k, the best of each group, a re-ranked order."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
 QUERIES_IN_A_BLOCK = 256
+# Scores of a block of queries for all passages, as float32: 256 MB.
+SCORES_IN_A_BLOCK = 2**26
+
+
+def blocks_of_queries(queries: int, passages: int) -> Iterator[slice]:
+    """The queries in blocks, so small that their scores for all passages fit in memory several times."""
+    size = max(1, min(QUERIES_IN_A_BLOCK, SCORES_IN_A_BLOCK // max(1, passages)))
+    return (slice(start, start + size) for start in range(0, queries, size))
 
 
 def top_k(scores: np.ndarray, k: int, above: float = -np.inf) -> np.ndarray:
@@ -17,29 +27,31 @@ def top_k(scores: np.ndarray, k: int, above: float = -np.inf) -> np.ndarray:
     Returns:
         shape (rows, k); -1 stands after the last column that was found.
     """
+    import torch
+
     k = min(k, scores.shape[1])
-    worst = kth_best(scores, k)
-    rows, columns = np.nonzero((scores >= worst) & (scores > above))
-    return _first_k(rows, columns, scores[rows, columns], len(scores), k)
+    # torch finds the k best several times faster than numpy, but takes any of those that tie with the last.
+    values, columns = torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), min(k + 1, scores.shape[1]), dim=1)
+    best = in_order(values[:, :k].numpy(), columns[:, :k].numpy(), above)
+    if k < scores.shape[1]:
+        for row in np.flatnonzero((values[:, k] == values[:, k - 1]).numpy() & (values[:, k - 1] > above).numpy()):
+            found = np.flatnonzero(scores[row] >= values[row, k - 1].item())
+            best[row] = in_order(scores[row][found][None], found[None], above)[0, :k]
+    return best
+
+
+def in_order(scores: np.ndarray, columns: np.ndarray, above: float = -np.inf) -> np.ndarray:
+    """The columns by their scores, best first, ties in column order; -1 in the place of scores that are not above."""
+    order = np.lexsort((columns, -scores), axis=1)
+    return np.where(np.take_along_axis(scores, order, axis=1) > above, np.take_along_axis(columns, order, axis=1), -1)
 
 
 def kth_best(scores: np.ndarray, k: int) -> np.ndarray:
     """The k-th best score of each row, shape (rows, 1); the worst one if there are fewer columns."""
     import torch
 
-    # torch finds the k best several times faster than numpy, but takes any of those that tie.
     best = torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), min(k, scores.shape[1]), dim=1, sorted=False).values
     return best.amin(1, keepdim=True).numpy()
-
-
-def _first_k(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray, count: int, k: int) -> np.ndarray:
-    """The columns of the k best of the scores of each row, shape (count, k); -1 after the last."""
-    order = np.lexsort((columns, -scores, rows))
-    rows, columns = rows[order], columns[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    best = np.full((count, k), -1)
-    best[rows[place < k], place[place < k]] = columns[place < k]
-    return best
 
 
 def best_per_group(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
 from embed_assets.queries.pairs import TEXT_WRITER, source_of
 from embed_assets.retrieval.hybrid import HybridRetriever
-from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
+from embed_assets.retrieval.ranking import blocks_of_queries
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 from embed_assets.text.near_duplicates import nearly_same, normalize_query
 from embed_assets.training.false_negatives import AnswerRules
@@ -128,7 +128,7 @@ def mine_hard_negatives(
     retriever = HybridRetriever(encoder, passages, max(100, settings.top_k), language_of(chunks))
     blocks = retriever.search_blocks([row["query"] for row in rows], settings.top_k)
     for start, found, cosines, bm25 in track(
-        blocks, "mining hard negatives, in blocks", total=-(-len(rows) // QUERIES_IN_A_BLOCK)
+        blocks, "mining hard negatives, in blocks", total=sum(1 for _ in blocks_of_queries(len(rows), len(passages)))
     ):
         negatives += miner.mine(rows[start : start + len(found)], found, cosines, bm25)
     triplets = miner.triplets([(row, columns) for row, columns in zip(rows, negatives, strict=True) if columns is not None])

@@ -13,7 +13,6 @@ from embed_assets.artifacts.store import FINDINGS, REPORT
 from embed_assets.corpus.documents import Document, read_documents
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
-from embed_assets.evaluation import runs
 from embed_assets.evaluation.checks import check_scores
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.evaluation.labels import relevant_units
@@ -459,7 +458,7 @@ def test_a_re_ranker_is_asked_once_for_all_queries(monkeypatch):
     chunks, queries, labels, encoders = random_collection("human")
     orders = []
     for block in (3, 256):
-        monkeypatch.setattr(runs, "QUERIES_IN_A_BLOCK", block)
+        monkeypatch.setattr("embed_assets.retrieval.ranking.QUERIES_IN_A_BLOCK", block)
         reranker = LengthReranker()
         reranked = {"reranked": RerankedSystem("tuned", reranker, top_k=7, weight=0.5)}
         (scores,) = score_systems("random", chunks, queries, labels, encoders, SETTINGS, reranked=reranked)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from embed_assets.retrieval.fusion import convex_fusion, fuse_hits
+from embed_assets.retrieval.fusion import convex_fusion, fuse_hits, fused_top_k
+from embed_assets.retrieval.ranking import top_k
 
 NONE = -np.inf
 
@@ -58,3 +59,16 @@ def test_hits_of_two_searches_are_fused_as_the_whole_matrix_would_be():
 def test_no_hits_give_none():
     assert fuse_hits({}, {}) == {}
     assert list(fuse_hits({}, {"a": 2.0, "b": 1.0})) == ["a", "b"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize(("columns", "k", "depth"), [(300, 20, 50), (300, 80, 50), (60, 100, 100), (7, 3, 2), (300, 300, 10)])
+def test_the_first_of_a_fusion_are_found_without_fusing_all(columns, k, depth, weight):
+    """Scores with many ties, words that match few passages or none, equal rows and passages that were not found."""
+    random = np.random.default_rng(columns + k)
+    dense = random.integers(-40, 40, size=(40, columns)).astype(np.float32) / 40
+    words = np.where(random.random((40, columns)) < 0.2, random.integers(1, 9, size=(40, columns)), 0).astype(np.float32)
+    dense[3], words[4], words[5], words[6, 1:], dense[7, random.random(columns) < 0.9] = 0.5, 0.0, 2.0, 1.0, NONE
+    words[8, : columns // 2], dense[9] = 4.0, NONE
+    expected = top_k(convex_fusion(dense, words, weight, depth), k)
+    assert fused_top_k(dense, words, k, weight, depth).tolist() == expected.tolist()

@@ -7,7 +7,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.retrieval.hybrid import HybridRetriever
-from embed_assets.retrieval.ranking import best_per_group, group_numbers, rerank, top_k
+from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
 
 PASSAGES = [
     "The tide gauge at the harbour wall is read every hour.",
@@ -37,6 +37,19 @@ def test_top_k_puts_ties_in_column_order():
 def test_top_k_puts_ties_at_its_end_in_column_order():
     scores = np.random.default_rng(0).integers(0, 3, size=(20, 300)).astype(np.float32)
     assert top_k(scores, 10).tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :10].tolist()
+
+
+def test_a_column_that_is_not_above_the_threshold_is_not_found():
+    scores = np.array([[0.0, 2.0, 0.0, 1.0, 0.0], [0.0] * 5, [-np.inf, 1.0, -np.inf, -np.inf, -np.inf]], dtype=np.float32)
+    assert top_k(scores, 3, above=0).tolist() == [[1, 3, -1], [-1] * 3, [1, -1, -1]]
+    assert top_k(scores, 3).tolist() == [[1, 3, 0], [0, 1, 2], [1, -1, -1]]
+
+
+def test_blocks_are_smaller_where_there_are_more_passages():
+    assert list(blocks_of_queries(600, 1000)) == [slice(0, 256), slice(256, 512), slice(512, 768)]
+    assert [(block.start, block.stop) for block in blocks_of_queries(100, 1_000_000)] == [(0, 67), (67, 134)]
+    assert len(list(blocks_of_queries(3, 10**9))) == 3
+    assert list(blocks_of_queries(0, 5)) == []
 
 
 def test_a_document_scores_as_its_best_chunk():
