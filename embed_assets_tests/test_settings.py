@@ -149,6 +149,30 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
             ["questions.writer:", "'localhost:8000'"],
             id="url without scheme",
         ),
+        pytest.param(
+            "questions: {writer: {engine: endpoint, url: 'http://localhost/v1', extra_body: {nested: [{api_key: k-1}]}}}",
+            ["questions.writer.extra_body:", "'api_key' may be secret", "environment variable"],
+            id="a key in the body",
+        ),
+        pytest.param(
+            "questions: {writer: {engine: endpoint, url: 'http://localhost/v1', extra_body: {model: other}}}",
+            ["questions.writer.extra_body:", "'model' is none to set here"],
+            id="another model in the body",
+        ),
+        pytest.param(
+            "questions: {writer: {extra_body: {top_k: 1}}}", ["questions.writer:", "set engine to endpoint"], id="body of vLLM"
+        ),
+        pytest.param(
+            "questions: {writer: {reasoning_effort: low}}", ["questions.writer:", "set chat to true"], id="effort without chat"
+        ),
+        pytest.param(
+            "questions: {writer: {chat: true, thinks: true}}", ["questions.writer:", "max_new_tokens", "found 40"], id="no room"
+        ),
+        pytest.param(
+            "questions: {min_answerability: 0.5, writer: {chat: true, thinks: true, max_new_tokens: 900}}",
+            ["questions:", "the judge thinks first"],
+            id="first word of one that thinks",
+        ),
         pytest.param("questions: {writer: {name: ''}}", ["questions:", "writer.name is empty", "max_questions"], id="no writer"),
         pytest.param(
             "questions: {styles: {question: 1, judge: 1}}", ["questions.styles:", "'judge' is no style"], id="task as style"

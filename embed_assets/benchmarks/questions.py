@@ -16,21 +16,23 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.models.vllm_worker import answer_prompts, load_engine, sampling_params
+from embed_assets.queries.jobs import plan_jobs, seed_of
 from embed_assets.queries.prompts import Prompt
-from embed_assets.queries.questions import plan_jobs, question_sampling, render_job, seed_of
+from embed_assets.queries.questions import question_sampling, render_job
 from embed_assets.queries.settings import QuestionsSettings
 
 
 class _EngineHere:
     """The vLLM engine of this process, with the same messages as to vllm_worker.py."""
 
-    def __init__(self, engine, chat: bool):
-        self._engine, self._chat = engine, chat
+    def __init__(self, engine, settings: LanguageModelSettings):
+        self._engine, self._settings = engine, settings.model_dump(mode="json")
 
     def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
         message = json.dumps({"prompts": list(prompts), "seeds": list(seeds), "sampling": asdict(sampling)})
-        for line in answer_prompts(self._engine, json.loads(message), self._chat):
+        for line in answer_prompts(self._engine, json.loads(message), self._settings):
             number, *answer = json.loads(json.dumps(line))
             yield number, Answer(*answer)
 
@@ -80,11 +82,11 @@ def benchmark_questions(
     for _ in range(rounds + 1):
         engine.reset_prefix_cache()
         started = time.perf_counter()
-        outputs = engine.generate(texts, [sampling_params(asdict(sampling), seed) for seed in seeds], use_tqdm=False)
+        outputs = engine.generate(texts, [sampling_params(asdict(sampling), seed, writer.chat) for seed in seeds], use_tqdm=False)
         seconds["bare vLLM"].append(time.perf_counter() - started)
         engine.reset_prefix_cache()
         with tempfile.TemporaryDirectory() as folder:
-            model = LanguageModel(writer, Path(folder), engine=_EngineHere(engine, writer.chat))
+            model = LanguageModel(writer, Path(folder), engine=_EngineHere(engine, writer))
             started = time.perf_counter()
             model.generate(texts, seeds, sampling)
             seconds["writer"].append(time.perf_counter() - started)

@@ -9,6 +9,8 @@ from embed_assets.models.settings import LanguageModelSettings
 LIKELIEST_TOKENS = 20  # among which choices are looked for
 ENDS = ("stop", "length")  # how an answer ends that would end the same if it were asked for again; not so "abort" or "error"
 
+TOO_LONG = "longer than the model's context"
+
 
 class GenerationError(RuntimeError):
     """The language model cannot be asked any more; the message says why and what to do. Answers given until then are kept."""
@@ -37,8 +39,12 @@ class Sampling:
 
     @classmethod
     def of(cls, settings: LanguageModelSettings, stop: tuple[str, ...] = (), json_schema: str = "") -> Self:
-        """The sampling that the settings of a model ask for."""
-        return cls(settings.temperature, settings.top_p, settings.max_new_tokens, stop, json_schema)
+        """The sampling that the settings of a model ask for.
+
+        JSON is not forced on a model that thinks first, unless it is known where its reasoning ends: it could not think.
+        """
+        forced = json_schema if not settings.thinks or settings.reasoning_parser else ""
+        return cls(settings.temperature, settings.top_p, settings.max_new_tokens, stop, forced)
 
 
 @dataclass(frozen=True)

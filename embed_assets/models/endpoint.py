@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, Answer, GenerationError, Sampling
+from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG, Answer, GenerationError, Sampling
 from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import LanguageModelSettings
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 FEWEST_FAILURES = 8
 LONGEST_CONNECT_SECONDS = 10.0
-TOO_LONG = re.compile(r"context.?(length|size|window)|maximum (\w+ )?length|(prompt|input) is too long", re.IGNORECASE)
+ABOUT_LENGTH = re.compile(r"context.?(length|size|window)|maximum (\w+ )?length|(prompt|input) is too long", re.IGNORECASE)
 WHERE_TO_LOOK = {
     401: "Look at api_key_variable",
     403: "Look at api_key_variable",
@@ -130,6 +130,8 @@ class EndpointEngine:
 
         path = "/chat/completions" if self._settings.chat else "/completions"
         body = {"model": self._settings.name, "seed": seed, **self._prompt(prompt), **self._options(sampling)}
+        extra = self._settings.extra_body
+        body = {name: value for name, value in (body | extra).items() if name not in extra or value is not None}
         try:
             response = await self._client.post(path, cast_to=httpx2.Response, body=body)
         except openai.APIStatusError as error:
@@ -140,7 +142,15 @@ class EndpointEngine:
         return number, self._read(response.json(), sampling.choices)
 
     def _prompt(self, prompt: str) -> dict:
-        return {"messages": [{"role": "user", "content": prompt}]} if self._settings.chat else {"prompt": prompt}
+        settings = self._settings
+        if not settings.chat:
+            return {"prompt": prompt}
+        body: dict[str, Any] = {"messages": [{"role": "user", "content": prompt}]}
+        if settings.reasoning_effort:
+            body["reasoning_effort"] = settings.reasoning_effort
+        if settings.chat_template_arguments:
+            body["chat_template_kwargs"] = settings.chat_template_arguments
+        return body
 
     def _options(self, sampling: Sampling) -> dict:
         if sampling.choices:
@@ -191,8 +201,8 @@ class EndpointEngine:
             return Answer("", "timed out", final=False)
         if code >= 500:
             return Answer("", f"server error {code}", final=False)
-        if TOO_LONG.search(error.response.text):
-            return Answer("", "longer than the model's context")
+        if ABOUT_LENGTH.search(error.response.text):
+            return Answer("", TOO_LONG)
         if words not in self._warnings:
             self._warnings.add(words)
             logger.warning("%s refused a request (HTTP %d): %s", self._settings.url, code, words)
@@ -268,7 +278,7 @@ async def _check(response) -> None:
             _text(response.json()["choices"][0])
         except ValueError:
             raise httpx2.DecodingError("answer was not JSON") from None
-        except (LookupError, TypeError):
+        except (LookupError, TypeError, AttributeError):
             raise httpx2.DecodingError("answer without choices") from None
 
 
@@ -288,7 +298,11 @@ def _connection_problem(error) -> str:
 
 
 def _text(choice: dict) -> str | None:
-    return choice["message"]["content"] if "message" in choice else choice["text"]
+    """The text of a choice; some servers send a list of parts, of which those with the reasoning are no answer."""
+    content = choice["message"]["content"] if "message" in choice else choice["text"]
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content if part.get("type") == "text")
+    return content
 
 
 def _likely_tokens(logprobs: dict) -> dict[str, float]:

@@ -167,6 +167,9 @@ def _keys(settings: LanguageModelSettings, prompts: Sequence[str], seeds: Sequen
             "quantization": settings.quantization,
             "max_model_tokens": settings.max_model_tokens,
         }
+    # Only where they are set: answers of models without them are kept under the keys that they have.
+    special = ("reasoning_parser", "reasoning_effort", "chat_template_arguments", "extra_body")
+    model |= {name: value for name in special if (value := getattr(settings, name))}
     prefix = json.dumps(model | asdict(sampling), sort_keys=True)
     pairs = zip(prompts, seeds, strict=True)
     return [hashlib.sha256(f"{prefix}\0{seed}\0{prompt}".encode()).hexdigest() for prompt, seed in pairs]

@@ -1,14 +1,21 @@
 """Which models are used, and how."""
 
 import re
+from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from embed_assets.artifacts.blocks import Address, Block, KeyVariable, RemoteCode, operation
 from embed_assets.models.locations import on_a_hub
 
 REVISION = "commit of the model on its hub; its own code may only run if the commit is named; empty: the newest"
+
+FEWEST_THINKING_TOKENS = 256
+# Of a request: what is asked, of which model, and how the answer comes.
+OWN_FIELDS = ("model", "messages", "prompt", "stream", "n")
+# max_tokens and token_budget are none.
+SECRET_FIELDS = re.compile(r"api_?key|secret|passw|pwd|credential|signature|auth|bearer|(?<![a-z])token$", re.IGNORECASE)
 
 
 def require_a_revision(name: str, revision: str, trust_remote_code: bool) -> None:
@@ -78,6 +85,27 @@ class LanguageModelSettings(Block):
     url: Address = operation("", description="base URL of the endpoint, such as http://localhost:8000/v1")
     api_key_variable: KeyVariable = operation("", description="environment variable that holds the endpoint's key; empty: no key")
     chat: bool = Field(False, description="send each prompt as a chat message, with the model's template; else it is continued")
+    thinks: bool = Field(
+        False,
+        description="the model reasons before it answers: JSON is not forced on it unless reasoning_parser says where the "
+        "reasoning ends; max_new_tokens has to hold the reasoning too",
+    )
+    reasoning_parser: str = Field(
+        "",
+        pattern=r"^[\w.-]*$",
+        description="vLLM's name of what tells reasoning from the answer (qwen3, deepseek_r1, openai_gptoss, …); with an "
+        "endpoint, that with which its server was started",
+    )
+    reasoning_effort: Literal["", "none", "minimal", "low", "medium", "high"] = Field(
+        "", description="how long the model is to reason, if its chat template or endpoint asks for that"
+    )
+    chat_template_arguments: dict[str, JsonValue] = Field(
+        {}, description="what the chat template is given besides the messages, such as {enable_thinking: false}"
+    )
+    extra_body: dict[str, JsonValue] = Field(
+        {},
+        description="more fields of each request to the endpoint, such as {top_k: 20}; null takes out one that is sent else",
+    )
     max_model_tokens: int = Field(2048, ge=256, description="context length in tokens, prompt and answer together; vLLM only")
     temperature: float = Field(0.4, ge=0, le=2, description="sampling temperature; 0 is greedy")
     top_p: float = Field(0.95, gt=0, le=1, description="nucleus sampling: share of the probability mass that is kept")
@@ -102,4 +130,39 @@ class LanguageModelSettings(Block):
     def _has_a_place(self) -> "LanguageModelSettings":
         if self.engine == "endpoint" and not self.url.startswith(("http://", "https://")):
             raise ValueError(f"an endpoint needs a url that begins with http:// or https://, found {self.url!r}")
+        if self.engine != "endpoint" and self.extra_body:
+            raise ValueError("extra_body is sent to an endpoint: set engine to endpoint, or leave it out")
         return self
+
+    @field_validator("chat_template_arguments", "extra_body")
+    @classmethod
+    def _holds_no_secret(cls, fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in _names_in(fields):
+            if SECRET_FIELDS.search(name):
+                raise ValueError(f"the field {name!r} may be secret: keys belong into an environment variable (api_key_variable)")
+            if name in fields and name in OWN_FIELDS:
+                raise ValueError(f"the field {name!r} is none to set here: it has a setting of its own, or is what is asked")
+        return fields
+
+    @model_validator(mode="after")
+    def _can_think(self) -> "LanguageModelSettings":
+        chat_only = {"reasoning_effort": self.reasoning_effort, "chat_template_arguments": self.chat_template_arguments}
+        for name, value in chat_only.items():
+            if value and not self.chat:
+                raise ValueError(f"{name} goes with messages of a chat: set chat to true, or leave it out")
+        if self.thinks and self.max_new_tokens < FEWEST_THINKING_TOKENS:
+            raise ValueError(
+                f"a model that thinks first needs {FEWEST_THINKING_TOKENS} max_new_tokens or more, found {self.max_new_tokens}"
+            )
+        return self
+
+
+def _names_in(value: JsonValue) -> Iterator[str]:
+    """All names of fields in a JSON value."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _names_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names_in(inner)

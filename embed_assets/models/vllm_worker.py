@@ -10,10 +10,10 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS
+from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG
 from embed_assets.models.hardware import Compute
 
 ANSWERS_IN_A_LINE = 16
@@ -28,7 +28,7 @@ def main() -> None:
     _reply(replies, {"ready": True})
     for line in sys.stdin:
         batch = []
-        for answer in answer_prompts(engine, json.loads(line), start["settings"]["chat"]):
+        for answer in answer_prompts(engine, json.loads(line), start["settings"]):
             batch.append(answer)
             if len(batch) == ANSWERS_IN_A_LINE:
                 _reply(replies, {"answers": batch})
@@ -79,7 +79,11 @@ def load_engine(model: str, converted_models: Path, settings: dict, memory_share
         revision=settings["revision"] or None,
         code_revision=settings["revision"] or None,
         seed=0,
-        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+        structured_outputs_config={
+            "backend": "xgrammar",
+            "disable_any_whitespace": True,
+            "reasoning_parser": settings["reasoning_parser"],
+        },
         **options,
     )
 
@@ -95,36 +99,38 @@ def engine_dtype(dtype: str) -> str:
     return "float32" if dtype == "auto" and imitated else dtype
 
 
-def answer_prompts(engine, batch: dict, chat: bool) -> Iterator[list]:
+def answer_prompts(engine, batch: dict, settings: dict) -> Iterator[list]:
     """Answer a batch of prompts, as models.language_models.Engine does.
 
     Args:
         engine: from load_engine.
         batch: ``prompts``, ``seeds`` and ``sampling``.
-        chat: whether the prompts are messages to a chat model.
+        settings: LanguageModelSettings as JSON values.
 
     Yields:
         The number of a prompt and the fields of its Answer.
     """
     from vllm.exceptions import VLLMValidationError
 
-    texts = [_as_chat(engine, prompt) for prompt in batch["prompts"]] if chat else batch["prompts"]
+    chat = settings["chat"]
+    texts = [_as_chat(engine, prompt, settings) for prompt in batch["prompts"]] if chat else batch["prompts"]
+    without_reasoning = _reasoning_remover(engine, settings)
     core = engine.llm_engine
     for number, (text, seed) in enumerate(zip(texts, batch["seeds"], strict=True)):
         try:
-            core.add_request(str(number), text, sampling_params(batch["sampling"], seed))
+            core.add_request(str(number), text, sampling_params(batch["sampling"], seed, chat))
         except (ValueError, VLLMValidationError) as error:
             if "maximum" not in str(error):
                 raise
-            yield [number, "", "longer than the model's context"]
+            yield [number, "", TOO_LONG]
     while core.has_unfinished_requests():
         for output in core.step():
             if output.finished:
-                yield [int(output.request_id), *_answer(output, batch["sampling"]["choices"])]
+                yield [int(output.request_id), *_answer(output, batch["sampling"]["choices"], without_reasoning)]
 
 
-def sampling_params(sampling: dict, seed: int):
-    """vLLM's sampling parameters for one prompt."""
+def sampling_params(sampling: dict, seed: int, chat: bool = False):
+    """vLLM's sampling parameters for one prompt; of a chat model the special tokens stay, which mark its reasoning."""
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
@@ -136,11 +142,12 @@ def sampling_params(sampling: dict, seed: int):
         max_tokens=sampling["max_new_tokens"],
         stop=list(sampling["stop"]),
         seed=seed,
+        skip_special_tokens=not chat,
         structured_outputs=StructuredOutputsParams(json=sampling["json_schema"]) if sampling["json_schema"] else None,
     )
 
 
-def _answer(output, choices: list[str]) -> tuple[str, str, bool, int, int]:
+def _answer(output, choices: list[str], without_reasoning: Callable[[str], str] = str) -> tuple[str, str, bool, int, int]:
     """The fields of an Answer."""
     completion = output.outputs[0]
     counts = (len(output.prompt_token_ids), len(completion.token_ids))
@@ -151,14 +158,42 @@ def _answer(output, choices: list[str]) -> tuple[str, str, bool, int, int]:
         return json.dumps({choice: likely[choice] for choice in choices if choice in likely}), "", True, *counts
     if completion.finish_reason == "length":
         return "", "unfinished", True, *counts
-    text = completion.text.strip()
+    text = without_reasoning(completion.text).strip()
     return text, "" if text else "empty", True, *counts
 
 
-def _as_chat(engine, prompt: str) -> dict:
+def _as_chat(engine, prompt: str, settings: dict) -> dict:
     messages = [{"role": "user", "content": prompt}]
-    tokens = engine.get_tokenizer().apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    tokens = engine.get_tokenizer().apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=False, **template_arguments(settings)
+    )
     return {"prompt_token_ids": tokens}
+
+
+def template_arguments(settings: dict) -> dict:
+    """What the chat template is given besides the messages."""
+    effort = {"reasoning_effort": settings["reasoning_effort"]} if settings["reasoning_effort"] else {}
+    return effort | settings["chat_template_arguments"]
+
+
+def _reasoning_remover(engine, settings: dict) -> Callable[[str], str]:
+    """What vLLM's reasoning parser leaves of a text; all of it where no parser is named, or the parser finds no answer."""
+    if not settings["reasoning_parser"]:
+        return str
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+    from vllm.reasoning import ReasoningParserManager
+
+    kind = ReasoningParserManager.get_reasoning_parser(settings["reasoning_parser"])
+    parser = kind(engine.get_tokenizer(), chat_template_kwargs=template_arguments(settings))
+    request = ChatCompletionRequest(messages=[], model="", skip_special_tokens=False)
+
+    def remove(text: str) -> str:
+        try:
+            return parser.extract_reasoning(text, request)[1] or ""
+        except NotImplementedError:  # some parsers read token ids alone; the markers are read with the answer
+            return text
+
+    return remove
 
 
 def convert_gguf(path: Path, folder: Path) -> Path:

@@ -2,22 +2,27 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 # How models mark what they think before they answer: (begin, end).
-_TAGS = "think|thinking|thought|reasoning|analysis|reflection|scratchpad|seed:think"
+_TAGS = "think|thinking|thought|reasoning|analysis|reflection|scratchpad|seed:think|mm:think"
 _REASONING = (
     (rf"<({_TAGS})>", rf"</(?:{_TAGS})>"),
+    # gpt-oss, where a server has taken out its special tokens
+    (r"\A\s*(?-i:analysis(?=[A-Z]))", r"(?-i:assistantfinal)"),
     (r"\[THINK\]", r"\[/THINK\]"),
     (r"◁think▷", r"◁/think▷"),
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
     (r"<unused94>", r"<unused95>"),
+    (r"<\|channel>", r"<channel\|>"),  # Gemma 4
+    (r"Here(?:'s| is) my thought process:", r"Here(?:'s| is) my response:"),  # Granite
     (r"<\|channel\|>\s*(?:analysis|commentary)\b", r"<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>"),
 )
-_SPECIAL_TOKEN = re.compile(r"<\|[\w ]+\|>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]")
+_SPECIAL_TOKEN = re.compile(
+    r"<\|[\w ]+\|>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>|</?(?:answer|response)>"
+)
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
 _BULLET = re.compile(r"^(?:>\s*|#+\s+|\(?\d{1,2}[.):]\s+|[-*•]\s+)+")
 _LABEL = re.compile(
@@ -37,6 +42,10 @@ _HERE_IS = re.compile(
 )
 _QUOTES = re.compile(r"(?:\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|'(.*)'|‘(.*)’|`([^`]*)`)[.。]?")
 _EMPHASIS = re.compile(r"(\*\*|__|\*|_)(.+)\1")
+_COMMA_TOO_MANY = re.compile(r",(\s*[}\]])")
+_OPENING_BRACKET = re.compile(r"[{\[]")
+_OPENING_QUOTE = re.compile(r"(?<=[{\[,:])\s*[“”„«]")
+_CLOSING_QUOTE = re.compile(r"[”“»](?=\s*[}\],:])")
 Model = TypeVar("Model", bound=BaseModel)
 _KEYS = ("question", "query", "text")
 
@@ -58,30 +67,57 @@ def without_reasoning(text: str) -> str:
 def read_json(text: str, model: type[Model]) -> Model | None:
     """The first JSON value in an answer that the model accepts, be it fenced or in prose; None if there is none.
 
-    A list stands for an object with the list in its only field.
+    A list stands for an object with the list in its only field, and so do the objects of several lines.
     """
     names = list(model.model_fields)
-    for value in _json_values(without_reasoning(text)):
-        candidate = {names[0]: value} if isinstance(value, list) and len(names) == 1 else value
+    values = list(_json_values(without_reasoning(text)))
+    candidates = [{names[0]: value} if isinstance(value, list) and len(names) == 1 else value for value in values]
+    if len(names) == 1:
+        candidates.append({names[0]: [value for value in values if isinstance(value, dict)]})
+    for candidate in candidates:
+        if not candidate or not isinstance(candidate, dict) or not any(candidate.values()):
+            continue
         try:
-            return model.model_validate(candidate, strict=True)
+            return model.model_validate(candidate)
         except ValidationError:
             continue
     return None
 
 
-def _json_values(text: str) -> Iterator[Any]:
-    decoder, start = json.JSONDecoder(), 0
-    while (opening := re.search(r"[{\[]", text[start:])) is not None:
-        start += opening.start()
+def _json_values(text: str) -> list[Any]:
+    """The JSON values in a text: as they stand, without commas too many, or with typographic quotation marks made straight.
+
+    Of these readings, that which takes in most of the text.
+    """
+    less = _COMMA_TOO_MANY.sub(r"\1", text)
+    readings = [_strict_values(it) for it in (text, less, _CLOSING_QUOTE.sub('"', _OPENING_QUOTE.sub('"', less)))]
+    best = max(readings, key=lambda found: sum(length for _, length in found))
+    return [value for value, _ in best]
+
+
+def _strict_values(text: str) -> list[tuple[Any, int]]:
+    """The outermost JSON objects and lists in a text, each with its length."""
+    decoder, start, found = json.JSONDecoder(strict=False), 0, []
+    while (opening := _OPENING_BRACKET.search(text, start)) is not None:
+        start = opening.start()
         try:
             value, end = decoder.raw_decode(text, start)
-            yield value
+            found.append((value, end - start))
             start = end
         except json.JSONDecodeError:
             start += 1
         except RecursionError:
-            return
+            break
+    return found
+
+
+def read_list(text: str) -> list[str]:
+    """The questions of an answer that is a list: numbered, with bullets or labels; without any of these, its lines that ask."""
+    lines = [line.strip() for line in without_reasoning(text).splitlines() if line.strip() and not _FENCE.match(line)]
+    marked = [line for line in lines if _BULLET.match(line) or _LABEL.match(line.lstrip("*_ "))]
+    asking = [line for line in lines if line.rstrip('*_"”» ').endswith(("?", "？", "؟"))]
+    found = [_bare(line) for line in (marked if len(marked) > 1 else asking)]
+    return [question for question in found if question]
 
 
 def read_question(text: str) -> str:

@@ -5,8 +5,9 @@ from pathlib import Path
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.language_models import count_unanswered
+from embed_assets.queries.jobs import plan_jobs, seed_of, shows_several, writing_prompts
 from embed_assets.queries.prompts import Prompt
-from embed_assets.queries.questions import plan_jobs, question_sampling, render_job, seed_of, shows_several, writing_prompts
+from embed_assets.queries.questions import question_sampling, render_job
 from embed_assets.queries.settings import QuestionsSettings
 
 

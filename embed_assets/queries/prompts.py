@@ -1,9 +1,10 @@
 """Prompt files: Jinja templates, checked when they are loaded."""
 
+import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ FILTERS = (
     *("min", "reject", "rejectattr", "reverse", "round", "select", "selectattr", "sort", "string", "title", "trim"),
     *("truncate", "unique", "upper"),
 )
+DESCRIPTION = re.compile(r"\{#-?\s*description:\s*(\S.*?)\s*-?#\}\n?", re.DOTALL)
 # Methods that make long texts of short ones.
 LENGTHENING = frozenset(
     ("center", "expandtabs", "format", "format_map", "join", "ljust", "replace", "rjust", "translate", "zfill")
@@ -75,11 +77,12 @@ def _replace(text: str, old: str, new: str) -> str:
 ENVIRONMENT = PromptEnvironment()
 # What a prompt may use and need not: who asks, and the language of the collection in words, "" for English.
 OPTIONAL_VARIABLES = {"artifacts", "reader", "language"}
+OPTIONAL_IN_TASKS = OPTIONAL_VARIABLES | {"written"}
 # A prompt of a style shows one chunk or several, and may ask about an identifier of it.
 STYLE_VARIABLES = ({"passage", "passages"}, {"identifier"} | OPTIONAL_VARIABLES)
 BATCH, ARTIFACTS, ANSWERABLE, JUDGE = (f"{name}.jinja" for name in TASK_PROMPTS)
 TASK_VARIABLES = {
-    BATCH: {"passages", "styles", "reasoning_types", "min_complexity"} | OPTIONAL_VARIABLES,
+    BATCH: {"passages", "styles", "descriptions", "reasoning_types", "min_complexity", "written"} | OPTIONAL_VARIABLES,
     ARTIFACTS: {"passage"},
     ANSWERABLE: {"passage", "query"},
     JUDGE: {"passage", "query"},
@@ -92,14 +95,32 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt template; its name is that of its file without the ending, which is the style of its questions."""
+    """A prompt template; its name is that of its file without the ending, which is the style of its questions.
+
+    Args:
+        name: the style, or the task.
+        source: the file.
+        styles: of batch.jinja, the styles that it is rendered with, and what their files say of them.
+    """
 
     name: str
     source: str
+    styles: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def text(self) -> str:
+        """The source without the description, which is no part of the prompt of a style."""
+        return DESCRIPTION.sub("", self.source, count=1)
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint_of(self.source)
+        return fingerprint_of([self.text, self.styles] if self.styles else self.text)
+
+    @property
+    def description(self) -> str:
+        """What the file says of its style for batch mode, as in ``{#- description: a plain question -#}``; "" for nothing."""
+        stated = DESCRIPTION.search(self.source)
+        return " ".join(stated[1].split()) if stated else ""
 
     @property
     def version(self) -> str:
@@ -136,7 +157,7 @@ class Prompt:
     @cached_property
     def examples(self) -> frozenset[str]:
         """The lines of the prompt, normalized and without their label: an answer among them was copied."""
-        return frozenset(normalize_query(line.partition(": ")[2]) for line in self.source.splitlines())
+        return frozenset(normalize_query(line.partition(": ")[2]) for line in self.text.splitlines())
 
 
 def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
@@ -152,7 +173,9 @@ def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
     places = [*folders, Path(__file__).parent / "prompts"]
     path = next((place / file for place in places if (place / file).is_file()), None)
     if path is None:
-        raise PromptError(f"prompt {file!r} is in none of {', '.join(map(str, places))}")
+        near = difflib.get_close_matches(file, [there.name for place in places for there in place.glob("*.jinja")], n=1)
+        hint = f": did you mean {near[0].removesuffix('.jinja')!r}?" if near else ""
+        raise PromptError(f"prompt {file!r} is in none of {', '.join(map(str, places))}{hint}")
     try:
         if path.stat().st_size > LONGEST_PROMPT:
             raise PromptError(f"{path}: larger than {LONGEST_PROMPT:,} bytes")
@@ -176,7 +199,7 @@ def _checked(path: Path, source: str) -> Prompt:
         raise PromptError(f"{path}: a prompt is one file and cannot include or extend another one; found {others}")
     found = ", ".join(sorted(variables)) or "none"
     if file in TASK_VARIABLES:
-        missing, unknown = TASK_VARIABLES[file] - variables - OPTIONAL_VARIABLES, variables - TASK_VARIABLES[file]
+        missing, unknown = TASK_VARIABLES[file] - variables - OPTIONAL_IN_TASKS, variables - TASK_VARIABLES[file]
         if missing or unknown:
             raise PromptError(
                 f"{path}: the variables of this prompt are {', '.join(sorted(TASK_VARIABLES[file]))}; found {found}"
@@ -207,13 +230,25 @@ def _check_nodes(path: Path, source: str) -> None:
 
 
 def load_question_prompts(settings: QuestionsSettings, folders: Sequence[Path]) -> dict[str, Prompt]:
-    """The prompts that the settings need, by name; errors are those of load_prompt."""
-    files = []
+    """The prompts that the settings need, by name; errors as load_prompt, and where batch mode has no words for a style."""
+    prompts = []
     if "writer" in settings.language_models:
-        files += [BATCH] if settings.mode == "batch" else [f"{style}.jinja" for style, share in settings.styles.items() if share]
+        styles = [load_prompt(f"{style}.jinja", folders) for style, share in settings.styles.items() if share]
+        prompts += [_with_styles(load_prompt(BATCH, folders), styles)] if settings.mode == "batch" else styles
     if "extractor" in settings.language_models:
-        files.append(ARTIFACTS)
+        prompts.append(load_prompt(ARTIFACTS, folders))
     if "judge" in settings.language_models:
-        files += [ANSWERABLE] if settings.min_answerability else []
-        files += [JUDGE] if settings.min_judge_score else []
-    return {prompt.name: prompt for prompt in (load_prompt(file, folders) for file in files)}
+        prompts += [load_prompt(ANSWERABLE, folders)] if settings.min_answerability else []
+        prompts += [load_prompt(JUDGE, folders)] if settings.min_judge_score else []
+    return {prompt.name: prompt for prompt in prompts}
+
+
+def _with_styles(batch: Prompt, styles: Sequence[Prompt]) -> Prompt:
+    """The batch prompt with what the files of the styles say of them."""
+    for style in styles:
+        if not style.description:
+            raise PromptError(
+                f"the style {style.name!r} says nothing of itself, which batch mode needs: put a line such as "
+                f"{{#- description: a plain question in one sentence -#}} into {style.name}.jinja"
+            )
+    return replace(batch, styles=tuple((style.name, style.description) for style in styles))

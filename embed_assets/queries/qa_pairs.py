@@ -10,13 +10,15 @@ from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel, Usage
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.artifacts import extract_artifacts
 from embed_assets.queries.filters import filter_pairs
+from embed_assets.queries.jobs import plan_jobs, writing_prompts
 from embed_assets.queries.judges import drop_badly_judged, drop_unanswerable
 from embed_assets.queries.lookups import take_lookups
 from embed_assets.queries.own_pairs import read_own_pairs
 from embed_assets.queries.pairs import PAIR_SCHEMA
 from embed_assets.queries.prompts import Prompt
-from embed_assets.queries.questions import extract_artifacts, plan_jobs, write_questions, writing_prompts
+from embed_assets.queries.questions import write_questions
 from embed_assets.queries.settings import QuestionsSettings
 
 

@@ -44,6 +44,9 @@ class QuestionsSettings(Block):
     questions_per_chunk: int = Field(
         1, ge=1, le=50, description="what the language model writes for each chunk and style; in batch mode, for each call"
     )
+    ask_again: int = Field(
+        2, ge=0, le=10, description="batch mode: how often a call is asked again for questions that it was to write and did not"
+    )
     max_questions: int = Field(
         1200, ge=0, description="at most this many written questions; chunks are drawn evenly over documents; 0 writes none"
     )
@@ -133,6 +136,12 @@ class QuestionsSettings(Block):
             raise ValueError("writer.name is empty: name a language model, or set max_questions to 0")
         if self.max_questions and not any(self.styles.values()):
             raise ValueError("all styles have the share 0: give one of them a share, or set max_questions to 0")
+        judge = self.language_models.get("judge")
+        if self.min_answerability and judge is not None and judge.thinks:
+            raise ValueError(
+                "min_answerability reads the first word of an answer, and the judge thinks first: "
+                "take min_judge_score, or a judge that does not think"
+            )
         if self.min_words > self.max_words:
             raise ValueError(f"min_words is {self.min_words}, which is more than max_words, {self.max_words}")
         return self
@@ -155,4 +164,6 @@ class QuestionsSettings(Block):
     def _model_of(self, task: LanguageModelSettings) -> LanguageModelSettings:
         """A task without a model of its own has the writer's, with the sampling of the task."""
         own = {"temperature": task.temperature, "top_p": task.top_p, "max_new_tokens": task.max_new_tokens}
+        if self.writer.thinks:  # a verdict is short, what comes before it is not
+            own["max_new_tokens"] = max(task.max_new_tokens, self.writer.max_new_tokens)
         return task if task.name else self.writer.model_copy(update=own)

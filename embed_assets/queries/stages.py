@@ -41,7 +41,7 @@ def language_models(asked: Asked) -> dict[str, Source]:
 QA_PAIRS = Stage(
     name="qa_pairs",
     group="queries",
-    code_version="5",
+    code_version="6",
     settings=("base_model", "questions", "evaluation_set"),
     inputs=("corpus_chunks",),
     sources=(base_model, own_pairs, prompts, language_models),

@@ -4,13 +4,10 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -18,6 +15,7 @@ from embed_assets.models.answers import Answer, GenerationError, Sampling
 from embed_assets.models.endpoint import EndpointEngine
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets_tests.scripted_endpoints import Reply, ScriptedEndpoint, answered, failed, said
 from embed_assets_tests.vllm_servers import VllmServer, free_port
 
 KEY = "sk-do-not-tell-4711"
@@ -36,89 +34,6 @@ settings = LanguageModelSettings(engine="endpoint", name="any", url=sys.argv[1],
 with LanguageModel(settings, Path(sys.argv[2])) as model:
     model.generate(["wait"] * 100, list(range(100)), Sampling())
 """
-
-
-@dataclass
-class Reply:
-    """What the scripted endpoint sends; it breaks the connection off when fewer bytes follow than announced."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    announced_bytes: int = 0
-
-
-def answered(text: str = "Yes.", **changes) -> Reply:
-    completion = {
-        "choices": [{"index": 0, "text": text, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 5, "completion_tokens": 2},
-    }
-    return Reply(body=json.dumps(completion).encode(), **changes)
-
-
-def failed(status: int, message: str = "", **changes) -> Reply:
-    return Reply(status, json.dumps({"error": {"message": message}}).encode(), **changes)
-
-
-class ScriptedEndpoint:
-    """A local HTTP server whose answer to a prompt depends on how often that prompt was sent before."""
-
-    def __init__(self, script: Callable[[str, int], Reply]):
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                reply = endpoint.receive({name.lower(): value for name, value in self.headers.items()}, body)
-                time.sleep(reply.seconds)
-                endpoint.leave()
-                self.send_response(reply.status)
-                headers = {"Content-Type": "application/json", "Content-Length": reply.announced_bytes or len(reply.body)}
-                for name, value in (headers | reply.headers).items():
-                    self.send_header(name, str(value))
-                self.end_headers()
-                self.wfile.write(reply.body)
-
-            def log_message(self, *_):
-                pass
-
-        class Server(ThreadingHTTPServer):
-            def handle_error(self, request, client_address):
-                pass
-
-        self._script = script
-        self._lock = threading.Lock()
-        self._now = 0
-        self.most_at_once = 0
-        self.times: list[float] = []
-        self.headers: list[dict] = []
-        self.bodies: list[dict] = []
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    @property
-    def prompts(self) -> list[str]:
-        return [body["prompt"] for body in self.bodies]
-
-    def receive(self, headers: dict, body: dict) -> Reply:
-        with self._lock:
-            self._now += 1
-            self.most_at_once = max(self.most_at_once, self._now)
-            before = self.prompts.count(body["prompt"])
-            self.times.append(time.monotonic())
-            self.headers.append(headers)
-            self.bodies.append(body)
-        return self._script(body["prompt"], before)
-
-    def leave(self) -> None:
-        with self._lock:
-            self._now -= 1
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -332,6 +247,39 @@ def test_odd_completions(serve):
     assert [answer.problem for answer in ask(settings(endpoint.url), list(choices))] == ["unfinished", "empty", "empty"]
     answer = ask(settings(endpoint.url), ["cut"], Sampling(choices=("Yes",)))[0]
     assert (answer.problem, answer.final) == ("no log-probabilities", False)
+
+
+def test_chat_settings_and_more_fields_go_into_each_request(serve):
+    endpoint = serve(lambda prompt, before: said({"content": "Yes."}))
+    asked = settings(
+        endpoint.url,
+        chat=True,
+        reasoning_effort="low",
+        chat_template_arguments={"enable_thinking": False},
+        extra_body={"top_k": 20, "max_completion_tokens": 50, "max_tokens": None},
+    )
+    assert ask(asked, ["one"])[0].text == "Yes."
+    (body,) = endpoint.bodies
+    assert body["reasoning_effort"] == "low" and body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert (body["top_k"], body["max_completion_tokens"]) == (20, 50) and "max_tokens" not in body
+    ask(settings(endpoint.url, chat=True), ["two"])
+    assert not {"reasoning_effort", "chat_template_kwargs", "top_k"} & set(endpoint.bodies[1])
+
+
+def test_parts_of_a_message_that_are_reasoning_are_no_answer(serve):
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Yes."}]
+    messages = {"parts": {"content": parts}, "thoughts": {"content": None, "reasoning_content": "Hm."}}
+    endpoint = serve(lambda prompt, before: said(messages[prompt]))
+    found = ask(settings(endpoint.url, chat=True), list(messages))
+    assert [(answer.text, answer.problem) for answer in found] == [("Yes.", ""), ("", "empty")]
+
+
+@pytest.mark.parametrize(("thinks", "parser", "forced"), [(False, "", True), (True, "", False), (True, "qwen3", True)])
+def test_json_is_forced_only_where_the_model_can_still_think(serve, thinks, parser, forced):
+    endpoint = serve(lambda prompt, before: said({"content": "{}"}))
+    asked = settings(endpoint.url, chat=True, thinks=thinks, reasoning_parser=parser, max_new_tokens=500)
+    ask(asked, ["one"], Sampling.of(asked, json_schema='{"type": "object"}'))
+    assert ("response_format" in endpoint.bodies[0]) == forced
 
 
 @pytest.mark.parametrize("ended", ["abort", "content_filter", "error", None])

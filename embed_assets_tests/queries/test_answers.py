@@ -3,8 +3,8 @@ import json
 import pytest
 
 from embed_assets.queries.answers import read_json, read_question
+from embed_assets.queries.batch_answers import BatchAnswer
 from embed_assets.queries.judges import Judgement
-from embed_assets.queries.questions import BatchAnswer
 
 ASKED = "How do I reset the fan counter?"
 BATCH = json.dumps(
@@ -54,6 +54,8 @@ def test_json_is_taken_out_of_what_stands_around_it(around):
         ("OK button does nothing after E7", "OK button does nothing after E7"),
         ("3.8.1 fan noise", "3.8.1 fan noise"),
         ("Error E7: what now?", "Error E7: what now?"),
+        ("Analysis of E7: what now?", "Analysis of E7: what now?"),
+        ("What is in the assistant final report?", "What is in the assistant final report?"),
         ("--no-verify with C++ and {braces}", "--no-verify with C++ and {braces}"),
         ("<think>never ends", ""),
         (" \n", ""),

@@ -12,6 +12,8 @@ PUMP, VALVE = "Pump\nThe pump runs dry.", "Valve\nClose it by hand."
 BATCH = {
     "passages": [PUMP, VALVE],
     "styles": {"question": 2, "multi_hop": 1},
+    "descriptions": {"question": "in one sentence", "multi_hop": "needs both"},
+    "written": (),
     "reasoning_types": ("factual", "causal"),
     "min_complexity": 2,
     "artifacts": "",
@@ -77,6 +79,7 @@ def test_the_batch_prompt_numbers_the_passages_and_counts_the_styles():
     text = load_prompt("batch.jinja", []).render(BATCH | WHO)
     assert f"\nPassage 1:\n{PUMP}\n\nPassage 2:\n{VALVE}\n" in text
     assert '\nWrite these queries:\n- 2 of the style "question"\n- 1 of the style "multi_hop"\n' in text
+    assert "\nThe styles:\n- question: in one sentence\n- multi_hop: needs both\n\nRules:" in text
     assert "out of: factual, causal." in text and "at least 2." in text and "\n\n\n" not in text
 
 
@@ -177,7 +180,7 @@ def test_a_wrong_prompt_is_named(folder, file, source, words):
     [
         ("poem.jinja", "{{ passage }} {{ identifier }} {{ artifacts }}"),
         ("poem.jinja", "{% for passage in passages %}{{ passage }}{% endfor %}"),
-        ("batch.jinja", "{{ passages }} {{ styles }} {{ reasoning_types }} {{ min_complexity }}"),
+        ("batch.jinja", "{{ passages }} {{ styles }} {{ descriptions }} {{ reasoning_types }} {{ min_complexity }}"),
     ],
 )
 def test_a_prompt_of_ones_own_may_leave_out_what_it_does_not_need(folder, file, source):

@@ -9,20 +9,12 @@ from embed_assets.corpus.documents import Document
 from embed_assets.models.answers import Answer
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.artifacts import extract_artifacts
 from embed_assets.queries.filters import QuestionRules
+from embed_assets.queries.jobs import Job, plan_jobs, seed_of
 from embed_assets.queries.pairs import PAIR_SCHEMA
 from embed_assets.queries.prompts import Prompt, load_prompt
-from embed_assets.queries.questions import (
-    Job,
-    _read_batch,
-    _read_single,
-    extract_artifacts,
-    plan_jobs,
-    question_sampling,
-    render_job,
-    seed_of,
-    write_questions,
-)
+from embed_assets.queries.questions import _read_single, question_sampling, render_job, write_questions
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets_tests.sample_documents import DOCUMENTS
 
@@ -173,23 +165,6 @@ def test_a_prompt_shows_what_its_job_names():
     assert render_job(Job(own, (1,), 0), ROWS, settings, {}) == f"{ROWS[1]['passage']}|"
 
 
-def styles_asked_for(job: Job, **settings) -> dict[str, int]:
-    text = render_job(job, ROWS, QuestionsSettings(mode="batch", **settings), {})
-    lines = [line.split(' of the style "') for line in text.splitlines() if ' of the style "' in line]
-    return {style.rstrip('"'): int(count.removeprefix("- ")) for count, style in lines}
-
-
-def test_a_batch_call_asks_for_styles_by_their_shares():
-    styles = {"question": 3, "search": 1, "symptom": 0, "multi_hop": 4}
-    asked = [styles_asked_for(Job(BATCH, (row, 1 - row), 0), styles=styles, questions_per_chunk=50) for row in (0, 1)]
-    for counts in asked:
-        assert sum(counts.values()) == 50 and set(counts) == {"question", "search", "multi_hop"}
-        assert 15 <= counts["multi_hop"] <= 35
-    assert asked[0] != asked[1]
-    alone = styles_asked_for(Job(BATCH, (0,), 0), styles=styles, questions_per_chunk=8)
-    assert sum(alone.values()) == 8 and set(alone) == {"question", "search"}
-
-
 def test_a_new_document_does_not_change_the_batch_prompts_of_the_others(cut, chunks, encoder):
     def prompts_about(table: pl.DataFrame) -> set[str]:
         settings = QuestionsSettings(mode="batch", styles={"question": 1, "how_to": 1, "search": 1}, questions_per_chunk=9)
@@ -246,64 +221,6 @@ def test_a_single_answer_is_a_pair_with_each_of_its_chunks():
 )
 def test_a_single_answer_is_dropped_for_its_problem_or_by_a_rule(answer, reason):
     assert [pair["dropped"] for pair in read_single(answer, 0)] == [reason]
-
-
-def question(query: str, passages: list, complexity=3, style: str = "symptom") -> dict:
-    return {"query": query, "style": style, "reasoning_type": "causal", "complexity": complexity, "passages": passages}
-
-
-def read_batch(*questions: dict, problem: str = "", text: str = "", min_complexity: int = 2) -> list[tuple]:
-    settings = QuestionsSettings(mode="batch", min_complexity=min_complexity)
-    answer = Answer(text or json.dumps({"questions": questions}), problem)
-    pairs = list(_read_batch(Job(BATCH, (0, 1), 0), answer, ROWS, QuestionRules(settings), settings))
-    assert {pair["prompt"] for pair in pairs} <= {BATCH.fingerprint}
-    return [(pair["query"], pair["style"], pair["document_id"], pair["dropped"]) for pair in pairs]
-
-
-@pytest.mark.parametrize(
-    ("passages", "documents", "dropped"),
-    [
-        ([1], ["pump.md"], None),
-        ([2, 1], ["valve.md", "pump.md"], None),
-        ([1, 1, 1], ["pump.md"], None),
-        ([1, 3, 0, -1], ["pump.md"], None),
-        ([3], ["pump.md"], "names no passage"),
-        ([], ["pump.md"], "names no passage"),
-    ],
-)
-def test_a_batch_question_belongs_to_the_passages_that_it_names(passages, documents, dropped):
-    query = "Why is there no water in the pump?"
-    assert read_batch(question(query, passages)) == [(query, "symptom", name, dropped) for name in documents]
-
-
-def test_batch_questions_are_judged_one_by_one():
-    found = read_batch(
-        question("1. Why is there no water in the pump?", [1], complexity=2),
-        question("Where is the pump?", [1], complexity=1),
-        question("Why does the pump show E4012?", [2]),
-        question("Which steps does the passage name?", [1], style="structural"),
-    )
-    assert found == [
-        ("Why is there no water in the pump?", "symptom", "pump.md", None),
-        ("Where is the pump?", "symptom", "pump.md", "complexity below 2"),
-        ("Why does the pump show E4012?", "symptom", "valve.md", "unknown identifier"),
-        ("Which steps does the passage name?", "structural", "pump.md", "speaks of the passage"),
-    ]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"questions": [',
-        "Sure! Here are two questions.",
-        '{"questions": [{"query": "Why?"}]}',
-        json.dumps({"questions": [question("Why is the pump dry?", ["first"])]}),
-        json.dumps({"questions": [question("Why is the pump dry?", [1], complexity="hard")]}),
-    ],
-)
-def test_a_batch_answer_that_is_not_the_json_is_one_dropped_row(text):
-    assert read_batch(text=text) == [("", "batch", "pump.md", "not the JSON that was asked for")]
-    assert read_batch(text=" ", problem="unfinished") == [("", "batch", "pump.md", "unfinished")]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,162 @@
+"""Which chunks the writer is asked about, and with which prompts."""
+
+import hashlib
+import itertools
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from embed_assets.models.encoders import Encoder
+from embed_assets.queries.lookups import spread_over_documents
+from embed_assets.queries.prompts import Prompt
+from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
+from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.tokens import count_words
+
+MOST_ALIKE = 0.95
+HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
+FEWEST_WORDS = 12  # of a chunk beside its headings; about less, nothing sensible is asked
+MULTI_HOP = "multi_hop"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of the writer.
+
+    Args:
+        prompt: what it is asked.
+        rows: the chunks that it is shown.
+        sample: tells calls with the same prompt apart.
+        identifier: what a style with the variable ``identifier`` is to ask about.
+        styles: in batch mode, how many questions of each style it is to write.
+        written: in batch mode, questions about these chunks that are there already.
+    """
+
+    prompt: Prompt
+    rows: tuple[int, ...]
+    sample: int
+    identifier: str = ""
+    styles: tuple[tuple[str, int], ...] = ()
+    written: tuple[str, ...] = ()
+
+    @property
+    def questions(self) -> int:
+        """How many questions it is to write."""
+        return sum(count for _, count in self.styles) if self.styles else 1
+
+
+def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder | None, settings: QuestionsSettings) -> list[Job]:
+    """The calls of the writer, so that every style has its share and the chunks are spread evenly over documents.
+
+    Chunks that are hardly more than a heading are left out. Jobs of a style stand together: vLLM computes what
+    their prompts have in common only once.
+
+    Args:
+        chunks: the collection's chunks.
+        prompts: one for each style, or in batch mode the batch prompt.
+        encoder: the base model, which finds related chunks for prompts that show several; None where no prompt does.
+        settings: how many of which style.
+    """
+    identifiers = [find_identifiers(passage, settings.all_identifier_patterns) for passage in chunks["passage"]]
+    frequency = Counter(identifier for found in identifiers for identifier in found)
+    says_something = [count_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
+    rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]
+    jobs = []
+    for prompt, count in _shares(prompts, settings):
+        order = [row for row in spread_over_documents(chunks, f"{settings.seed} {prompt.name}") if says_something[row]]
+        samples = 1 if settings.mode == "batch" else settings.questions_per_chunk
+        candidates = [
+            (row, sample)
+            for sample in range(samples)
+            for row in order
+            if "identifier" not in prompt.variables or sample < len(rarest[row])
+        ][:count]
+        several = shows_several(prompt, settings)
+        if several and encoder is None:
+            raise ValueError(f"the prompt {prompt.name!r} shows several passages: an encoder has to find them")
+        related = (
+            _related_chunks(chunks, {row for row, _ in candidates}, says_something, encoder, settings.bundle_chunks - 1)
+            if several and encoder is not None
+            else {}
+        )
+        for row, sample in candidates:
+            identifier = rarest[row][sample] if "identifier" in prompt.variables else ""
+            rows = (row, *related.get(row, ()))
+            styles = deal_styles([chunks["passage"][shown] for shown in rows], settings) if settings.mode == "batch" else ()
+            if not several or related[row] or styles:
+                jobs.append(Job(prompt, rows, sample, identifier, styles))
+    return jobs
+
+
+def deal_styles(passages: Sequence[str], settings: QuestionsSettings) -> tuple[tuple[str, int], ...]:
+    """How many questions of each style one call in batch mode is to write.
+
+    Each style gets its share of questions_per_chunk, rounded up or down by systematic sampling: where it begins to
+    count is drawn from the passages, so that a new document does not change the prompts about the others, and over many
+    calls the shares come out as stated.
+
+    Args:
+        passages: what the call shows; one alone is asked no multi-hop question.
+        settings: the shares.
+    """
+    shares = {style: share for style, share in settings.styles.items() if share and (style != MULTI_HOP or len(passages) > 1)}
+    if not shares:
+        return ()
+    draw = random.Random(f"{settings.seed} {passages}")
+    order = draw.sample(list(shares), len(shares))
+    ends = [draw.random(), *(settings.questions_per_chunk * shares[style] / sum(shares.values()) for style in order)]
+    counts = [int(end) - int(start) for start, end in itertools.pairwise(itertools.accumulate(ends))]
+    # The sum of floats may end a hair below the whole number that it stands for.
+    counts[-1] += settings.questions_per_chunk - sum(counts)
+    dealt = dict(zip(order, counts, strict=True))
+    return tuple((style, dealt[style]) for style in shares if dealt[style])
+
+
+def _shares(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int]]:
+    """How many calls each prompt gets."""
+    if settings.mode == "batch":
+        yield prompts[0], settings.max_questions // settings.questions_per_chunk
+        return
+    whole, share = sum(settings.styles.values()), 0.0
+    for prompt in prompts:
+        before, share = share, share + settings.styles[prompt.name] / whole
+        yield prompt, round(settings.max_questions * share) - round(settings.max_questions * before)
+
+
+def writing_prompts(prompts: Mapping[str, Prompt]) -> list[Prompt]:
+    """Those of the prompts, by name, that the writer is asked with."""
+    return [prompt for name, prompt in prompts.items() if name not in TASK_PROMPTS or name == "batch"]
+
+
+def shows_several(prompt: Prompt, settings: QuestionsSettings) -> bool:
+    """Whether a prompt shows a chunk together with related ones."""
+    return "passages" in prompt.variables and (settings.mode == "single" or settings.styles.get(MULTI_HOP, 0) > 0)
+
+
+def _related_chunks(
+    chunks: pl.DataFrame, rows: set[int], says_something: list[bool], encoder: Encoder, count: int
+) -> dict[int, tuple[int, ...]]:
+    """The chunks most similar to each row, but for near-duplicates."""
+    vectors = encoder.encode_passages(chunks["passage"].to_list())
+    related = {}
+    for row in sorted(rows):
+        similarity = vectors @ vectors[row]
+        similarity[row] = -1
+        chosen: list[int] = []
+        for other in np.argsort(-similarity, kind="stable").tolist():
+            if len(chosen) == count or similarity[other] <= 0:
+                break
+            if says_something[other] and (vectors[[row, *chosen]] @ vectors[other] < MOST_ALIKE).all():
+                chosen.append(other)
+        related[row] = tuple(chosen)
+    return related
+
+
+def seed_of(seed: int, sample: int, prompt: str) -> int:
+    """A seed of its own for each prompt: with one for all, every answer would begin alike."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {sample} {prompt}".encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,224 @@
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from embed_assets.models.answers import TOO_LONG, Answer
+from embed_assets.models.language_models import LanguageModel
+from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.batch_answers import batch_pairs, missing_styles, read_batch
+from embed_assets.queries.filters import QuestionRules
+from embed_assets.queries.jobs import Job, deal_styles, plan_jobs
+from embed_assets.queries.prompts import PromptError, load_prompt, load_question_prompts
+from embed_assets.queries.questions import render_job, write_questions
+from embed_assets.queries.settings import QuestionsSettings
+
+BATCH = load_prompt("batch.jinja", [])
+ROWS = [
+    {"document_id": "pump.md", "start": 0, "end": 70, "passage": "Pump\nThe pump runs dry when the float switch sticks: E4012."},
+    {"document_id": "valve.md", "start": 10, "end": 60, "passage": "Valve\nClose the valve by hand before opening the housing."},
+]
+ASKED = (("symptom", 2), ("structural", 3))
+
+
+def question(query: str, passages: list, complexity=3, style: str = "symptom") -> dict:
+    return {"query": query, "style": style, "reasoning_type": "causal", "complexity": complexity, "passages": passages}
+
+
+def read(*questions: dict, text: str = "", rows: tuple[int, ...] = (0, 1), styles=ASKED) -> list[tuple]:
+    settings = QuestionsSettings(mode="batch", min_complexity=2)
+    job = Job(BATCH, rows, 0, styles=styles)
+    found = read_batch(Answer(text or json.dumps({"questions": questions})), job, settings)
+    pairs = list(batch_pairs(found, job, ROWS, QuestionRules(settings), settings))
+    assert {pair["prompt"] for pair in pairs} <= {BATCH.fingerprint}
+    return [(pair["query"], pair["style"], pair["document_id"], pair["dropped"]) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("passages", "documents", "dropped"),
+    [
+        ([1], ["pump.md"], None),
+        ([2, 1], ["valve.md", "pump.md"], None),
+        ([1, 1, 1], ["pump.md"], None),
+        ([1, 3, 0], ["pump.md"], None),
+        ("Passage 2", ["valve.md"], None),
+        ([3], ["pump.md"], "names no passage"),
+        ([], ["pump.md"], "names no passage"),
+        (["first"], ["pump.md"], "names no passage"),
+    ],
+)
+def test_a_batch_question_belongs_to_the_passages_that_it_names(passages, documents, dropped):
+    query = "Why is there no water in the pump?"
+    assert read(question(query, passages)) == [(query, "symptom", name, dropped) for name in documents]
+
+
+def test_batch_questions_are_judged_one_by_one():
+    found = read(
+        question("1. Why is there no water in the pump?", [1], complexity=2),
+        question("Where is the pump?", [1], complexity=1),
+        question("Why does the pump show E4012?", [2]),
+        question("Which steps does the passage name?", [1], style="Structural "),
+        question("Why is the pump dry?", [1], complexity="hard", style="riddle"),
+    )
+    assert found == [
+        ("Why is there no water in the pump?", "symptom", "pump.md", None),
+        ("Where is the pump?", "symptom", "pump.md", "complexity below 2"),
+        ("Why does the pump show E4012?", "symptom", "valve.md", "unknown identifier"),
+        ("Which steps does the passage name?", "structural", "pump.md", "speaks of the passage"),
+        ("Why is the pump dry?", "batch", "pump.md", None),
+    ]
+
+
+TWO = ["Why is the pump dry?", "What does E4012 mean?"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sure! Here are two questions:\n\n1. {0}\n2. {1}\n\nDo you want more of them?",
+        "* **{0}**\n* **{1}**",
+        "Question 1: {0}\nQuestion 2: {1}",
+        "{0}\n{1}",
+        '["{0}", "{1}"]',
+        '{"questions": ["{0}", "{1}"]}',
+        '{"query": "{0}"}\n{"query": "{1}"}',
+        '[{"question": "{0}", }, {"question": "{1}"},]',
+        "```json\n[{“query”: “{0}”, “style”: “symptom”}, {“query”: “{1}”}]\n```",
+        '{"questions": [{"query": "{0}"}, {"query": "{1}"}]} Those are [2] questions.',
+    ],
+)
+def test_questions_are_taken_out_of_other_forms_than_json(text):
+    found = read(text=text.replace("{0}", TWO[0]).replace("{1}", TWO[1]), rows=(0,), styles=(("symptom", 5),))
+    assert found == [(query, "symptom", "pump.md", None) for query in TWO]
+
+
+@pytest.mark.parametrize("text", ["Sure! Here are two.", "", '{"questions": []}', '{"answer": "?"}', "I cannot do that."])
+def test_an_answer_without_questions_gives_none(text):
+    assert read(text=text or " ") == []
+
+
+def test_no_more_questions_are_taken_than_were_asked_for():
+    assert len(read(*[question(f"Why is pump {number} dry?", [1]) for number in range(30)])) == 5
+
+
+def test_what_is_missing_is_counted_by_style():
+    job, settings = Job(BATCH, (0,), 0, styles=ASKED), QuestionsSettings(mode="batch")
+
+    def missing(*styles: str) -> dict[str, int]:
+        text = json.dumps({"questions": [question("Why?", [1], style=style) for style in styles]})
+        return dict(missing_styles(job, read_batch(Answer(text), job, settings)))
+
+    assert missing() == dict(ASKED) and missing("symptom", "structural") == {"symptom": 1, "structural": 2}
+    assert missing("riddle", "riddle") == {"symptom": 2, "structural": 1}
+    assert missing("symptom", "symptom", "symptom") == {"structural": 2}
+    assert missing("symptom", "symptom", "structural", "structural", "structural") == {}
+
+
+def test_styles_are_dealt_by_their_shares_to_the_last_question():
+    shares = {"question": 3, "search": 1, "symptom": 0, "multi_hop": 4}
+    settings = QuestionsSettings(mode="batch", questions_per_chunk=7, styles=shares)
+    dealt = [dict(deal_styles([f"Passage {number}", "Other"], settings)) for number in range(400)]
+    assert {sum(counts.values()) for counts in dealt} == {7} and not any("symptom" in counts for counts in dealt)
+    whole = sum((Counter(counts) for counts in dealt), Counter())
+    for style, share in shares.items():
+        exact = 7 * share / 8
+        assert {counts.get(style, 0) for counts in dealt} <= {int(exact), int(exact + 0.999)}
+        assert abs(whole[style] - 400 * exact) < 35
+    assert set(dict(deal_styles(["alone"], settings))) == {"question", "search"}
+    assert deal_styles(["alone"], settings.model_copy(update={"styles": {"multi_hop": 1.0}})) == ()
+
+
+class Scripted:
+    """Answers one prompt after the other from a list."""
+
+    def __init__(self, *answers: str):
+        self.answers, self.prompts = list(answers), []
+
+    def answer(self, prompts, seeds, sampling):
+        for number, prompt in enumerate(prompts):
+            self.prompts.append(prompt)
+            text = self.answers.pop(0)
+            yield number, Answer("", text, True) if text in ("unfinished", TOO_LONG) else Answer(text)
+
+    def close(self) -> None:
+        pass
+
+
+def written_by(chunks, folder: Path, *answers: str, ask_again: int = 2):
+    settings = QuestionsSettings(
+        mode="batch", styles={"symptom": 2, "search": 3}, questions_per_chunk=5, max_questions=5, ask_again=ask_again
+    )
+    engine = Scripted(*answers)
+    with LanguageModel(LanguageModelSettings(), folder, engine=engine) as model:
+        jobs = plan_jobs(chunks, [load_question_prompts(settings, [])["batch"]], None, settings)
+        table = write_questions(chunks, jobs, model, settings)
+    return table, engine.prompts
+
+
+def some(*styles: str) -> str:
+    return json.dumps(
+        {"questions": [question(f"Any {style} number {number}?", [1], style=style) for number, style in enumerate(styles)]}
+    )
+
+
+def test_what_a_call_did_not_write_is_asked_for_again_and_only_that(chunks, tmp_path):
+    table, prompts = written_by(chunks, tmp_path, some("symptom", "search"), some("search"), some("symptom", "search"))
+    assert table.height == 5 and table["dropped"].null_count() == 5
+    assert [prompts[i].count(' of the style "') for i in range(3)] == [2, 2, 2]
+    assert '- 1 of the style "symptom"\n- 2 of the style "search"' in prompts[1]
+    assert "Any symptom number 0?" in prompts[1] and "Any symptom number 0?" not in prompts[0]
+
+
+def test_what_stays_unwritten_is_told_of_each_question(chunks, tmp_path):
+    table, prompts = written_by(chunks, tmp_path, some("symptom"), "I cannot.", "unfinished")
+    assert len(prompts) == 3
+    counted = Counter(table.select("style", "dropped").rows())
+    assert counted == {("symptom", None): 1, ("symptom", "unfinished"): 1, ("search", "unfinished"): 3}
+    table, _ = written_by(chunks, tmp_path / "other", some("symptom"), ask_again=0)
+    assert Counter(table["dropped"]) == {None: 1, "not written": 4}
+
+
+def test_a_prompt_that_is_too_long_is_not_asked_again(chunks, tmp_path):
+    table, prompts = written_by(chunks, tmp_path, TOO_LONG)
+    assert len(prompts) == 1 and Counter(table["dropped"]) == {TOO_LONG: 5}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path
+
+
+def test_a_style_file_of_ones_own_is_heard_in_batch_mode(folder):
+    settings = QuestionsSettings(mode="batch", styles={"search": 1, "haiku": 1})
+    (folder / "haiku.jinja").write_text("{#- description: seventeen syllables that long for an answer -#}\n{{ passage }}")
+    batch = load_question_prompts(settings, [folder])["batch"]
+    text = render_job(Job(batch, (0,), 0, styles=(("haiku", 2),)), ROWS, settings, {})
+    assert "- haiku: seventeen syllables that long for an answer" in text and "search" not in text.partition("The styles")[2]
+    (folder / "search.jinja").write_text("{#- description: two words -#}\n{{ passage }}")
+    other = load_question_prompts(settings, [folder])["batch"]
+    assert other.fingerprint != batch.fingerprint and dict(other.styles)["search"] == "two words"
+
+
+@pytest.mark.parametrize("mode", ["single", "batch"])
+def test_a_misspelt_style_is_refused_in_both_modes(mode, folder):
+    with pytest.raises(PromptError, match=r"'serach\.jinja' is in none of .*did you mean 'search'\?"):
+        load_question_prompts(QuestionsSettings(mode=mode, styles={"serach": 1}), [folder])
+
+
+def test_a_style_without_a_description_is_refused_in_batch_mode_alone(folder):
+    (folder / "haiku.jinja").write_text("{{ passage }}")
+    with pytest.raises(PromptError, match=r"'haiku' says nothing of itself.*description"):
+        load_question_prompts(QuestionsSettings(mode="batch", styles={"haiku": 1}), [folder])
+    assert load_question_prompts(QuestionsSettings(styles={"haiku": 1}), [folder])["haiku"].description == ""
+
+
+def test_what_a_style_says_of_itself_is_no_part_of_its_prompt(folder):
+    plain = load_prompt("question.jinja", [])
+    (folder / "question.jinja").write_text(plain.source.replace(plain.description, "something else"))
+    other = load_prompt("question.jinja", [folder])
+    assert other.source != plain.source and other.fingerprint == plain.fingerprint and other.version == plain.version == "2"
+    assert plain.description == "a plain question in one sentence"
+    assert other.render({"passage": "x", "reader": "y", "language": ""}) == plain.render(
+        {"passage": "x", "reader": "y", "language": ""}
+    )
