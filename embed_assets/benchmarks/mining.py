@@ -1,23 +1,33 @@
 """Mining of hard negatives against sentence-transformers."""
 
+import hashlib
 import multiprocessing
+import re
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from embed_assets.corpus.spans import SpanIndex
-from embed_assets.models.encoders import Encoder, load_sentence_transformer
+from embed_assets.models.encoders import Encoder, TextEncoder, load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.negatives import mine_hard_negatives
 from embed_assets.training.settings import NegativesSettings
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+# Of random vectors.
+DIMENSIONS = 384
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class Mining:
         base_model: encodes.
         settings: how many negatives, from how many candidates, with which margin.
         compute: device, dtype and batch size.
+        given_vectors: random vectors stand for those of the model, so that nothing is encoded.
     """
 
     chunks: pl.DataFrame
@@ -37,6 +48,43 @@ class Mining:
     base_model: BaseModelSettings
     settings: NegativesSettings
     compute: Compute = field(default_factory=Compute)
+    given_vectors: bool = False
+
+
+def enlarged(task: Mining, chunks: int, pairs: int) -> Mining:
+    """The task with so many chunks and pairs: those that are there again and again, each time with other words and numbers.
+
+    Args:
+        task: what is repeated.
+        chunks, pairs: how many in the end; both have random vectors.
+    """
+    copies = range(-(-max(chunks, 1) // task.chunks.height))
+    of_pairs = -(-pairs // len(copies))
+    repeated = [
+        (
+            _copy(task.chunks, copy, "passage", "text"),
+            _copy(task.pairs.sample(min(of_pairs, task.pairs.height), seed=copy), copy, "query"),
+        )
+        for copy in copies
+    ]
+    many_chunks, many_pairs = (pl.concat(part) for part in zip(*repeated, strict=True))
+    return replace(task, chunks=many_chunks.head(chunks), pairs=many_pairs.head(pairs), given_vectors=True)
+
+
+def _copy(table: pl.DataFrame, copy: int, *texts: str) -> pl.DataFrame:
+    """The rows under other ids; about one word in ten of their texts, the same ones everywhere, and all numbers are others."""
+
+    def change(word: re.Match[str]) -> str:
+        draw = hashlib.sha256(f"{copy} {word[0].lower()}".encode()).digest()
+        if word[0].isdigit():
+            return str(int.from_bytes(draw[:4], "big") % 10 ** len(word[0]))
+        return f"{word[0]}{copy}" if draw[0] < 26 else word[0]
+
+    ids = [name for name in ("chunk_id", "document_id", "query_id") if name in table.columns]
+    return table.with_columns(
+        *(pl.format("{}~{}", name, pl.lit(copy)).alias(name) for name in ids),
+        *(pl.col(name).map_elements(lambda text: re.sub(r"\d+|[^\W\d_]+", change, text), pl.String) for name in texts),
+    )
 
 
 def benchmark_mining(task: Mining) -> pl.DataFrame:
@@ -50,26 +98,64 @@ def benchmark_mining(task: Mining) -> pl.DataFrame:
 
     Returns:
         One row each for sentence-transformers, for this package with nothing encoded before, and for it with the
-        embeddings of an earlier run: seconds on the clock and of all cores; the process's peak memory, and what of it
-        came after the model was loaded, in MB (10^6 bytes); the share of the pairs that got all their negatives; and
-        how many times faster than sentence-transformers it was on the clock.
+        embeddings of an earlier run (with given vectors, one row for both): seconds on the clock and of all cores; the
+        process's peak memory, and what of it came after the model was loaded, in MB (10^6 bytes); the share of the pairs
+        that got all their negatives; and how many times faster than sentence-transformers it was on the clock.
     """
     rows = []
+    systems = {
+        "sentence-transformers": _mine_with_sentence_transformers,
+        "embed_assets": _mine_here,
+        "embed_assets, encoded before": _mine_here,
+    }
+    if task.given_vectors:
+        del systems["embed_assets, encoded before"]
     with tempfile.TemporaryDirectory() as memos:
-        for system, mine in {
-            "sentence-transformers": _mine_with_sentence_transformers,
-            "embed_assets": _mine_here,
-            "embed_assets, encoded before": _mine_here,
-        }.items():
+        for system, mine in systems.items():
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
                 rows.append({"system": system} | process.submit(mine, task, Path(memos)).result())
     ratio = (pl.col("seconds").first() / pl.col("seconds")).round(2)
     return pl.DataFrame(rows).with_columns(pl.col("seconds").round(2), ratio=ratio)
 
 
+def _positives(task: Mining) -> list[tuple[str, str]]:
+    passages, spans = task.chunks["passage"].to_list(), SpanIndex(task.chunks)
+    rows = task.pairs.select("query", "document_id", "start", "end").rows()
+    return [(query, passages[best]) for query, *span in rows if (best := spans.best(*span)) is not None]
+
+
+class _GivenVectors:
+    """Random unit vectors of a task's texts; that of a query is near the one of its passage."""
+
+    def __init__(self, task: Mining):
+        random = np.random.default_rng(13)
+        self._passages = {passage: row for row, passage in enumerate(dict.fromkeys(task.chunks["passage"]))}
+        self._passage_vectors = _unit(random.standard_normal((len(self._passages), DIMENSIONS), dtype=np.float32))
+        positives = dict(_positives(task))
+        self._queries = {query: row for row, query in enumerate(positives)}
+        self._query_vectors = _unit(random.standard_normal((len(positives), DIMENSIONS), dtype=np.float32))
+        self._query_vectors += self._passage_vectors[[self._passages[passage] for passage in positives.values()]]
+        self._query_vectors = _unit(self._query_vectors)
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        return self._passage_vectors[[self._passages[text] for text in texts]]
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        return self._query_vectors[[self._queries[text] for text in texts]]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
 def _mine_here(task: Mining, memos: Path) -> dict[str, float]:
-    encoder = Encoder(task.base_model, memos, compute=task.compute)
-    encoder.encode_queries([f"a text that warms up {time.time()}"])
+    encoder: TextEncoder
+    if task.given_vectors:
+        encoder = _GivenVectors(task)
+    else:
+        encoder = Encoder(task.base_model, memos, compute=task.compute)
+        encoder.encode_queries([f"a text that warms up {time.time()}"])
 
     def mine() -> int:
         _, counts = mine_hard_negatives(task.pairs, task.chunks, encoder, task.settings)
@@ -83,11 +169,12 @@ def _mine_with_sentence_transformers(task: Mining, memos: Path) -> dict[str, flo
     from sentence_transformers.util import mine_hard_negatives as mine_with_sentence_transformers
 
     disable_progress_bars()
-    model = load_sentence_transformer(task.base_model, task.compute.torch_device()).to(task.compute.torch_dtype())
-    model.encode(["a text that warms up"])
-    passages, spans = task.chunks["passage"].to_list(), SpanIndex(task.chunks)
-    rows = task.pairs.select("query", "document_id", "start", "end").rows()
-    positives = [(query, passages[best]) for query, *span in rows if (best := spans.best(*span)) is not None]
+    if task.given_vectors:
+        model = _with_vectors(_GivenVectors(task))
+    else:
+        model = load_sentence_transformer(task.base_model, task.compute.torch_device()).to(task.compute.torch_dtype())
+        model.encode(["a text that warms up"])
+    passages, positives = task.chunks["passage"].to_list(), _positives(task)
     dataset = Dataset.from_dict({"anchor": [row[0] for row in positives], "positive": [row[1] for row in positives]})
 
     prompts = with_prompts(task.base_model)
@@ -111,6 +198,20 @@ def _mine_with_sentence_transformers(task: Mining, memos: Path) -> dict[str, flo
         )
 
     return _measure(mine, len(task.pairs))
+
+
+def _with_vectors(vectors: _GivenVectors) -> "SentenceTransformer":
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    class WithVectors(SentenceTransformer):
+        def encode_query(self, sentences: Sequence[str], **_: Any) -> np.ndarray:
+            return vectors.encode_queries(sentences)
+
+        def encode_document(self, sentences: Sequence[str], **_: Any) -> np.ndarray:
+            return vectors.encode_passages(sentences)
+
+    return WithVectors(modules=[torch.nn.Identity()], device="cpu")
 
 
 def _measure(mine: Callable[[], int], pairs: int) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Commands that measure speed."""
 
+from dataclasses import replace
+
 import click
 import polars as pl
 
@@ -37,19 +39,21 @@ def benchmark_questions(collection: str, count: int, as_json: bool, data: str, h
 @benchmark.command("mining")
 @click.argument("collection")
 @click.option("--count", default=1000, show_default=True, help="Number of QA pairs.")
+@click.option("--chunks", default=0, help="Repeat chunks and pairs with other words up to this many, with random vectors.")
 @json_option("each way")
 @data_option
 @home_option
-def benchmark_mining(collection: str, count: int, as_json: bool, data: str, home: str) -> None:
+def benchmark_mining(collection: str, count: int, chunks: int, as_json: bool, data: str, home: str) -> None:
     """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
-    from embed_assets.benchmarks.mining import Mining, benchmark_mining
+    from embed_assets.benchmarks.mining import Mining, benchmark_mining, enlarged
 
     settings = read_settings(workspace, collection)
-    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
-    pairs = read_table(workspace, collection, "qa_pairs", "pairs.parquet").head(count).with_columns(split=pl.lit("train"))
-    _echo_table(benchmark_mining(Mining(chunks, pairs, settings.base_model, settings.negatives)), as_json)
+    there = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
+    pairs = read_table(workspace, collection, "qa_pairs", "pairs.parquet").with_columns(split=pl.lit("train"))
+    task = Mining(there, pairs.head(count), settings.base_model, settings.negatives)
+    _echo_table(benchmark_mining(enlarged(replace(task, pairs=pairs), chunks, count) if chunks else task), as_json)
 
 
 @benchmark.command("training")

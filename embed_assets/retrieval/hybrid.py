@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from embed_assets.models.encoders import Encoder
+from embed_assets.models.encoders import TextEncoder
 from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, fused_top_k
 from embed_assets.retrieval.ranking import blocks_of_queries
@@ -24,7 +24,7 @@ class HybridRetriever:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: TextEncoder,
         passages: Sequence[str],
         depth: int = DEPTH,
         language: str = ENGLISH,

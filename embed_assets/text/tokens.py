@@ -9,7 +9,7 @@ import itertools
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import regex
 
@@ -105,16 +105,28 @@ def search_terms(texts: Sequence[str], language: str) -> list[list[str]]:
         texts: passages or queries.
         language: ISO 639-1 code; without a stemmer for it (languages.SNOWBALL) words stay as they are.
     """
-    ignored = frozenset(map(fold, stop_words(language)))
-    stem = _stemmer(language)
-    return [[stem(term) for term in _terms(text) if term not in ignored] for text in texts]
+    stems = _Stems(language)
+    return [[stem for term in _terms(text) if (stem := stems[term])] for text in texts]
 
 
-def _terms(text: str) -> Iterator[str]:
+class _Stems(dict[str, str]):
+    """Term → its stem, which is computed once; "" for a stop word."""
+
+    def __init__(self, language: str):
+        super().__init__(dict.fromkeys(map(fold, stop_words(language)), ""))
+        self._stem = _stemmer(language)
+
+    def __missing__(self, term: str) -> str:
+        self[term] = stem = self._stem(term)
+        return stem
+
+
+def _terms(text: str) -> Iterable[str]:
     folded = fold(text)
-    if folded.isascii():
-        yield from _ASCII_TERM.findall(folded)
-        return
+    return _ASCII_TERM.findall(folded) if folded.isascii() else _terms_of_any_script(folded)
+
+
+def _terms_of_any_script(folded: str) -> Iterator[str]:
     for match in _TERM.finditer(folded):
         if match["paired"]:
             yield from _pairs(match["paired"])

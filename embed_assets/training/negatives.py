@@ -13,7 +13,7 @@ import polars as pl
 
 from embed_assets.artifacts.blocks import AUTO
 from embed_assets.corpus.spans import SpanIndex, language_of
-from embed_assets.models.encoders import Encoder
+from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker
 from embed_assets.models.settings import BaseModelSettings
@@ -83,7 +83,7 @@ def mine_triplets(
 def mine_hard_negatives(
     pairs: pl.DataFrame,
     chunks: pl.DataFrame,
-    encoder: Encoder,
+    encoder: TextEncoder,
     settings: NegativesSettings,
     reranker: Reranker | None = None,
     patterns: Sequence[str] = IDENTIFIER_PATTERNS,
