@@ -10,7 +10,7 @@ import polars as pl
 from embed_assets.corpus.spans import language_of
 from embed_assets.evaluation.evaluation_set import HUMAN
 from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_decide, own_units, query_clusters, relevant_units
-from embed_assets.evaluation.metrics import found_units, score_first_ten
+from embed_assets.evaluation.metrics import HEADLINE, evaluate_run, found_units
 from embed_assets.evaluation.statistics import CLUSTER
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.retrieval.hybrid import HybridRetriever
@@ -110,9 +110,14 @@ def draw_dev_set(
 
 def dev_ndcg(encoder: TextEncoder, dev: DevSet) -> np.ndarray:
     """nDCG@10 of an encoder on each query of a dev set; a document scores as its best passage."""
+    return dev_metrics(encoder, dev)[HEADLINE]
+
+
+def dev_metrics(encoder: TextEncoder, dev: DevSet, metrics: Sequence[str] = (HEADLINE,)) -> dict[str, np.ndarray]:
+    """Metrics of the first ten units that an encoder finds for each query of a dev set, as evaluate_run gives them."""
     scores = encoder.encode_queries(list(dev.queries.values())) @ encoder.encode_passages(dev.passages["passage"].to_list()).T
     units, groups = dev.passages["unit"].unique(maintain_order=True).to_list(), group_numbers(dev.passages["unit"])
     best = best_per_group(scores, groups)
     for row, unit in own_units(dev.relevant, units).items():
         best[row, unit] = -np.inf
-    return score_first_ten(dev.relevant, found_units(list(dev.queries), top_k(best, 10), units))
+    return evaluate_run(dev.relevant, found_units(list(dev.queries), top_k(best, 10), units), metrics)

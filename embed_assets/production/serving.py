@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from embed_assets.evaluation.dev_set import DevSet, dev_metrics
 from embed_assets.models.answers import GenerationError
-from embed_assets.models.encoders import Encoder
+from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.endpoint import open_client, read_key
 from embed_assets.models.hardware import Compute
 from embed_assets.models.prompts import with_prompts
@@ -36,13 +37,31 @@ class ServingError(RuntimeError):
     """The endpoint gives no vectors that could be compared; the message says why and what to do."""
 
 
+# How far each metric of the endpoint may be from the checkpoint's: one query more or less at the first place weighs most.
+TOLERANCES = {"ndcg@1": 0.03, "ndcg@5": 0.01, "ndcg@10": 0.01, "recall@5": 0.01, "recall@10": 0.01}
+METRICS_SCHEMA = {
+    "metric": pl.String,
+    "checkpoint": pl.Float64,
+    "endpoint": pl.Float64,
+    "tolerance": pl.Float64,
+    "agrees": pl.Boolean,
+}
+
+
 @dataclass(frozen=True)
 class Agreement:
-    """Cosines between the vectors of an endpoint and those of a checkpoint for the same texts."""
+    """Cosines between the vectors of an endpoint and those of a checkpoint for the same texts, and how well both find.
+
+    Args:
+        texts: how many were compared.
+        least, mean: cosines.
+        metrics: ``metric``, ``checkpoint``, ``endpoint``, ``tolerance`` and ``agrees``, on the dev queries; no row without.
+    """
 
     texts: int
     least: float
     mean: float
+    metrics: pl.DataFrame
 
 
 class EndpointEncoder:
@@ -135,7 +154,13 @@ class EndpointEncoder:
 
 
 def check_endpoint(
-    url: str, model_name: str, checkpoint: Encoder, queries: Sequence[str], passages: Sequence[str], key_variable: str = ""
+    url: str,
+    model_name: str,
+    checkpoint: Encoder,
+    queries: Sequence[str],
+    passages: Sequence[str],
+    key_variable: str = "",
+    dev: DevSet | None = None,
 ) -> Agreement:
     """Compare an endpoint with a checkpoint on real texts.
 
@@ -146,6 +171,7 @@ def check_endpoint(
         queries: texts that get the prompt for queries.
         passages: texts that get the prompt for passages.
         key_variable: environment variable with the key; empty: no key.
+        dev: queries with their answers, which both search.
 
     Raises:
         ServingError: no vectors came, or vectors of another number of dimensions.
@@ -162,16 +188,30 @@ def check_endpoint(
                 )
             cosines.append((served * expected).sum(axis=1))
     all_cosines = np.concatenate(cosines)
-    return Agreement(len(all_cosines), float(all_cosines.min()), float(all_cosines.mean()))
+    metrics = compare_metrics(checkpoint, endpoint, dev) if dev else pl.DataFrame(schema=METRICS_SCHEMA)
+    return Agreement(len(all_cosines), float(all_cosines.min()), float(all_cosines.mean()), metrics)
 
 
-def check_served_model(published: Published, queries: pl.Series, passages: pl.Series) -> Agreement | None:
+def compare_metrics(checkpoint: TextEncoder, endpoint: TextEncoder, dev: DevSet) -> pl.DataFrame:
+    """What a checkpoint and an endpoint score on dev queries, and whether they differ by more than TOLERANCES."""
+    expected, served = (dev_metrics(encoder, dev, list(TOLERANCES)) for encoder in (checkpoint, endpoint))
+    rows = []
+    for metric, tolerance in TOLERANCES.items():
+        means = float(expected[metric].mean()), float(served[metric].mean())
+        rows.append((metric, *means, tolerance, abs(means[0] - means[1]) <= tolerance))
+    return pl.DataFrame(rows, METRICS_SCHEMA, orient="row")
+
+
+def check_served_model(
+    published: Published, queries: pl.Series, passages: pl.Series, dev: DevSet | None = None
+) -> Agreement | None:
     """Compare the endpoint that a collection's settings name with the model in production; None if they name none.
 
     Args:
         published: what is in production, and the endpoint.
         queries: texts of which some are compared, with the prompt for queries.
         passages: texts of which some are compared, with the prompt for passages.
+        dev: queries with their answers, which both search.
 
     Raises:
         ServingError: as check_endpoint.
@@ -187,5 +227,5 @@ def check_served_model(published: Published, queries: pl.Series, passages: pl.Se
         for texts, most in ((queries, QUERIES_COMPARED), (passages, PASSAGES_COMPARED))
     )
     return check_endpoint(
-        settings.endpoint_url, settings.endpoint_model, encoder, some_queries, some_passages, settings.endpoint_key_variable
+        settings.endpoint_url, settings.endpoint_model, encoder, some_queries, some_passages, settings.endpoint_key_variable, dev
     )

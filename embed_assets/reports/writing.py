@@ -40,9 +40,14 @@ def write_notes(folder: Path, notes: Sequence[str]) -> None:
 
 def write_table(folder: Path, name: str, frame: pl.DataFrame, longest: int = 160) -> None:
     """Write a table to report/<name>.md; longer texts are cut."""
+    write_text(folder, name, markdown_table(frame, longest))
+
+
+def markdown_table(frame: pl.DataFrame, longest: int = 160) -> str:
+    """A table in Markdown, its texts inert; longer ones are cut."""
     lines = [f"| {' | '.join(map(inert, frame.columns))} |", f"|{' --- |' * frame.width}"]
     lines += [f"| {' | '.join(_cell(value, longest) for value in row)} |" for row in frame.iter_rows()]
-    write_text(folder, name, "\n".join(lines))
+    return "\n".join(lines)
 
 
 def _cell(value: Any, longest: int) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.models.encoders import Encoder, load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.production.checks import LEAST_SERVED_COSINE
-from embed_assets.production.serving import EndpointEncoder, ServingError, check_endpoint
+from embed_assets.production.serving import EndpointEncoder, ServingError, check_endpoint, compare_metrics
 from embed_assets_tests.sample_documents import DOCUMENTS
 from embed_assets_tests.vllm_servers import VllmServer, free_port
 
@@ -98,6 +100,32 @@ def test_variable_without_a_key_is_named_and_a_key_is_not_told(memos: Path, answ
         url = answer_with(403, b'{"error": {"message": "sk-4711 is unknown"}}')
         check_endpoint(url, "tuned", encoder(memos), QUERIES, [], "OUR_KEY")
     assert "sk-4711" not in str(error.value)
+
+
+def test_metrics_tell_what_cosines_hide(memos: Path):
+    """Each query is the beginning of its document. Where two answer in each other's place, two first places are lost."""
+    dev = DevSet(
+        "human",
+        {str(number): document.text[:80] for number, document in enumerate(DOCUMENTS)},
+        {str(number): {document.document_id: 1} for number, document in enumerate(DOCUMENTS)},
+        pl.DataFrame({"unit": [document.document_id for document in DOCUMENTS], "passage": PASSAGES[:-1]}),
+        [None] * len(DOCUMENTS),
+    )
+    checkpoint = encoder(memos)
+    assert compare_metrics(checkpoint, checkpoint, dev)["agrees"].all()
+
+    class Swaps:
+        """Serves two passages under each other's place."""
+
+        encode_queries = checkpoint.encode_queries
+
+        def encode_passages(self, texts):
+            return checkpoint.encode_passages([texts[1], texts[0], *texts[2:]])
+
+    compared = compare_metrics(checkpoint, Swaps(), dev)
+    first = compared.row(by_predicate=pl.col("metric") == "ndcg@1", named=True)
+    assert first["checkpoint"] - first["endpoint"] == pytest.approx(2 / len(DOCUMENTS)) and not first["agrees"]
+    assert compared.filter(metric="recall@10")["agrees"].item()
 
 
 @pytest.mark.slow
