@@ -71,7 +71,17 @@ $(DAGSTER_HOME)/dagster.yaml:
 	mkdir -p $(@D)
 	cp embed_assets/dagster.yaml $@
 
-demo: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Run the whole chain for the two sample collections and print the scores.
+# Which sample model writes the questions, smollm2 or qwen (1.1 GB, Apache-2.0); it is then in data/settings.yaml.
+# Empty: what the settings say.
+WRITER ?=
+
+demo: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Run the whole chain for the two sample collections and print the scores (WRITER=qwen: a larger writer).
+ifeq ($(WRITER),qwen)
+	$(PIP) --editable '.[samples-qwen]'
+endif
+ifneq ($(WRITER),)
+	$(BIN)/python data/choose_writer.py $(WRITER)
+endif
 	$(BIN)/embed-assets run switch-os cwe
 
 dev: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Serve the Dagster UI on localhost:3000.

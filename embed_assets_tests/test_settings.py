@@ -1,14 +1,16 @@
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pydantic
 import pytest
 
-from embed_assets.artifacts.blocks import Block, SettingsError
+from embed_assets.artifacts.blocks import Block, SettingsError, content_of
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.settings import QuestionsSettings
-from embed_assets.settings import Settings, load_settings
+from embed_assets.settings import Settings, describe_settings, load_settings
 
 
 @pytest.fixture
@@ -394,3 +396,52 @@ def test_keys_of_front_matter_can_be_columns(defaults, keys, words):
     defaults.write_text(f"documents: {{metadata_columns: {keys}}}")
     with pytest.raises(SettingsError, match=f"documents.metadata_columns.*{words}"):
         load_settings(defaults)
+
+
+def test_a_preset_says_what_nothing_else_says(defaults, overrides):
+    small = load_settings(defaults).questions
+    defaults.write_text("questions: {preset: able, min_complexity: 3, writer: {name: ./big, max_new_tokens: 3000}}")
+    able = load_settings(defaults).questions
+    assert (able.mode, able.answers, able.min_judge_score, able.context) == ("batch", True, 7.0, "section")
+    assert (able.min_complexity, able.writer.max_new_tokens, able.writer.chat) == (3, 3000, True)
+    assert (able.writer.name, able.writer.max_model_tokens) == ("./big", 8192)
+    overrides.write_text("questions: {mode: single, writer: {chat: false}}")
+    own = load_settings(defaults, overrides).questions
+    assert (own.mode, own.writer.chat, own.min_judge_score) == ("single", False, 7.0)
+    defaults.write_text("questions: {preset: small}")
+    assert load_settings(defaults).questions == small == QuestionsSettings()
+
+
+def test_the_settings_that_are_printed_are_those_of_the_preset(defaults):
+    defaults.write_text("questions: {preset: able}")
+    printed = describe_settings(load_settings(defaults))
+    assert '  preset: "able"' in printed and '  mode: "batch"' in printed and "  min_judge_score: 7.0" in printed
+
+
+def test_a_preset_alone_changes_no_result(defaults):
+    """What it fills in does; a model of the settings, and not only a file, can be given."""
+    able = QuestionsSettings(preset="able", writer=LanguageModelSettings(name="./big", chat=False))
+    assert (able.writer.name, able.writer.chat, able.writer.max_new_tokens) == ("./big", False, 2000)
+    same = able.model_copy(update={"preset": "small"})
+    assert content_of(able) == content_of(same) and "preset" not in content_of(able)
+    assert QuestionsSettings.model_validate_json(able.model_dump_json()) == able
+
+
+def test_the_sample_writer_is_chosen_in_a_file_whose_comments_stay(tmp_path):
+    root = Path(__file__).parent.parent
+    settings = tmp_path / "settings.yaml"
+    settings.write_text((root / "data" / "settings.yaml").read_text())
+    before = load_settings(settings)
+
+    def choose(writer: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(root / "data" / "choose_writer.py"), writer, str(settings)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=root)
+
+    assert choose("qwen").returncode == 0
+    chosen = load_settings(settings)
+    assert chosen.questions.writer.name.startswith("sample:qwen2.5") and chosen.questions.writer.chat
+    assert chosen.questions.max_questions == before.questions.max_questions and chosen.training == before.training
+    assert "# Small, so that the demo stays short" in settings.read_text()
+    assert choose("smollm2").returncode == 0 and load_settings(settings) == before
+    unknown = choose("gpt-2")
+    assert unknown.returncode == 1 and "'gpt-2': it may be smollm2 or qwen" in unknown.stderr

@@ -4,16 +4,16 @@ import importlib.util
 from pathlib import Path
 
 from embed_assets.artifacts.files import digest_of_files, files_below
+from embed_assets.models.split_models import SPLIT_MODELS, ModelNotFoundError, SplitModel
 
-
-class ModelNotFoundError(LookupError):
-    """A model's package or folder is not there; the message names the setting's value."""
+SAMPLE = "sample:"
 
 
 def locate_model(name: str) -> Path | str:
     """The folder or file of a local model; a Hugging Face model name is returned as it is.
 
-    ``package:NAME/PATH`` is PATH inside the installed Python package NAME, which is not imported.
+    ``package:NAME/PATH`` is PATH inside the installed Python package NAME, which is not imported; ``sample:NAME`` one of
+    SPLIT_MODELS, which is joined the first time.
 
     Raises:
         ModelNotFoundError: the package is not installed, or there is nothing at the path.
@@ -24,6 +24,8 @@ def locate_model(name: str) -> Path | str:
         if spec is None or not spec.submodule_search_locations:
             raise ModelNotFoundError(f"model {name!r}: the Python package {package!r} is not installed")
         path = Path(spec.submodule_search_locations[0], inner)
+    elif (split := _split_model(name)) is not None:
+        return split.locate()
     elif on_a_hub(name):
         return name
     else:
@@ -35,13 +37,24 @@ def locate_model(name: str) -> Path | str:
 
 def on_a_hub(name: str) -> bool:
     """Whether a name is neither a local path nor inside a Python package."""
-    return not name.startswith(("package:", "/", "./", "../", "~")) and not Path(name).exists()
+    return not name.startswith(("package:", SAMPLE, "/", "./", "../", "~")) and not Path(name).exists()
 
 
 def model_digest(name: str, revision: str = "") -> str:
     """What tells one model from another: a hash of the files, or the name and the revision for a model of a hub."""
+    if (split := _split_model(name)) is not None:
+        split.require()
+        return split.digest
     location = locate_model(name)
     if isinstance(location, str):
         return f"{location}@{revision}" if revision else location
     files = [location] if location.is_file() else files_below(location)
     return digest_of_files(location.parent if location.is_file() else location, files)
+
+
+def _split_model(name: str) -> SplitModel | None:
+    if not name.startswith(SAMPLE):
+        return None
+    if (found := SPLIT_MODELS.get(name.removeprefix(SAMPLE))) is None:
+        raise ModelNotFoundError(f"model {name!r}: the samples are {', '.join(SPLIT_MODELS)}")
+    return found

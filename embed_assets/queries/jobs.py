@@ -107,14 +107,26 @@ def deal_styles(passages: Sequence[str], settings: QuestionsSettings) -> tuple[t
     shares = {style: share for style, share in settings.styles.items() if share and (style != MULTI_HOP or len(passages) > 1)}
     if not shares:
         return ()
-    draw = random.Random(f"{settings.seed} {passages}")
+    return _deal(shares, settings.questions_per_chunk, f"{settings.seed} {passages}")
+
+
+def deal_reasoning_types(job: Job, passages: Sequence[str], settings: QuestionsSettings) -> tuple[tuple[str, int], ...]:
+    """How many questions of each reasoning type a job is to write: equal shares, dealt as the styles are."""
+    return _deal(
+        dict.fromkeys(settings.reasoning_types, 1.0), job.questions, f"{settings.seed} {job.sample} reasoning {passages}"
+    )
+
+
+def _deal(shares: Mapping[str, float], whole: int, seed: str) -> tuple[tuple[str, int], ...]:
+    """A whole number dealt by shares through systematic sampling, without what gets nothing."""
+    draw = random.Random(seed)
     order = draw.sample(list(shares), len(shares))
-    ends = [draw.random(), *(settings.questions_per_chunk * shares[style] / sum(shares.values()) for style in order)]
+    ends = [draw.random(), *(whole * shares[name] / sum(shares.values()) for name in order)]
     counts = [int(end) - int(start) for start, end in itertools.pairwise(itertools.accumulate(ends))]
     # The sum of floats may end a hair below the whole number that it stands for.
-    counts[-1] += settings.questions_per_chunk - sum(counts)
+    counts[-1] += whole - sum(counts)
     dealt = dict(zip(order, counts, strict=True))
-    return tuple((style, dealt[style]) for style in shares if dealt[style])
+    return tuple((name, dealt[name]) for name in shares if dealt[name])
 
 
 def _shares(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int]]:

@@ -86,7 +86,7 @@ def drop_badly_judged(
 
 
 def _questions_to_judge(pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Prompt) -> tuple[list[str], list[str]]:
-    """The ids of the written queries that are left, and the prompt for each with all its passages."""
+    """The ids of the written queries that are left, and the prompt for each with its answer and all its passages."""
     written = pairs.filter(pl.col("dropped").is_null() & (pl.col("writer") != TEXT_WRITER))
     grouped = (
         written.join(
@@ -96,9 +96,10 @@ def _questions_to_judge(pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Promp
             maintain_order="left",
         )
         .group_by("query_id", maintain_order=True)
-        .agg(pl.col("query").first(), pl.col("passage").str.join("\n\n"))
+        .agg(pl.col("query").first(), pl.col("answer").first(), pl.col("passage").str.join("\n\n"))
     )
-    return grouped["query_id"].to_list(), [prompt.render(row) for row in grouped.select("query", "passage").iter_rows(named=True)]
+    rows = grouped.select("query", "passage", pl.col("answer").fill_null("")).iter_rows(named=True)
+    return grouped["query_id"].to_list(), [prompt.render(row) for row in rows]
 
 
 def _drop_below(pairs: pl.DataFrame, asked: list[str], scores: dict[str, float], column: str, threshold: float) -> pl.DataFrame:

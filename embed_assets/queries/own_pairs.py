@@ -26,7 +26,7 @@ from embed_assets.text.near_duplicates import normalize_query
 
 logger = logging.getLogger(__name__)
 OWN_STYLE = "own"
-COLUMNS = ("query", "document_id", "start", "end", "passage", "style")
+COLUMNS = ("query", "document_id", "start", "end", "passage", "style", "answer")
 BM25_WEIGHT = 0.5
 
 
@@ -40,6 +40,7 @@ class _OwnPair(NamedTuple):
     end: int | None
     passage: str | None
     style: str
+    answer: str | None = None
 
 
 def read_own_pairs(
@@ -113,7 +114,9 @@ def read_own_pairs(
     found = [
         row
         for name, pair in queries.items()
-        for row in make_pairs(pair.query, pair.style, [spans[number] for number in rows_of_query[name]], OWN_WRITER)
+        for row in make_pairs(
+            pair.query, pair.style, [spans[number] for number in rows_of_query[name]], OWN_WRITER, answer=pair.answer
+        )
     ]
     return pl.DataFrame(found, schema=PAIR_SCHEMA), notes
 
@@ -181,16 +184,25 @@ def _check(place: str, row: dict[str, Any]) -> _OwnPair:
     for name in ("query", "document_id"):
         if not isinstance(row.get(name), str) or not row[name].strip():
             raise CollectionError(f"{place}: every pair needs {name!r}, a non-empty string; found {row.get(name)!a:.80}")
-    for name in ("passage", "style"):
+    for name in ("passage", "style", "answer"):
         if not isinstance(row.get(name), str | None):
             raise CollectionError(f"{place}: {name!r} must be a string, or be left out; found {row[name]!a:.80}")
-    if not all(is_unicode(row.get(name) or "") for name in ("query", "document_id", "passage", "style")):
+    if not all(is_unicode(row.get(name) or "") for name in ("query", "document_id", "passage", "style", "answer")):
         raise CollectionError(f"{place}: half of a surrogate pair, which is no character: {row!a:.200}")
     start, end = (_whole_number(place, name, row.get(name)) for name in ("start", "end"))
     if (start is None) != (end is None):
         raise CollectionError(f"{place}: 'start' and 'end' belong together: give both or neither; found {start} and {end}")
-    texts = {name: (row.get(name) or "").strip() for name in ("query", "passage", "style")}
-    return _OwnPair(place, texts["query"], row["document_id"], start, end, texts["passage"] or None, texts["style"] or OWN_STYLE)
+    texts = {name: (row.get(name) or "").strip() for name in ("query", "passage", "style", "answer")}
+    return _OwnPair(
+        place,
+        texts["query"],
+        row["document_id"],
+        start,
+        end,
+        texts["passage"] or None,
+        texts["style"] or OWN_STYLE,
+        texts["answer"] or None,
+    )
 
 
 def _whole_number(place: str, name: str, value: Any) -> int | None:

@@ -21,6 +21,7 @@ PAIR_SCHEMA = {
     "reasoning_type": pl.String,
     "complexity": pl.Int64,
     "dropped": pl.String,
+    "answer": pl.String,
 }
 TEXT_WRITER = "text"
 OWN_WRITER = "own"
@@ -45,6 +46,7 @@ def make_pairs(
     reasoning_type: str | None = None,
     complexity: int | None = None,
     dropped: str | None = None,
+    answer: str | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of one query in PAIR_SCHEMA.
 
@@ -57,6 +59,7 @@ def make_pairs(
         reasoning_type: what it takes to answer, if the writer said so.
         complexity: 1 (simple) to 5, if the writer said so.
         dropped: why it cannot be used.
+        answer: the answer to it, if there is one.
     """
     spans = [(chunk["document_id"], chunk["start"], chunk["end"]) for chunk in chunks]
     # A query of people stays the same one when they click on something else.
@@ -67,7 +70,7 @@ def make_pairs(
         dict(
             zip(
                 PAIR_SCHEMA,
-                (query_id, query, style, *span, writer, prompt, reasoning_type, complexity, dropped),
+                (query_id, query, style, *span, writer, prompt, reasoning_type, complexity, dropped, answer),
                 strict=True,
             )
         )

@@ -9,6 +9,7 @@ from embed_assets.queries.jobs import plan_jobs, seed_of, shows_several, writing
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.questions import question_sampling, render_job
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.surroundings import surroundings
 
 
 def prompts_to_answer(inputs: Inputs, memos: Path) -> dict[str, int]:
@@ -30,6 +31,7 @@ def prompts_to_answer(inputs: Inputs, memos: Path) -> dict[str, int]:
         return {}
     chunks = inputs.table("corpus_chunks", "chunks")
     jobs, rows = plan_jobs(chunks, prompts, None, settings), chunks.select("passage").rows(named=True)
-    texts = [render_job(job, rows, settings, {}, language_of(chunks)) for job in jobs]
+    around = surroundings(chunks, settings)
+    texts = [render_job(job, rows, settings, {}, language_of(chunks), around(job)) for job in jobs]
     seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
     return {"prompts": count_unanswered(writer, memos, texts, seeds, question_sampling(settings))}

@@ -77,15 +77,16 @@ def _replace(text: str, old: str, new: str) -> str:
 ENVIRONMENT = PromptEnvironment()
 # What a prompt may use and need not: who asks, and the language of the collection in words, "" for English.
 OPTIONAL_VARIABLES = {"artifacts", "reader", "language"}
-OPTIONAL_IN_TASKS = OPTIONAL_VARIABLES | {"written"}
+OPTIONAL_IN_TASKS = OPTIONAL_VARIABLES | {"written", "answer", "answers", "context"}
 # A prompt of a style shows one chunk or several, and may ask about an identifier of it.
 STYLE_VARIABLES = ({"passage", "passages"}, {"identifier"} | OPTIONAL_VARIABLES)
 BATCH, ARTIFACTS, ANSWERABLE, JUDGE = (f"{name}.jinja" for name in TASK_PROMPTS)
 TASK_VARIABLES = {
-    BATCH: {"passages", "styles", "descriptions", "reasoning_types", "min_complexity", "written"} | OPTIONAL_VARIABLES,
+    BATCH: {"passages", "styles", "descriptions", "reasoning_types", "min_complexity", "written", "answers", "context"}
+    | OPTIONAL_VARIABLES,
     ARTIFACTS: {"passage"},
     ANSWERABLE: {"passage", "query"},
-    JUDGE: {"passage", "query"},
+    JUDGE: {"passage", "query", "answer"},
 }
 
 

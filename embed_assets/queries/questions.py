@@ -19,9 +19,10 @@ from embed_assets.queries.batch_answers import (
     read_batch,
 )
 from embed_assets.queries.filters import QuestionRules
-from embed_assets.queries.jobs import Job, seed_of
+from embed_assets.queries.jobs import Job, deal_reasoning_types, seed_of
 from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.surroundings import surroundings
 from embed_assets.text.languages import ENGLISH, name_of
 
 JOBS_IN_A_BLOCK = 4096
@@ -50,10 +51,10 @@ def write_questions(
     rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
     rules = QuestionRules(settings)
     sampling = question_sampling(settings)
-    language = language_of(chunks)
+    language, around = language_of(chunks), surroundings(chunks, settings)
 
     def ask(block: Sequence[Job], what: str) -> list[Answer]:
-        texts = [render_job(job, rows, settings, artifacts or {}, language) for job in block]
+        texts = [render_job(job, rows, settings, artifacts or {}, language, around(job)) for job in block]
         seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(block, texts, strict=True)]
         return model.generate(texts, seeds, sampling, what)
 
@@ -104,7 +105,12 @@ def _not_written(job, missing, answer: Answer, questions, rows, settings) -> lis
 
 
 def render_job(
-    job: Job, rows: Sequence[dict], settings: QuestionsSettings, artifacts: Mapping[int, str], language: str = ENGLISH
+    job: Job,
+    rows: Sequence[dict],
+    settings: QuestionsSettings,
+    artifacts: Mapping[int, str],
+    language: str = ENGLISH,
+    context: str = "",
 ) -> str:
     """The prompt of a job.
 
@@ -114,6 +120,7 @@ def render_job(
         settings: who asks, and reasoning types.
         artifacts: row of a chunk → its artifacts in words.
         language: of the collection, an ISO 639-1 code; prompts ask for it where it is not English, the language of the prompts.
+        context: what stands around the chunks, from surroundings.
     """
     passages = [rows[row]["passage"] for row in job.rows]
     described = dict(job.prompt.styles)
@@ -128,7 +135,9 @@ def render_job(
             "styles": dict(job.styles),
             "descriptions": {style: described.get(style, "") for style, _ in job.styles},
             "written": job.written,
-            "reasoning_types": settings.reasoning_types,
+            "context": context,
+            "answers": settings.answers,
+            "reasoning_types": dict(deal_reasoning_types(job, passages, settings)) if settings.mode == "batch" else {},
             "min_complexity": settings.min_complexity,
         }
     )

@@ -1,14 +1,26 @@
 """Settings of the QA pairs."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from embed_assets.artifacts.blocks import Block, Strings
+from embed_assets.artifacts.blocks import Block, Strings, operation
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, compile_pattern
 
+# What fits a writer that follows long instructions; the defaults of the fields fit one that does not.
+ABLE: dict[str, Any] = {
+    "mode": "batch",
+    "questions_per_chunk": 5,
+    "styles": {"question": 2, "how_to": 2, "symptom": 2, "search": 1, "identifier_question": 2, "multi_hop": 1, "contextual": 1},
+    "answers": True,
+    "min_complexity": 2,
+    "extract_artifacts": True,
+    "context": "section",
+    "min_judge_score": 7.0,
+    "writer": {"chat": True, "max_new_tokens": 2000, "max_model_tokens": 8192},
+}
 # Prompt files of other tasks than writing one question.
 TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
 
@@ -16,6 +28,11 @@ TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
 class QuestionsSettings(Block):
     """QA pairs: questions from a language model, look-ups taken from the text, and the user's own pairs."""
 
+    preset: Literal["small", "able"] = operation(
+        "small",
+        description="what is not set below: small fits a writer that can do one thing at a time; able one that follows long "
+        "instructions (batch mode with answers, artifacts and the section in view, a judge, all styles)",
+    )
     own_pairs: Literal["join", "replace", "ignore"] = Field(
         "join", description="what pairs.jsonl, pairs.parquet and qrels/train.tsv of the collection do with the synthetic pairs"
     )
@@ -56,6 +73,14 @@ class QuestionsSettings(Block):
     reasoning_types: Strings = Field(
         ("factual", "relational", "inferential", "temporal", "procedural", "causal"),
         description="what it takes to answer; asked for in batch mode",
+    )
+    answers: bool = Field(
+        False, description="batch mode: let the writer answer each question too; the judge sees the answer, exports have it"
+    )
+    context: Literal["chunk", "section", "document"] = Field(
+        "chunk",
+        description="batch mode: what the writer sees around a chunk, as far as its context (max_model_tokens) has room: "
+        "nothing, the chunks below the same heading, or the document",
     )
     min_complexity: int = Field(1, ge=1, le=5, description="batch mode: simpler questions are dropped; 1 is simple, 5 complex")
     extract_artifacts: bool = Field(
@@ -113,6 +138,17 @@ class QuestionsSettings(Block):
         "judge) is lower; for able models; 7 is common; 0 asks nothing",
     )
     seed: int = Field(13, ge=0, description="seed of every draw")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, given: Any) -> Any:
+        """What the preset says, where nothing else is said."""
+        if not isinstance(given, dict) or given.get("preset") != "able":
+            return given
+        writer = given.get("writer", {})
+        if isinstance(writer, LanguageModelSettings):
+            writer = {name: getattr(writer, name) for name in writer.model_fields_set}
+        return ABLE | given | ({"writer": ABLE["writer"] | writer} if isinstance(writer, dict) else {})
 
     @field_validator("identifier_patterns", "extra_identifier_patterns")
     @classmethod

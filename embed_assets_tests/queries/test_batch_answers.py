@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from embed_assets.models.answers import TOO_LONG, Answer
@@ -10,9 +11,11 @@ from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.batch_answers import batch_pairs, missing_styles, read_batch
 from embed_assets.queries.filters import QuestionRules
 from embed_assets.queries.jobs import Job, deal_styles, plan_jobs
+from embed_assets.queries.judges import drop_badly_judged
 from embed_assets.queries.prompts import PromptError, load_prompt, load_question_prompts
 from embed_assets.queries.questions import render_job, write_questions
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.surroundings import surroundings
 
 BATCH = load_prompt("batch.jinja", [])
 ROWS = [
@@ -222,3 +225,63 @@ def test_what_a_style_says_of_itself_is_no_part_of_its_prompt(folder):
     assert other.render({"passage": "x", "reader": "y", "language": ""}) == plain.render(
         {"passage": "x", "reader": "y", "language": ""}
     )
+
+
+def chunks_of(*sections: tuple[str, str, list[str]]) -> pl.DataFrame:
+    """Chunks of (document, heading, texts)."""
+    rows = [(name, heading, text) for name, heading, texts in sections for text in texts]
+    return pl.DataFrame(
+        [(name, f"{heading}\n{text}", text) for name, heading, text in rows],
+        schema=["document_id", "passage", "text"],
+        orient="row",
+    )
+
+
+CHUNKS = chunks_of(
+    ("a.md", "A > One", ["first", "second", "third"]), ("a.md", "A > Two", ["fourth"]), ("b.md", "B > One", ["fifth", "sixth"])
+)
+
+
+@pytest.mark.parametrize(
+    ("context", "rows", "around"),
+    [
+        ("chunk", (1,), ""),
+        ("section", (1,), "first\n\nthird"),
+        ("section", (3,), ""),
+        ("document", (1,), "first\n\nthird\n\nfourth"),
+        ("document", (0, 4), "second\n\nthird\n\nfourth\n\nsixth"),
+    ],
+)
+def test_a_call_shows_what_stands_around_its_chunks(context, rows, around):
+    settings = QuestionsSettings(mode="batch", context=context)
+    assert surroundings(CHUNKS, settings)(Job(BATCH, rows, 0)) == around
+
+
+def test_what_stands_next_to_a_chunk_comes_first_and_the_context_is_not_overrun():
+    long = chunks_of(("a.md", "A", [f"{number} " * 500 for number in range(9)]))
+    for tokens in (1200, 2048, 4096):
+        settings = QuestionsSettings(mode="batch", context="document", writer=LanguageModelSettings(max_model_tokens=tokens))
+        shown = surroundings(long, settings)(Job(BATCH, (4,), 0))
+        numbers = sorted({int(word) for word in shown.split()})
+        assert len(shown) + len(long["passage"][4]) <= 3 * (tokens - 700)
+        assert numbers == {1200: [], 2048: [3, 5], 4096: [0, 1, 2, 3, 5, 6, 7, 8]}[tokens]
+
+
+def test_the_answer_to_a_question_goes_with_it_to_the_judge(chunks, tmp_path):
+    answered = question("Why is there no water in the pump?", [1]) | {"answer": " The float switch sticks. "}
+    settings = QuestionsSettings(mode="batch", answers=True, styles={"symptom": 1}, max_questions=1, questions_per_chunk=1)
+    pump = chunks.filter(pl.col("document_id") == "pump.md")
+    writer, judge = (
+        Scripted(json.dumps({"questions": [answered]})),
+        Scripted('{"relevance": 8, "accuracy": 8, "context_support": 8, "clarity": 8}'),
+    )
+    with LanguageModel(LanguageModelSettings(), tmp_path, engine=writer) as model:
+        written = write_questions(pump, plan_jobs(pump, [BATCH], None, settings), model, settings)
+    assert written["answer"].to_list() == ["The float switch sticks."] and '"answer": …' in writer.prompts[0]
+    prompt = load_prompt("judge.jinja", [])
+    with LanguageModel(LanguageModelSettings(), tmp_path, engine=judge) as model:
+        drop_badly_judged(written, pump, prompt, model, LanguageModelSettings(), 7)
+    assert "\n\nAnswer: The float switch sticks.\n\nAnswer with JSON" in judge.prompts[0]
+    assert "and the answer to it," in judge.prompts[0]
+    without = prompt.render({"passage": "p", "query": "q", "answer": ""})
+    assert "Answer: " not in without and "\n\nQuery: q\n\nAnswer with JSON" in without and "answer to it" not in without

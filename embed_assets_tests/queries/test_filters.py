@@ -310,7 +310,7 @@ def test_thousands_of_queries_are_compared_exactly():
     letters = str.maketrans("0123456789", "abcdefghij")
     queries = [f"{str(number).translate(letters)} query number {number % 7}" for number in range(count)]
     pairs = pl.DataFrame(
-        [(f"q{i}", query, "question", "d", i, i + 1, "me", "", None, None, None) for i, query in enumerate(queries)],
+        [(f"q{i}", query, "question", "d", i, i + 1, "me", "", *[None] * 4) for i, query in enumerate(queries)],
         schema=PAIR_SCHEMA,
         orient="row",
     )

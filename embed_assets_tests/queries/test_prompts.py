@@ -14,7 +14,10 @@ BATCH = {
     "styles": {"question": 2, "multi_hop": 1},
     "descriptions": {"question": "in one sentence", "multi_hop": "needs both"},
     "written": (),
-    "reasoning_types": ("factual", "causal"),
+    "answers": False,
+    "context": "",
+    "answer": "",
+    "reasoning_types": {"factual": 2, "causal": 1},
     "min_complexity": 2,
     "artifacts": "",
 }
@@ -80,7 +83,7 @@ def test_the_batch_prompt_numbers_the_passages_and_counts_the_styles():
     assert f"\nPassage 1:\n{PUMP}\n\nPassage 2:\n{VALVE}\n" in text
     assert '\nWrite these queries:\n- 2 of the style "question"\n- 1 of the style "multi_hop"\n' in text
     assert "\nThe styles:\n- question: in one sentence\n- multi_hop: needs both\n\nRules:" in text
-    assert "out of: factual, causal." in text and "at least 2." in text and "\n\n\n" not in text
+    assert "reasoning type: of 2 factual, 1 causal." in text and "at least 2." in text and "\n\n\n" not in text
 
 
 def test_artifacts_stand_in_the_batch_prompt_only_where_there_are_any():
@@ -156,7 +159,7 @@ def test_a_missing_prompt_names_the_places(folder):
             "poem.jinja", "{{ passage }} {{ passages }}", "either 'passage' or 'passages'", id="both passage and passages"
         ),
         pytest.param("batch.jinja", "{{ passages }} {{ styles }}", "min_complexity, passages", id="batch without numbers"),
-        pytest.param("judge.jinja", "{{ passage }}", "are passage, query; found passage", id="judge without the query"),
+        pytest.param("judge.jinja", "{{ passage }}", "are answer, passage, query; found passage", id="judge without the query"),
         pytest.param(
             "artifacts.jinja", "{{ passage }} {{ query }}", "are passage; found passage, query", id="unknown one of a task"
         ),

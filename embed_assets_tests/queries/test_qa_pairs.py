@@ -48,7 +48,7 @@ PUMP, VALVE = ({"document_id": f"{name}.md", "start": 0, "end": 9, "text": "..."
 def test_a_query_has_a_row_for_each_chunk_that_answers_it():
     rows = make_pairs("Why?", "multi_hop", [PUMP, VALVE], "writer", "fingerprint", "causal", 4, "too vague")
     assert len({row.pop("query_id") for row in rows}) == 1
-    rest = (0, 9, "writer", "fingerprint", "causal", 4, "too vague")
+    rest = (0, 9, "writer", "fingerprint", "causal", 4, "too vague", None)
     assert [tuple(row.values()) for row in rows] == [("Why?", "multi_hop", name, *rest) for name in ("pump.md", "valve.md")]
     (row,) = make_pairs("Why?", "question", [PUMP], "writer")
     assert list(row) == list(PAIR_SCHEMA) and list(row.values())[1:] == [
@@ -59,7 +59,7 @@ def test_a_query_has_a_row_for_each_chunk_that_answers_it():
         9,
         "writer",
         "",
-        *[None] * 3,
+        *[None] * 4,
     ]
 
 

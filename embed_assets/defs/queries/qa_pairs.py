@@ -37,7 +37,9 @@ def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         if without_writer:
             pairs.notes.append("no questions were written, since vLLM is not installed (questions.if_no_writer)")
         kept = pairs.table.filter(pl.col("dropped").is_null())
-        kept.select("query_id", "query", "style", "writer", "document_id", "start", "end").write_parquet(folder / "pairs.parquet")
+        answers = ["answer"] if kept["answer"].null_count() < len(kept) else []
+        columns = ("query_id", "query", "style", "writer", "document_id", "start", "end", *answers)
+        kept.select(columns).write_parquet(folder / "pairs.parquet")
         write_pairs(folder, pairs, chunks, settings, encoder.saved_work)
 
     return materialize_stage(context, place, QA_PAIRS, write)
