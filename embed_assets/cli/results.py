@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import polars as pl
 
 from embed_assets.artifacts.store import HTML_REPORT, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, read_table
-from embed_assets.evaluation.evaluation_set import read_evaluation_set
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
 from embed_assets.evaluation.scoring import read_summaries, scores_table
 from embed_assets.graph import STAGES
 from embed_assets.models.locations import ModelNotFoundError
@@ -97,40 +95,6 @@ def report(collection: str, file: Path, data: str, home: str) -> None:
         shutil.copyfile(workspace.store.current("beir_scores", collection).report / HTML_REPORT, file)
     except (MissingArtifactError, OSError) as error:
         raise click.ClickException(str(error)) from None
-
-
-@click.command("export-beir")
-@click.argument("collection")
-@click.argument("folder", type=click.Path(path_type=Path))
-@json_option("each label source")
-@data_option
-@home_option
-def export_beir_command(collection: str, folder: Path, as_json: bool, data: str, home: str) -> None:
-    """Write a collection's corpus, queries, labels and runs to a new folder, in the formats of BEIR and trec_eval.
-
-    There is a BEIR folder for each label source: human/ with documents, own/, synthetic/ and look-up/ with chunks.
-    """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    from embed_assets.evaluation.beir_export import export_beir
-
-    try:
-        corpus, yardstick = (workspace.store.current(name, collection).folder for name in ("corpus_chunks", "evaluation_set"))
-        counts = export_beir(
-            folder,
-            pl.read_parquet(corpus / "documents.parquet"),
-            pl.read_parquet(corpus / "chunks.parquet"),
-            read_table(workspace, collection, "triplets", "triplets.parquet"),
-            *read_evaluation_set(yardstick, corpus),
-            read_table(workspace, collection, "beir_scores", "runs.parquet"),
-        )
-    except (MissingArtifactError, FileExistsError) as error:
-        raise click.ClickException(str(error)) from None
-    for source, row in counts.items():
-        if as_json:
-            echo_json({"collection": collection, "labels": source, "folder": folder / source, **row})
-            continue
-        click.echo(f"{folder / source}: " + ", ".join(f"{name} {count}" for name, count in row.items()))
 
 
 def echo_scores(workspace: Workspace, collection: str, asset: str = "beir_scores", as_json: bool = False) -> None:

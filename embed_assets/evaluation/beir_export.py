@@ -3,6 +3,7 @@
 Queries and labels are written in BEIR format, runs in that of trec_eval.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +22,7 @@ def export_beir(
     queries: pl.DataFrame,
     labels: pl.DataFrame,
     runs: pl.DataFrame,
+    answers: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, int]]:
     """Write a BEIR folder for each label source, and the runs.
 
@@ -45,6 +47,7 @@ def export_beir(
         labels: its labels, as they apply to the documents (evaluation_set.current_labels). As in scoring, queries
             without a label are left out.
         runs: the ``runs`` of scoring.Scores.
+        answers: answers to queries by their ids, which go into the metadata of the queries.
 
     Returns:
         Label source → counts of ``corpus``, ``train``, ``dev`` and ``test`` (queries).
@@ -57,13 +60,15 @@ def export_beir(
     with write_folder_atomically(folder) as building:
         for source in labelled["source"].unique(maintain_order=True):
             of_source = labelled.filter(pl.col("source") == source)
-            counts[source] = _export_source(building / source, source == HUMAN, documents, chunks, triplets, of_source, labels)
+            counts[source] = _export_source(
+                building / source, source == HUMAN, documents, chunks, triplets, of_source, labels, answers or {}
+            )
         for (source, system), run in runs.group_by("source", "system", maintain_order=True):
             _write_run(building / "runs" / f"{source}-{system}.trec", run, system)
     return counts
 
 
-def _export_source(folder, by_document, documents, chunks, triplets, queries, labels) -> dict[str, int]:
+def _export_source(folder, by_document, documents, chunks, triplets, queries, labels, answers) -> dict[str, int]:
     (folder / "qrels").mkdir(parents=True)
     corpus = (
         documents.select("document_id", "title", "text")
@@ -81,7 +86,10 @@ def _export_source(folder, by_document, documents, chunks, triplets, queries, la
     ).unique(maintain_order=True)
     texts = {name: (text, style) for name, text, style, _ in trained.iter_rows()}
     texts |= {name: (text, style) for name, text, style in queries.select("query_id", "query", "style").iter_rows()}
-    rows = ({"_id": without_spaces(name), "text": text, "metadata": {"style": style}} for name, (text, style) in texts.items())
+    metadata = {
+        name: {"style": style} | ({"answer": answers[name]} if name in answers else {}) for name, (_, style) in texts.items()
+    }
+    rows = ({"_id": without_spaces(name), "text": text, "metadata": metadata[name]} for name, (text, _) in texts.items())
     write_jsonl(folder / QUERIES, rows)
     qrels = {"train": [(name, unit, 1) for name, _, _, unit in trained.iter_rows()]}
     for split in ("dev", "test"):

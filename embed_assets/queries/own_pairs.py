@@ -1,7 +1,7 @@
 """QA pairs that users bring: real queries, and the documents that were clicked or marked right.
 
 They lie in the collection's folder, in any or all of pairs.jsonl, pairs.parquet, and queries.jsonl with
-qrels/train.tsv (BEIR format).
+qrels/train.tsv (BEIR format). A line of pairs.jsonl may also be a record of sdg_records.
 """
 
 import functools
@@ -20,6 +20,7 @@ from embed_assets.corpus.spans import SpanIndex, language_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import OWN_WRITER, PAIR_SCHEMA, make_pairs
 from embed_assets.queries.quotes import Quoted, same_words
+from embed_assets.queries.sdg_records import DocumentNames, is_record, pairs_of_record
 from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.retrieval.ranking import blocks_of_queries
 from embed_assets.text.near_duplicates import normalize_query
@@ -69,7 +70,7 @@ def read_own_pairs(
     if not files:
         return pl.DataFrame(schema=PAIR_SCHEMA), []
     unknown: set[str] = set()
-    rows = list(_read_rows(folder, unknown))
+    rows = list(_read_rows(folder, unknown, DocumentNames(documents["document_id"].to_list())))
     known, tested = set(chunks["document_id"]), _test_queries(folder)
     texts = dict(documents.select("document_id", "text").iter_rows())
     quoted = functools.lru_cache(maxsize=100)(Quoted)
@@ -141,12 +142,13 @@ def _pair_files(folder: Path) -> list[Path]:
     return [path for path in paths if path]
 
 
-def _read_rows(folder: Path, unknown: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_rows(folder: Path, unknown: set[str], names: DocumentNames) -> Iterator[tuple[str, dict[str, Any]]]:
     """The pairs of all files, not yet checked, each with its place; the queries of qrels that are missing go to ``unknown``."""
     jsonl, parquet, qrels = find_file(folder, "pairs.jsonl"), folder / "pairs.parquet", find_qrels(folder, "train")
     if jsonl:
         for number, row in read_jsonl(jsonl):
-            yield f"{jsonl}:{number}", row
+            place = f"{jsonl}:{number}"
+            yield from ((place, pair) for pair in (pairs_of_record(place, row, names) if is_record(row) else (row,)))
     if parquet.is_file():
         try:
             table = pl.read_parquet(parquet.read_bytes())

@@ -14,7 +14,9 @@ from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.evaluation.beir_export import export_beir
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA, read_human_labels
+from embed_assets.evaluation.rag_export import rag_rows
 from embed_assets.evaluation.scoring import join_scores, score_systems
+from embed_assets.evaluation.sdg_export import export_sdg
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets_tests.evaluation.test_scoring import TableEncoder, ranking
 
@@ -210,3 +212,46 @@ def test_the_command_writes_what_is_built(workspace_folder, scores):
     assert f"{workspace_folder / 'out' / 'human'}: corpus 3, train 2, dev 0, test 2" in result.output
     first = json.loads((workspace_folder / "out" / "human" / "corpus.jsonl").read_text().splitlines()[0])
     assert first == {"_id": "animals/cat%20page.md", "title": "Cats", "text": 'Cats purr.\nCats "sleep".'}
+
+
+def test_answers_go_into_the_metadata_of_their_queries(tmp_path, scores):
+    runs = join_scores(scores)[1]
+    export_beir(tmp_path / "new", DOCUMENTS, CHUNKS, TRIPLETS, QUERIES, LABELS, runs, {"s1": "Cats do.", "t1": "Bees."})
+    lines = [json.loads(line) for line in (tmp_path / "new/synthetic/queries.jsonl").read_text().splitlines()]
+    metadata = {line["_id"]: line["metadata"] for line in lines}
+    assert metadata["s1"] == {"style": "question", "answer": "Cats do."} and metadata["t1"]["answer"] == "Bees."
+    assert metadata["s2"] == {"style": "question"}
+
+
+def test_questions_for_rag_evaluation_have_what_was_found_and_what_answers_them(scores):
+    runs = join_scores(scores)[1]
+    rows = list(rag_rows(QUERIES, LABELS, CHUNKS, runs, {"s1": "Cats do."}, contexts=2))
+    assert [row["question"] for row in rows] == ["who purrs", "who sleeps"]
+    assert rows[0]["ground_truth"] == "Cats do." and "ground_truth" not in rows[1]
+    assert rows[0]["reference_contexts"] == ["Cats\nCats purr."]
+    best = runs.filter((pl.col("system") == "hybrid") & (pl.col("query_id") == "s2")).sort("rank")["unit"].to_list()
+    passage_of = dict(CHUNKS.select("chunk_id", "passage").iter_rows())
+    assert rows[1]["contexts"] == [passage_of[unit] for unit in best[:2]] and len(rows[1]["contexts"]) == 2
+    other = list(rag_rows(QUERIES, LABELS, CHUNKS, runs, {}, contexts=1, system="base"))
+    assert [len(row["contexts"]) for row in other] == [1, 1] and rows[0]["query_id"] == "s1"
+
+
+def test_the_recipe_s_files_name_passages_of_their_corpus(tmp_path):
+    triplets = TRIPLETS.with_columns(negative_chunks=pl.Series([["dog.md::0"]] * len(TRIPLETS)))
+    spans = {"query_id": "t1", "query": "bees that hum", "style": "sentence", "document_id": "bee.md", "start": 0, "end": 21}
+    pairs = pl.DataFrame([spans | {"answer": None, "reasoning_type": None, "complexity": None, "judge_score": None}])
+    counts = export_sdg(tmp_path / "new", "animals", pairs, CHUNKS, triplets)
+    assert counts == {"records": 1, "train": 2, "val": 1, "corpus": 4}
+    corpus = pl.read_parquet(tmp_path / "new/corpus/train.parquet")
+    train = json.loads((tmp_path / "new/train.json").read_text())
+    assert train["corpus"] == {"path": "./corpus/"} and set(corpus.columns) == {"id", "text"}
+    bees, both = train["data"]
+    assert (bees["question"], bees["pos_doc"], bees["neg_doc"]) == ("bees that hum", [{"id": "bee.md::0"}], [{"id": "dog.md::0"}])
+    # The dog is an answer to the second query, and so no negative of it.
+    assert [it["id"] for it in both["pos_doc"]] == ["animals/cat page.md::1", "dog.md::0"] and both["neg_doc"] == []
+    assert json.loads((tmp_path / "new/corpus/merlin_metadata.json").read_text()) == {
+        "corpus_id": "animals",
+        "class": "TextQADataset",
+    }
+    with pytest.raises(FileExistsError):
+        export_sdg(tmp_path / "new", "animals", pairs, CHUNKS, triplets)
