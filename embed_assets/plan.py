@@ -88,7 +88,7 @@ class Planned:
     outcome: Outcome
     reasons: tuple[Reason, ...] = ()
     waits_for: tuple[str, ...] = ()
-    price: Mapping[str, int] = field(default_factory=dict)
+    price: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -131,7 +131,8 @@ def _plan_stage(
             if stage.frozen and (artifact := workspace.store.find(stage.name, inputs.place, inputs.fingerprint)):
                 return Planned(collection, stage.name, Outcome.REUSED), artifact
             reasons = reasons_of(workspace.store, inputs, whole)
-            return Planned(collection, stage.name, Outcome.WAITS, reasons, open_above), None
+            price = _price_ahead(workspace, stage, inputs) if priced else {}
+            return Planned(collection, stage.name, Outcome.WAITS, reasons, open_above, price), None
         inputs = resolve(workspace, stage, collection, settings, instead=settled)
         artifact = workspace.store.find(stage.name, inputs.place, inputs.fingerprint)
         if artifact is not None and (refusal := _refusal(stage, artifact)):
@@ -143,6 +144,14 @@ def _plan_stage(
         return Planned(collection, stage.name, Outcome.COMPUTED, reasons, price=price), None
     except Exception as error:  # whatever cannot be read keeps this stage from its run, and no other collection
         return Planned(collection, stage.name, Outcome.FAILS, error=str(error)), None
+
+
+def _price_ahead(workspace: Workspace, stage: Stage, inputs: Inputs) -> Mapping[str, float]:
+    """What a stage would take that waits for others, where that can be told without them."""
+    try:
+        return stage.price(inputs, workspace.memos)
+    except MissingArtifactError:
+        return {}
 
 
 def _without(

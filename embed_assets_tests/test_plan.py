@@ -11,6 +11,7 @@ from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.main import main
 from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.plan import Kind, Outcome, Planned, Reason, plan
+from embed_assets.queries.price import tokens_of
 from embed_assets_tests.plans import build, build_everything
 from embed_assets_tests.small_collections import override, write_small_collections
 
@@ -80,7 +81,10 @@ def test_a_prompt_is_named(workspace):
     (workspace.data / "prompts" / "question.jinja").write_text("{{ passage }} Question:")
     row = of(workspace, "qa_pairs")
     assert [(reason.kind, reason.name) for reason in row.reasons] == [(Kind.SOURCE, "prompt question")]
-    assert (str(row.reasons[0]), row.price) == ("prompt question: changed", {"prompts": 2})
+    assert (str(row.reasons[0]), row.price) == (
+        "prompt question: changed",
+        {"prompts": 2, "prompt_tokens": 55, "answer_tokens": 80},
+    )
 
 
 def test_a_source_that_cannot_be_told_yet_is_no_reason(workspace):
@@ -142,13 +146,58 @@ def test_a_result_that_a_blocking_check_refused_fails(workspace):
 
 def test_the_price_is_told_where_it_can_be(workspace):
     override(workspace.data, "bakery", {"questions": {"max_questions": 4, "styles": {"question": 1}}})
-    assert of(workspace, "qa_pairs").price == {"prompts": 2}
-    override(workspace.data, "bakery", {"questions": {"max_questions": 4, "styles": {"multi_hop": 1}}})
-    assert of(workspace, "qa_pairs").price == {}
+    assert of(workspace, "qa_pairs").price["prompts"] == 2
+    override(workspace.data, "bakery", {"questions": {"max_questions": 0, "max_lookups": 100}})
+    assert of(workspace, "qa_pairs").price == {"prompts": 0}
     override(workspace.data, "bakery", {"negatives": {"margin": 0.9}})
     assert of(workspace, "triplets").price == {"texts": 4}  # two queries and two passages
     override(workspace.data, "bakery", {"training": {"batch_size": 4, "epochs": 2.0}})
     assert of(workspace, "checkpoint").price == {"triplets": 2}
+
+
+def priced(data: Path, **questions) -> Workspace:
+    """A collection with a writer that has a price, of which nothing was built."""
+    write_small_collections(data)
+    writer = {"engine": "endpoint", "url": "http://localhost:1/v1", "name": "big", "input_cost": 2.0, "output_cost": 8.0}
+    override(data, "bakery", {"questions": {"writer": writer, **questions}})
+    (data / "settings.yaml").write_text("allowed: {hosts: [localhost]}")
+    return Workspace(data, data / "home")
+
+
+def test_tokens_and_cost_are_told_before_anything_ran(tmp_path):
+    workspace = priced(tmp_path, max_questions=1000)
+    row = of(workspace, "qa_pairs")
+    assert row.outcome is Outcome.WAITS and row.price["prompts"] == 1000
+    assert 1000 * 300 < row.price["prompt_tokens"] < 1000 * 700  # four examples and a passage of 160 tokens
+    assert row.price["answer_tokens"] == 1000 * 40
+    assert row.price["cost"] == pytest.approx(row.price["prompt_tokens"] * 2e-6 + 40_000 * 8e-6, abs=0.01)
+    output = cli(workspace, "bakery")
+    assert f"takes 1,000 prompts, about {row.price['prompt_tokens']:,} prompt tokens, at most 40,000 answer tokens, " in output
+    assert f"{row.price['cost']:.2f} at most for both" in output
+
+
+def test_extractor_and_judge_are_in_the_price_and_what_is_shown_around_a_chunk(tmp_path):
+    batch = {"mode": "batch", "questions_per_chunk": 5, "max_questions": 1000, "styles": {"question": 1}}
+    price = of(priced(tmp_path / "a", **batch), "qa_pairs").price
+    judged = of(priced(tmp_path / "b", **batch, min_judge_score=7.0), "qa_pairs").price
+    seen = of(priced(tmp_path / "c", **batch, context="section"), "qa_pairs").price
+    listed = of(priced(tmp_path / "d", **batch, extract_artifacts=True), "qa_pairs").price
+    assert price["prompts"] == judged["prompts"] == seen["prompts"] == listed["prompts"] == 200
+    assert judged["answer_tokens"] == price["answer_tokens"] + 1000 * 200
+    assert judged["prompt_tokens"] - price["prompt_tokens"] > 1000 * 160
+    assert 200 * 160 < seen["prompt_tokens"] - price["prompt_tokens"] < 200 * 640
+    assert listed["answer_tokens"] > price["answer_tokens"] + 200 * 300 - 1
+
+
+def test_with_chunks_there_are_no_more_calls_than_they_allow(workspace):
+    override(workspace.data, "bakery", {"questions": {"max_questions": 400, "styles": {"multi_hop": 1}}})
+    price = of(workspace, "qa_pairs").price
+    assert price["prompts"] == 2 and 2 * 300 < price["prompt_tokens"] < 2 * 700 and "cost" not in price
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("word " * 100, 125), ("ポンプ" * 100, 200), ("Größe", 3)])
+def test_tokens_are_estimated_from_letters(text, tokens):
+    assert tokens_of(text) == tokens
 
 
 def test_it_writes_nothing(workspace):

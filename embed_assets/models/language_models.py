@@ -150,12 +150,13 @@ class LanguageModel:
         return answers
 
 
-def count_unanswered(
+def unanswered(
     settings: LanguageModelSettings, memos: Path, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling
-) -> int:
-    """How many of the prompts were never answered; arguments as of LanguageModel.generate. Nothing is asked or written."""
-    keys = set(_keys(settings, prompts, seeds, sampling))
-    return len(keys - stored_keys(memos / ANSWERS, keys))
+) -> list[int]:
+    """The numbers of the prompts that were never answered; arguments as of LanguageModel.generate. Nothing is asked."""
+    first = {key: number for number, key in reversed(list(enumerate(_keys(settings, prompts, seeds, sampling))))}
+    known = stored_keys(memos / ANSWERS, set(first))
+    return sorted(number for key, number in first.items() if key not in known)
 
 
 def _keys(settings: LanguageModelSettings, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> list[str]:

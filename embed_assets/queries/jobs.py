@@ -67,7 +67,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
     says_something = [count_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
     rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]
     jobs = []
-    for prompt, count in _shares(prompts, settings):
+    for prompt, count in shares_of_prompts(prompts, settings):
         order = [row for row in spread_over_documents(chunks, f"{settings.seed} {prompt.name}") if says_something[row]]
         samples = 1 if settings.mode == "batch" else settings.questions_per_chunk
         candidates = [
@@ -129,7 +129,7 @@ def _deal(shares: Mapping[str, float], whole: int, seed: str) -> tuple[tuple[str
     return tuple((name, dealt[name]) for name in shares if dealt[name])
 
 
-def _shares(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int]]:
+def shares_of_prompts(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int]]:
     """How many calls each prompt gets."""
     if settings.mode == "batch":
         yield prompts[0], settings.max_questions // settings.questions_per_chunk

@@ -1,37 +1,130 @@
 """What asking the language models would take, told without asking."""
 
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import polars as pl
 
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.corpus.spans import language_of
-from embed_assets.models.language_models import count_unanswered
-from embed_assets.queries.jobs import plan_jobs, seed_of, shows_several, writing_prompts
+from embed_assets.models.language_models import unanswered
+from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
+from embed_assets.queries.jobs import Job, plan_jobs, seed_of, shares_of_prompts, shows_several, writing_prompts
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.questions import question_sampling, render_job
 from embed_assets.queries.settings import QuestionsSettings
-from embed_assets.queries.surroundings import surroundings
+from embed_assets.queries.surroundings import CHARACTERS_OF_A_TOKEN, surroundings
+
+LETTERS_OF_A_TOKEN = 4  # of English text; other scripts take a token for one or two letters
+LETTERS_OF_A_QUESTION = 80
 
 
-def prompts_to_answer(inputs: Inputs, memos: Path) -> dict[str, int]:
-    """How many prompts of the writer were never answered.
-
-    Nothing is told where a prompt shows what would first have to be computed: related chunks, or artifacts that the
-    extractor lists. The judge is asked about what the writer answers, so its prompts are never counted.
+@dataclass(frozen=True)
+class Task:
+    """What one language model is asked.
 
     Args:
-        inputs: of qa_pairs.
+        model: its settings.
+        prompts: how many.
+        prompt_tokens: of all together, estimated.
+    """
+
+    model: LanguageModelSettings
+    prompts: int
+    prompt_tokens: int
+
+    @property
+    def answer_tokens(self) -> int:
+        """The most that the answers can have."""
+        return self.prompts * self.model.max_new_tokens
+
+    @property
+    def cost(self) -> float:
+        """The most that it can cost, in the currency of the settings."""
+        return (self.prompt_tokens * self.model.input_cost + self.answer_tokens * self.model.output_cost) / 1e6
+
+
+def price_of_pairs(inputs: Inputs, memos: Path) -> dict[str, float]:
+    """Prompts of the writer that were never answered, and tokens and cost of all language models that are asked.
+
+    Tokens of prompts are estimated from their letters; those of answers, and so the cost, are the most that there can be.
+    Where there are no chunks yet, and where a prompt shows what would first have to be computed (related chunks, artifacts),
+    typical prompts are counted instead, as if none was ever answered.
+
+    Args:
+        inputs: of qa_pairs; corpus_chunks may be missing.
         memos: folder of the memos.
+
+    Returns:
+        ``prompts``, and ``prompt_tokens``, ``answer_tokens`` and, with prices, ``cost``, where there is anything to ask.
     """
     settings = inputs.block(QuestionsSettings)
-    writer = settings.language_models.get("writer")
-    prompts = writing_prompts({it.value.name: it.value for it in inputs.sources.values() if isinstance(it.value, Prompt)})
-    if writer is None:
+    prompts = {it.value.name: it.value for it in inputs.sources.values() if isinstance(it.value, Prompt)}
+    if "writer" not in settings.language_models or not writing_prompts(prompts):
         return {"prompts": 0}
-    if settings.extract_artifacts or any(shows_several(prompt, settings) for prompt in prompts):
-        return {}
-    chunks = inputs.table("corpus_chunks", "chunks")
-    jobs, rows = plan_jobs(chunks, prompts, None, settings), chunks.select("passage").rows(named=True)
-    around = surroundings(chunks, settings)
-    texts = [render_job(job, rows, settings, {}, language_of(chunks), around(job)) for job in jobs]
-    seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
-    return {"prompts": count_unanswered(writer, memos, texts, seeds, question_sampling(settings))}
+    chunks = inputs.table("corpus_chunks", "chunks") if "corpus_chunks" in inputs.artifacts else None
+    tasks = list(_tasks(settings, prompts, chunks, inputs.block(BaseModelSettings).max_tokens, memos))
+    price: dict[str, float] = {"prompts": tasks[0].prompts}
+    if asked := sum(task.prompts for task in tasks):
+        price |= {
+            "prompt_tokens": sum(task.prompt_tokens for task in tasks),
+            "answer_tokens": sum(task.answer_tokens for task in tasks),
+        }
+    if asked and (cost := sum(task.cost for task in tasks)):
+        price["cost"] = round(cost, 2)
+    return price
+
+
+def _tasks(
+    settings: QuestionsSettings, prompts: Mapping[str, Prompt], chunks: pl.DataFrame | None, passage_tokens: int, memos: Path
+) -> Iterator[Task]:
+    """The writer first, then the extractor and the judge, as far as they are asked."""
+    models, writing = settings.language_models, writing_prompts(prompts)
+    typical = "x" * LETTERS_OF_A_TOKEN * passage_tokens
+    if chunks is not None and len(chunks):
+        typical = chunks["passage"].to_list()[int(chunks["passage"].str.len_chars().arg_sort()[len(chunks) // 2])]
+    certain = not settings.extract_artifacts and not any(shows_several(prompt, settings) for prompt in writing)
+    if chunks is not None and certain:
+        jobs, around = plan_jobs(chunks, writing, None, settings), surroundings(chunks, settings)
+        rows = chunks.select("passage").rows(named=True)
+        texts = [render_job(job, rows, settings, {}, language_of(chunks), around(job)) for job in jobs]
+        seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
+        new = unanswered(models["writer"], memos, texts, seeds, question_sampling(settings))
+        yield Task(models["writer"], len(new), sum(tokens_of(texts[number]) for number in new))
+        questions = sum(jobs[number].questions for number in new)
+    else:
+        calls, tokens = 0, 0
+        for prompt, count in shares_of_prompts(writing, settings):
+            if chunks is not None:
+                count = min(count, len(chunks) * (1 if settings.mode == "batch" else settings.questions_per_chunk))
+            bundle = settings.bundle_chunks if shows_several(prompt, settings) else 1
+            job = Job(prompt, tuple(range(bundle)), 0, "identifier", tuple((style, 1) for style in settings.styles))
+            text = render_job(job, [{"passage": typical}] * bundle, settings, {})
+            calls, tokens = calls + count, tokens + count * (tokens_of(text) + _context_tokens(settings, typical))
+        yield Task(models["writer"], calls, tokens)
+        questions = calls * (settings.questions_per_chunk if settings.mode == "batch" else 1)
+        if "extractor" in models:
+            shown = calls * settings.bundle_chunks if chunks is None else min(calls * settings.bundle_chunks, len(chunks))
+            yield Task(models["extractor"], shown, shown * tokens_of(prompts["artifacts"].render({"passage": typical})))
+    if "judge" in models:
+        variables = {"passage": typical, "query": "x" * LETTERS_OF_A_QUESTION, "answer": ""}
+        asking = [name for name in ("answerable", "judge") if name in prompts]
+        tokens = sum(tokens_of(prompts[name].render(variables)) for name in asking)
+        yield Task(models["judge"], questions * len(asking), questions * tokens)
+
+
+def _context_tokens(settings: QuestionsSettings, typical: str) -> int:
+    """What stands around a typical chunk: a section is taken for three chunks, a document for as many as there is room for."""
+    if settings.mode == "single" or settings.context == "chunk":
+        return 0
+    room = settings.writer.max_model_tokens - settings.writer.max_new_tokens
+    wanted = 2 * tokens_of(typical) if settings.context == "section" else room
+    return max(0, min(room, wanted)) * CHARACTERS_OF_A_TOKEN // LETTERS_OF_A_TOKEN
+
+
+def tokens_of(text: str) -> int:
+    """About how many tokens a text has, whatever the tokenizer."""
+    ascii_letters = len(text.encode("ascii", errors="ignore"))
+    return math.ceil(ascii_letters / LETTERS_OF_A_TOKEN + (len(text) - ascii_letters) / 1.5)

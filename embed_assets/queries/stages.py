@@ -8,7 +8,7 @@ from embed_assets.models.language_models import can_answer, language_model_diges
 from embed_assets.models.sources import base_model
 from embed_assets.queries.checks import PAIRS_CHECKS
 from embed_assets.queries.own_pairs import own_pairs_digest
-from embed_assets.queries.price import prompts_to_answer
+from embed_assets.queries.price import price_of_pairs
 from embed_assets.queries.prompts import load_question_prompts
 from embed_assets.queries.settings import QuestionsSettings
 
@@ -46,5 +46,5 @@ QA_PAIRS = Stage(
     inputs=("corpus_chunks",),
     sources=(base_model, own_pairs, prompts, language_models),
     checks=PAIRS_CHECKS,
-    price=prompts_to_answer,
+    price=price_of_pairs,
 )
