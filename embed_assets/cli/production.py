@@ -29,7 +29,10 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
     try:
         settings = read_settings(workspace, collection)
         blocks = (settings.late_interaction, settings.reranking)
-        hits = search_index(open_published(workspace, collection), query, *blocks, mode, limit)
+        published = open_published(workspace, collection)
+        hits = search_index(published, query, *blocks, mode, limit)
+        if why := published.without_fine_tuning():
+            click.echo(why, err=True)
     except (PublishingError, MissingArtifactError) as error:
         raise click.ClickException(str(error)) from None
     if not hits:

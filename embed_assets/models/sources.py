@@ -4,10 +4,12 @@ from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.models.locations import model_digest
 from embed_assets.models.settings import BaseModelSettings, CrossEncoderSettings
 
+BASE_MODEL = "base model"
+
 
 def base_model(asked: Asked) -> dict[str, Source]:
     """The embedding model that is fine-tuned."""
-    return {"base model": Source(model_digest(asked.block(BaseModelSettings).name))}
+    return {BASE_MODEL: Source(model_digest(asked.block(BaseModelSettings).name))}
 
 
 def reranker_start(asked: Asked) -> dict[str, Source]:

@@ -7,7 +7,10 @@ from embed_assets.evaluation.metrics import HEADLINE
 LEAST_SERVED_COSINE = 0.999
 
 PUBLISHED_INDEX_CHECKS = {
-    "promoted": Check("The checkpoint is in production: significantly better than what was there, or an operator said so."),
+    "promoted": Check(
+        "The checkpoint is in production: significantly better than what was there, or an operator said so. If not, what was "
+        "there is, or the base model."
+    ),
 }
 DRIFT_CHECKS = {
     "chunks_covered": Check("The model in production was trained with queries for most of the chunks that there are now."),

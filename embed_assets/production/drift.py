@@ -22,8 +22,9 @@ from embed_assets.evaluation.evaluation_set import HUMAN, LOOKUP, SYNTHETIC, rea
 from embed_assets.evaluation.labels import own_units, relevant_units, tested_queries
 from embed_assets.evaluation.metrics import HEADLINE, score_first_ten
 from embed_assets.models.hardware import Compute
-from embed_assets.production.published import Published
+from embed_assets.production.published import Published, model_of_table
 from embed_assets.production.published_index import metadata_of
+from embed_assets.production.publishing import system_of
 from embed_assets.production.settings import DriftSettings
 
 if TYPE_CHECKING:
@@ -60,19 +61,25 @@ class LiveScore:
     now: float
 
 
-def measure_coverage(published: Published, now: pl.Series) -> Coverage:
+def measure_coverage(published: Published, now: pl.Series) -> Coverage | None:
     """Compare the source of a collection as it is now with what the model in production was trained on.
 
     Args:
         published: what is in production.
         now: the texts of the chunks that the source has now.
 
+    Returns:
+        None where the base model is in production, which was trained on nothing of the collection.
+
     Raises:
         PublishingError: nothing is published.
         MissingArtifactError: the checkpoint in production, or what it was made of, is not in the store.
     """
     store, collection = published.workspace.store, published.collection
-    checkpoint = published.checkpoint(metadata_of(published.index.open()))
+    metadata = metadata_of(published.index.open())
+    if model_of_table(metadata).is_base:
+        return None
+    checkpoint = published.checkpoint(metadata)
     trained_on = store.find_content("triplets", collection, checkpoint.manifest["inputs"]["triplets"]).manifest["inputs"]
     corpus = store.find_content("corpus_chunks", collection, trained_on["corpus_chunks"])
     pairs = store.find_content("qa_pairs", collection, trained_on["qa_pairs"])
@@ -120,7 +127,8 @@ def measure_live_scores(published: Published, compute: Compute = Compute()) -> l
     store, collection = published.workspace.store, published.collection
     table = published.index.open()
     metadata = metadata_of(table)
-    encoder = published.encoder(metadata, compute)
+    model = model_of_table(metadata)
+    encoder = published.encoder(model, compute)
     corpus = store.find_content("corpus_chunks", collection, metadata["chunks"])
     evaluation_set = store.find_content("evaluation_set", collection, metadata["evaluation_set"])
     queries, labels = read_evaluation_set(evaluation_set.folder, corpus.folder)
@@ -134,7 +142,7 @@ def measure_live_scores(published: Published, compute: Compute = Compute()) -> l
         relevant = relevant_units(tested, labels, rows, by_document=source == HUMAN)
         vectors = encoder.encode_queries(tested["query"].to_list())
         found = first_tens(table, vectors, relevant, "document_id" if source == HUMAN else "id")
-        noted = metadata["scores"][source]["tuned"]
+        noted = metadata["scores"][source][system_of(model)[0]]
         scores.append(LiveScore(source, len(tested), noted, float(score_first_ten(relevant, found).mean())))
     return scores
 
@@ -170,8 +178,10 @@ def _first_ten(table: "Table", vector: np.ndarray, unit: str, own: str | None) -
         limit *= 4
 
 
-def judge_coverage(coverage: Coverage, settings: DriftSettings) -> Finding:
-    """chunks_covered."""
+def judge_coverage(coverage: Coverage | None, settings: DriftSettings) -> Finding:
+    """chunks_covered; without a coverage, it is the base model that is in production."""
+    if coverage is None:
+        return Finding("chunks_covered", True, "the base model is in production: there was no training that could be out of date")
     return Finding(
         "chunks_covered",
         coverage.uncovered <= settings.max_uncovered,

@@ -4,18 +4,67 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.files import fingerprint_of
 from embed_assets.artifacts.store import Artifact, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.evaluation.systems import encoder_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
+from embed_assets.models.locations import ModelNotFoundError, model_digest
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.sources import BASE_MODEL
+from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.production.published_index import PublishedIndex, PublishingError
 from embed_assets.production.settings import PublishingSettings
 
-BASE_MODEL = "base model"
 NOTHING = "nothing is published: publishing.uri is empty"
 WITHOUT_CHECKPOINT = "publish from the home that built it, or set publish_anyway in the launchpad"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that an index is made with: a checkpoint, or the base model as it is.
+
+    Args:
+        checkpoint: fingerprint of the checkpoint; BASE_MODEL for the base model.
+        digest: of its content.
+        base_model: content of the settings block that it is read with.
+    """
+
+    checkpoint: str
+    digest: str
+    base_model: Mapping[str, Any]
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it was not fine-tuned."""
+        return self.checkpoint == BASE_MODEL
+
+    @property
+    def name(self) -> str:
+        """What tells it from others: the fingerprint of the checkpoint, or BASE_MODEL and a hash."""
+        of_base = fingerprint_of({"model": self.digest, "base_model": self.base_model})
+        return f"{BASE_MODEL} {of_base}" if self.is_base else self.checkpoint
+
+    @property
+    def settings(self) -> BaseModelSettings:
+        """Its length and its prompts."""
+        return BaseModelSettings.model_validate(self.base_model)
+
+
+def model_of(checkpoint: Artifact) -> Model:
+    """The model of a checkpoint."""
+    return Model(checkpoint.fingerprint, checkpoint.digest, checkpoint.manifest["settings"]["base_model"])
+
+
+def base_model_of(settings: BaseModelSettings, digest: str) -> Model:
+    """The base model that the settings name, whose files have this digest."""
+    return Model(BASE_MODEL, digest, content_of(settings))
+
+
+def model_of_table(metadata: Mapping[str, Any]) -> Model:
+    """The model of a published table, given what the table is made of."""
+    return Model(metadata["checkpoint"], metadata["model"], metadata["base_model"])
 
 
 @dataclass(frozen=True)
@@ -43,29 +92,35 @@ class Published:
             raise PublishingError(f"{self.collection}: {NOTHING}")
         return PublishedIndex(self.workspace.database(self.settings.uri), self.settings.table or self.collection)
 
-    def to_beat(self, checkpoint: Artifact, chunks: Artifact) -> str:
-        """Fingerprint of the checkpoint that a candidate has to beat; BASE_MODEL where nothing is published.
+    def to_beat(self, checkpoint: Artifact, chunks: Artifact, base: Model) -> str:
+        """Name of the model that a candidate has to beat; BASE_MODEL where that is the base model of the settings.
 
         For the candidate that is in production itself, it is the one that it took the place of.
+
+        Args:
+            checkpoint: the candidate.
+            chunks: what it would be published with.
+            base: the base model of the settings, which is to beat where nothing is published.
         """
         index = self.index
         current = index.pointer().current
         metadata = index.metadata(current)
-        if current and current == index.table_name(self.made_of(checkpoint, chunks)["fingerprint"]):
+        if current and current == index.table_name(self.made_of(model_of(checkpoint), chunks)["fingerprint"]):
             return metadata.get("took_the_place_of", BASE_MODEL)
-        return metadata.get("checkpoint", BASE_MODEL)
+        name = model_of_table(metadata).name if metadata else base.name
+        return BASE_MODEL if name == base.name else name
 
-    def made_of(self, checkpoint: Artifact, chunks: Artifact) -> dict[str, Any]:
-        """What an index of a checkpoint and of chunks is made of."""
+    def made_of(self, model: Model, chunks: Artifact) -> dict[str, Any]:
+        """What an index of a model and of chunks is made of."""
         made_of = {
             "collection": self.collection,
             # Two homes never write to the same table, be their checkpoints the same or not.
             "publisher": self.workspace.home_id,
-            "checkpoint": checkpoint.fingerprint,
-            "model": checkpoint.digest,
+            "checkpoint": model.checkpoint,
+            "model": model.digest,
             "chunks": chunks.digest,
             "metadata_columns": self.metadata_columns(chunks),
-            "base_model": checkpoint.manifest["settings"]["base_model"],
+            "base_model": dict(model.base_model),
         }
         return made_of | {"fingerprint": fingerprint_of(made_of)}
 
@@ -89,9 +144,36 @@ class Published:
             )
         return checkpoint
 
-    def encoder(self, metadata: Mapping[str, Any], compute: Compute = Compute()) -> Encoder:
-        """The encoder of a published table, given what it is made of; errors as checkpoint()."""
-        return encoder_of(self.checkpoint(metadata), self.workspace.memos, compute)
+    def find(self, name: str) -> Model | None:
+        """The model of this name (Model.name), if it is in the store or in production, and its files are there."""
+        if (checkpoint := self.workspace.store.find("checkpoint", self.collection, name)) is not None:
+            return model_of(checkpoint)
+        metadata = self.index.metadata(self.index.pointer().current)
+        if not metadata or not (model := model_of_table(metadata)).is_base or model.name != name:
+            return None
+        return model if _has_its_files(model) else None
+
+    def encoder(self, model: Model, compute: Compute = Compute()) -> Encoder:
+        """The encoder of a model, with the length and the prompts that it was made with.
+
+        Raises:
+            MissingArtifactError: the checkpoint is not in the store, or the base model is another one now.
+        """
+        return Encoder(model.settings, self.workspace.memos, self._folder(model), compute)
+
+    def token_encoder(self, model: Model, compute: Compute = Compute()) -> TokenEncoder:
+        """What late interaction encodes with; as encoder()."""
+        return TokenEncoder(model.settings, self._folder(model), compute)
+
+    def _folder(self, model: Model) -> str | None:
+        if not model.is_base:
+            return str(self.checkpoint({"checkpoint": model.checkpoint}).folder / "model")
+        if not _has_its_files(model):
+            raise MissingArtifactError(
+                f"{self.collection}: the base model in production, {model.settings.name}, is not there any more, or is another "
+                "one now: materialize published_index"
+            )
+        return None
 
     def exported_model(self, metadata: Mapping[str, Any]) -> Artifact | None:
         """The ONNX export of the model of a published table, given what the table is made of; None: no export."""
@@ -109,10 +191,30 @@ class Published:
         pointer = index.pointer()
         metadata = index.metadata(pointer.current)
         exported = self.exported_model(metadata) if metadata else None
+        model = model_of_table(metadata) if metadata else None
         return {
             "index": f"{index.uri}, {pointer.current}" if pointer.current else "none",
             "previous_index": pointer.previous or "none",
-            "model_in_production": metadata.get("checkpoint", "none"),
+            "model_in_production": "none" if model is None else _in_words(model),
             "onnx_model": str(exported.folder) if exported else "none",
             "in_production_since": pointer.swapped_at or "never",
         }
+
+    def without_fine_tuning(self) -> str:
+        """Why the base model is in production, in words; empty where a fine-tuned one is, or nothing."""
+        pointer = self.index.pointer()
+        metadata = self.index.metadata(pointer.current)
+        if not metadata or not model_of_table(metadata).is_base:
+            return ""
+        return pointer.reason if pointer.reason.startswith(BASE_MODEL) else f"{BASE_MODEL}: {pointer.reason}"
+
+
+def _has_its_files(base: Model) -> bool:
+    try:
+        return model_digest(base.settings.name) == base.digest
+    except ModelNotFoundError:
+        return False
+
+
+def _in_words(model: Model) -> str:
+    return f"{BASE_MODEL} {model.settings.name}, not fine-tuned" if model.is_base else model.checkpoint

@@ -19,11 +19,12 @@ from embed_assets.evaluation.hybrid_weight import weight_for_search
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import Scores, join_scores, read_summaries, score_systems
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.evaluation.systems import encoder_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.hardware import Compute
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.sources import BASE_MODEL
 from embed_assets.production.gate import Verdict, judge
-from embed_assets.production.published import BASE_MODEL, WITHOUT_CHECKPOINT, Published
+from embed_assets.production.published import WITHOUT_CHECKPOINT, Model, Published, base_model_of, model_of, model_of_table
 from embed_assets.production.published_index import OvertakenError, Pointer
 from embed_assets.production.settings import PublishingSettings
 from embed_assets.reports.evaluation import write_comparison
@@ -31,6 +32,7 @@ from embed_assets.reports.evaluation import write_comparison
 VERDICT = "verdict.json"
 ROWS = ("chunks", "metadata_columns")
 NEWER_CHUNKS = "the model in production, for newer chunks"
+NOT_BETTER = f"{BASE_MODEL}: the fine-tuned one was not shown to be better"
 
 
 def judge_candidate(published: Published, inputs: Inputs, compared_with: str, compute: Compute, folder: Path) -> Verdict:
@@ -39,7 +41,7 @@ def judge_candidate(published: Published, inputs: Inputs, compared_with: str, co
     Args:
         published: what is in production.
         inputs: of published_index.
-        compared_with: fingerprint of the checkpoint in production, or BASE_MODEL.
+        compared_with: name of the model in production; BASE_MODEL for the base model of the settings.
         compute: where to encode.
         folder: gets the verdict, and the score tables in report/.
     """
@@ -48,15 +50,15 @@ def judge_candidate(published: Published, inputs: Inputs, compared_with: str, co
         per_query = inputs.table("beir_scores", "per_query")
         verdict = judge(per_query, "hybrid", "hybrid_base", "the base model", settings, inputs.block(ScoringSettings))
     else:
-        in_use = published.workspace.store.find("checkpoint", inputs.collection, compared_with)
+        in_use, candidate = published.find(compared_with), model_of(checkpoint)
         if in_use is None:
-            reason = f"the checkpoint in production, {compared_with}, is not in the store, so nothing can be compared with it"
+            reason = f"the model in production, {compared_with}, is not in the store, so nothing can be compared with it"
             verdict = Verdict(False, f"{reason}: {WITHOUT_CHECKPOINT}")
-        elif in_use.digest == checkpoint.digest:
+        elif in_use.digest == candidate.digest:
             verdict = Verdict(True, NEWER_CHUNKS)
         else:
-            memos = published.workspace.memos
-            encoders = {name: encoder_of(it, memos, compute) for name, it in (("production", in_use), ("tuned", checkpoint))}
+            models = {"production": in_use, "tuned": candidate}
+            encoders = {name: published.encoder(model, compute) for name, model in models.items()}
             hybrids = {"hybrid_production": "production", "hybrid": "tuned"}
             scores = _score(inputs, encoders, hybrids, [("hybrid", "hybrid_production"), ("tuned", "production")])
             write_comparison(folder, [score.summary for score in scores])
@@ -94,7 +96,8 @@ def publish(
 ) -> tuple[bool, str]:
     """Write the index of the checkpoint that was judged and put it into production, if the verdict or an operator says so.
 
-    If not, new chunks are published all the same, with the model that is in production, unless they were rolled back.
+    If not, and nothing is in production, the base model is published, so that people can search. New chunks are published
+    in any case, with the model that is in production, unless they were rolled back.
 
     Args:
         published: what is in production.
@@ -111,32 +114,43 @@ def publish(
         OvertakenError: somebody else published meanwhile; what is in production stays.
         CollectionError: the production table, or a column that is published with its chunks, is missing.
     """
-    index, store = published.index, published.workspace.store
-    checkpoint, chunks = inputs.artifacts["checkpoint"], inputs.artifacts["corpus_chunks"]
-    folder = store.root / "published_index" / inputs.collection
+    index = published.index
+    candidate, chunks = model_of(inputs.artifacts["checkpoint"]), inputs.artifacts["corpus_chunks"]
+    folder = published.workspace.store.root / "published_index" / inputs.collection
     folder.mkdir(parents=True, exist_ok=True)
     # One publisher of a home at a time: the second one finds the work done. Those of another home meet at the pointer.
     with lock(folder / "publish.lock"):
         before = index.pointer()
         live = index.metadata(before.current)
-        made_of = published.made_of(checkpoint, chunks)
+        made_of = published.made_of(candidate, chunks)
         name = index.table_name(made_of["fingerprint"])
         if before.current == name and live:
             return True, f"in production: {before.reason}"
         if anyway or (verdict.better and before.withdrawn != name):
             reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
             summaries = read_summaries(inputs.folder("beir_scores"))
-            _put(published, inputs, before, checkpoint, compared_with, reason, summaries, compute)
+            _put(published, inputs, before, candidate, compared_with, reason, summaries, compute)
             return True, f"in production: {reason}"
         if verdict.better:
             return False, "what is in production stays: this one was rolled back; 'publish_anyway' brings it back"
-        in_use = store.find("checkpoint", inputs.collection, live["checkpoint"]) if live else None
+        without = f"{NOT_BETTER}: {verdict.reason}"
+        in_use = published.find(model_of_table(live).name) if live else None
+        if not live or (in_use is None and model_of_table(live).is_base):
+            base = base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
+            summaries = read_summaries(inputs.folder("beir_scores"))
+            _put(published, inputs, before, base, compared_with, without, summaries, compute)
+            return False, f"in production: {without}"
+        stays = f"what is in production stays: {without if model_of_table(live).is_base else verdict.reason}"
         known = [live, index.metadata(before.withdrawn)]
         if in_use is None or any(all(it.get(key) == made_of[key] for key in ROWS) for it in known):
-            return False, f"what is in production stays: {verdict.reason}"
-        scored = _score(inputs, {"tuned": encoder_of(in_use, published.workspace.memos, compute)}, {"hybrid": "tuned"})
+            return False, stays
+        dense, hybrid = system_of(in_use)
+        scored = _score(inputs, {dense: published.encoder(in_use, compute)}, {hybrid: dense})
         summaries = [score.summary for score in scored]
-        _put(published, inputs, before, in_use, compared_with, NEWER_CHUNKS, summaries, compute)
+        reason = without if in_use.is_base else NEWER_CHUNKS
+        _put(published, inputs, before, in_use, compared_with, reason, summaries, compute)
+    if in_use.is_base:
+        return False, f"in production, with the newer chunks: {without}"
     return False, f"the new model is not in production: {verdict.reason}; the newer chunks are, with the model that was there"
 
 
@@ -144,18 +158,19 @@ def _put(
     published: Published,
     inputs: Inputs,
     before: Pointer,
-    checkpoint: Artifact,
+    model: Model,
     compared_with: str,
     reason: str,
     summaries: Sequence[Mapping[str, Any]],
     compute: Compute,
 ) -> None:
-    """Write the index of a checkpoint and the chunks, and put it into production."""
+    """Write the index of a model and the chunks, and put it into production."""
     chunks = inputs.artifacts["corpus_chunks"]
-    if published.to_beat(inputs.artifacts["checkpoint"], chunks) != compared_with:
+    base = base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
+    if published.to_beat(inputs.artifacts["checkpoint"], chunks, base) != compared_with:
         raise OvertakenError(f"{inputs.collection}: another index was put into production meanwhile: materialize again")
     index = published.index
-    made_of = published.made_of(checkpoint, chunks)
+    made_of = published.made_of(model, chunks)
     name = index.table_name(made_of["fingerprint"])
     rows = chunks.folder / "chunks.parquet"
     metadata = made_of | {
@@ -163,9 +178,9 @@ def _put(
         "took_the_place_of": compared_with,
         "evaluation_set": inputs.artifacts["evaluation_set"].digest,
         "scores": _headlines(summaries),
-        "hybrid_weight": weight_for_search(summaries),
+        "hybrid_weight": weight_for_search(summaries, system_of(model)[1]),
     }
-    encoder = encoder_of(checkpoint, published.workspace.memos, compute)
+    encoder = published.encoder(model, compute)
     source = ProductionSettings.model_validate(chunks.manifest["settings"]["production"], strict=False)
     if source.uri:
         columns = production_table.metadata_columns(published.workspace, source)
@@ -173,6 +188,11 @@ def _put(
         columns = front_matter_columns(chunks.folder, published.metadata_columns(chunks))
     index.write(name, rows, encoder, metadata, inputs.block(PublishingSettings).vector_index_rows, columns)
     index.swap(before, name, reason)
+
+
+def system_of(model: Model) -> tuple[str, str]:
+    """Under which names the scores have a model alone, and its hybrid."""
+    return ("base", "hybrid_base") if model.is_base else ("tuned", "hybrid")
 
 
 def _headlines(summaries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

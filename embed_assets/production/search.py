@@ -1,22 +1,21 @@
 """Search in the published index, with the model that it was made with, with its tokens, and with the re-ranker."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
-from embed_assets.evaluation.systems import as_trained, late_interaction_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import PairScorer, open_reranker
-from embed_assets.production.published import Published
-from embed_assets.production.published_index import PublishingError, metadata_of
-from embed_assets.production.publishing import read_verdict
-from embed_assets.production.stages import PUBLISHED_INDEX
+from embed_assets.production.published import Published, model_of_table
+from embed_assets.production.published_index import metadata_of
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion, fuse_hits
+from embed_assets.retrieval.late_interaction import LateInteraction
 from embed_assets.training.settings import RerankerSettings
 
 if TYPE_CHECKING:
@@ -36,6 +35,47 @@ class Hit:
     text: str
 
 
+class IndexSearch:
+    """Search in the index of a collection that is in production; the models stay loaded from one query to the next.
+
+    Args:
+        published: what is in production.
+        late_interaction: what late interaction re-orders.
+        reranking: what the re-ranker re-orders.
+    """
+
+    def __init__(self, published: Published, late_interaction: LateInteractionSettings, reranking: RerankingSettings):
+        self._published, self._late_interaction, self._reranking = published, late_interaction, reranking
+        self._kept: dict[str, tuple[str, Any]] = {}
+
+    def search(self, query: str, mode: Mode = "hybrid", limit: int = 10) -> list[Hit]:
+        """The first hits of a query; arguments and errors as of search_index."""
+        published = self._published
+        reranker = _reranker(published.workspace, published.collection) if mode == "reranked" else None
+        table = published.index.open()
+        metadata = metadata_of(table)
+        if mode == "full-text":
+            return _hits(_full_text(table, query, limit), limit)
+        encoder: TextEncoder = self._keep("encoder", metadata, lambda: _encoder(published, metadata))
+        vector = encoder.encode_queries([query])[0]
+        if mode == "dense":
+            return _hits(_dense(table, vector, limit), limit)
+        weight = metadata.get("hybrid_weight", DEFAULT_WEIGHT)
+        settings: LateInteractionSettings | RerankingSettings = self._reranking
+        if mode == "late":
+            reranker, settings = self._keep("tokens", metadata, lambda: _tokens(published, metadata)), self._late_interaction
+        fetched = max(limit, DEPTH, settings.top_k if reranker else 0)
+        rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)
+        return _hits(_reranked(query, rows, reranker, settings.top_k, settings.weight) if reranker else rows, limit)
+
+    def _keep(self, kind: str, metadata: dict, load: Callable[[], Any]) -> Any:
+        """A model of the table that is in production now, loaded once."""
+        name = metadata["fingerprint"]
+        if self._kept.get(kind, ("",))[0] != name:
+            self._kept[kind] = (name, load())
+        return self._kept[kind][1]
+
+
 def search_index(
     published: Published,
     query: str,
@@ -44,7 +84,7 @@ def search_index(
     mode: Mode = "hybrid",
     limit: int = 10,
 ) -> list[Hit]:
-    """Search the index of a collection that is in production.
+    """Search the index of a collection that is in production, once.
 
     Args:
         published: what is in production.
@@ -57,41 +97,10 @@ def search_index(
         limit: how many hits.
 
     Raises:
-        PublishingError: nothing is published; if the gate refused it, the message says why.
+        PublishingError: nothing is published.
         MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
-    reranker = _reranker(published.workspace, published.collection) if mode == "reranked" else None
-    table = _open(published)
-    metadata = metadata_of(table)
-    if mode == "full-text":
-        return _hits(_full_text(table, query, limit), limit)
-    vector = _encoder(published, metadata).encode_queries([query])[0]
-    if mode == "dense":
-        return _hits(_dense(table, vector, limit), limit)
-    weight = metadata.get("hybrid_weight", DEFAULT_WEIGHT)
-    settings: LateInteractionSettings | RerankingSettings = reranking
-    if mode == "late":
-        checkpoint = published.checkpoint(metadata)
-        reranker, settings = late_interaction_of(as_trained(checkpoint), checkpoint, published.workspace.memos), late_interaction
-    fetched = max(limit, DEPTH, settings.top_k if reranker else 0)
-    rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)
-    return _hits(_reranked(query, rows, reranker, settings.top_k, settings.weight) if reranker else rows, limit)
-
-
-def _open(published: Published) -> "Table":
-    try:
-        return published.index.open()
-    except PublishingError:
-        try:
-            verdict = read_verdict(published.workspace.store.current(PUBLISHED_INDEX.name, published.collection))
-        except MissingArtifactError:
-            verdict = None
-        if verdict is None or verdict.better or published.index.pointer().current:
-            raise
-        raise PublishingError(
-            f"{published.collection}: nothing is published, for the model is {verdict.reason}: materialize published_index with "
-            "publish_anyway in the launchpad to publish it all the same"
-        ) from None
+    return IndexSearch(published, late_interaction, reranking).search(query, mode, limit)
 
 
 def _dense(table: "Table", vector: np.ndarray, limit: int) -> list[dict]:
@@ -138,7 +147,11 @@ def _encoder(published: Published, metadata: dict) -> TextEncoder:
     """The model that a table was made with: its ONNX export if there is one, which starts faster than torch."""
     if (exported := published.exported_model(metadata)) is not None:
         return OnnxEncoder(exported.folder)
-    return published.encoder(metadata)
+    return published.encoder(model_of_table(metadata))
+
+
+def _tokens(published: Published, metadata: dict) -> LateInteraction:
+    return LateInteraction(published.token_encoder(model_of_table(metadata)), published.workspace.memos)
 
 
 def _reranker(workspace: Workspace, collection: str) -> PairScorer:

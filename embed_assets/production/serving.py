@@ -20,7 +20,7 @@ from embed_assets.models.prompts import with_prompts
 from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
-from embed_assets.production.published import Published
+from embed_assets.production.published import Published, model_of_table
 from embed_assets.production.published_index import metadata_of
 
 TEXTS_IN_A_REQUEST = 32
@@ -221,7 +221,7 @@ def check_served_model(
     settings = published.settings
     if not settings.endpoint_url:
         return None
-    encoder = published.encoder(metadata_of(published.index.open()), Compute("cpu"))
+    encoder = published.encoder(model_of_table(metadata_of(published.index.open())), Compute("cpu"))
     some_queries, some_passages = (
         texts.gather_every(max(1, len(texts) // most)).head(most).to_list()
         for texts, most in ((queries, QUERIES_COMPARED), (passages, PASSAGES_COMPARED))

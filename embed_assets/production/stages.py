@@ -2,9 +2,11 @@
 
 from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.artifacts.stages import Stage
+from embed_assets.models.locations import model_digest
+from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.sources import base_model
 from embed_assets.production.checks import PUBLISHED_INDEX_CHECKS
-from embed_assets.production.published import Published
+from embed_assets.production.published import Published, base_model_of
 from embed_assets.production.settings import PublishingSettings
 
 IN_PRODUCTION = "in production"
@@ -16,7 +18,9 @@ def in_production(asked: Asked) -> dict[str, Source]:
     if not settings.uri:
         return {}
     checkpoint, chunks = (asked.artifacts[name] for name in ("checkpoint", "corpus_chunks"))
-    return {IN_PRODUCTION: Source(Published(asked.workspace, asked.collection, settings).to_beat(checkpoint, chunks))}
+    block = asked.block(BaseModelSettings)
+    base = base_model_of(block, model_digest(block.name))
+    return {IN_PRODUCTION: Source(Published(asked.workspace, asked.collection, settings).to_beat(checkpoint, chunks, base))}
 
 
 PUBLISHED_INDEX = Stage(

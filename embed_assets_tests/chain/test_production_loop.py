@@ -128,6 +128,9 @@ def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_no
     built = loop.workspace.store.current("corpus_chunks", COLLECTION)
     assert built.summary["chunks"] == len(ROWS)
     assert "than the base model in hybrid retrieval: " in loop.decision()[1]
+    # What is not better is not published, but people can search.
+    assert loop.decision()[1].startswith("in production: base model: ")
+    assert open_published(loop.workspace, COLLECTION).describe()["model_in_production"].startswith("base model package:")
 
     # Nothing happened to the table: nothing is asked for, and the broken table is told of.
     first = loop.tick()

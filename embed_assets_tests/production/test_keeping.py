@@ -11,7 +11,7 @@ from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.lineage import open_published
 from embed_assets.production.keeping import orphan_tables
-from embed_assets.production.published import Published
+from embed_assets.production.published import Published, model_of
 from embed_assets.retention import prune
 from embed_assets_tests.small_collections import BAKERY, override, write_collection
 
@@ -48,7 +48,7 @@ def build(published: Published, asset: str, content: str, inputs: dict[str, str]
 
 def write_table(published: Published, checkpoint: Artifact, chunks: Artifact, publisher: str = "") -> str:
     """The table of a candidate, written to the real database."""
-    made_of = published.made_of(checkpoint, chunks) | ({"publisher": publisher} if publisher else {})
+    made_of = published.made_of(model_of(checkpoint), chunks) | ({"publisher": publisher} if publisher else {})
     name = published.index.table_name(made_of["fingerprint"] if not publisher else "e" * 12)
     published.index.write(name, chunks.folder / "chunks.parquet", Upwards(), made_of, 50_000)
     return name

@@ -67,8 +67,9 @@ def production_drift(context: AssetExecutionContext, workspace: WorkspaceResourc
 
     def chunks_covered() -> Finding:
         coverage = drift.measure_coverage(published, drift.texts_now(place, resolve(place, CORPUS_CHUNKS, collection)))
-        figures.update(chunks=coverage.chunks, new_chunks=coverage.new, chunks_without_query=coverage.without_query)
-        figures["uncovered_share"] = coverage.uncovered
+        if coverage is not None:
+            figures.update(chunks=coverage.chunks, new_chunks=coverage.new, chunks_without_query=coverage.without_query)
+            figures["uncovered_share"] = coverage.uncovered
         return drift.judge_coverage(coverage, settings.drift)
 
     def score_holds() -> Finding:

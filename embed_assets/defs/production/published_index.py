@@ -30,7 +30,7 @@ FRESHNESS = FreshnessPolicy.time_window(fail_window=timedelta(days=31), warn_win
 def published_index(
     context: AssetExecutionContext, config: PublishingConfig, workspace: WorkspaceResource, gpu: GpuResource
 ) -> MaterializeResult:
-    """The collection in LanceDB as search reads it, with the vectors of the best checkpoint so far.
+    """The collection in LanceDB as search reads it, with the vectors of the best model so far: a checkpoint, or the base model.
 
     Its artifact is the verdict of the gate; the index itself lies in the database that the settings name.
     """

