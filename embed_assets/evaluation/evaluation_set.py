@@ -50,11 +50,16 @@ def split_of(name: str, settings: EvaluationSetSettings) -> Split:
 
     A new document never moves another one to a different split, nor a new query another one.
     """
-    digest = hashlib.sha256(f"{settings.version} {name}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
+    place = place_of(name, settings)
     if place < settings.test_share:
         return "test"
     return "dev" if place < settings.test_share + settings.dev_share else "train"
+
+
+def place_of(name: str, settings: EvaluationSetSettings) -> float:
+    """A number from 0 to 1 that only the name and the version of the settings decide."""
+    digest = hashlib.sha256(f"{settings.version} {name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def held_out_documents(document_ids: Collection[str], settings: EvaluationSetSettings) -> set[str]:
@@ -148,6 +153,19 @@ def _named_elsewhere(answers: pl.DataFrame, chunks: pl.DataFrame, patterns: Sequ
     return pl.DataFrame(rows, schema=answers.schema)
 
 
+def without_refused(queries: pl.DataFrame, labels: pl.DataFrame, refused: Collection[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The held-out queries and their labels without those that people refused; the user's own queries stay.
+
+    Args:
+        queries: in QUERY_SCHEMA.
+        labels: in LABEL_SCHEMA.
+        refused: normalized queries.
+    """
+    normal = queries["query"].map_elements(normalize_query, return_dtype=pl.String)
+    left = queries.filter(~normal.is_in(list(refused)) | (queries["source"] == OWN))
+    return left, labels.filter(pl.col("query_id").is_in(left["query_id"].to_list()))
+
+
 def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     """Read the human-labelled queries of a collection (queries.jsonl, qrels/test.tsv and qrels/dev.tsv, BEIR format).
 
@@ -175,6 +193,9 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     for split, path in qrels_paths.items():
         rows = read_qrels(path)
         unknown_queries |= {row[0] for row in rows} - queries.keys()
+        if all(row[2] <= 0 for row in rows):
+            notes.append(f"{path.name} names no relevant document yet")
+            continue
         rows = [row for row in rows if row[2] > 0 and row[0] in queries]
         if all(document_id not in known for _, document_id, _ in rows):
             unknown = ", ".join(sorted({row[1] for row in rows})[:5])

@@ -8,6 +8,7 @@ from embed_assets.evaluation.checks import EVALUATION_SET_CHECKS, FORGETTING_CHE
 from embed_assets.evaluation.evaluation_set import human_labels_digest
 from embed_assets.evaluation.settings import ForgettingSettings
 from embed_assets.models.sources import base_model, reranker_start
+from embed_assets.queries.reviews import refused_questions
 
 HELD_OUT_QUERIES = "held_out_queries"  # frozen test queries, an asset of the store alone
 OF_OTHER = ("corpus_chunks", "evaluation_set")
@@ -32,7 +33,7 @@ EVALUATION_SET = Stage(
     code_version="2",
     settings=("evaluation_set", "questions"),
     inputs=("corpus_chunks", "qa_pairs"),
-    sources=(human_labels,),
+    sources=(human_labels, refused_questions),
     checks=EVALUATION_SET_CHECKS,
     frozen=True,
 )

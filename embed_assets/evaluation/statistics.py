@@ -157,6 +157,42 @@ def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
     return {name: corrected[name] for name in p_values}
 
 
+def queries_needed(spread: float, difference: float, significance: float = 0.05, power: float = 0.8) -> int:
+    """How many judged queries show a difference of two systems: the sample size of a paired, two-sided t-test.
+
+    n = ((z(1 - significance / 2) + z(power)) * spread / difference)^2 + z(1 - significance / 2)^2 / 2, the normal
+    approximation with the correction for an unknown spread (Guenther, The American Statistician 35, 1981).
+
+    Args:
+        spread: standard deviation of the differences of single queries, from spread_of.
+        difference: of the means, such as 0.05 nDCG@10.
+        significance: p-value below which a difference counts.
+        power: share of the experiments that find a difference of that size.
+    """
+    from scipy.special import ndtri
+
+    two_sided = float(ndtri(1 - significance / 2))
+    return max(2, int(np.ceil(((two_sided + float(ndtri(power))) * spread / difference) ** 2 + two_sided**2 / 2)))
+
+
+def smallest_difference(spread: float, queries: int, significance: float = 0.05, power: float = 0.8) -> float:
+    """The difference for which so many queries are enough, the inverse of queries_needed; infinite where they are too few."""
+    from scipy.special import ndtri
+
+    two_sided = float(ndtri(1 - significance / 2))
+    left = queries - two_sided**2 / 2
+    return (two_sided + float(ndtri(power))) * spread / float(np.sqrt(left)) if left > 0 else float("inf")
+
+
+def spread_of(found: PairedDifference) -> float:
+    """The standard deviation of the differences of single queries that has the standard error of the mean.
+
+    With several queries about one document it is larger than that of the values: they say less than as many independent
+    ones (the design effect of Kish, 1965). Infinite for a single cluster.
+    """
+    return float(found.standard_error * np.sqrt(found.queries))
+
+
 def resampled_means(values: np.ndarray, clusters: Sequence[Any] | np.ndarray | None, resamples: int, seed: int) -> np.ndarray:
     """Means of several systems over the same resampled clusters, shape (systems, resamples).
 

@@ -129,6 +129,18 @@ def filter_pairs(
     return pairs
 
 
+def drop_refused(pairs: pl.DataFrame, refused: Collection[str]) -> pl.DataFrame:
+    """Drop the queries that people refused, before they keep out others that say the same.
+
+    Args:
+        pairs: in PAIR_SCHEMA.
+        refused: normalized queries.
+    """
+    normal = pairs["query"].map_elements(normalize_query, return_dtype=pl.String)
+    rows = pairs.with_row_index("row").filter(normal.is_in(list(refused)) & pairs["dropped"].is_null())["row"]
+    return _drop(pairs, rows.to_list(), "refused by a person")
+
+
 def _drop_repeated(pairs: pl.DataFrame) -> pl.DataFrame:
     normal = pl.col("query").map_elements(normalize_query, return_dtype=pl.String)
     usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null())

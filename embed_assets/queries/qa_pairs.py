@@ -11,7 +11,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel, Usage
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.artifacts import extract_artifacts
-from embed_assets.queries.filters import filter_pairs
+from embed_assets.queries.filters import drop_refused, filter_pairs
 from embed_assets.queries.jobs import plan_jobs, writing_prompts
 from embed_assets.queries.judges import drop_badly_judged, drop_unanswerable
 from embed_assets.queries.lookups import take_lookups
@@ -47,6 +47,7 @@ def make_qa_pairs(
     encoder: Encoder,
     settings: QuestionsSettings,
     held_out: Collection[str] = (),
+    refused: Collection[str] = (),
 ) -> QaPairs:
     """Write questions, take look-ups, filter both, and add the user's own pairs.
 
@@ -61,6 +62,7 @@ def make_qa_pairs(
         encoder: the base model.
         settings: all about the pairs.
         held_out: documents whose queries are for dev and test; retrieval filters none of these.
+        refused: normalized questions that people refused; the user's own pairs are not asked.
 
     Raises:
         CollectionError: the user's own pairs cannot be used, or are to replace the others and there are none.
@@ -78,7 +80,8 @@ def make_qa_pairs(
         synthetic = pl.DataFrame(schema=PAIR_SCHEMA)
     else:
         written = _write(chunks, prompts, open_model, encoder, settings, usage)
-        synthetic = filter_pairs(pl.concat([written, take_lookups(chunks, settings)]), chunks, encoder, settings, held_out)
+        candidates = drop_refused(pl.concat([written, take_lookups(chunks, settings)]), refused)
+        synthetic = filter_pairs(candidates, chunks, encoder, settings, held_out)
         synthetic = _judge(synthetic, chunks, prompts, open_model, settings, usage)
     columns = {"rank": pl.Int64, "similarity": pl.Float64, "answerability": pl.Float64, "judge_score": pl.Float64}
     whole = pl.concat([synthetic, own, pl.DataFrame(schema=PAIR_SCHEMA | columns)], how="diagonal")

@@ -10,6 +10,7 @@ from embed_assets.queries.checks import PAIRS_CHECKS
 from embed_assets.queries.own_pairs import own_pairs_digest
 from embed_assets.queries.price import price_of_pairs
 from embed_assets.queries.prompts import load_question_prompts
+from embed_assets.queries.reviews import refused_questions
 from embed_assets.queries.settings import QuestionsSettings
 
 PROMPT = "prompt "
@@ -44,7 +45,7 @@ QA_PAIRS = Stage(
     code_version="6",
     settings=("base_model", "questions", "evaluation_set"),
     inputs=("corpus_chunks",),
-    sources=(base_model, own_pairs, prompts, language_models),
+    sources=(base_model, own_pairs, refused_questions, prompts, language_models),
     checks=PAIRS_CHECKS,
     price=price_of_pairs,
 )

@@ -13,7 +13,10 @@ from embed_assets.evaluation.statistics import (
     nearest_within_error,
     paired_by_query,
     paired_difference,
+    queries_needed,
     resampled_means,
+    smallest_difference,
+    spread_of,
 )
 
 SETTINGS = ScoringSettings(resamples=500)
@@ -139,3 +142,30 @@ def test_what_cannot_be_told_from_the_best_is_as_good(at_a_half, clusters, taken
 def test_of_two_that_are_as_near_the_better_one_is_taken():
     values = {0.4: np.array([0.9, 0.5, 0.7]), 0.5: np.zeros(3), 0.6: np.array([0.8, 0.6, 0.6])}
     assert nearest_within_error(values, None, 0.5) == 0.4
+
+
+@pytest.mark.parametrize(("spread", "difference"), [(0.25, 0.05), (0.2, 0.1), (0.3, 0.02), (0.1, 0.09)])
+def test_so_many_queries_have_the_power_that_is_asked_for(spread, difference):
+    from scipy.stats import nct, t
+
+    def power(queries: int) -> float:
+        critical, shift = t.ppf(0.975, queries - 1), difference / spread * np.sqrt(queries)
+        return nct.sf(critical, queries - 1, shift) + nct.cdf(-critical, queries - 1, shift)
+
+    needed = queries_needed(spread, difference)
+    assert power(needed + 1) >= 0.8 and power(needed - 2) < 0.8
+    assert smallest_difference(spread, needed) <= difference < smallest_difference(spread, needed - 1)
+
+
+def test_too_few_queries_show_no_difference_at_all():
+    assert smallest_difference(0.2, 1) == float("inf") and queries_needed(0.01, 0.5) >= 2
+
+
+def test_queries_about_one_document_say_less_than_as_many_independent_ones():
+    values = np.random.default_rng(3).normal(0, 0.2, 200)
+    independent = spread_of(paired_difference(values, None, SETTINGS))
+    assert independent == pytest.approx(values.std(ddof=1), rel=1e-6)
+    repeated = np.repeat(values[:50], 4)
+    assert spread_of(paired_difference(repeated, np.repeat(np.arange(50), 4), SETTINGS)) == pytest.approx(
+        2 * values[:50].std(ddof=1), rel=0.02
+    )

@@ -6,9 +6,10 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation.evaluation_set import hold_out_queries, read_human_labels
+from embed_assets.evaluation.evaluation_set import hold_out_queries, read_human_labels, without_refused
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.evaluation.stages import EVALUATION_SET, HELD_OUT_QUERIES
+from embed_assets.queries.reviews import REFUSED_QUESTIONS
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.evaluation import write_evaluation_set
 
@@ -33,9 +34,12 @@ def evaluation_set(context: AssetExecutionContext, workspace: WorkspaceResource)
         frozen = place.store.build(HELD_OUT_QUERIES, inputs.collection, made_of, hold_out).folder
         documents = inputs.table("corpus_chunks", "documents")["document_id"].to_list()
         queries, labels, notes = read_human_labels(place.collection_folder(inputs.collection), documents)
-        queries = pl.concat([queries, pl.read_parquet(frozen / "queries.parquet")])
+        refused = inputs.sources[REFUSED_QUESTIONS].value if REFUSED_QUESTIONS in inputs.sources else ()
+        drawn, answers = (pl.read_parquet(frozen / f"{name}.parquet") for name in ("queries", "labels"))
+        drawn, answers = without_refused(drawn, answers, refused)
+        queries = pl.concat([queries, drawn])
         queries.write_parquet(folder / "queries.parquet")
-        pl.concat([labels, pl.read_parquet(frozen / "labels.parquet")]).write_parquet(folder / "labels.parquet")
+        pl.concat([labels, answers]).write_parquet(folder / "labels.parquet")
         write_evaluation_set(folder, queries, notes)
 
     return materialize_stage(context, place, EVALUATION_SET, write)
