@@ -70,6 +70,11 @@ def holds_identifier(text: str, identifier: str) -> bool:
     return _whole(identifier).search(text) is not None
 
 
+def places_of(text: str, identifier: str) -> list[tuple[int, int]]:
+    """Start and end of each place where the identifier stands in the text as a whole word, in capitals or not."""
+    return [match.span() for match in _whole(identifier).finditer(text)]
+
+
 @functools.lru_cache(maxsize=10_000)
 def _whole(identifier: str) -> regex.Pattern:
     return regex.compile(rf"{_START}{regex.escape(identifier)}{_END}", regex.IGNORECASE)
