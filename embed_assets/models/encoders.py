@@ -90,6 +90,10 @@ class Encoder:
         """How many of the texts so far were encoded before, in words."""
         return f"{self._asked - self._encoded} of {self._asked} texts encoded before"
 
+    def load(self) -> None:
+        """Load the model now, and not with the first text that was never encoded."""
+        self._load()
+
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
         return self._encode(texts, self.settings.query_prompt or "")

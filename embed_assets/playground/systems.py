@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import polars as pl
@@ -97,6 +98,7 @@ class SideBySide:
         self.collection = collection
         self.chunks = pl.read_parquet(made_of["corpus_chunks"].folder / "chunks.parquet")
         self.language = language_of(self.chunks)
+        self._passages = dict(self.chunks.select("chunk_id", "passage").iter_rows())
         self.summaries = read_summaries(scores.folder)
         self.source = deciding_source({summary["labels"]: summary["queries"] for summary in self.summaries})
         self._per_query = pl.read_parquet(scores.folder / "per_query.parquet")
@@ -104,7 +106,10 @@ class SideBySide:
         self._weight = weight_for_search(self.summaries)
         logger.info("%s: encoding %d chunks, as far as they are new to the models", collection, len(self.chunks))
         models = (base_model, made_of["checkpoint"], workspace.memos, compute)
-        self._systems = Systems(self.chunks, base_and_tuned(*models), with_bm25=True)
+        encoders = base_and_tuned(*models)
+        self._systems = Systems(self.chunks, encoders, with_bm25=True)
+        for encoder in encoders.values():
+            encoder.load()
         self._late: dict[str, RerankedSystem] = {}
         if any(LATE in summary["systems"] for summary in self.summaries):
             late = LateInteractionSettings.model_validate(settings["late_interaction"])
@@ -112,6 +117,8 @@ class SideBySide:
         now = read_settings(workspace, collection)
         self._published = open_published(workspace, collection)
         self._production = IndexSearch(self._published, now.late_interaction, now.reranking)
+        with suppress(PublishingError, MissingArtifactError):  # which the page then tells
+            self._production.load()
         self._one_at_a_time = threading.Lock()
 
     @property
@@ -164,9 +171,14 @@ class SideBySide:
         found = paired_by_query(of_source, HYBRID, "hybrid_base", ScoringSettings(resamples=100))
         return None if found is None or self.source is None else (self.source, found)
 
-    def in_production(self) -> dict[str, str]:
-        """What is in production, in words."""
-        return self._published.describe()
+    def in_production(self) -> str:
+        """What is in production and since when, in words; empty where nothing is."""
+        described = self._published.describe()
+        model = described.get("model_in_production", "none")
+        if model == "none":
+            return ""
+        name = model if self._published.without_fine_tuning() else f"the checkpoint {model[:12]}"
+        return f"{name}, since {described['in_production_since']}"
 
     def _hits(self, found: list[tuple[str, str, str]], place_of: Mapping[str, int], relevant: set[str]) -> list[SystemHit]:
         hits = []
@@ -178,7 +190,10 @@ class SideBySide:
     def _from_production(self, query: str, limit: int, place_of: Mapping[str, int], relevant: set[str]) -> Answer:
         try:
             about = self._published.without_fine_tuning() or "the fine-tuned model, hybrid"
-            found = [(hit.chunk_id, hit.document_id, hit.text) for hit in self._production.search(query, limit=limit)]
+            found = [
+                (hit.chunk_id, hit.document_id, self._passages.get(hit.chunk_id, hit.text))
+                for hit in self._production.search(query, limit=limit)
+            ]
         except (PublishingError, MissingArtifactError) as error:
             return Answer(PRODUCTION, "", None, [], str(error))
         return Answer(PRODUCTION, about, None, self._hits(found, place_of, relevant))

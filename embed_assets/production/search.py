@@ -9,7 +9,7 @@ import numpy as np
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
-from embed_assets.models.encoders import TextEncoder
+from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import PairScorer, open_reranker
 from embed_assets.production.published import Published, model_of_table
@@ -67,6 +67,13 @@ class IndexSearch:
         fetched = max(limit, DEPTH, settings.top_k if reranker else 0)
         rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)
         return _hits(_reranked(query, rows, reranker, settings.top_k, settings.weight) if reranker else rows, limit)
+
+    def load(self) -> None:
+        """Load the model of the index now, and not with the first query; errors as of search."""
+        metadata = metadata_of(self._published.index.open())
+        encoder = self._keep("encoder", metadata, lambda: _encoder(self._published, metadata))
+        if isinstance(encoder, Encoder):
+            encoder.load()
 
     def _keep(self, kind: str, metadata: dict, load: Callable[[], Any]) -> Any:
         """A model of the table that is in production now, loaded once."""

@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from embed_assets.cli.runs import open_instance
 from embed_assets.defs.pools import GPU_POOL
 from embed_assets.graph import DEFAULT_STAGES
+from embed_assets_tests.browsers import BROWSER_PATIENCE, free_port, open_browser, take_screenshot
 from embed_assets_tests.defs.test_rematerialization import BELOW_PAIRS
 from embed_assets_tests.small_collections import override, write_collection, write_small_collections
 
@@ -28,16 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.ui]
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 900  # seconds: every step of a run is a process of its own, which imports torch
-BROWSER_PATIENCE = 120
-BROWSER_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 PROMPT = """Each passage comes from a handbook. Below it stands what somebody types into a search box to find it.
 
@@ -135,11 +124,6 @@ def reused_assets(run: dict[str, Any]) -> dict[str, bool]:
     }
 
 
-def free_port() -> int:
-    with socket.create_server(("localhost", 0)) as server:
-        return server.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
     """``dagster dev`` with an empty history and two collection folders."""
@@ -174,13 +158,8 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "chromium is not installed: 'make test-all' as root installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
-        expect.set_options(timeout=BROWSER_PATIENCE * 1000)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -207,12 +186,6 @@ def open_page(browser: Browser, zoom: float = 1.0) -> Iterator[Page]:
     page.set_default_timeout(BROWSER_PATIENCE * 1000)
     yield page
     page.close()
-
-
-def take_screenshot(page: Page, name: str) -> None:
-    """Save a picture of the page in $EMBED_ASSETS_SCREENSHOTS, if that is set."""
-    if folder := os.environ.get("EMBED_ASSETS_SCREENSHOTS"):
-        page.screenshot(path=Path(folder, f"{name}.png"), animations="disabled")
 
 
 @pytest.fixture(scope="module")

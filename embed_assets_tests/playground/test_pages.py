@@ -70,7 +70,7 @@ def test_every_system_stands_beside_the_others(client: TestClient):
     text = page(client, "/", q=QUESTION, system=list(SHOWN))
     assert re.findall(r'<h2 id="system-\d">([a-z0-9 ]+?)(?: <|<)', text) == list(SHOWN)
     for system in SHOWN:
-        assert "bread.md" in column(text, system) and "✓ answer" in column(text, system)
+        assert "bread.md" in column(text, system) and "labelled as an answer" in column(text, system)
     assert "base model: the fine-tuned one was not shown to be better: not better" in column(text, "in production")
     assert '<mark class="word">dough</mark>' in text
     base = re.findall(r'class="id">([^<]+)', column(text, "base"))
