@@ -49,6 +49,11 @@ class Systems:
         self._vectors = {name: encoder.encode_passages(self._passages) for name, encoder in encoders.items()}
         self._bm25 = Bm25Index(self._passages, language_of(chunks)) if with_bm25 else None
 
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """Of the vectors of each dense system."""
+        return {name: vectors.shape[1] for name, vectors in self._vectors.items()}
+
     def units(self, by_document: bool) -> tuple[list[str], np.ndarray]:
         """The names of the units, and the number of the unit of each chunk."""
         if by_document:

@@ -91,6 +91,7 @@ def score_systems(
         more = {
             "label_counts": label_counts(queries, labels, source, split),
             "hybrid_weights": weights_summary(weights),
+            "dimensions": systems.dimensions,
         }
         if reranked:
             more["reranked"] = _reranked_summary(reranked)

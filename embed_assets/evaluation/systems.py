@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from embed_assets.artifacts.store import Artifact
-from embed_assets.models.encoders import Encoder
+from embed_assets.models.encoders import Encoder, FirstDimensions
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
@@ -20,6 +20,12 @@ def base_and_tuned(
         "base": Encoder(base_model, memos, compute=compute),
         "tuned": Encoder(base_model, memos, str(checkpoint.folder / "model"), compute),
     }
+
+
+def shortened(tuned: Encoder, checkpoint: Artifact) -> dict[str, FirstDimensions]:
+    """``tuned_64`` and so on: the checkpoint with the first dimensions alone, for each number that it was trained for."""
+    dimensions = checkpoint.manifest["settings"].get("training", {}).get("matryoshka_dimensions", ())
+    return {f"tuned_{number}": FirstDimensions(tuned, number) for number in dimensions}
 
 
 def encoder_of(checkpoint: Artifact, memos: Path, compute: Compute = Compute()) -> Encoder:

@@ -145,6 +145,30 @@ class Encoder:
         return self._model
 
 
+class FirstDimensions:
+    """An encoder's vectors cut to their first dimensions, as a model that was trained for it allows (arXiv:2205.13147).
+
+    Args:
+        encoder: with all dimensions.
+        dimensions: how many are left.
+    """
+
+    def __init__(self, encoder: TextEncoder, dimensions: int):
+        self._encoder, self._dimensions = encoder, dimensions
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
+        return self._cut(self._encoder.encode_queries(texts))
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of passages, float32, shape (len(texts), dimensions)."""
+        return self._cut(self._encoder.encode_passages(texts))
+
+    def _cut(self, vectors: np.ndarray) -> np.ndarray:
+        first = vectors[:, : self._dimensions]
+        return first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
 class _Rows:
     """The vectors of texts, each put where its text stands."""
 

@@ -101,6 +101,25 @@ def draw_scores(
     _save(figure, folder / REPORT / f"{summary['labels']}_queries.png")
 
 
+def draw_dimensions(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Draw nDCG@10 against the bytes of a vector to report/dimensions.png, where shortened vectors were scored."""
+    sizes = {name: 4 * count for name, count in summary["dimensions"].items() if name.startswith("tuned")}
+    if len(sizes) < 2:
+        return
+    points = sorted((size, summary["systems"][name][HEADLINE], summary["intervals"][name]) for name, size in sizes.items())
+    bytes_, values, intervals = (np.array(column) for column in zip(*points, strict=True))
+    figure, axes = _figure(6, 3.2)
+    axes.errorbar(bytes_, values, yerr=_errors(values, *intervals.T), fmt="o-", color="#2a6f97", label="tuned")
+    axes.axhline(summary["systems"]["base"][HEADLINE], color="#9aa5b1", linestyle="--", linewidth=1, label="base, whole vectors")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(bytes_, [f"{size:,}" for size in bytes_])
+    axes.set_xlabel("bytes of a vector (float32)")
+    axes.set_ylabel(HEADLINE)
+    axes.set_title(f"{summary['collection']}, {summary['queries']} {summary['labels']} queries", fontsize=10, loc="left")
+    axes.legend(frameon=False)
+    _save(figure, folder / REPORT / "dimensions.png")
+
+
 def draw_leaderboard(folder: Path, collection: str, leaderboard: Leaderboard) -> None:
     """Draw the trials with intervals, by dev queries and by what the test queries have gained, to report/leaderboard.png."""
     table = leaderboard.table

@@ -20,7 +20,7 @@ from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import Scores, join_scores, scores_table
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import LATE
-from embed_assets.reports.charts import draw_scores
+from embed_assets.reports.charts import draw_dimensions, draw_scores
 from embed_assets.reports.writing import write_findings, write_notes, write_summary, write_table, write_text
 
 QUERIES_SHOWN = 20
@@ -54,6 +54,7 @@ def write_scores(
         return
     deciding = deciding_source({score.summary["labels"]: score.summary["queries"] for score in scores})
     first = next(score for score in scores if score.summary["labels"] == deciding)
+    draw_dimensions(folder, first.summary)
     changed = changed_queries(first.per_query, "base", "tuned")
     for name, some in (("lost_most", changed.filter(pl.col("difference") < 0)), ("gained_most", changed.reverse())):
         some = some.filter(pl.col("difference") != 0).head(QUERIES_SHOWN)

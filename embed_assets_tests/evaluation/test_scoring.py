@@ -20,6 +20,8 @@ from embed_assets.evaluation.metrics import METRICS
 from embed_assets.evaluation.runs import RerankedSystem
 from embed_assets.evaluation.scoring import join_scores, score_systems, scores_table
 from embed_assets.evaluation.settings import ScoringSettings
+from embed_assets.models.encoders import FirstDimensions
+from embed_assets.reports.charts import draw_dimensions
 from embed_assets.reports.evaluation import write_scores
 
 SETTINGS = ScoringSettings(resamples=200)
@@ -346,7 +348,7 @@ def test_runs_hold_the_best_units_with_rank_and_score(extremes):
 def test_the_summary_is_json_with_exactly_these_keys(extremes):
     assert list(extremes.summary) == [
         *("collection", "labels", "queries", "documents", "systems", "intervals", "tests", "styles"),
-        *("label_counts", "hybrid_weights"),
+        *("label_counts", "hybrid_weights", "dimensions"),
     ]
     assert json.loads(json.dumps(extremes.summary, allow_nan=False)) == extremes.summary
     named = {"system", "baseline", "metric", "difference", "low", "high", "p_value", "standard_error", "test"}
@@ -654,3 +656,31 @@ def test_every_metric_is_that_of_trec_eval(source):
         means = {metric: np.mean([row[metric] for row in expected.values()]) for metric in METRICS}
         assert scores.summary["systems"][system] == pytest.approx(means, abs=1e-6)
     assert 0 < scores.summary["systems"]["base"]["ndcg@10"] < 1
+
+
+def test_a_model_that_was_trained_for_it_is_scored_with_its_first_dimensions_too(tmp_path):
+    chunks, queries, labels, _ = random_collection("human")
+    vectors = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    number = {text: row for row, text in enumerate([*chunks["passage"], *queries["query"]])}
+
+    class Vectors:
+        def encode_queries(self, texts):
+            return vectors[[number[text] for text in texts]]
+
+        encode_passages = encode_queries
+
+    tuned = Vectors()
+    encoders = {"base": tuned, "tuned": tuned, "tuned_4": FirstDimensions(tuned, 4), "tuned_8": FirstDimensions(tuned, 8)}
+    (scores,) = score_systems("random", chunks, queries, labels, encoders, SETTINGS)
+    assert scores.summary["dimensions"] == {"base": 8, "tuned": 8, "tuned_4": 4, "tuned_8": 8}
+    found = scores.summary["systems"]
+    assert found["tuned_4"] != found["tuned"]
+    unit = vectors[:, :4] / np.linalg.norm(vectors[:, :4], axis=1, keepdims=True)
+    assert FirstDimensions(tuned, 4).encode_queries(chunks["passage"].to_list()) == pytest.approx(unit[: len(chunks)])
+    (tmp_path / REPORT).mkdir()
+    draw_dimensions(tmp_path, scores.summary)
+    assert (tmp_path / REPORT / "dimensions.png").stat().st_size > 5000
+    whole = scores.summary | {"dimensions": {"base": 8, "tuned": 8}}
+    (tmp_path / "whole" / REPORT).mkdir(parents=True)
+    draw_dimensions(tmp_path / "whole", whole)
+    assert not list((tmp_path / "whole" / REPORT).iterdir())

@@ -11,7 +11,7 @@ from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import RerankedSystem, score_systems, write_scored
 from embed_assets.evaluation.settings import LateInteractionSettings, ScoringSettings
 from embed_assets.evaluation.stages import BEIR_SCORES
-from embed_assets.evaluation.systems import LATE, base_and_tuned, late_interaction_of
+from embed_assets.evaluation.systems import LATE, base_and_tuned, late_interaction_of, shortened
 from embed_assets.lineage import lineage_of
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.evaluation import write_scores
@@ -35,9 +35,12 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
         late, reranked = inputs.block(LateInteractionSettings), {}
         if late.enabled:
             reranked = {LATE: RerankedSystem("hybrid", late_interaction_of(*models), late.top_k, late.weight)}
-        comparisons = [*COMPARISONS, *((name, it.system) for name, it in reranked.items())]
-        systems = (inputs.collection, chunks, queries, labels, base_and_tuned(*models))
-        scores = score_systems(*systems, scoring, HYBRIDS, comparisons, reranked)
+        encoders = base_and_tuned(*models)
+        short = shortened(encoders["tuned"], inputs.artifacts["checkpoint"])
+        comparisons = [*COMPARISONS, *((name, it.system) for name, it in reranked.items()), *((name, "tuned") for name in short)]
+        scores = score_systems(
+            inputs.collection, chunks, queries, labels, {**encoders, **short}, scoring, HYBRIDS, comparisons, reranked
+        )
         write_scored(folder, scores)
         before = place.store.latest(inputs.stage, inputs.collection, {"evaluation_set": yardstick.digest})
         before_scores = pl.read_parquet(before.folder / "per_query.parquet") if before else None
