@@ -50,9 +50,9 @@ def refusals(settings: Any, operators: Any, allowed: AllowedSettings, data: Path
     Yields:
         The keys of each setting, and what is wrong with it.
     """
-    before = {keys: subject for keys, _, subject in _marked(operators, operators)}
+    before = {(keys, subject) for keys, _, subject in _marked(operators, operators)}
     for keys, mark, subject in _marked(settings, settings):
-        if subject and subject != before[keys] and not _is_allowed(mark.allowed_by, subject, allowed, data):
+        if subject and (keys, subject) not in before and not _is_allowed(mark.allowed_by, subject, allowed, data):
             named = urlsplit(subject).netloc if mark.allowed_by == "hosts" else subject
             yield (
                 list(keys),
@@ -70,7 +70,8 @@ def _marked(block: BaseModel, settings: Any, above: tuple[str, ...] = ()) -> Ite
         for mark in field.metadata:
             if isinstance(mark, Outside):
                 subject = _model(block, mark, settings) if mark.model and value else value
-                yield (*above, name), mark, subject or ""
+                for single in subject if isinstance(subject, tuple) else (subject,):
+                    yield (*above, name), mark, single or ""
 
 
 def _model(block: BaseModel, mark: Outside, settings: Any) -> str:

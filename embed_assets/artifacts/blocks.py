@@ -74,6 +74,7 @@ AutoOrWeight = Annotated[float | Literal["auto"], PlainValidator(_auto_or_weight
 Strings = Annotated[tuple[str, ...], Strict(False)]
 # What leads out of a collection.
 Address = Annotated[str, AfterValidator(_without_credentials), Outside("hosts")]
+Addresses = Annotated[tuple[Annotated[str, AfterValidator(_without_credentials)], ...], Strict(False), Outside("hosts")]
 Database = Annotated[str, AfterValidator(_without_credentials), Outside("databases")]
 KeyVariable = Annotated[str, AfterValidator(_variable_name), Outside("key_variables")]
 RemoteCode = Annotated[bool, Outside("remote_code", "name", "revision")]

@@ -62,14 +62,17 @@ class EndpointEngine:
         self._warnings: set[str] = set()
         self._last_words = ""
         self._sent_again = 0
-        self._client = open_client(
-            settings.url,
-            self._key,
-            settings.retries,
-            settings.timeout_seconds,
-            settings.concurrency,
-            {"request": [self._count], "response": [_check]},
-        )
+        self._clients = [
+            open_client(
+                url,
+                self._key,
+                settings.retries,
+                settings.timeout_seconds,
+                settings.concurrency,
+                {"request": [self._count], "response": [_check]},
+            )
+            for url in (settings.url, *settings.more_urls)
+        ]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()
@@ -119,7 +122,7 @@ class EndpointEngine:
         for request in requests:
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
-        await self._client.close()
+        await asyncio.gather(*(client.close() for client in self._clients))
 
     async def _count(self, request) -> None:
         self._sent_again += request.headers.get("x-stainless-retry-count", "0") != "0"
@@ -132,14 +135,22 @@ class EndpointEngine:
         body = {"model": self._settings.name, "seed": seed, **self._prompt(prompt), **self._options(sampling)}
         extra = self._settings.extra_body
         body = {name: value for name, value in (body | extra).items() if name not in extra or value is not None}
-        try:
-            response = await self._client.post(path, cast_to=httpx2.Response, body=body)
-        except openai.APIStatusError as error:
-            return number, self._refusal(error)
-        except openai.APIConnectionError as error:
-            self._last_words = without_secrets(error.__cause__, self._key)
-            return number, Answer("", _connection_problem(error), final=False)
-        return number, self._read(response.json(), sampling.choices)
+        first = number % len(self._clients)
+        answer = Answer("", "no connection", final=False)
+        # In turn; where one is away, the next one has it.
+        for client in (*self._clients[first:], *self._clients[:first]):
+            try:
+                response = await client.post(path, cast_to=httpx2.Response, body=body)
+            except openai.APIStatusError as error:
+                answer = self._refusal(error)
+            except openai.APIConnectionError as error:
+                self._last_words = without_secrets(error.__cause__, self._key)
+                answer = Answer("", _connection_problem(error), final=False)
+            else:
+                answer = self._read(response.json(), sampling.choices)
+            if answer.final:
+                break
+        return number, answer
 
     def _prompt(self, prompt: str) -> dict:
         settings = self._settings

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from embed_assets.artifacts.blocks import Address, Block, KeyVariable, RemoteCode, operation
+from embed_assets.artifacts.blocks import Address, Addresses, Block, KeyVariable, RemoteCode, operation
 from embed_assets.models.locations import on_a_hub
 
 REVISION = "commit of the model on its hub; its own code may only run if the commit is named; empty: the newest"
@@ -83,6 +83,9 @@ class LanguageModelSettings(Block):
         "name under which it serves the model, which tells its answers from those of others",
     )
     url: Address = operation("", description="base URL of the endpoint, such as http://localhost:8000/v1")
+    more_urls: Addresses = operation(
+        (), description="other servers of the same model: requests go to all in turn, and to the others while one is away"
+    )
     api_key_variable: KeyVariable = operation("", description="environment variable that holds the endpoint's key; empty: no key")
     chat: bool = Field(False, description="send each prompt as a chat message, with the model's template; else it is continued")
     thinks: bool = Field(
@@ -128,8 +131,9 @@ class LanguageModelSettings(Block):
 
     @model_validator(mode="after")
     def _has_a_place(self) -> "LanguageModelSettings":
-        if self.engine == "endpoint" and not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"an endpoint needs a url that begins with http:// or https://, found {self.url!r}")
+        for url in (self.url, *self.more_urls) if self.engine == "endpoint" else ():
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"an endpoint needs a url that begins with http:// or https://, found {url!r}")
         if self.engine != "endpoint" and self.extra_body:
             raise ValueError("extra_body is sent to an endpoint: set engine to endpoint, or leave it out")
         return self
