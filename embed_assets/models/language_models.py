@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,6 +36,11 @@ class Usage:
     new_tokens: int = 0
     seconds: float = 0.0
     problems: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together."""
+        mine, others = ([getattr(it, name.name) for name in fields(self)] for it in (self, other))
+        return Usage(*(one + another for one, another in zip(mine, others, strict=True)))
 
     def cost(self, settings: LanguageModelSettings) -> float:
         """Price of the tokens, in the currency of the settings."""

@@ -8,17 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from embed_assets.models.encoders import Encoder
+from embed_assets.queries.bundles import bundle_chunks
 from embed_assets.queries.lookups import spread_over_documents
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.tokens import count_words
 
-MOST_ALIKE = 0.95
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 FEWEST_WORDS = 12  # of a chunk beside its headings; about less, nothing sensible is asked
 MULTI_HOP = "multi_hop"
@@ -80,7 +79,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
         if several and encoder is None:
             raise ValueError(f"the prompt {prompt.name!r} shows several passages: an encoder has to find them")
         related = (
-            _related_chunks(chunks, {row for row, _ in candidates}, says_something, encoder, settings.bundle_chunks - 1)
+            bundle_chunks(chunks, {row for row, _ in candidates}, says_something, encoder, settings)
             if several and encoder is not None
             else {}
         )
@@ -140,33 +139,37 @@ def shares_of_prompts(prompts: Sequence[Prompt], settings: QuestionsSettings) ->
         yield prompt, round(settings.max_questions * share) - round(settings.max_questions * before)
 
 
-def writing_prompts(prompts: Mapping[str, Prompt]) -> list[Prompt]:
-    """Those of the prompts, by name, that the writer is asked with."""
-    return [prompt for name, prompt in prompts.items() if name not in TASK_PROMPTS or name == "batch"]
+def writing_prompts(prompts: Mapping[str, Prompt], settings: QuestionsSettings) -> list[Prompt]:
+    """Those of the prompts, by name, that the writer is asked with in the first round."""
+    if settings.mode == "batch":
+        return [prompts["batch"]] if "batch" in prompts else []
+    return [prompt for name, prompt in prompts.items() if name not in TASK_PROMPTS and settings.styles.get(name)]
+
+
+def jobs_about_identifiers(
+    chunks: pl.DataFrame, identifiers: Sequence[str], prompt: Prompt, attempt: int, settings: QuestionsSettings
+) -> list[Job]:
+    """One call for each of the identifiers, at most max_questions.
+
+    Args:
+        chunks: the collection's chunks.
+        identifiers: what to ask about, what matters most first.
+        prompt: a style with the variable ``identifier``.
+        attempt: from 0; each takes another chunk that names the identifier, or another sample of the same one.
+        settings: what an identifier looks like.
+    """
+    wanted = dict.fromkeys(identifiers[: settings.max_questions])
+    naming: dict[str, list[int]] = {name: [] for name in wanted}
+    for row, passage in enumerate(chunks["passage"]):
+        for name in find_identifiers(passage, settings.all_identifier_patterns):
+            if name in naming:
+                naming[name].append(row)
+    return [Job(prompt, (rows[attempt % len(rows)],), attempt // len(rows), name) for name, rows in naming.items() if rows]
 
 
 def shows_several(prompt: Prompt, settings: QuestionsSettings) -> bool:
     """Whether a prompt shows a chunk together with related ones."""
     return "passages" in prompt.variables and (settings.mode == "single" or settings.styles.get(MULTI_HOP, 0) > 0)
-
-
-def _related_chunks(
-    chunks: pl.DataFrame, rows: set[int], says_something: list[bool], encoder: Encoder, count: int
-) -> dict[int, tuple[int, ...]]:
-    """The chunks most similar to each row, but for near-duplicates."""
-    vectors = encoder.encode_passages(chunks["passage"].to_list())
-    related = {}
-    for row in sorted(rows):
-        similarity = vectors @ vectors[row]
-        similarity[row] = -1
-        chosen: list[int] = []
-        for other in np.argsort(-similarity, kind="stable").tolist():
-            if len(chosen) == count or similarity[other] <= 0:
-                break
-            if says_something[other] and (vectors[[row, *chosen]] @ vectors[other] < MOST_ALIKE).all():
-                chosen.append(other)
-        related[row] = tuple(chosen)
-    return related
 
 
 def seed_of(seed: int, sample: int, prompt: str) -> int:

@@ -62,7 +62,7 @@ def price_of_pairs(inputs: Inputs, memos: Path) -> dict[str, float]:
     """
     settings = inputs.block(QuestionsSettings)
     prompts = {it.value.name: it.value for it in inputs.sources.values() if isinstance(it.value, Prompt)}
-    if "writer" not in settings.language_models or not writing_prompts(prompts):
+    if "writer" not in settings.language_models or not writing_prompts(prompts, settings):
         return {"prompts": 0}
     chunks = inputs.table("corpus_chunks", "chunks") if "corpus_chunks" in inputs.artifacts else None
     tasks = list(_tasks(settings, prompts, chunks, inputs.block(BaseModelSettings).max_tokens, memos))
@@ -81,7 +81,7 @@ def _tasks(
     settings: QuestionsSettings, prompts: Mapping[str, Prompt], chunks: pl.DataFrame | None, passage_tokens: int, memos: Path
 ) -> Iterator[Task]:
     """The writer first, then the extractor and the judge, as far as they are asked."""
-    models, writing = settings.language_models, writing_prompts(prompts)
+    models, writing = settings.language_models, writing_prompts(prompts, settings)
     typical = "x" * LETTERS_OF_A_TOKEN * passage_tokens
     if chunks is not None and len(chunks):
         typical = chunks["passage"].to_list()[int(chunks["passage"].str.len_chars().arg_sort()[len(chunks) // 2])]

@@ -80,6 +80,8 @@ OPTIONAL_VARIABLES = {"artifacts", "reader", "language"}
 OPTIONAL_IN_TASKS = OPTIONAL_VARIABLES | {"written", "answer", "answers", "context"}
 # A prompt of a style shows one chunk or several, and may ask about an identifier of it.
 STYLE_VARIABLES = ({"passage", "passages"}, {"identifier"} | OPTIONAL_VARIABLES)
+# The style of the questions about identifiers that no other query names.
+ABOUT_IDENTIFIERS = "identifier_question"
 BATCH, ARTIFACTS, ANSWERABLE, JUDGE = (f"{name}.jinja" for name in TASK_PROMPTS)
 TASK_VARIABLES = {
     BATCH: {"passages", "styles", "descriptions", "reasoning_types", "min_complexity", "written", "answers", "context"}
@@ -236,6 +238,8 @@ def load_question_prompts(settings: QuestionsSettings, folders: Sequence[Path]) 
     if "writer" in settings.language_models:
         styles = [load_prompt(f"{style}.jinja", folders) for style, share in settings.styles.items() if share]
         prompts += [_with_styles(load_prompt(BATCH, folders), styles)] if settings.mode == "batch" else styles
+        if settings.identifier_coverage and ABOUT_IDENTIFIERS not in [prompt.name for prompt in prompts]:
+            prompts.append(load_prompt(f"{ABOUT_IDENTIFIERS}.jinja", folders))
     if "extractor" in settings.language_models:
         prompts.append(load_prompt(ARTIFACTS, folders))
     if "judge" in settings.language_models:

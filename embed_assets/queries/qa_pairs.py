@@ -1,5 +1,6 @@
 """QA pairs from all sources, filtered: written questions, look-ups and the user's own pairs."""
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,16 @@ from embed_assets.models.language_models import LanguageModel, Usage
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.artifacts import extract_artifacts
 from embed_assets.queries.filters import drop_refused, filter_pairs
-from embed_assets.queries.jobs import plan_jobs, writing_prompts
+from embed_assets.queries.jobs import jobs_about_identifiers, plan_jobs, writing_prompts
 from embed_assets.queries.judges import drop_badly_judged, drop_unanswerable
-from embed_assets.queries.lookups import take_lookups
+from embed_assets.queries.lookups import identifier_coverage, take_lookups
 from embed_assets.queries.own_pairs import read_own_pairs
 from embed_assets.queries.pairs import PAIR_SCHEMA
-from embed_assets.queries.prompts import Prompt
+from embed_assets.queries.prompts import ABOUT_IDENTIFIERS, Prompt
 from embed_assets.queries.questions import write_questions
 from embed_assets.queries.settings import QuestionsSettings
+
+MOST_ATTEMPTS = 3  # of asking about an identifier
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,32 @@ def make_qa_pairs(
         written = _write(chunks, prompts, open_model, encoder, settings, usage)
         candidates = drop_refused(pl.concat([written, take_lookups(chunks, settings)]), refused)
         synthetic = filter_pairs(candidates, chunks, encoder, settings, held_out)
+        if settings.identifier_coverage and "writer" in settings.language_models:
+            with open_model(settings.language_models["writer"]) as writer:
+                for attempt in range(MOST_ATTEMPTS):
+                    more = _ask_about_identifiers(synthetic, chunks, prompts[ABOUT_IDENTIFIERS], writer, settings, attempt)
+                    if more.is_empty():
+                        break
+                    candidates = pl.concat([candidates, drop_refused(more, refused)])
+                    synthetic = filter_pairs(candidates, chunks, encoder, settings, held_out)
+                usage["writer"] += writer.usage
         synthetic = _judge(synthetic, chunks, prompts, open_model, settings, usage)
     columns = {"rank": pl.Int64, "similarity": pl.Float64, "answerability": pl.Float64, "judge_score": pl.Float64}
     whole = pl.concat([synthetic, own, pl.DataFrame(schema=PAIR_SCHEMA | columns)], how="diagonal")
     return QaPairs(whole.select(*PAIR_SCHEMA, *columns), usage, notes)
+
+
+def _ask_about_identifiers(
+    pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Prompt, writer: LanguageModel, settings: QuestionsSettings, attempt: int
+) -> pl.DataFrame:
+    """Questions about the identifiers that no kept query names, the rarest first; none where enough are named."""
+    coverage = identifier_coverage(chunks, pairs.filter(pl.col("dropped").is_null()), settings)
+    missing = coverage.filter(pl.col("queries") == 0)["identifier"].to_list()
+    wanted = len(missing) - math.floor((1 - settings.identifier_coverage) * len(coverage))
+    if wanted <= 0:
+        return pl.DataFrame(schema=PAIR_SCHEMA)
+    jobs = jobs_about_identifiers(chunks, missing, prompt, attempt, settings)
+    return write_questions(chunks, jobs, writer, settings.model_copy(update={"mode": "single"}))
 
 
 def preview_questions(
@@ -119,7 +144,7 @@ def preview_questions(
 def _write(chunks, prompts, open_model, encoder, settings, usage) -> pl.DataFrame:
     if "writer" not in settings.language_models:
         return pl.DataFrame(schema=PAIR_SCHEMA)
-    jobs = plan_jobs(chunks, writing_prompts(prompts), encoder, settings)
+    jobs = plan_jobs(chunks, writing_prompts(prompts, settings), encoder, settings)
     artifacts = {}
     if model_settings := settings.language_models.get("extractor"):
         with open_model(model_settings) as extractor:

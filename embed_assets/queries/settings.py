@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, Strict, field_validator, model_validator
 
 from embed_assets.artifacts.blocks import Block, Strings, operation
 from embed_assets.models.settings import LanguageModelSettings
@@ -18,11 +18,13 @@ ABLE: dict[str, Any] = {
     "min_complexity": 2,
     "extract_artifacts": True,
     "context": "section",
+    "bundle_by": ["identifier", "link", "document", "similar"],
     "min_judge_score": 7.0,
     "writer": {"chat": True, "max_new_tokens": 2000, "max_model_tokens": 8192},
 }
 # Prompt files of other tasks than writing one question.
 TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
+Ways = Annotated[tuple[Literal["similar", "identifier", "link", "document"], ...], Strict(False)]
 
 
 class QuestionsSettings(Block):
@@ -70,6 +72,12 @@ class QuestionsSettings(Block):
     bundle_chunks: int = Field(
         2, ge=2, le=5, description="related chunks, of one or several documents, that a multi-hop question is asked about"
     )
+    bundle_by: Ways = Field(
+        ("similar",),
+        min_length=1,
+        description="what related chunks have in common, in turns: similar (meaning), identifier (both name it), link (from one "
+        "to the document of the other), document",
+    )
     reasoning_types: Strings = Field(
         ("factual", "relational", "inferential", "temporal", "procedural", "causal"),
         description="what it takes to answer; asked for in batch mode",
@@ -93,6 +101,13 @@ class QuestionsSettings(Block):
     judge: LanguageModelSettings = Field(
         LanguageModelSettings(name="", temperature=0.0, max_new_tokens=200),
         description="the model that judges pairs; no name: the writer, with the sampling given here",
+    )
+    identifier_coverage: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the identifiers of the collection that some query is to name: the writer is asked about the "
+        "others, the rarest first, with identifier_question.jinja, up to three times; 0 asks nothing more",
     )
     identifiers_per_chunk: int = Field(
         2, ge=0, le=50, description="look-ups by identifier (bug ID, version, flag, error code) for each chunk"

@@ -292,3 +292,73 @@ def test_a_preview_has_the_same_number_of_each_style_and_is_not_asked_for_again(
     assert set(found["passage"]) <= set(chunks["passage"])
     make_qa_pairs(tmp_path, TABLE, chunks, prompts, open_model, encoder, settings)
     assert parrot.asked == 12 + 1  # of the how_to questions, a run wants only one
+
+
+class Asker:
+    """Asks about the identifier that the prompt names, but never about one of them; counts what it is asked."""
+
+    def __init__(self, silent: str = "") -> None:
+        self.identifiers: list[str] = []
+        self._silent = silent
+
+    def answer(self, prompts, seeds, sampling):
+        for number, prompt in enumerate(prompts):
+            assert sampling.json_schema == "" and sampling.stop == ("\n",)
+            name = prompt.rpartition("Identifier: ")[2].partition("\n")[0]
+            self.identifiers.append(name)
+            yield number, Answer("I do not know." if name == self._silent else f"What can you tell me about {name}, please?")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("share", "asked"),
+    [(0.0, set()), (0.5, {"--dry-run", "2.5", "E4012", "PRT-7719"}), (1.0, {"--dry-run", "2.5", "E4012", "PRT-7719"})],
+)
+def test_the_writer_is_asked_about_identifiers_that_no_query_names(chunks, encoder, tmp_path, share, asked):
+    settings = QuestionsSettings(
+        mode="batch", max_questions=50, styles={"multi_hop": 1}, identifier_coverage=share, max_lookups=0, round_trip_top_k=0
+    )
+    prompts, asker = load_question_prompts(settings, []), Asker()
+
+    def open_model(model: LanguageModelSettings) -> LanguageModel:
+        return LanguageModel(model, tmp_path, engine=asker)
+
+    # So few questions are wanted that the first round asks nothing.
+    alone = settings.model_copy(update={"questions_per_chunk": 50, "max_questions": 49})
+    found = make_qa_pairs(tmp_path, TABLE, chunks, prompts, open_model, encoder, alone)
+    assert set(asker.identifiers) == asked and len(asker.identifiers) == len(asked)
+    kept = found.table.filter(pl.col("dropped").is_null())
+    assert set(kept["style"]) == ({"identifier_question"} if asked else set()) and len(kept) == len(asked)
+    assert not asked or found.usage["writer"].asked == len(asked)
+
+
+def test_an_identifier_is_asked_about_again_and_not_for_ever(chunks, encoder, tmp_path):
+    settings = QuestionsSettings(
+        mode="batch", max_questions=49, questions_per_chunk=50, identifier_coverage=1.0, max_lookups=0, round_trip_top_k=0
+    )
+    asker = Asker(silent="2.5")
+    found = make_qa_pairs(
+        tmp_path,
+        TABLE,
+        chunks,
+        load_question_prompts(settings, []),
+        lambda it: LanguageModel(it, tmp_path, engine=asker),
+        encoder,
+        settings,
+    )
+    assert asker.identifiers.count("2.5") == 3 and len(asker.identifiers) == 6
+    assert found.usage["writer"].asked == 6
+    enough = settings.model_copy(update={"identifier_coverage": 0.75})
+    asker.identifiers.clear()
+    make_qa_pairs(
+        tmp_path,
+        TABLE,
+        chunks,
+        load_question_prompts(enough, []),
+        lambda it: LanguageModel(it, tmp_path / "n", engine=asker),
+        encoder,
+        enough,
+    )
+    assert len(asker.identifiers) == 4

@@ -1,0 +1,102 @@
+"""Chunks that belong together, for questions that need several."""
+
+import hashlib
+import itertools
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from embed_assets.models.encoders import Encoder
+from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.text.identifiers import find_identifiers
+
+MOST_ALIKE = 0.95
+MOST_NAMED = 0.1  # an identifier in a larger share of the chunks joins nothing
+LINK = re.compile(r"\]\(([^)#?\s]{1,500})")
+
+
+def bundle_chunks(
+    chunks: pl.DataFrame, rows: Collection[int], usable: Sequence[bool], encoder: Encoder, settings: QuestionsSettings
+) -> dict[int, tuple[int, ...]]:
+    """The chunks to show together with each of the rows, near-duplicates left out.
+
+    The ways of belonging together that ``bundle_by`` names take turns; which is first is drawn from the passage, so that
+    each has about the same share. Within each, what is most similar comes first.
+
+    Args:
+        chunks: the collection's chunks.
+        rows: of those that questions are asked about.
+        usable: whether each chunk says enough to be shown.
+        encoder: the base model.
+        settings: how many are shown together, and by what.
+    """
+    vectors = encoder.encode_passages(chunks["passage"].to_list())
+    pools = _Pools(chunks, settings)
+    bundles = {}
+    for row in sorted(rows):
+        similarity = vectors @ vectors[row]
+        similarity[row] = -1
+        order = np.argsort(-similarity, kind="stable").tolist()
+        place = np.empty(len(order), dtype=int)
+        place[order] = np.arange(len(order))
+        ways = _turned(settings.bundle_by, chunks["passage"][row])
+        ranked = [
+            (it for it in order if similarity[it] > 0) if way == "similar" else sorted(pools.of(way, row), key=place.__getitem__)
+            for way in ways
+        ]
+        chosen: list[int] = []
+        for other in _in_turns(ranked):
+            if len(chosen) == settings.bundle_chunks - 1:
+                break
+            alike = vectors[[row, *chosen]] @ vectors[other] >= MOST_ALIKE
+            if other != row and other not in chosen and usable[other] and not alike.any():
+                chosen.append(other)
+        bundles[row] = tuple(chosen)
+    return bundles
+
+
+class _Pools:
+    """Which chunks belong to a chunk, by identifiers that both name, by links, or by their document."""
+
+    def __init__(self, chunks: pl.DataFrame, settings: QuestionsSettings):
+        self._documents = chunks["document_id"].to_list()
+        self._texts = chunks["text"].to_list()
+        self._rows_of: dict[str, list[int]] = {}
+        for row, name in enumerate(self._documents):
+            self._rows_of.setdefault(name, []).append(row)
+        self._named: list[list[str]] = []
+        self._naming: dict[str, list[int]] = {}
+        if "identifier" in settings.bundle_by:
+            self._named = [find_identifiers(passage, settings.all_identifier_patterns) for passage in chunks["passage"]]
+            for row, names in enumerate(self._named):
+                for name in names:
+                    self._naming.setdefault(name, []).append(row)
+
+    def of(self, way: str, row: int) -> set[int]:
+        match way:
+            case "identifier":
+                naming = [self._naming[name] for name in self._named[row]]
+                return {other for rows in naming if len(rows) <= max(2, MOST_NAMED * len(self._texts)) for other in rows} - {row}
+            case "link":
+                return {other for name in self._linked(row) for other in self._rows_of[name]}
+            case _:
+                return {*self._rows_of[self._documents[row]]} - {row}
+
+    def _linked(self, row: int) -> set[str]:
+        """The other documents of the collection that a chunk links to."""
+        folder = posixpath.dirname(self._documents[row])
+        targets = {posixpath.normpath(posixpath.join(folder, target)) for target in LINK.findall(self._texts[row])}
+        return (targets & self._rows_of.keys()) - {self._documents[row]}
+
+
+def _turned(ways: Sequence[str], passage: str) -> list[str]:
+    first = hashlib.sha256(passage.encode()).digest()[0] % len(ways)
+    return [*ways[first:], *ways[:first]]
+
+
+def _in_turns(lists: Sequence[Iterator[int] | list[int]]) -> Iterator[int]:
+    """One of each list, then the next of each; a list that has ended is passed over."""
+    return (item for turn in itertools.zip_longest(*lists) for item in turn if item is not None)
