@@ -33,7 +33,7 @@ class QuestionsSettings(Block):
     preset: Literal["small", "able"] = operation(
         "small",
         description="what is not set below: small fits a writer that can do one thing at a time; able one that follows long "
-        "instructions (batch mode with answers, artifacts and the section in view, a judge, all styles)",
+        "instructions (batch mode with answers, artifacts and the section in view, a judge, more styles)",
     )
     own_pairs: Literal["join", "replace", "ignore"] = Field(
         "join", description="what pairs.jsonl, pairs.parquet and qrels/train.tsv of the collection do with the synthetic pairs"
