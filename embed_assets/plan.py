@@ -1,7 +1,7 @@
 """What a run would compute, and why, told without computing."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,6 +14,13 @@ from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.lineage import resolve
 from embed_assets.settings import Settings, read_settings
+
+MOST_REASONS = 12
+PRICES_IN_WORDS = {
+    "prompt_tokens": "about {:,} prompt tokens",
+    "answer_tokens": "at most {:,} answer tokens",
+    "cost": "{:,.2f} at most for both, in the currency of the settings",
+}
 
 
 class Outcome(StrEnum):
@@ -254,3 +261,21 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 def _shown(value: Any) -> str:
     """A value on one line, without control characters."""
     return json.dumps(value)
+
+
+def in_words(rows: Sequence[Planned]) -> str:
+    """The plan of a collection for people, a line for each stage, and below it why and what it takes."""
+    name = rows[0].collection
+    if all(row.outcome is Outcome.REUSED for row in rows):
+        return f"{name}: all is there"
+    words = [f"{name}:"]
+    for row in rows:
+        lines = [str(reason) for reason in row.reasons[:MOST_REASONS]]
+        if len(row.reasons) > MOST_REASONS:
+            lines.append(f"and {len(row.reasons) - MOST_REASONS} more")
+        prices = [PRICES_IN_WORDS.get(what, f"{{:,}} {what}").format(count) for what, count in row.price.items()]
+        lines += [f"takes {', '.join(prices)}"] if prices else []
+        lines += row.error.splitlines()
+        outcome = f"waits for {', '.join(row.waits_for)}" if row.outcome is Outcome.WAITS else str(row.outcome)
+        words += [f"  {row.stage:16} {outcome}", *(f"{'':19} - {line}" for line in lines)]
+    return "\n".join(words)

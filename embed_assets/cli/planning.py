@@ -17,15 +17,8 @@ from embed_assets.cli.arguments import (
     read_table,
 )
 from embed_assets.graph import STAGES
-from embed_assets.plan import Outcome, Planned, plan
+from embed_assets.plan import Outcome, Planned, in_words, plan
 from embed_assets.settings import read_settings
-
-MOST_REASONS = 12
-IN_WORDS = {
-    "prompt_tokens": "about {:,} prompt tokens",
-    "answer_tokens": "at most {:,} answer tokens",
-    "cost": "{:,.2f} at most for both, in the currency of the settings",
-}
 
 
 @click.command("plan")
@@ -47,7 +40,7 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
             echo_json(row.as_json())
         return
     for name in dict.fromkeys(row.collection for row in planned):
-        _echo_collection([row for row in planned if row.collection == name])
+        click.echo(in_words([row for row in planned if row.collection == name]))
     _echo_summary(planned)
 
 
@@ -97,26 +90,6 @@ def _named(workspace: Workspace, names: tuple[str, ...]) -> list[str]:
         return list(dict.fromkeys(names)) or list(workspace.some_collections())
     except CollectionError as error:
         raise click.ClickException(str(error)) from None
-
-
-def _echo_collection(rows: list[Planned]) -> None:
-    """The stages that are not just reused, each with its reasons."""
-    name = rows[0].collection
-    if all(row.outcome is Outcome.REUSED for row in rows):
-        click.echo(f"{name}: all is there")
-        return
-    click.echo(f"{name}:")
-    for row in rows:
-        lines = [str(reason) for reason in row.reasons[:MOST_REASONS]]
-        if len(row.reasons) > MOST_REASONS:
-            lines.append(f"and {len(row.reasons) - MOST_REASONS} more")
-        if row.price:
-            lines.append(
-                "takes " + ", ".join(IN_WORDS.get(what, f"{{:,}} {what}").format(count) for what, count in row.price.items())
-            )
-        lines += row.error.splitlines()
-        outcome = f"waits for {', '.join(row.waits_for)}" if row.outcome is Outcome.WAITS else str(row.outcome)
-        click.echo(f"  {row.stage:16} {outcome}" + "".join(f"\n{'':19} - {line}" for line in lines))
 
 
 def _echo_summary(planned: list[Planned]) -> None:

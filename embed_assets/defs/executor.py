@@ -1,7 +1,6 @@
 """How the steps of a run become processes, and how others know that it lives."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -13,8 +12,12 @@ from dagster import (
     multiple_process_executor_requirements,
 )
 
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.defs.partitions import PARTITION_TAG
 from embed_assets.defs.resources import WORKSPACE, configured_workspace
 from embed_assets.defs.run_locks import hold_run
+from embed_assets.graph import STAGES
+from embed_assets.plan import in_words, plan
 
 # Each step is a process of its own, forked from one that has imported the code location and done nothing yet: where
 # all is reused, importing would take most of the time. torch is not imported there, so CUDA works in the steps.
@@ -23,16 +26,16 @@ IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
 
 
 class HeldRuns(Executor):
-    """Another executor, which holds the lock file of a run while it executes it.
+    """Another executor, which holds the lock file of a run while it executes it, and first says in its log what it computes.
 
     Args:
         executor: executes the steps.
-        home: holds the lock files.
+        workspace: its home holds the lock files.
     """
 
-    def __init__(self, executor: Executor, home: Path):
+    def __init__(self, executor: Executor, workspace: Workspace):
         self.executor = executor
-        self.home = home
+        self.workspace = workspace
 
     @property
     def retries(self) -> Any:
@@ -43,8 +46,21 @@ class HeldRuns(Executor):
         return self.executor.step_dependency_config
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[DagsterEvent]:
-        with hold_run(self.home, plan_context.run_id):
+        with hold_run(self.workspace.home, plan_context.run_id):
+            self._tell_plan(plan_context, execution_plan)
             yield from self.executor.execute(plan_context, execution_plan)
+
+    def _tell_plan(self, plan_context: Any, execution_plan: Any) -> None:
+        # The key of an asset's step is that of the asset, with a prefix where others have given it one.
+        stages = [key.rpartition("__")[2] for key in execution_plan.step_keys_to_execute]
+        collection = plan_context.dagster_run.tags.get(PARTITION_TAG, "")
+        try:
+            planned = [row for row in plan(self.workspace, collection, STAGES, priced=False) if row.stage in stages]
+        except Exception as error:  # whatever it is, the step that meets it tells it better
+            plan_context.log.debug("no plan of this run: %s", error)
+            return
+        if planned:
+            plan_context.log.info("what this run does with %s", in_words(planned))
 
 
 def _requirements(config: Mapping[str, Any]) -> list[Any]:
@@ -63,4 +79,4 @@ def held_runs(context: InitExecutorContext) -> Executor:
     inner = create(context._replace(executor_config=config))
     resources = context.job.get_definition().resource_defs
     # A job of others that runs under this executor has no home of ours.
-    return HeldRuns(inner, configured_workspace(resources, context.instance).home) if WORKSPACE in resources else inner
+    return HeldRuns(inner, configured_workspace(resources, context.instance)) if WORKSPACE in resources else inner

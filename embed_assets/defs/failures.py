@@ -24,6 +24,7 @@ from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.defs.names import is_ours
+from embed_assets.defs.partitions import PARTITION_TAG
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.production.notices import NOWHERE, Notice, NoticeError, send
 from embed_assets.production.published_index import OvertakenError, PublishingError
@@ -81,7 +82,7 @@ def failure_notice(run: DagsterRun, events: Iterable[DagsterEvent], message: str
         message: why the run failed, where no step did.
     """
     steps = [f"{event.step_key}: {reason_of(event)}" for event in events]
-    partition = run.tags.get("dagster/partition", "all collections")
+    partition = run.tags.get(PARTITION_TAG, "all collections")
     name = ", ".join(sorted({step.split(":", 1)[0] for step in steps})) or run.job_name
     ending = f"Run {run.run_id}. What was built is kept: another run goes on from there."
     return Notice(f"embed_assets: {name} of {partition} failed", "\n".join([*(steps or [message]), ending]))

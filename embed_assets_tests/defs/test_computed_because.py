@@ -16,12 +16,23 @@ def reasons(instance: DagsterInstance) -> str | None:
     return because.value if because else None
 
 
+def told(instance: DagsterInstance) -> list[str]:
+    """What the last run said before its first step."""
+    run = instance.get_run_records(limit=1)[0].dagster_run
+    messages = [entry.user_message for entry in instance.all_logs(run.run_id)]
+    return [message for message in messages if message.startswith("what this run does")]
+
+
 def test_the_reasons_are_in_the_metadata(workspace_folder: Path):
     write_collection(workspace_folder / "data" / "collections" / "bakery", BAKERY)
     rye = workspace_folder / "data" / "collections" / "bakery" / "documents" / "rye.md"
     with open_instance(workspace_folder / "home") as instance:
         assert reasons(instance) == "- `never built`"
+        begin = f"what this run does with bakery:\n  {'corpus_chunks':16} computed\n{'':19} - "
+        assert told(instance) == [f"{begin}never built"]
         assert reasons(instance) is None
+        assert told(instance) == ["what this run does with bakery: all is there"]
         rye.write_text(rye.read_text().replace("sixteen", "eighteen"))
         override(workspace_folder / "data", "bakery", {"documents": {"min_characters": 2}})
         assert reasons(instance) == "- `setting documents.min_characters: 1 → 2`\n- `changed documents/rye.md`"
+        assert told(instance)[0].startswith(f"{begin}setting documents.min_characters: 1 → 2\n")

@@ -19,14 +19,13 @@ from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_table as source
 from embed_assets.defs.corpus.production_table import PRODUCTION_TABLE
 from embed_assets.defs.names import key_of
-from embed_assets.defs.partitions import COLLECTION
+from embed_assets.defs.partitions import COLLECTION, PARTITION_TAG
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_collection import EVERYTHING
 from embed_assets.production.retraining import Decision, Watch, decide
 from embed_assets.settings import Settings, read_settings
 
 REASON_TAG = "embed_assets/reason"
-PARTITION_TAG = "dagster/partition"
 RUN_KEY_TAG = "dagster/run_key"
 ROOT_RUN_TAG = "dagster/root_run_id"
 UNFINISHED = [
