@@ -137,7 +137,7 @@ def test_rollback_is_recorded_of_the_asset_as_it_is_called_there(theirs: ModuleT
     instance.add_dynamic_partitions(collections.name, ["support"])
     index = open_published(open_workspace(), "support").index
     chunks = write_chunks(tmp_path / "chunks.parquet", 4)
-    first, second = (put(index, chunks, direction) for direction in (1, 2))
+    first, second = (put(index, chunks, direction, checkpoint=f"{direction}", base_model={}) for direction in (1, 2))
     assert index.pointer().current == second
     assert run_job(theirs, instance, "roll_back", "support").success
     assert index.pointer().current == first

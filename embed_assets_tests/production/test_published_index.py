@@ -59,9 +59,9 @@ def chunks(tmp_path: Path) -> Path:
     return write_chunks(tmp_path / "chunks.parquet", ROWS)
 
 
-def put(index: PublishedIndex, chunks: Path, direction: int, vector_index_rows: int = 10**6) -> str:
+def put(index: PublishedIndex, chunks: Path, direction: int, vector_index_rows: int = 10**6, **made_of) -> str:
     name = index.table_name(f"model{direction}")
-    index.write(name, chunks, OneDirection(direction), {"model": direction}, vector_index_rows)
+    index.write(name, chunks, OneDirection(direction), {"model": direction} | made_of, vector_index_rows)
     index.swap(index.pointer(), name, f"it's model {direction}")
     return name
 
