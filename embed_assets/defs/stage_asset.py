@@ -41,6 +41,7 @@ from embed_assets.defs.partitions import collections
 from embed_assets.defs.pools import GPU_POOL
 from embed_assets.lineage import resolve
 from embed_assets.plan import reasons_of
+from embed_assets.reports.columns import description_of
 from embed_assets.reports.writing import inert
 
 # Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
@@ -182,7 +183,7 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
     tables = [pl.scan_parquet(path) for path in artifact.folder.glob("*.parquet")]
     if tables:
         widest = max(tables, key=lambda table: len(table.collect_schema()))
-        columns = [TableColumn(name, str(dtype)) for name, dtype in widest.collect_schema().items()]
+        columns = [TableColumn(name, str(dtype), description_of(name)) for name, dtype in widest.collect_schema().items()]
         metadata["dagster/column_schema"] = TableSchema(columns)
         metadata["dagster/row_count"] = widest.select(pl.len()).collect().item()
     if not artifact.reused:
