@@ -18,7 +18,18 @@ WRITERS = {
     "smollm2": {},
     "qwen": {
         "preset": "able",
-        "writer": {"name": "sample:qwen2.5-coder-1.5b-instruct", "chat": True, "temperature": 0.7},
+        "writer": {
+            "name": "sample:qwen2.5-coder-1.5b-instruct",
+            "temperature": 0.7,
+            "max_model_tokens": 4096,
+            "max_new_tokens": 1000,
+        },
+        # So that the demo stays short, and as far as a model of this size can follow.
+        "styles": {"question": 3, "how_to": 2, "symptom": 2, "search": 1, "identifier_question": 2, "contextual": 1},
+        "answers": False,
+        "extract_artifacts": False,
+        "min_complexity": 1,
+        "min_judge_score": 0.0,
     },
 }
 

@@ -402,7 +402,7 @@ def test_a_preset_says_what_nothing_else_says(defaults, overrides):
     small = load_settings(defaults).questions
     defaults.write_text("questions: {preset: able, min_complexity: 3, writer: {name: ./big, max_new_tokens: 3000}}")
     able = load_settings(defaults).questions
-    assert (able.mode, able.answers, able.min_judge_score, able.context) == ("batch", True, 7.0, "section")
+    assert (able.mode, able.answers, able.min_judge_score, able.extract_artifacts) == ("batch", True, 7.0, True)
     assert (able.min_complexity, able.writer.max_new_tokens, able.writer.chat) == (3, 3000, True)
     assert (able.writer.name, able.writer.max_model_tokens) == ("./big", 8192)
     overrides.write_text("questions: {mode: single, writer: {chat: false}}")

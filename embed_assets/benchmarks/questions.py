@@ -73,7 +73,7 @@ def benchmark_questions(
     rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
     texts = [render_job(job, rows, settings, {}, language_of(chunks)) for job in jobs]
     seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
-    sampling = question_sampling(settings)
+    sampling = question_sampling(settings, settings.questions_per_chunk)
     digest = model_digest(writer.name).replace("/", "--")
     engine = load_engine(
         str(locate_model(writer.name)), memos / "models" / digest, writer.model_dump(mode="json"), compute.memory_share

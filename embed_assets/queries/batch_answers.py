@@ -118,8 +118,8 @@ def missing_styles(job: Job, questions: Sequence[WrittenQuestion]) -> tuple[tupl
     return tuple((style, count) for style, count in missing.items() if count)
 
 
-def batch_schema(settings: QuestionsSettings) -> str:
-    """The JSON schema of BatchAnswer with the allowed styles, reasoning types and numbers."""
+def batch_schema(settings: QuestionsSettings, count: int) -> str:
+    """The JSON schema of BatchAnswer with so many questions and the allowed styles, reasoning types and numbers."""
     # The style comes first, so that what follows is written in it.
     question = {
         "style": {"enum": [style for style, share in settings.styles.items() if share]},
@@ -135,6 +135,6 @@ def batch_schema(settings: QuestionsSettings) -> str:
         },
     }
     item = {"type": "object", "properties": question, "required": list(question), "additionalProperties": False}
-    items = {"type": "array", "items": item, "minItems": 1, "maxItems": settings.questions_per_chunk}
+    items = {"type": "array", "items": item, "minItems": count, "maxItems": count}
     whole = {"type": "object", "properties": {"questions": items}, "required": ["questions"], "additionalProperties": False}
     return json.dumps(whole)

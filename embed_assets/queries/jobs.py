@@ -21,6 +21,7 @@ from embed_assets.text.tokens import count_words
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 FEWEST_WORDS = 12  # of a chunk beside its headings; about less, nothing sensible is asked
 MULTI_HOP = "multi_hop"
+MULTI_HOP_QUESTIONS = 2  # about one bundle
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,17 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
     says_something = [count_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
     rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]
     jobs = []
-    for prompt, count in shares_of_prompts(prompts, settings):
-        order = [row for row in spread_over_documents(chunks, f"{settings.seed} {prompt.name}") if says_something[row]]
-        samples = 1 if settings.mode == "batch" else settings.questions_per_chunk
+    batch = settings.mode == "batch"
+    for prompt, count, several in shares_of_prompts(prompts, settings):
+        salt = f"{settings.seed} {MULTI_HOP if several else prompt.name}"
+        order = [row for row in spread_over_documents(chunks, salt) if says_something[row]]
+        samples = 1 if batch else settings.questions_per_chunk
         candidates = [
             (row, sample)
             for sample in range(samples)
             for row in order
             if "identifier" not in prompt.variables or sample < len(rarest[row])
         ][:count]
-        several = shows_several(prompt, settings)
         if several and encoder is None:
             raise ValueError(f"the prompt {prompt.name!r} shows several passages: an encoder has to find them")
         related = (
@@ -84,29 +86,30 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
             else {}
         )
         for row, sample in candidates:
+            if several and not related[row]:
+                continue
             identifier = rarest[row][sample] if "identifier" in prompt.variables else ""
-            rows = (row, *related.get(row, ()))
-            styles = deal_styles([chunks["passage"][shown] for shown in rows], settings) if settings.mode == "batch" else ()
-            if not several or related[row] or styles:
-                jobs.append(Job(prompt, rows, sample, identifier, styles))
+            styles = deal_styles(chunks["passage"][row], several, settings) if batch else ()
+            jobs.append(Job(prompt, (row, *related.get(row, ())), sample, identifier, styles))
     return jobs
 
 
-def deal_styles(passages: Sequence[str], settings: QuestionsSettings) -> tuple[tuple[str, int], ...]:
+def deal_styles(passage: str, several: bool, settings: QuestionsSettings) -> tuple[tuple[str, int], ...]:
     """How many questions of each style one call in batch mode is to write.
 
     Each style gets its share of questions_per_chunk, rounded up or down by systematic sampling: where it begins to
-    count is drawn from the passages, so that a new document does not change the prompts about the others, and over many
+    count is drawn from the passage, so that a new document does not change the prompts about the others, and over many
     calls the shares come out as stated.
 
     Args:
-        passages: what the call shows; one alone is asked no multi-hop question.
+        passage: the first one that the call shows.
+        several: whether it shows several, for multi-hop questions alone.
         settings: the shares.
     """
-    shares = {style: share for style, share in settings.styles.items() if share and (style != MULTI_HOP or len(passages) > 1)}
-    if not shares:
-        return ()
-    return _deal(shares, settings.questions_per_chunk, f"{settings.seed} {passages}")
+    if several:
+        return ((MULTI_HOP, min(MULTI_HOP_QUESTIONS, settings.questions_per_chunk)),)
+    shares = {style: share for style, share in settings.styles.items() if share and style != MULTI_HOP}
+    return _deal(shares, settings.questions_per_chunk, f"{settings.seed} {passage}")
 
 
 def deal_reasoning_types(job: Job, passages: Sequence[str], settings: QuestionsSettings) -> tuple[tuple[str, int], ...]:
@@ -128,15 +131,22 @@ def _deal(shares: Mapping[str, float], whole: int, seed: str) -> tuple[tuple[str
     return tuple((name, dealt[name]) for name in shares if dealt[name])
 
 
-def shares_of_prompts(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int]]:
-    """How many calls each prompt gets."""
-    if settings.mode == "batch":
-        yield prompts[0], settings.max_questions // settings.questions_per_chunk
-        return
+def shares_of_prompts(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int, bool]]:
+    """Each prompt, how many calls it gets, and whether they show several chunks.
+
+    In batch mode, multi-hop questions have calls of their own: what is asked about one chunk is then a label of that alone.
+    """
     whole, share = sum(settings.styles.values()), 0.0
+    if settings.mode == "batch":
+        multi_hop = round(settings.max_questions * settings.styles.get(MULTI_HOP, 0) / whole)
+        calls = {False: (settings.max_questions - multi_hop) // settings.questions_per_chunk}
+        calls[True] = multi_hop // min(MULTI_HOP_QUESTIONS, settings.questions_per_chunk)
+        yield from ((prompts[0], count, several) for several, count in calls.items() if count)
+        return
     for prompt in prompts:
         before, share = share, share + settings.styles[prompt.name] / whole
-        yield prompt, round(settings.max_questions * share) - round(settings.max_questions * before)
+        count = round(settings.max_questions * share) - round(settings.max_questions * before)
+        yield prompt, count, "passages" in prompt.variables
 
 
 def writing_prompts(prompts: Mapping[str, Prompt], settings: QuestionsSettings) -> list[Prompt]:
@@ -165,11 +175,6 @@ def jobs_about_identifiers(
             if name in naming:
                 naming[name].append(row)
     return [Job(prompt, (rows[attempt % len(rows)],), attempt // len(rows), name) for name, rows in naming.items() if rows]
-
-
-def shows_several(prompt: Prompt, settings: QuestionsSettings) -> bool:
-    """Whether a prompt shows a chunk together with related ones."""
-    return "passages" in prompt.variables and (settings.mode == "single" or settings.styles.get(MULTI_HOP, 0) > 0)
 
 
 def seed_of(seed: int, sample: int, prompt: str) -> int:

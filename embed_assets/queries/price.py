@@ -11,7 +11,7 @@ from embed_assets.artifacts.inputs import Inputs
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.language_models import unanswered
 from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
-from embed_assets.queries.jobs import Job, plan_jobs, seed_of, shares_of_prompts, shows_several, writing_prompts
+from embed_assets.queries.jobs import Job, plan_jobs, seed_of, shares_of_prompts, writing_prompts
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.questions import question_sampling, render_job
 from embed_assets.queries.settings import QuestionsSettings
@@ -85,21 +85,21 @@ def _tasks(
     typical = "x" * LETTERS_OF_A_TOKEN * passage_tokens
     if chunks is not None and len(chunks):
         typical = chunks["passage"].to_list()[int(chunks["passage"].str.len_chars().arg_sort()[len(chunks) // 2])]
-    certain = not settings.extract_artifacts and not any(shows_several(prompt, settings) for prompt in writing)
+    certain = not settings.extract_artifacts and not any(several for _, _, several in shares_of_prompts(writing, settings))
     if chunks is not None and certain:
         jobs, around = plan_jobs(chunks, writing, None, settings), surroundings(chunks, settings)
         rows = chunks.select("passage").rows(named=True)
         texts = [render_job(job, rows, settings, {}, language_of(chunks), around(job)) for job in jobs]
         seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
-        new = unanswered(models["writer"], memos, texts, seeds, question_sampling(settings))
+        new = unanswered(models["writer"], memos, texts, seeds, question_sampling(settings, settings.questions_per_chunk))
         yield Task(models["writer"], len(new), sum(tokens_of(texts[number]) for number in new))
         questions = sum(jobs[number].questions for number in new)
     else:
         calls, tokens = 0, 0
-        for prompt, count in shares_of_prompts(writing, settings):
+        for prompt, count, several in shares_of_prompts(writing, settings):
             if chunks is not None:
                 count = min(count, len(chunks) * (1 if settings.mode == "batch" else settings.questions_per_chunk))
-            bundle = settings.bundle_chunks if shows_several(prompt, settings) else 1
+            bundle = settings.bundle_chunks if several else 1
             job = Job(prompt, tuple(range(bundle)), 0, "identifier", tuple((style, 1) for style in settings.styles))
             text = render_job(job, [{"passage": typical}] * bundle, settings, {})
             calls, tokens = calls + count, tokens + count * (tokens_of(text) + _context_tokens(settings, typical))

@@ -50,13 +50,18 @@ def write_questions(
     """
     rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
     rules = QuestionRules(settings)
-    sampling = question_sampling(settings)
     language, around = language_of(chunks), surroundings(chunks, settings)
 
     def ask(block: Sequence[Job], what: str) -> list[Answer]:
         texts = [render_job(job, rows, settings, artifacts or {}, language, around(job)) for job in block]
         seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(block, texts, strict=True)]
-        return model.generate(texts, seeds, sampling, what)
+        answers: dict[int, Answer] = {}
+        for count in dict.fromkeys(job.questions for job in block):  # a schema holds for a whole batch of prompts
+            numbers = [number for number, job in enumerate(block) if job.questions == count]
+            sampling = question_sampling(settings, count)
+            found = model.generate([texts[it] for it in numbers], [seeds[it] for it in numbers], sampling, what)
+            answers |= dict(zip(numbers, found, strict=True))
+        return [answers[number] for number in range(len(block))]
 
     frames = [pl.DataFrame(schema=PAIR_SCHEMA)]
     for start in range(0, len(jobs), JOBS_IN_A_BLOCK):
@@ -149,13 +154,13 @@ def _in_words(language: str) -> str:
     return "" if language == ENGLISH else f"{name}, the language of the passages" if name else "the language of the passages"
 
 
-def question_sampling(settings: QuestionsSettings) -> Sampling:
-    """How the writer's answers are taken: one line in single mode, JSON in batch mode."""
+def question_sampling(settings: QuestionsSettings, count: int = 1) -> Sampling:
+    """How the writer's answers are taken: one line in single mode, JSON with so many questions in batch mode."""
     writer, batch = settings.writer, settings.mode == "batch"
     return Sampling.of(
         writer,
         stop=() if writer.chat or batch else ("\n",),
-        json_schema=batch_schema(settings) if batch else "",
+        json_schema=batch_schema(settings, count) if batch else "",
     )
 
 

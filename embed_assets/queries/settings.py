@@ -17,7 +17,6 @@ ABLE: dict[str, Any] = {
     "answers": True,
     "min_complexity": 2,
     "extract_artifacts": True,
-    "context": "section",
     "bundle_by": ["identifier", "link", "document", "similar"],
     "min_judge_score": 7.0,
     "writer": {"chat": True, "max_new_tokens": 2000, "max_model_tokens": 8192},
@@ -33,7 +32,7 @@ class QuestionsSettings(Block):
     preset: Literal["small", "able"] = operation(
         "small",
         description="what is not set below: small fits a writer that can do one thing at a time; able one that follows long "
-        "instructions (batch mode with answers, artifacts and the section in view, a judge, more styles)",
+        "instructions (batch mode with answers, artifacts, a judge, and more styles)",
     )
     own_pairs: Literal["join", "replace", "ignore"] = Field(
         "join", description="what pairs.jsonl, pairs.parquet and qrels/train.tsv of the collection do with the synthetic pairs"
@@ -88,7 +87,7 @@ class QuestionsSettings(Block):
     context: Literal["chunk", "section", "document"] = Field(
         "chunk",
         description="batch mode: what the writer sees around a chunk, as far as its context (max_model_tokens) has room: "
-        "nothing, the chunks below the same heading, or the document",
+        "nothing, the chunks below the same heading, or the document; a small writer asks about them too",
     )
     min_complexity: int = Field(1, ge=1, le=5, description="batch mode: simpler questions are dropped; 1 is simple, 5 complex")
     extract_artifacts: bool = Field(

@@ -121,15 +121,16 @@ def test_what_is_missing_is_counted_by_style():
 def test_styles_are_dealt_by_their_shares_to_the_last_question():
     shares = {"question": 3, "search": 1, "symptom": 0, "multi_hop": 4}
     settings = QuestionsSettings(mode="batch", questions_per_chunk=7, styles=shares)
-    dealt = [dict(deal_styles([f"Passage {number}", "Other"], settings)) for number in range(400)]
-    assert {sum(counts.values()) for counts in dealt} == {7} and not any("symptom" in counts for counts in dealt)
+    dealt = [dict(deal_styles(f"Passage {number}", False, settings)) for number in range(400)]
+    assert {sum(counts.values()) for counts in dealt} == {7} and {style for counts in dealt for style in counts} == {
+        "question",
+        "search",
+    }
     whole = sum((Counter(counts) for counts in dealt), Counter())
-    for style, share in shares.items():
-        exact = 7 * share / 8
-        assert {counts.get(style, 0) for counts in dealt} <= {int(exact), int(exact + 0.999)}
+    for style, exact in {"question": 5.25, "search": 1.75}.items():
+        assert {counts.get(style, 0) for counts in dealt} == {int(exact), int(exact) + 1}
         assert abs(whole[style] - 400 * exact) < 35
-    assert set(dict(deal_styles(["alone"], settings))) == {"question", "search"}
-    assert deal_styles(["alone"], settings.model_copy(update={"styles": {"multi_hop": 1.0}})) == ()
+    assert deal_styles("Passage", True, settings) == (("multi_hop", 2),)
 
 
 class Scripted:

@@ -318,7 +318,7 @@ class Asker:
 )
 def test_the_writer_is_asked_about_identifiers_that_no_query_names(chunks, encoder, tmp_path, share, asked):
     settings = QuestionsSettings(
-        mode="batch", max_questions=50, styles={"multi_hop": 1}, identifier_coverage=share, max_lookups=0, round_trip_top_k=0
+        mode="batch", max_questions=50, styles={"question": 1}, identifier_coverage=share, max_lookups=0, round_trip_top_k=0
     )
     prompts, asker = load_question_prompts(settings, []), Asker()
 

@@ -136,13 +136,14 @@ def test_two_copies_are_not_both_related_to_a_chunk(cut, encoder):
     assert not any({"pump.md", "copy.md"} <= names for names in shown)
 
 
-def test_in_batch_mode_a_call_is_a_bundle_only_where_multi_hop_is_asked_for(chunks, cut, encoder):
+def test_in_batch_mode_multi_hop_questions_have_calls_of_their_own(chunks, cut, encoder):
     plain = batch_jobs(chunks, encoder, styles={"question": 1}, questions_per_chunk=3, max_questions=12)
     assert [len(job.rows) for job in plain] == [1] * 4 and {job.prompt for job in plain} == {BATCH}
-    bundles = batch_jobs(chunks, encoder, styles={"question": 1, "multi_hop": 1}, questions_per_chunk=3, max_questions=12)
-    assert [job.rows[0] for job in bundles] == [job.rows[0] for job in plain] and [len(job.rows) for job in bundles] == [2] * 4
-    alone = batch_jobs(cut(DOCUMENTS[:1]), encoder, styles={"question": 1, "multi_hop": 1})
-    assert [job.rows for job in alone] == [(0,)]
+    both = batch_jobs(chunks, encoder, styles={"question": 1, "multi_hop": 1}, questions_per_chunk=3, max_questions=12)
+    assert [len(job.rows) for job in both] == [1, 1, 2, 2, 2] and both[:2] == plain[:2]
+    assert [job.styles for job in both] == [(("question", 3),)] * 2 + [(("multi_hop", 2),)] * 3
+    assert sum(job.questions for job in both) == 12
+    assert batch_jobs(cut(DOCUMENTS[:1]), encoder, styles={"multi_hop": 1}) == []
 
 
 ROWS = [
@@ -187,9 +188,9 @@ def test_an_answer_ends_with_its_line_unless_it_is_json_or_chat():
     batch = QuestionsSettings(mode="batch", styles={"question": 1, "search": 0.5}, bundle_chunks=3, questions_per_chunk=4)
     assert question_sampling(single).stop == ("\n",) and question_sampling(single).json_schema == ""
     assert question_sampling(chat).stop == () and question_sampling(chat).temperature == 0.1
-    assert question_sampling(batch).stop == ()
-    questions = json.loads(question_sampling(batch).json_schema)["properties"]["questions"]
-    assert (questions["minItems"], questions["maxItems"]) == (1, 4)
+    assert question_sampling(batch, 4).stop == ()
+    questions = json.loads(question_sampling(batch, 4).json_schema)["properties"]["questions"]
+    assert (questions["minItems"], questions["maxItems"]) == (4, 4)
     fields = questions["items"]["properties"]
     assert fields["style"] == {"enum": ["question", "search"]} and fields["passages"]["items"]["maximum"] == 3
 
