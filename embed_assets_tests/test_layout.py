@@ -75,13 +75,6 @@ def test_the_map_for_newcomers_is_the_tree_in_the_order_of_the_layers():
     assert drawn == [room for layer in layers for room in layer.replace("|", ":").split(" : ")]
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
-def test_pages_name_commands_of_make_that_exist(page: str):
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    named = re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)(?=`|'|$|  )", (ROOT / page).read_text(), re.MULTILINE)
-    assert named and set(named) <= set(targets)
-
-
 def test_the_help_of_make_lists_every_command():
     text = (ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.*)", text, re.MULTILINE)[1].split()
