@@ -254,7 +254,7 @@ def test_a_task_without_a_model_has_the_writer_s_with_its_own_sampling():
     models = QuestionsSettings(writer=writer, **JUDGING, **EXTRACTING).language_models
     assert models["writer"] == writer
     assert models["judge"] == writer.model_copy(update={"temperature": 0.0, "max_new_tokens": 200})
-    assert models["extractor"] == writer.model_copy(update={"temperature": 0.0, "max_new_tokens": 300})
+    assert models["extractor"] == writer.model_copy(update={"temperature": 0.0, "max_new_tokens": 500})
     judge = LanguageModelSettings(name="someone/judge", temperature=0.1)
     assert QuestionsSettings(writer=writer, judge=judge, **JUDGING).language_models["judge"] == judge
 

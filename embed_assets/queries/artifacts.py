@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, Field
 
 from embed_assets.models.answers import Sampling
 from embed_assets.models.language_models import LanguageModel
@@ -13,20 +14,38 @@ from embed_assets.queries.answers import read_json
 from embed_assets.queries.jobs import Job, seed_of
 from embed_assets.queries.prompts import Prompt
 
+MOST_OF_A_KIND = 5
+
+
+def _texts(value: Any) -> Any:
+    """The texts of a list, be they in objects with a description, and no more than are of use."""
+    if not isinstance(value, list):
+        return [value] if isinstance(value, str) and value else []
+    found = [item.get("text") or item.get("name") if isinstance(item, dict) else item for item in value]
+    return [item for item in found if isinstance(item, str) and item][:MOST_OF_A_KIND]
+
+
+Names = Annotated[list[str], BeforeValidator(_texts), Field(max_length=MOST_OF_A_KIND)]
+
 
 class Artifacts(BaseModel):
-    """What a chunk speaks of."""
+    """What a chunk speaks of: the eight kinds of NVIDIA's recipe under plain names, and its identifiers."""
 
-    entities: list[str] = []
-    terms: list[str] = []
-    procedures: list[str] = []
-    identifiers: list[str] = []
+    concepts: Names = []
+    relationships: Names = []
+    themes: Names = []
+    entities: Names = []
+    processes: Names = []
+    insights: Names = []
+    terms: Names = []
+    conditions: Names = []
+    identifiers: Names = []
 
 
 def extract_artifacts(
     chunks: pl.DataFrame, jobs: Sequence[Job], prompt: Prompt, model: LanguageModel, settings: LanguageModelSettings
 ) -> dict[int, str]:
-    """Let a language model list the entities, terms, procedures and identifiers of the chunks that jobs show.
+    """Let a language model list what the chunks that jobs show speak of.
 
     Args:
         chunks: the collection's chunks.

@@ -91,10 +91,11 @@ class QuestionsSettings(Block):
     )
     min_complexity: int = Field(1, ge=1, le=5, description="batch mode: simpler questions are dropped; 1 is simple, 5 complex")
     extract_artifacts: bool = Field(
-        False, description="let the extractor list entities, terms, procedures and identifiers of a chunk first, for the prompts"
+        False,
+        description="let the extractor list first what a chunk speaks of, for the prompts: concepts, entities, identifiers and more",
     )
     extractor: LanguageModelSettings = Field(
-        LanguageModelSettings(name="", temperature=0.0, max_new_tokens=300),
+        LanguageModelSettings(name="", temperature=0.0, max_new_tokens=500),
         description="the model that lists artifacts; no name: the writer, with the sampling given here",
     )
     judge: LanguageModelSettings = Field(

@@ -8,6 +8,8 @@ import pytest
 from embed_assets.models.answers import TOO_LONG, Answer
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets.queries.answers import read_json
+from embed_assets.queries.artifacts import Artifacts
 from embed_assets.queries.batch_answers import batch_pairs, missing_styles, read_batch
 from embed_assets.queries.filters import QuestionRules
 from embed_assets.queries.jobs import Job, deal_styles, plan_jobs
@@ -286,3 +288,14 @@ def test_the_answer_to_a_question_goes_with_it_to_the_judge(chunks, tmp_path):
     assert "and the answer to it," in judge.prompts[0]
     without = prompt.render({"passage": "p", "query": "q", "answer": ""})
     assert "Answer: " not in without and "\n\nQuery: q\n\nAnswer with JSON" in without and "answer to it" not in without
+
+
+def test_artifacts_of_nine_kinds_are_bounded_and_read_from_texts_and_objects():
+    kinds = {kind: [f"{kind} {number}" for number in range(9)] for kind in Artifacts.model_fields}
+    found = read_json(
+        json.dumps(kinds | {"entities": [{"text": "pump"}, {"name": "valve"}, 7, ""], "themes": "water"}), Artifacts
+    )
+    assert len(kinds) == 9 and found.concepts == ["concepts 0", "concepts 1", "concepts 2", "concepts 3", "concepts 4"]
+    assert found.entities == ["pump", "valve"] and found.themes == ["water"]
+    text = load_prompt("artifacts.jinja", []).render({"passage": "p"})
+    assert all(f'- "{kind}": ' in text and f'"{kind}": [' in text for kind in kinds)

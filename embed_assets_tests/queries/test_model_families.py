@@ -72,7 +72,7 @@ def test_writer_extractor_and_judge_understand_each_family_over_http(family, chu
         if "You judge" in prompt:
             return '{"relevance": 9, "accuracy": 9, "context_support": 8, "clarity": 10}'
         if "List what" in prompt:
-            return '{"entities": ["pump"], "terms": ["float switch"], "procedures": [], "identifiers": ["E4012"]}'
+            return '{"entities": ["pump"], "terms": [{"text": "float switch"}], "identifiers": ["E4012"]}'
         return json.dumps({"questions": questions}, indent=1) if "Answer with JSON" in prompt else questions[0]["query"]
 
     endpoint = ScriptedEndpoint(lambda prompt, before: said(message_of(family, answer(prompt))))

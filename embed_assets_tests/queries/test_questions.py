@@ -9,7 +9,7 @@ from embed_assets.corpus.documents import Document
 from embed_assets.models.answers import Answer
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
-from embed_assets.queries.artifacts import extract_artifacts
+from embed_assets.queries.artifacts import Artifacts, extract_artifacts
 from embed_assets.queries.filters import QuestionRules
 from embed_assets.queries.jobs import Job, plan_jobs, seed_of
 from embed_assets.queries.pairs import PAIR_SCHEMA
@@ -320,10 +320,10 @@ def test_a_small_model_writes_json_in_batch_mode(chunks, model, encoder):
 def test_artifacts_are_listed_for_the_chunks_of_the_jobs(chunks, model, encoder):
     rows = {chunks["document_id"][row]: row for row in range(len(chunks))}
     jobs = [Job(QUESTION, (rows["pump.md"],), 0), Job(QUESTION, (rows["printer.md"], rows["pump.md"]), 0)]
-    settings = LanguageModelSettings(temperature=0.0, max_new_tokens=300)
+    settings = LanguageModelSettings(temperature=0.0, max_new_tokens=500)
     asked = model.usage.asked
     artifacts = extract_artifacts(chunks, jobs, load_prompt("artifacts.jinja", []), model, settings)
     assert model.usage.asked == asked + 2 and set(artifacts) <= {rows["pump.md"], rows["printer.md"]}
     lines = [line for text in artifacts.values() for line in text.splitlines()]
-    assert lines and {line.partition(": ")[0] for line in lines} <= {"entities", "terms", "procedures", "identifiers"}
+    assert lines and {line.partition(": ")[0] for line in lines} <= set(Artifacts.model_fields)
     assert extract_artifacts(chunks, [], load_prompt("artifacts.jinja", []), model, settings) == {}
