@@ -92,7 +92,7 @@ class QuestionsSettings(Block):
     min_complexity: int = Field(1, ge=1, le=5, description="batch mode: simpler questions are dropped; 1 is simple, 5 complex")
     extract_artifacts: bool = Field(
         False,
-        description="let the extractor list first what a chunk speaks of, for the prompts: concepts, entities, identifiers and more",
+        description="let the extractor list first what a chunk speaks of, for the prompts: concepts, entities, identifiers, …",
     )
     extractor: LanguageModelSettings = Field(
         LanguageModelSettings(name="", temperature=0.0, max_new_tokens=500),
