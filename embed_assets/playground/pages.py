@@ -84,6 +84,10 @@ class _Pages:
             loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         self._environment.filters["query"] = urlencode
+        self._queue = [(normalize_query(text), text) for text in playground.queue]
+        self._documents = set(playground.systems.chunks["document_id"])
+        self._queries = set(playground.pairs["query"])
+        self._sources = playground.pairs["writer"].map_elements(source_of, return_dtype=pl.String)
 
     def search(self, request: Request) -> Response:
         """One query, all systems side by side; without a query, examples."""
@@ -105,13 +109,13 @@ class _Pages:
         pooled, split = [], ""
         if normalize_query(query):
             systems = self._of.systems
-            answers = systems.search(query, [name for name in systems.names if name != LATE])
+            answers = systems.search(query, systems.names)
             pooled = [
                 (it, [self._marked(passage, query) for passage in it.passages]) for it in pool(query, answers, labels.of(query))
             ]
             split = labels.split_of(query)
         judged = labels.judged()
-        waiting = [text for text in self._of.queue if normalize_query(text) not in judged and text != query]
+        waiting = [text for normal, text in self._queue if normal not in judged and text != query]
         counts = {name: sum(found == name for found in judged.values()) for name in SPLITS}
         about = {"pooled": pooled, "split": split, "waiting": waiting, "counts": counts, "power": self._power(counts["test"])}
         return self._page("labels", query=query, marks=MARKS, queue=len(self._of.queue), **about)
@@ -162,18 +166,6 @@ class _Pages:
     def problem(self, request: Request, error: Exception) -> Response:
         """A file in the collection's folder that cannot be used, in words."""
         return HTMLResponse(self._render("problem", words=str(error), query=""), status_code=500)
-
-    @property
-    def _documents(self) -> set[str]:
-        return set(self._of.systems.chunks["document_id"])
-
-    @property
-    def _queries(self) -> set[str]:
-        return set(self._of.pairs["query"])
-
-    @property
-    def _sources(self) -> pl.Series:
-        return self._of.pairs["writer"].map_elements(source_of, return_dtype=pl.String)
 
     def _marked(self, passage: str, query: str) -> tuple[list, list]:
         """The passage as an excerpt and whole, with its matches."""

@@ -57,13 +57,22 @@ class SystemHit:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one system found for a query; ``problem`` says why it found nothing, where it could not be asked."""
+    """What one system found for a query.
+
+    Args:
+        system: its name.
+        about: what it is, in a few words; ``why`` has more, where there is more to say.
+        score: its nDCG@10 on the test queries of the deciding source; None where it was not scored.
+        hits: best first.
+        problem: why it could not be asked, else empty.
+    """
 
     system: str
     about: str
     score: float | None
     hits: list[SystemHit]
     problem: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,14 +198,15 @@ class SideBySide:
 
     def _from_production(self, query: str, limit: int, place_of: Mapping[str, int], relevant: set[str]) -> Answer:
         try:
-            about = self._published.without_fine_tuning() or "the fine-tuned model, hybrid"
+            why = self._published.without_fine_tuning()
             found = [
                 (hit.chunk_id, hit.document_id, self._passages.get(hit.chunk_id, hit.text))
                 for hit in self._production.search(query, limit=limit)
             ]
         except (PublishingError, MissingArtifactError) as error:
             return Answer(PRODUCTION, "", None, [], str(error))
-        return Answer(PRODUCTION, about, None, self._hits(found, place_of, relevant))
+        about = "the base model, hybrid" if why else "the fine-tuned model, hybrid"
+        return Answer(PRODUCTION, about, None, self._hits(found, place_of, relevant), why=why)
 
     def _answers(self, query: str) -> set[str]:
         """The documents and chunks that labels of the same query name."""

@@ -82,7 +82,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def test_a_search_needs_no_script_and_no_mouse(server: Server, page: Page):
     page.goto(server.url)
-    page.get_by_label("Query").press_sequentially(QUESTION)
+    page.get_by_label("Query", exact=True).press_sequentially(QUESTION)
     page.keyboard.press("Enter")
     for system in ("base", "tuned", "bm25", "hybrid", "in production"):
         expect(page.get_by_role("heading", name=system).first).to_be_visible()
