@@ -13,10 +13,12 @@ from pathlib import Path
 import click
 import pytest
 from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from embed_assets.cli.main import main
 from embed_assets.graph import STAGES
 from embed_assets.settings import Settings, load_settings
+from embed_assets.settings_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 FOR_USERS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -104,11 +106,17 @@ def test_commands_of_make_and_scripts_exist(page: Path):
 @pages
 def test_settings_are_accepted_as_they_are_written(page: Path, tmp_path: Path):
     path = tmp_path / "settings.yaml"
-    blocks = [block for block in blocks_of(page, "yaml") if not block.startswith("concurrency:")]  # that is dagster.yaml
+    others = ("concurrency:", "resources:")  # of dagster.yaml, and run configuration, which the tests of defs/ look at
+    blocks = [block for block in blocks_of(page, "yaml") if not block.startswith(others)]
     spans = [code for code in code_of(page) if (found := re.match(r"(\w+): \{", code)) and found[1] in Settings.model_fields]
     for text in (*blocks, *spans):
         path.write_text(text)
         assert load_settings(path) != Settings()
+
+
+def test_the_limit_of_the_pool_is_the_one_of_our_own_instance():
+    (block,) = [block for block in blocks_of(ROOT / "docs" / "code-location.md", "yaml") if block.startswith("concurrency:")]
+    assert YAML(typ="safe").load(block)["concurrency"] == read_yaml(ROOT / "embed_assets" / "dagster.yaml")["concurrency"]
 
 
 @pages

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dagster import validate_run_config
+from ruamel.yaml import YAML
 
 from embed_assets.definitions import defs
 from embed_assets.defs.partitions import collections, collections_and_trials
@@ -57,6 +60,13 @@ def test_heavy_assets_share_the_gpu_pool():
     pools = {assets.key.to_user_string(): assets.op.pool for assets in defs.assets}
     heavy = set(STAGES) - {"corpus_chunks", "evaluation_set"} | {"trial"}
     assert {name for name, pool in pools.items() if pool == "gpu"} == heavy
+
+
+def test_the_run_configuration_of_the_docs_is_accepted():
+    (text,) = re.findall(r"```yaml\n(resources:.*?)```", (ROOT / "docs" / "ui.md").read_text(), re.DOTALL)
+    config = YAML(typ="safe").load(text)
+    assert config["ops"]["published_index"]["config"] == {"publish_anyway": True}
+    validate_run_config(defs.resolve_job_def("run_collection"), config)
 
 
 def test_loading_the_code_location_imports_nothing_heavy():
