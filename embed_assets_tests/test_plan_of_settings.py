@@ -72,6 +72,7 @@ COMPANIONS: dict[tuple[str, ...], dict[str, Any]] = {
     **{(*path, name): {"chat": True} for path in MODELS for name in ("reasoning_effort", "chat_template_arguments")},
 }
 COMPANIONS["publishing", "endpoint_url"] = {"endpoint_model": "tuned"}
+COMPANIONS |= {(*block, "token_dimensions"): {"kind": "late"} for block in (("training",), ("negatives", "draft"))}
 
 
 def other_value(path: tuple[str, ...], field: Any) -> dict:

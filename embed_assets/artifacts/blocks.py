@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, Strict
+from pydantic.fields import FieldInfo
 
 AUTO = "auto"
 IN_NO_FINGERPRINT = "in_no_fingerprint"
+ADDED_LATER = "added_later"
 SECRET_PARAMETERS = re.compile(r"key|token|secret|passw|pwd|credential|signature|auth|^sig$", re.IGNORECASE)
 
 
@@ -88,9 +90,37 @@ def operation(default: Any, **options: Any) -> Any:
     return Field(default, json_schema_extra={IN_NO_FINGERPRINT: True}, **options)
 
 
+def added(default: Any, **options: Any) -> Any:
+    """A field that came after results had been stored, and whose default says what was done before it came.
+
+    It is in fingerprints only where it differs from its default, so that nothing is computed again because it came. Who
+    changes the default raises the code versions of the stages that read it. Arguments as of pydantic's Field.
+    """
+    return Field(default, json_schema_extra={ADDED_LATER: True}, **options)
+
+
 def content_of(block: Block) -> dict[str, Any]:
-    """All of a block that results depend on, as JSON values: the fields made with ``operation`` are left out."""
-    return block.model_dump(mode="json", exclude=_operations(type(block)))
+    """All of a block that results depend on, as JSON values.
+
+    The fields made with ``operation`` are left out, and those made with ``added`` where they have their default.
+    """
+    content = block.model_dump(mode="json", exclude=_operations(type(block)))
+    _leave_out_defaults(block, content)
+    return content
+
+
+def _leave_out_defaults(block: BaseModel, content: dict[str, Any]) -> None:
+    for name, field in type(block).model_fields.items():
+        value = getattr(block, name)
+        if isinstance(value, BaseModel):
+            if name in content:
+                _leave_out_defaults(value, content[name])
+        elif _is(field, ADDED_LATER) and value == field.default:
+            content.pop(name, None)
+
+
+def _is(field: FieldInfo, mark: str) -> bool:
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get(mark))
 
 
 @functools.cache
@@ -98,7 +128,7 @@ def _operations(kind: type[BaseModel]) -> dict[str, Any]:
     """The fields of a class, and of the blocks in it, that no result depends on, as pydantic's ``exclude``."""
     left_out: dict[str, Any] = {}
     for name, field in kind.model_fields.items():
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(IN_NO_FINGERPRINT):
+        if _is(field, IN_NO_FINGERPRINT):
             left_out[name] = True
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             left_out[name] = _operations(field.annotation)

@@ -1,13 +1,20 @@
 """Commands that measure speed."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import polars as pl
+from polars import selectors as cs
 
+from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, read_table
 from embed_assets.settings import read_settings
+
+if TYPE_CHECKING:
+    from embed_assets.benchmarks.token_index import Collection
 
 
 @click.group()
@@ -94,6 +101,54 @@ def benchmark_late_interaction(collection: str, count: int, candidates: int, as_
     passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(candidates)
     queries = read_table(workspace, collection, "qa_pairs", "pairs.parquet")["query"].head(count)
     _echo_table(measure(queries.to_list(), passages.to_list(), settings.base_model), as_json)
+
+
+@benchmark.command("token-storage")
+@click.argument("collection")
+@click.option("--chart", type=click.Path(dir_okay=False, writable=True), help="PNG file for nDCG@10 against bytes.")
+@json_option("each way")
+@data_option
+@home_option
+def benchmark_token_storage(collection: str, chart: str | None, as_json: bool, data: str, home: str) -> None:
+    """nDCG@10 of late interaction against the bytes of a chunk, with the checkpoint and the test queries of a collection."""
+    from embed_assets.benchmarks.token_index import benchmark_token_storage as measure
+    from embed_assets.reports.charts import draw_token_storage
+
+    table = measure(_collection_of_tokens(collection, data, home))
+    if chart is not None:
+        draw_token_storage(Path(chart), collection, table)
+    _echo_table(table.with_columns(cs.float().round(4)), as_json)
+
+
+@benchmark.command("token-search")
+@click.argument("collection")
+@json_option("each way")
+@data_option
+@home_option
+def benchmark_token_search(collection: str, as_json: bool, data: str, home: str) -> None:
+    """Milliseconds a query and bytes on disk of search with tokens in LanceDB, with the checkpoint of a collection."""
+    from embed_assets.benchmarks.token_index import benchmark_token_search as measure
+
+    _echo_table(measure(_collection_of_tokens(collection, data, home)), as_json)
+
+
+def _collection_of_tokens(collection: str, data: str, home: str) -> "Collection":
+    from embed_assets.benchmarks.token_index import Collection
+    from embed_assets.evaluation.evaluation_set import read_evaluation_set
+    from embed_assets.evaluation.systems import encoder_of, token_encoder_of
+
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    settings = read_settings(workspace, collection)
+    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
+    try:
+        folders = [workspace.store.current(name, collection) for name in ("evaluation_set", "corpus_chunks", "checkpoint")]
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+    queries, labels = read_evaluation_set(folders[0].folder, folders[1].folder)
+    encoder, tokens = encoder_of(folders[2], workspace.memos), token_encoder_of(folders[2])
+    blocks = (settings.scoring, settings.late_interaction)
+    return Collection(collection, chunks, queries, labels, encoder, tokens, *blocks)
 
 
 def _echo_table(table: pl.DataFrame, as_json: bool) -> None:

@@ -115,7 +115,12 @@ def dev_ndcg(encoder: TextEncoder, dev: DevSet) -> np.ndarray:
 
 def dev_metrics(encoder: TextEncoder, dev: DevSet, metrics: Sequence[str] = (HEADLINE,)) -> dict[str, np.ndarray]:
     """Metrics of the first ten units that an encoder finds for each query of a dev set, as evaluate_run gives them."""
-    scores = encoder.encode_queries(list(dev.queries.values())) @ encoder.encode_passages(dev.passages["passage"].to_list()).T
+    queries, passages = list(dev.queries.values()), dev.passages["passage"].to_list()
+    return metrics_of_scores(encoder.encode_queries(queries) @ encoder.encode_passages(passages).T, dev, metrics)
+
+
+def metrics_of_scores(scores: np.ndarray, dev: DevSet, metrics: Sequence[str] = (HEADLINE,)) -> dict[str, np.ndarray]:
+    """As dev_metrics, given the scores of the passages, shape (queries, passages)."""
     units, groups = dev.passages["unit"].unique(maintain_order=True).to_list(), group_numbers(dev.passages["unit"])
     best = best_per_group(scores, groups)
     for row, unit in own_units(dev.relevant, units).items():

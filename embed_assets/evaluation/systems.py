@@ -33,6 +33,11 @@ def encoder_of(checkpoint: Artifact, memos: Path, compute: Compute = Compute()) 
     return Encoder(as_trained(checkpoint), memos, str(checkpoint.folder / "model"), compute)
 
 
+def token_encoder_of(checkpoint: Artifact, compute: Compute = Compute()) -> TokenEncoder:
+    """The encoder of the tokens of a checkpoint, with the length and the prompts that it was trained with."""
+    return TokenEncoder(as_trained(checkpoint), str(checkpoint.folder / "model"), compute)
+
+
 def as_trained(checkpoint: Artifact) -> BaseModelSettings:
     """The length and the prompts that a checkpoint was trained with."""
     return BaseModelSettings.model_validate(checkpoint.manifest["settings"]["base_model"])

@@ -9,6 +9,8 @@ import numpy as np
 from embed_assets.progress import track
 
 MODEL = "model.onnx"
+# Outputs: the vectors of tokens where something projects them, and those of the last layer.
+TOKEN_VECTORS, LAST_LAYER = "token_vectors", "last_hidden_state"
 # Fastest first; onnxruntime takes those that its build and the machine have.
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -20,6 +22,7 @@ class _OnnxModel:
         import onnxruntime
         from tokenizers import Tokenizer
 
+        self.folder = folder
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -80,6 +83,25 @@ class OnnxEncoder(_OnnxModel):
             raise ValueError("there is no text to encode")
         prompted = [prompt + text for text in texts]
         return self._run_all(prompted, [*map(len, texts)], "sentence_embedding", batch_size, f"encoding {len(texts)} texts")
+
+    @property
+    def tokens(self) -> str:
+        """The output with the vectors of tokens; empty: an older export of a model that projects them."""
+        if TOKEN_VECTORS in [output.name for output in self.session.get_outputs()]:
+            return TOKEN_VECTORS
+        modules = json.loads((self.folder / "modules.json").read_text(encoding="utf-8"))
+        return "" if any(module["type"].endswith(".Dense") for module in modules) else LAST_LAYER
+
+    def encode_query_tokens(self, text: str) -> np.ndarray:
+        """Unit vectors of the tokens of a query, float32, shape (tokens, dimensions), as those of TokenEncoder.
+
+        Raises:
+            ValueError: the export has no such output.
+        """
+        if not (output := self.tokens):
+            raise ValueError(f"{self.folder} gives no vectors of tokens: materialize onnx_model again")
+        vectors = self._run([self.prompts.get("query", "") + text], output)[0]
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 class OnnxReranker(_OnnxModel):

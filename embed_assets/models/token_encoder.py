@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute, explain_out_of_memory
+from embed_assets.models.locations import locate_model
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.token_projection import TOKENS, load_projection
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+    from sentence_transformers.base.modules import Dense
 
 # Of 1024 dimensions in float16: 128 MiB.
 TOKENS_IN_A_BLOCK = 2**16
@@ -75,14 +79,34 @@ class TokenEncoder:
     def _load(self) -> "MultiVectorEncoder":
         if self._model is None:
             model = load_sentence_transformer(self.settings, self.compute.torch_device(), self.name)
-            self._model = without_pooling(model).to(self.compute.torch_dtype())
+            location = locate_model(self.name)
+            projection = load_projection(location) if isinstance(location, Path) else None
+            self._model = without_pooling(model, projection).to(self.compute.torch_dtype())
         return self._model
 
 
-def without_pooling(model: "SentenceTransformer") -> "MultiVectorEncoder":
-    """The model up to its pooling; a projection that follows it projects the tokens.
+def pool_tokens(vectors: "torch.Tensor", factor: float) -> "torch.Tensor":
+    """The unit vectors of the tokens of a passage, so many of them made one, its mean: those that are most alike.
+
+    Hierarchical clustering, the first vector apart (Clavié, Chaffin and Adams, arXiv:2409.14683).
+
+    Args:
+        vectors: shape (tokens, dimensions).
+        factor: how many become one; 1 changes nothing.
+    """
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
+
+    return HierarchicalTokenPooling(factor).pool_one(vectors) if factor > 1 else vectors
+
+
+def without_pooling(model: "SentenceTransformer", projection: "Dense | None" = None) -> "MultiVectorEncoder":
+    """The model up to its pooling; what projects its one vector projects the tokens, unless they have their own projection.
 
     ``MultiVectorEncoder(FOLDER)`` would add a projection with random weights to a model of single vectors.
+
+    Args:
+        model: as it is saved.
+        projection: of the tokens.
 
     Raises:
         ValueError: the model has no tokens with vectors of their own.
@@ -96,7 +120,7 @@ def without_pooling(model: "SentenceTransformer") -> "MultiVectorEncoder":
             f"late interaction needs the tokens of a transformer, but this model begins with {type(model[0]).__name__}: "
             "set late_interaction.enabled to false"
         )
-    projections = [module for module in model if isinstance(module, Dense)]
+    projections = [projection] if projection is not None else [module for module in model if isinstance(module, Dense)]
     for module in projections:
-        module.module_input_name = module.module_output_name = "token_embeddings"
+        module.module_input_name = module.module_output_name = TOKENS
     return MultiVectorEncoder(modules=[model[0], *projections, MultiVectorMask()], device=str(model.device))

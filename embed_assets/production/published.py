@@ -15,6 +15,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.sources import BASE_MODEL
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.production.published_index import PublishedIndex, PublishingError
+from embed_assets.production.published_tokens import Tokens
 from embed_assets.production.settings import PublishingSettings
 
 NOTHING = "nothing is published: publishing.uri is empty"
@@ -122,6 +123,8 @@ class Published:
             "metadata_columns": self.metadata_columns(chunks),
             "base_model": dict(model.base_model),
         }
+        if self.settings.tokens:
+            made_of |= {"token_pooling": self.settings.token_pooling}
         return made_of | {"fingerprint": fingerprint_of(made_of)}
 
     @staticmethod
@@ -164,6 +167,13 @@ class Published:
     def token_encoder(self, model: Model, compute: Compute = Compute()) -> TokenEncoder:
         """What late interaction encodes with; as encoder()."""
         return TokenEncoder(model.settings, self._folder(model), compute)
+
+    def tokens(self, model: Model, compute: Compute = Compute()) -> Tokens | None:
+        """The tokens that an index of a model gets; None where the settings publish none. Errors as of encoder()."""
+        settings = self.settings
+        if not settings.tokens:
+            return None
+        return Tokens(self.token_encoder(model, compute), settings.token_pooling, settings.token_index_rows)
 
     def _folder(self, model: Model) -> str | None:
         if not model.is_base:

@@ -20,6 +20,8 @@ import polars as pl
 from embed_assets.corpus.production_rows import ROWS_IN_A_BATCH
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import TextEncoder
+from embed_assets.production.published_tokens import COLUMN as TOKEN_COLUMN
+from embed_assets.production.published_tokens import Tokens, create_token_index
 from embed_assets.progress import track
 from embed_assets.text.languages import full_text_options
 
@@ -135,6 +137,7 @@ class PublishedIndex:
         metadata: dict[str, Any],
         vector_index_rows: int,
         columns: Callable[[Sequence[str]], "pa.Table"] | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         """Write the table of a candidate, or what is missing of it after a crash.
 
@@ -145,9 +148,10 @@ class PublishedIndex:
             metadata: what it is made of, kept in the schema.
             vector_index_rows: from this many rows on there is a vector index.
             columns: gives more columns for chunk ids, one row for each, in the same order.
+            tokens: gives the vectors of the tokens, if they are published too.
 
         Raises:
-            PublishingError: somebody else wrote to the table at the same time.
+            PublishingError: somebody else wrote to the table at the same time, or a column has the name of the tokens.
         """
         import lancedb
         from lancedb.index import FTS, HnswSq
@@ -160,7 +164,7 @@ class PublishedIndex:
         for batch in batches:
             missing = batch.filter(~pl.col("id").is_in(there.implode()))
             if len(missing):
-                block = _with_vectors(missing, encoder, metadata, columns)
+                block = _with_vectors(missing, encoder, metadata, columns, tokens)
                 if table is None:
                     table = database.create_table(name, schema=block.schema)
                 table.add(block)
@@ -178,6 +182,8 @@ class PublishedIndex:
             table.create_index("passage", config=FTS(**full_text_options(_language(chunks))))
         if "vector" not in indexed and rows >= vector_index_rows:
             table.create_index("vector", config=HnswSq(distance_type="cosine"))
+        if tokens is not None and TOKEN_COLUMN not in indexed and rows >= tokens.index_rows:
+            create_token_index(table)
 
     def swap(self, before: Pointer, current: str, reason: str) -> None:
         """Put a table into production, in one step; the one in production becomes the previous one.
@@ -272,6 +278,7 @@ def _with_vectors(
     encoder: TextEncoder,
     metadata: dict[str, Any],
     columns: Callable[[Sequence[str]], "pa.Table"] | None,
+    tokens: Tokens | None,
 ) -> "pa.Table":
     import pyarrow as pa
 
@@ -279,9 +286,13 @@ def _with_vectors(
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     # LanceDB's clients read plain strings; Polars hands over string views.
     table = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).append_column("vector", column)
+    if tokens is not None:
+        table = table.append_column(TOKEN_COLUMN, tokens.column(rows["passage"].to_list()))
     more = columns(rows["id"].to_list()) if columns else None
     if more is not None:
         for field in more.schema:
+            if field.name in table.schema.names:
+                raise PublishingError(f"{field.name!r} is a column of the index already: leave it out of metadata_columns")
             table = table.append_column(field, more[field.name])
     return table.replace_schema_metadata({METADATA: json.dumps(metadata)})
 

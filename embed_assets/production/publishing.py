@@ -30,8 +30,8 @@ from embed_assets.production.settings import PublishingSettings
 from embed_assets.reports.evaluation import write_comparison
 
 VERDICT = "verdict.json"
-ROWS = ("chunks", "metadata_columns")
-NEWER_CHUNKS = "the model in production, for newer chunks"
+ROWS = ("chunks", "metadata_columns", "token_pooling")
+NEWER_CHUNKS = "the model in production, for newer chunks or other columns"
 NOT_BETTER = f"{BASE_MODEL}: the fine-tuned one was not shown to be better"
 
 
@@ -142,7 +142,7 @@ def publish(
             return False, f"in production: {without}"
         stays = f"what is in production stays: {without if model_of_table(live).is_base else verdict.reason}"
         known = [live, index.metadata(before.withdrawn)]
-        if in_use is None or any(all(it.get(key) == made_of[key] for key in ROWS) for it in known):
+        if in_use is None or any(all(it.get(key) == made_of.get(key) for key in ROWS) for it in known):
             return False, stays
         dense, hybrid = system_of(in_use)
         scored = _score(inputs, {dense: published.encoder(in_use, compute)}, {hybrid: dense})
@@ -186,7 +186,8 @@ def _put(
         columns = production_table.metadata_columns(published.workspace, source)
     else:
         columns = front_matter_columns(chunks.folder, published.metadata_columns(chunks))
-    index.write(name, rows, encoder, metadata, inputs.block(PublishingSettings).vector_index_rows, columns)
+    tokens = published.tokens(model, compute)
+    index.write(name, rows, encoder, metadata, inputs.block(PublishingSettings).vector_index_rows, columns, tokens)
     index.swap(before, name, reason)
 
 

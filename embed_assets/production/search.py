@@ -13,7 +13,8 @@ from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import PairScorer, open_reranker
 from embed_assets.production.published import Published, model_of_table
-from embed_assets.production.published_index import metadata_of
+from embed_assets.production.published_index import PublishingError, metadata_of
+from embed_assets.production.published_tokens import COLUMN, ROW_ID, search_tokens, stored_scores
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion, fuse_hits
 from embed_assets.retrieval.late_interaction import LateInteraction
 from embed_assets.training.settings import RerankerSettings
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 SCORE = "score of the search"
-Mode = Literal["dense", "full-text", "hybrid", "late", "reranked"]
+Mode = Literal["dense", "full-text", "hybrid", "late", "tokens", "reranked"]
+# What is read of the rows that are found; the vectors stay where they are.
+FETCHED = ("id", "document_id", "text", "passage")
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,32 @@ class IndexSearch:
         metadata = metadata_of(table)
         if mode == "full-text":
             return _hits(_full_text(table, query, limit), limit)
+        with_tokens = COLUMN in table.schema.names
+        if mode == "tokens":
+            if not with_tokens:
+                raise PublishingError(
+                    f"{published.collection}: the index has no tokens: set publishing.tokens to true and materialize "
+                    "published_index"
+                )
+            rows = search_tokens(table, self._query_tokens(metadata, query), limit, FETCHED)
+            return _hits([row | {SCORE: 1 - row["_distance"]} for row in rows], limit)
         encoder: TextEncoder = self._keep("encoder", metadata, lambda: _encoder(published, metadata))
         vector = encoder.encode_queries([query])[0]
         if mode == "dense":
             return _hits(_dense(table, vector, limit), limit)
         weight = metadata.get("hybrid_weight", DEFAULT_WEIGHT)
-        settings: LateInteractionSettings | RerankingSettings = self._reranking
-        if mode == "late":
-            reranker, settings = self._keep("tokens", metadata, lambda: _tokens(published, metadata)), self._late_interaction
-        fetched = max(limit, DEPTH, settings.top_k if reranker else 0)
+        settings = self._late_interaction if mode == "late" else self._reranking
+        fetched = max(limit, DEPTH, settings.top_k if mode != "hybrid" else 0)
         rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)
-        return _hits(_reranked(query, rows, reranker, settings.top_k, settings.weight) if reranker else rows, limit)
+        if mode == "hybrid":
+            return _hits(rows, limit)
+        first, others = rows[: settings.top_k], rows[settings.top_k :]
+        if mode == "late" and with_tokens:
+            scores = stored_scores(table, [row[ROW_ID] for row in first], self._query_tokens(metadata, query))
+        else:
+            scorer = reranker or self._keep("late", metadata, lambda: _late_interaction(published, metadata))
+            scores = np.asarray(scorer.score([(query, row["passage"]) for row in first]), dtype=np.float32)
+        return _hits(_reordered(first, scores, others, settings.weight), limit)
 
     def load(self) -> None:
         """Load the model of the index now, and not with the first query; errors as of search."""
@@ -74,6 +92,14 @@ class IndexSearch:
         encoder = self._keep("encoder", metadata, lambda: _encoder(self._published, metadata))
         if isinstance(encoder, Encoder):
             encoder.load()
+
+    def _query_tokens(self, metadata: dict, query: str) -> np.ndarray:
+        """Unit vectors of the tokens of a query, float32, shape (tokens, dimensions), from the ONNX export if it gives them."""
+        encoder = self._keep("encoder", metadata, lambda: _encoder(self._published, metadata))
+        if isinstance(encoder, OnnxEncoder) and encoder.tokens:
+            return encoder.encode_query_tokens(query)
+        tokens = self._keep("tokens", metadata, lambda: self._published.token_encoder(model_of_table(metadata)))
+        return tokens.encode_queries([query])[0].float().cpu().numpy()
 
     def _keep(self, kind: str, metadata: dict, load: Callable[[], Any]) -> Any:
         """A model of the table that is in production now, loaded once."""
@@ -99,24 +125,27 @@ def search_index(
         late_interaction: what late interaction re-orders.
         reranking: what the re-ranker re-orders.
         mode: dense (cosine), full-text (BM25), hybrid, which fuses the first 100 of both with the weight that the index was
-            scored with (convex_fusion), or late and reranked, which re-order the first ``top_k`` of hybrid, as the settings
-            blocks ``late_interaction`` and ``reranking`` say.
+            scored with (convex_fusion), late and reranked, which re-order the first ``top_k`` of hybrid, as the settings
+            blocks ``late_interaction`` and ``reranking`` say, or tokens, which compares the tokens of all chunks
+            (search_tokens). late and tokens read the vectors of tokens from the index; late computes them where it has none.
         limit: how many hits.
 
     Raises:
-        PublishingError: nothing is published.
+        PublishingError: nothing is published, or no tokens are, and mode is tokens.
         MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
     return IndexSearch(published, late_interaction, reranking).search(query, mode, limit)
 
 
 def _dense(table: "Table", vector: np.ndarray, limit: int) -> list[dict]:
-    rows = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(limit).to_list()
+    asked = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(limit)
+    rows = asked.select([*FETCHED, "_distance"]).with_row_id(True).to_list()
     return [row | {SCORE: 1 - row["_distance"]} for row in rows]
 
 
 def _full_text(table: "Table", query: str, limit: int) -> list[dict]:
-    rows = table.search(_literal(query), query_type="fts").limit(limit).to_list()
+    asked = table.search(_literal(query), query_type="fts").limit(limit)
+    rows = asked.select([*FETCHED, "_score"]).with_row_id(True).to_list()
     return [row | {SCORE: row["_score"]} for row in rows]
 
 
@@ -126,14 +155,13 @@ def _fused(dense: list[dict], full_text: list[dict], weight: float) -> list[dict
     return [rows[name] | {SCORE: score} for name, score in fuse_hits(first, second, weight).items()]
 
 
-def _reranked(query: str, rows: list[dict], reranker: PairScorer, top_k: int, weight: float | None) -> list[dict]:
-    rows, others = rows[:top_k], rows[top_k:]
+def _reordered(rows: list[dict], scores: np.ndarray, others: list[dict], weight: float | None) -> list[dict]:
+    """The first rows by scores of their own, fused with those they had, and then the others."""
     if not rows:
         return []
-    scores = np.asarray(reranker.score([(query, row["passage"]) for row in rows]), dtype=np.float32)
     if weight is not None:
         retrieved = np.array([[row[SCORE] for row in rows]], dtype=np.float32)
-        scores = convex_fusion(scores[None], retrieved, weight, top_k)[0]
+        scores = convex_fusion(scores[None], retrieved, weight, len(rows))[0]
     rows = [row | {SCORE: value} for row, value in zip(rows, scores.tolist(), strict=True)]
     rows.sort(key=lambda row: -row[SCORE])
     # The score of what was not re-ranked says only that it is lower.
@@ -157,7 +185,7 @@ def _encoder(published: Published, metadata: dict) -> TextEncoder:
     return published.encoder(model_of_table(metadata))
 
 
-def _tokens(published: Published, metadata: dict) -> LateInteraction:
+def _late_interaction(published: Published, metadata: dict) -> LateInteraction:
     return LateInteraction(published.token_encoder(model_of_table(metadata)), published.workspace.memos)
 
 

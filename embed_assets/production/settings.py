@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from embed_assets.artifacts.blocks import Address, Block, Database, KeyVariable, operation
+from embed_assets.artifacts.blocks import Address, Block, Database, KeyVariable, added, operation
 
 
 class RetrainingSettings(Block):
@@ -29,6 +29,20 @@ class PublishingSettings(Block):
     min_slice_queries: int = Field(5, ge=2, description="query styles with fewer test queries are not held against a model")
     vector_index_rows: int = Field(
         50_000, ge=256, description="from this many rows on there is a vector index; search in fewer is exact"
+    )
+    tokens: bool = added(
+        False,
+        description="publish the vectors of the tokens of each chunk too, as token_vectors: search --mode late reads them and "
+        "need not compute them, and --mode tokens searches in them",
+    )
+    token_pooling: float = added(
+        2.0,
+        ge=1,
+        le=16,
+        description="so many tokens of a chunk, those that are most alike, become one vector, their mean; 1 keeps them all",
+    )
+    token_index_rows: int = added(
+        10_000, ge=256, description="from this many rows on the tokens have an index; search in fewer is exact"
     )
     endpoint_url: Address = operation(
         "",

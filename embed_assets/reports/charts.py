@@ -171,6 +171,24 @@ def draw_saturation(
     _save(figure, folder / REPORT / "saturation.png")
 
 
+def draw_token_storage(path: Path, collection: str, table: pl.DataFrame) -> None:
+    """Draw nDCG@10 of late interaction against the bytes of a chunk, as benchmark_token_storage gives them."""
+    figure, axes = _figure(7, 3.6)
+    stored = table.filter(pl.col("bytes") > 0)
+    kinds = stored["storage"].str.split(",").list.first()
+    for number, kind in enumerate(kinds.unique(maintain_order=True)):
+        of_kind = stored.filter(kinds == kind)
+        axes.plot(of_kind["bytes"], of_kind[HEADLINE], marker="o", linewidth=1, color=_COLORS[number], label=kind)
+    hybrid = table.filter(pl.col("bytes") == 0)
+    axes.axhline(hybrid[HEADLINE].item(), color="#4a5560", linestyle="--", linewidth=0.8, label=hybrid["storage"].item())
+    axes.set_xscale("log")
+    axes.set_xlabel("bytes of a chunk")
+    axes.set_ylabel(HEADLINE)
+    axes.set_title(collection, fontsize=10, loc="left")
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
 def _errors(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
     """Intervals as matplotlib takes them, shape (2, values); a percentile interval need not hold its mean."""
     return np.maximum(0, np.stack([values - low, high - values]))

@@ -5,16 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embed_assets.evaluation.dev_set import DevSet, dev_ndcg
+from embed_assets.evaluation.dev_set import DevSet, dev_ndcg, metrics_of_scores
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.token_projection import PROJECTED, TOKENS
+from embed_assets.retrieval.late_interaction import maxsim
+from embed_assets.training.settings import Kind
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.evaluation import BaseEvaluator
 
 DEV_METRIC = f"dev_{HEADLINE}"
+# Passages whose tokens are compared with those of all queries at once.
+AT_ONCE = 64
+# Of which all that the model computes lies in memory at once.
+TEXTS_IN_A_BLOCK = 256
 
 
 class ModelInTraining:
@@ -35,30 +43,64 @@ class ModelInTraining:
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         return self._encode(texts, self._base_model.passage_prompt)
 
+    def dev_ndcg(self, dev: DevSet, kind: Kind) -> np.ndarray:
+        """nDCG@10 on each query of a dev set, by what is trained: the one vector, the tokens, or the mean of the two."""
+        if kind == "dense":
+            return dev_ndcg(self, dev)
+        queries = self._tokens(list(dev.queries.values()), self._base_model.query_prompt)
+        passages = self.tokens_of_passages(dev.passages["passage"].to_list())
+        blocks = [maxsim(queries[1], passages[1][start : start + AT_ONCE]) for start in range(0, len(passages[1]), AT_ONCE)]
+        late = metrics_of_scores(np.hstack([block.cpu().numpy() for block in blocks]), dev)[HEADLINE]
+        return late if kind == "late" else (late + metrics_of_scores(queries[0] @ passages[0].T, dev)[HEADLINE]) / 2
+
+    def tokens_of_passages(self, texts: Sequence[str]) -> "tuple[np.ndarray, list[torch.Tensor]]":
+        """Unit vectors of passages, shape (len(texts), dimensions), and those of the tokens of each, float32."""
+        return self._tokens(texts, self._base_model.passage_prompt)
+
     def _encode(self, texts: Sequence[str], prompt: str | None) -> np.ndarray:
+        return self._unit(self._computed(texts, prompt, convert_to_tensor=True))
+
+    def _tokens(self, texts: Sequence[str], prompt: str | None) -> "tuple[np.ndarray, list[torch.Tensor]]":
+        import torch
+
+        vectors, tokens = [], []
+        for start in range(0, len(texts), TEXTS_IN_A_BLOCK):
+            for features in self._computed(texts[start : start + TEXTS_IN_A_BLOCK], prompt, output_value=None):
+                vectors.append(features["sentence_embedding"])
+                of_text = features.get(PROJECTED, features[TOKENS])[features["attention_mask"].bool()]
+                tokens.append(torch.nn.functional.normalize(of_text.float(), dim=1))
+        return self._unit(torch.stack(vectors)), tokens
+
+    def _computed(self, texts: Sequence[str], prompt: str | None, **what: Any) -> Any:
         import torch
 
         dtype, device = self._compute.torch_dtype(), self._model.device
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            vectors = self._model.encode(
+            return self._model.encode(
                 list(texts),
                 prompt=prompt,
                 batch_size=self._compute.batch_size,
-                convert_to_tensor=True,
                 show_progress_bar=False,
                 device=str(device),  # else all processes of a training share the texts, and only this one is in autocast
+                **what,
             )
+
+    def _unit(self, vectors: "torch.Tensor") -> np.ndarray:
+        import torch
+
         if not vectors.isfinite().all():
+            dtype = self._compute.torch_dtype()
             raise ValueError(f"vectors in {dtype} are not finite: set dtype of the resource 'gpu' to float32")
         return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
 
 
-def dev_evaluator(dev: DevSet, base_model: BaseModelSettings, compute: Compute) -> "BaseEvaluator":
+def dev_evaluator(dev: DevSet, base_model: BaseModelSettings, kind: Kind, compute: Compute) -> "BaseEvaluator":
     """An evaluator for the trainer of sentence-transformers: nDCG@10 on a dev set, by which early stopping goes.
 
     Args:
         dev: the queries, and what they are searched in.
         base_model: with the prompts.
+        kind: what is trained, and judged.
         compute: dtype and batch size.
     """
     from sentence_transformers.base.evaluation import BaseEvaluator
@@ -69,7 +111,7 @@ def dev_evaluator(dev: DevSet, base_model: BaseModelSettings, compute: Compute) 
             self.primary_metric = DEV_METRIC
 
         def __call__(self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> dict[str, float]:
-            metrics = {DEV_METRIC: float(dev_ndcg(ModelInTraining(model, base_model, compute), dev).mean())}
+            metrics = {DEV_METRIC: float(ModelInTraining(model, base_model, compute).dev_ndcg(dev, kind).mean())}
             self.store_metrics_in_model_card_data(model, metrics, epoch, steps)
             return metrics
 

@@ -2,21 +2,24 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embed_assets.models.encoders import load_sentence_transformer
-from embed_assets.models.onnx import MODEL
+from embed_assets.models.onnx import LAST_LAYER, MODEL, TOKEN_VECTORS
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.token_projection import TOKENS, load_projection
 from embed_assets.training.settings import ExportSettings, RerankerSettings
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers.base.modules import Dense
 
 
 FP16_MODEL = "model_fp16.onnx"
@@ -34,20 +37,26 @@ def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings,
 
     Returns:
         The ONNX files. Inputs are int64, (texts, tokens); the outputs ``sentence_embedding``, (texts, dimensions), and
-        ``last_hidden_state``, (texts, tokens, hidden size), are float32. Weights of more than 2 GB lie beside their file.
+        ``last_hidden_state``, (texts, tokens, hidden size), are float32; so is ``token_vectors``, (texts, tokens, their
+        dimensions), where a projection comes between the last layer and late interaction. Weights of more than 2 GB lie
+        beside their file.
 
     Raises:
         ValueError: the model has no tokenizer that works without transformers, or keeps the prompt out of its pooling.
     """
+    from sentence_transformers.base.modules import Dense
+
     model = load_sentence_transformer(base_model, device="cpu", name=str(model_folder)).float().eval()
     _check_tokenizer(model, model_folder)
     base_model = with_prompts(base_model, str(model_folder))
     prompts = base_model.query_prompt or base_model.passage_prompt
     if prompts and not all(getattr(part, "include_prompt", True) for part in model):
         raise ValueError(f"{model_folder}: its pooling leaves out the prompt, which ONNX files cannot do")
-    return _write_files(
-        model, _graph(model, _tokens_and_embedding), ["last_hidden_state", "sentence_embedding"], folder, settings
-    )
+    projection = load_projection(model_folder)
+    projections = [projection] if projection is not None else [part for part in model if isinstance(part, Dense)]
+    outputs = [LAST_LAYER, "sentence_embedding", *([TOKEN_VECTORS] if projections else [])]
+    graph = _graph(model, partial(_tokens_and_embedding, projections), projections)
+    return _write_files(model, graph, outputs, folder, settings)
 
 
 def export_onnx_reranker(model_folder: Path, folder: Path, reranker: RerankerSettings, settings: ExportSettings) -> list[Path]:
@@ -123,15 +132,18 @@ def _write_graph(
 
 
 def _graph(
-    model: "SentenceTransformer | CrossEncoder", outputs: "Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, ...]]"
+    model: "SentenceTransformer | CrossEncoder",
+    outputs: "Callable[[dict[str, torch.Tensor]], tuple[torch.Tensor, ...]]",
+    more: "Sequence[torch.nn.Module]" = (),
 ) -> "torch.nn.Module":
-    """The model from tokens to those of its features that become outputs of the graph."""
+    """The model from tokens to those of its features that become outputs of the graph; ``more`` are layers beside it."""
     import torch
 
     class Graph(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.model = model
+            self.more = torch.nn.ModuleList(more)
 
         def forward(self, input_ids, attention_mask, token_type_ids=None):
             features = {"input_ids": input_ids, "attention_mask": attention_mask}
@@ -142,11 +154,17 @@ def _graph(
     return Graph().eval()
 
 
-def _tokens_and_embedding(features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, torch.Tensor]":
+def _tokens_and_embedding(projections: "Sequence[Dense]", features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor, ...]":
     """sentence-transformers' own ONNX backend pools the tokens itself: the first output, last_hidden_state."""
     import torch
 
-    return features["token_embeddings"], torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
+    tokens = features[TOKENS]
+    outputs = (tokens, torch.nn.functional.normalize(features["sentence_embedding"], dim=-1))
+    if not projections:
+        return outputs
+    for layer in projections:
+        tokens = layer({layer.module_input_name: tokens})[layer.module_output_name]
+    return *outputs, torch.nn.functional.normalize(tokens, dim=-1)
 
 
 def _logits(features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor]":

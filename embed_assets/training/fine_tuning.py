@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,12 @@ from embed_assets.training.memory import mini_batch_tokens
 from embed_assets.training.merging import UNDECIDED, Merger, choose_merge
 from embed_assets.training.processes import Training, fine_tune_in_processes
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.token_loss import token_loss
+from embed_assets.training.tokens import add_projection, save_tokens, take_projection
 from embed_assets.training.trainer import master_weights, save_model, set_dropout, train, training_arguments
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 
 EVALUATIONS_PER_EPOCH = 4
@@ -46,7 +50,8 @@ def fine_tune(
 
     The loss is InfoNCE over in-batch and hard negatives (see contrastive_loss), with a linear warm-up and a cosine
     decay of the learning rate. With ``lora_rank``, low-rank adapters are trained (arXiv:2106.09685) and merged into
-    the weights that are saved. Then they are averaged with those of the base model, as ``merge`` says (see Merger).
+    the weights that are saved. With ``kind`` late or both, it is the tokens that are compared, or both (see token_loss).
+    Then they are averaged with those of the base model, as ``merge`` says (see Merger).
 
     Args:
         triplets: ``anchor``, ``positive``, ``negative_1`` … ``negative_n`` and ``split`` (train or dev); with the other
@@ -74,17 +79,22 @@ def fine_tune(
     base_model = with_prompts(base_model)
     examples = draw_examples(triplets, settings)
     set_seed(settings.seed)
-    evaluator = dev_evaluator(dev, base_model, compute) if dev is not None and settings.early_stopping else None
+    evaluator = dev_evaluator(dev, base_model, settings.kind, compute) if dev is not None and settings.early_stopping else None
     arguments = _arguments(scratch, examples, base_model, settings, compute, f"eval_{DEV_METRIC}" if evaluator else "eval_loss")
     model = load_sentence_transformer(base_model, compute.torch_device())
     master_weights(model)
     set_dropout(model, settings.dropout)
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
+    projection = {}
+    if settings.token_dimensions:
+        in_training = ModelInTraining(model, base_model, compute)
+        projection = add_projection(model, in_training, examples.train["positive"].to_list(), settings.token_dimensions)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(arguments.gradient_checkpointing_kwargs)
     tokens = mini_batch_tokens(model, settings, compute, arguments.per_device_train_batch_size * examples.train.width)
-    terms = 1 + len(settings.matryoshka_dimensions)
+    terms = 1 + len(settings.matryoshka_dimensions) + (settings.kind == "both")
+    loss = contrastive_loss if settings.kind == "dense" else token_loss
     train_rows, dev_rows = examples.numbered()
     trainer = SentenceTransformerTrainer(
         model=model,
@@ -92,7 +102,7 @@ def fine_tune(
         train_dataset=Dataset.from_polars(train_rows),
         eval_dataset=Dataset.from_polars(dev_rows) if dev_rows.height >= 2 else None,
         evaluator=evaluator,
-        loss=contrastive_loss(model, settings, tokens, arguments.world_size, examples.known),
+        loss=loss(model, settings, tokens, arguments.world_size, examples.known),
         callbacks=[log_callback("training", settings, terms), *logger_callbacks(compute.loggers, logs or scratch / "logs")],
     )
     if settings.early_stopping:
@@ -101,8 +111,11 @@ def fine_tune(
     if trainer.is_world_process_zero():
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
-        merges = _merge(model, base_model, settings, compute, dev)
+        merges = _merge(model, base_model, settings, compute, dev, projection)
+        projected = take_projection(model)
         save_model(model, folder)
+        if settings.kind != "dense":
+            save_tokens(projected, folder)
     del trainer, model
     release_memory()
     return Training(curve, merges)
@@ -114,14 +127,16 @@ def _merge(
     settings: TrainingSettings,
     compute: Compute,
     dev: DevSet | None,
+    projection: "Mapping[str, torch.Tensor]",
 ) -> pl.DataFrame | None:
     """Average the weights with those of the base model; returns what choose_merge does if the weight was chosen."""
     if settings.merge == AUTO and dev is not None:
         model.eval()
-        return choose_merge(Merger(model, base_model), dev, ModelInTraining(model, base_model, compute))
+        in_training = ModelInTraining(model, base_model, compute)
+        return choose_merge(Merger(model, base_model, projection), dev, lambda asked: in_training.dev_ndcg(asked, settings.kind))
     weight = UNDECIDED if settings.merge == AUTO else float(settings.merge)
     if weight != 1:
-        Merger(model, base_model).merge(weight)
+        Merger(model, base_model, projection).merge(weight)
     return None
 
 

@@ -40,7 +40,7 @@ def contrastive_loss(
     """
     from sentence_transformers.sentence_transformer import losses
 
-    similarity = _masked_cosine(known, processes)
+    similarity = MaskedCosine(known, processes)
     options = {"scale": 1.0 / settings.temperature, "gather_across_devices": processes > 1, "similarity_fct": similarity}
     kind: Any = _loss_by_tokens(mini_batch_tokens) if mini_batch_tokens else _loss_by_length()
 
@@ -64,34 +64,52 @@ def contrastive_loss(
     return losses.MatryoshkaLoss(model, loss, sorted({full, *settings.matryoshka_dimensions}, reverse=True))
 
 
-def _masked_cosine(known: "KnownAnswers | None", processes: int):
-    import torch
-    from sentence_transformers.util import all_gather, cos_sim, get_rank
+class Masked:
+    """Puts -inf in the place of the scores of what is no negative; losses ask for the rows of a batch in order.
 
-    class MaskedCosine:
-        """Cosines of queries and passages, -inf for what is no negative; losses ask for the rows of a batch in order."""
+    Args:
+        known: what is no negative of which query; None masks nothing.
+        processes: how many train together.
+    """
 
-        __name__ = cos_sim.__name__
-        _mask: torch.Tensor | None = None
-        _row = 0
+    def __init__(self, known: "KnownAnswers | None", processes: int):
+        self._known, self._processes = known, processes
+        self._mask: torch.Tensor | None = None
+        self._row = 0
 
-        def expect(self, labels: torch.Tensor | None) -> None:
-            """Take the batch whose examples have these numbers, in this process."""
-            if known is None or labels is None:
-                return
-            batch, first = (all_gather(labels), get_rank() * len(labels)) if processes > 1 else (labels, 0)
-            mask = known.mask(batch.cpu().numpy(), range(first, first + len(labels)))
-            self._mask, self._row = torch.from_numpy(mask).to(labels.device), 0
+    def expect(self, labels: "torch.Tensor | None") -> None:
+        """Take the batch whose examples have these numbers, in this process."""
+        import torch
+        from sentence_transformers.util import all_gather, get_rank
 
-        def __call__(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
-            cosines = cos_sim(queries, passages)
-            if self._mask is None:
-                return cosines
-            mask = self._mask[self._row : self._row + len(queries)]
-            self._row = (self._row + len(queries)) % len(self._mask)
-            return cosines.masked_fill(mask, -torch.inf)
+        if self._known is None or labels is None:
+            return
+        batch, first = (all_gather(labels), get_rank() * len(labels)) if self._processes > 1 else (labels, 0)
+        mask = self._known.mask(batch.cpu().numpy(), range(first, first + len(labels)))
+        self._mask, self._row = self._in_order(torch.from_numpy(mask).to(labels.device), len(batch)), 0
 
-    return MaskedCosine()
+    def _in_order(self, mask: "torch.Tensor", batch_size: int) -> "torch.Tensor":
+        """The mask, whose columns are all positives, then all first negatives and so on, in the order of the scores."""
+        return mask
+
+    def masked(self, scores: "torch.Tensor") -> "torch.Tensor":
+        """The scores of the next queries, shape (queries, passages)."""
+        if self._mask is None:
+            return scores
+        mask = self._mask[self._row : self._row + len(scores)]
+        self._row = (self._row + len(scores)) % len(self._mask)
+        return scores.masked_fill(mask, float("-inf"))
+
+
+class MaskedCosine(Masked):
+    """Cosines of queries and passages, as a loss of sentence-transformers asks for them."""
+
+    __name__ = "cos_sim"
+
+    def __call__(self, queries: "torch.Tensor", passages: "torch.Tensor") -> "torch.Tensor":
+        from sentence_transformers.util import cos_sim
+
+        return self.masked(cos_sim(queries, passages))
 
 
 def _loss_by_length() -> type:
@@ -148,6 +166,24 @@ def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: in
         One tensor (texts, dimensions) for each column; None if the texts cannot be mixed.
     """
     import torch
+
+    merged = by_length(columns)
+    if merged is None:
+        return None
+    batch, order, lengths = merged
+    embeddings = [
+        model(shortened(batch, rows, int(lengths[rows].max())))["sentence_embedding"]
+        for rows in order.tensor_split(min(parts, len(order)))
+    ]
+    return list(torch.cat(embeddings)[torch.argsort(order)].chunk(len(columns)))
+
+
+def by_length(columns: Sequence[dict]) -> "tuple[dict, torch.Tensor, torch.Tensor] | None":
+    """All texts of the columns as one batch, their rows from the shortest text to the longest, and their lengths in tokens.
+
+    None if the texts cannot be mixed.
+    """
+    import torch
     from sentence_transformers.base.losses.merged_forward import merge_feature_batches
 
     batch = merge_feature_batches(columns)
@@ -155,13 +191,15 @@ def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: in
     if mask is None or not mask[:, 0].all():  # padded on the left
         return None
     lengths = mask.sum(dim=1)
-    order = torch.argsort(lengths, stable=True)
-    embeddings = []
-    for rows in order.tensor_split(min(parts, len(order))):
-        width = int(lengths[rows].max())
-        part = {
-            key: value[rows, :width] if isinstance(value, torch.Tensor) and value.shape[:2] == mask.shape else value
-            for key, value in batch.items()
-        }
-        embeddings.append(model(part)["sentence_embedding"])
-    return list(torch.cat(embeddings)[torch.argsort(order)].chunk(len(columns)))
+    return batch, torch.argsort(lengths, stable=True), lengths
+
+
+def shortened(batch: dict, rows: "torch.Tensor", width: int) -> dict:
+    """Some rows of a batch, up to a number of tokens."""
+    import torch
+
+    shape = batch["attention_mask"].shape
+    return {
+        key: value[rows, :width] if isinstance(value, torch.Tensor) and value.shape[:2] == shape else value
+        for key, value in batch.items()
+    }

@@ -1,18 +1,20 @@
 """A fine-tuned model and its base model, made one."""
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from embed_assets.evaluation.dev_set import DevSet, dev_ndcg
+from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.evaluation.statistics import nearest_within_error
-from embed_assets.models.encoders import TextEncoder, load_sentence_transformer
+from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.evaluator import DEV_METRIC
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
@@ -31,19 +33,25 @@ class Merger:
     Args:
         model: the fine-tuned model.
         base_model: what it started from.
+        more: weights that the model started with and the base model does not have, by name.
 
     Raises:
         ValueError: the two do not have the same weights.
     """
 
-    def __init__(self, model: "SentenceTransformer", base_model: BaseModelSettings):
+    def __init__(
+        self,
+        model: "SentenceTransformer",
+        base_model: BaseModelSettings,
+        more: "Mapping[str, torch.Tensor] | None" = None,
+    ):
         self._model = model
         self._tuned = {
             name: tensor.detach().to("cpu", copy=True)
             for name, tensor in model.state_dict().items()
             if tensor.is_floating_point()
         }
-        before = load_sentence_transformer(base_model, "cpu").state_dict()
+        before = load_sentence_transformer(base_model, "cpu").state_dict() | dict(more or {})
         self._base = {name: before[name].float() for name in self._tuned if name in before}
         if {name: t.shape for name, t in self._tuned.items()} != {name: t.shape for name, t in self._base.items()}:
             raise ValueError(f"training.merge: the fine-tuned model has other weights than {base_model.name}; set it to 1")
@@ -62,13 +70,13 @@ class Merger:
                     tensor.copy_(torch.lerp(self._base[name], self._tuned[name].float(), weight))
 
 
-def choose_merge(merger: Merger, dev: DevSet, encoder: TextEncoder) -> pl.DataFrame:
+def choose_merge(merger: Merger, dev: DevSet, judge: Callable[[DevSet], np.ndarray]) -> pl.DataFrame:
     """Merge with the weight of CANDIDATES, of those that are about as good as the best, that is nearest to UNDECIDED.
 
     Args:
         merger: of the fine-tuned model.
         dev: by what it is judged.
-        encoder: with the model that is merged.
+        judge: gives nDCG@10 of the model that is merged, on each query.
 
     Returns:
         ``merge``, ``dev_ndcg@10`` and ``chosen`` of each candidate.
@@ -76,7 +84,7 @@ def choose_merge(merger: Merger, dev: DevSet, encoder: TextEncoder) -> pl.DataFr
     judged: dict[float, np.ndarray] = {}
     for weight in CANDIDATES:
         merger.merge(weight)
-        judged[weight] = dev_ndcg(encoder, dev)
+        judged[weight] = judge(dev)
         logger.info("merged with %g of the fine-tuned weights: nDCG@10 %.4f on dev queries", weight, judged[weight].mean())
     chosen = nearest_within_error(judged, dev.clusters, UNDECIDED)
     merger.merge(chosen)

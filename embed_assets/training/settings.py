@@ -1,18 +1,32 @@
 """Settings of hard negatives, of fine-tuning and of export."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from embed_assets.artifacts.blocks import AutoOrWeight, Block, Outside, Share, operation
+from embed_assets.artifacts.blocks import AutoOrWeight, Block, Outside, Share, added, operation
 from embed_assets.models.settings import REVISION, CrossEncoderSettings, require_a_revision
 
 Dimensions = Annotated[tuple[Annotated[int, Field(ge=1, strict=True)], ...], Strict(False)]
+
+Kind = Literal["dense", "late", "both"]
 
 
 class TrainingSettings(Block):
     """Contrastive fine-tuning: in-batch and hard negatives (InfoNCE)."""
 
+    kind: Kind = added(
+        "dense",
+        description="what is trained: dense, the one vector of a text; late, the vectors of its tokens, which late interaction "
+        "compares; both, the sum of the two losses in one pass",
+    )
+    token_dimensions: int = added(
+        0,
+        ge=0,
+        le=4096,
+        description="with kind late or both: project the vectors of tokens to so many dimensions, which begins as their "
+        "principal components; 0 leaves them as the model has them",
+    )
     epochs: float = Field(1.0, gt=0, le=100, description="passes over the triplets")
     batch_size: int = Field(32, ge=2, le=65536, description="queries in a batch; more means more in-batch negatives")
     mini_batch_tokens: int = operation(
@@ -68,6 +82,14 @@ class TrainingSettings(Block):
     )
     checkpoints: int = operation(4, ge=1, le=100, description="how often the state is saved for resuming")
     seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
+
+    @model_validator(mode="after")
+    def _trains_what_is_there(self) -> "TrainingSettings":
+        if self.token_dimensions and self.kind == "dense":
+            raise ValueError("token_dimensions needs kind: late or both; set it to 0")
+        if self.matryoshka_dimensions and self.kind == "late":
+            raise ValueError("matryoshka_dimensions are of the one vector of a text, which kind: late does not train")
+        return self
 
 
 class NegativesSettings(Block):
