@@ -147,7 +147,7 @@ def _search_rows(
     asked = list(collection.encoder.encode_queries(queries))
 
     def search_dense(vector: np.ndarray) -> list[dict]:
-        return dense.search(vector).distance_type("cosine").limit(100).select(["id"]).to_list()
+        return dense.search(vector).distance_type("cosine").limit(100).select(["id", "_distance"]).to_list()
 
     first = [search_dense(vector) for vector in asked]
     rows = [

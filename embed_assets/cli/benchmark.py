@@ -161,6 +161,8 @@ def _echo_table(table: pl.DataFrame, as_json: bool) -> None:
         tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True,
         tbl_cols=-1,
+        tbl_rows=-1,
+        fmt_str_lengths=60,
         tbl_width_chars=200,
     ):
         click.echo(table)

@@ -10,7 +10,7 @@ from embed_assets.models.hardware import Compute, explain_out_of_memory
 from embed_assets.models.locations import locate_model
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.models.token_projection import TOKENS, load_projection
+from embed_assets.models.token_projection import TOKENS, layers_for_tokens, load_projection
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +112,7 @@ def without_pooling(model: "SentenceTransformer", projection: "Dense | None" = N
         ValueError: the model has no tokens with vectors of their own.
     """
     from sentence_transformers import MultiVectorEncoder
-    from sentence_transformers.base.modules import Dense, Transformer
+    from sentence_transformers.base.modules import Transformer
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
     if not isinstance(model[0], Transformer):
@@ -120,7 +120,7 @@ def without_pooling(model: "SentenceTransformer", projection: "Dense | None" = N
             f"late interaction needs the tokens of a transformer, but this model begins with {type(model[0]).__name__}: "
             "set late_interaction.enabled to false"
         )
-    projections = [projection] if projection is not None else [module for module in model if isinstance(module, Dense)]
+    projections = [projection] if projection is not None else layers_for_tokens(model)
     for module in projections:
         module.module_input_name = module.module_output_name = TOKENS
     return MultiVectorEncoder(modules=[model[0], *projections, MultiVectorMask()], device=str(model.device))

@@ -4,12 +4,13 @@ It lies in a folder of its own, out of the model's list of modules: servers that
 a text through it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Dense
 
 FOLDER = "token_projection"
@@ -47,6 +48,28 @@ def _linear(weight: "torch.Tensor") -> "Dense":
     outputs, inputs = weight.shape
     names = {"module_input_name": TOKENS, "module_output_name": PROJECTED}
     return Dense(inputs, outputs, bias=False, activation_function=torch.nn.Identity(), init_weight=weight, **names)
+
+
+def layers_for_tokens(model: "SentenceTransformer") -> "list[Dense]":
+    """What projects the one vector of a text, and so its tokens, unless they have a projection of their own."""
+    from sentence_transformers.base.modules import Dense
+
+    return [module for module in model if isinstance(module, Dense) and module.module_output_name != PROJECTED]
+
+
+def token_vectors(features: "Mapping[str, torch.Tensor]", layers: "Sequence[Dense]") -> "torch.Tensor":
+    """The vectors of the tokens for late interaction, not yet of length 1.
+
+    Args:
+        features: what a model computed, with a projection of its tokens if it has one.
+        layers: of layers_for_tokens.
+    """
+    if PROJECTED in features:
+        return features[PROJECTED]
+    vectors = features[TOKENS]
+    for layer in layers:
+        vectors = layer({layer.module_input_name: vectors})[layer.module_output_name]
+    return vectors
 
 
 def save_projection(projection: "Dense", model_folder: Path) -> None:

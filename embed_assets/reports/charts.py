@@ -182,6 +182,8 @@ def draw_token_storage(path: Path, collection: str, table: pl.DataFrame) -> None
     hybrid = table.filter(pl.col("bytes") == 0)
     axes.axhline(hybrid[HEADLINE].item(), color="#4a5560", linestyle="--", linewidth=0.8, label=hybrid["storage"].item())
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter("")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("bytes of a chunk")
     axes.set_ylabel(HEADLINE)
     axes.set_title(collection, fontsize=10, loc="left")

@@ -9,7 +9,7 @@ from embed_assets.evaluation.dev_set import DevSet, dev_ndcg, metrics_of_scores
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.models.token_projection import PROJECTED, TOKENS
+from embed_assets.models.token_projection import PROJECTED, TOKENS, layers_for_tokens, token_vectors
 from embed_assets.retrieval.late_interaction import maxsim
 from embed_assets.training.settings import Kind
 
@@ -63,11 +63,12 @@ class ModelInTraining:
     def _tokens(self, texts: Sequence[str], prompt: str | None) -> "tuple[np.ndarray, list[torch.Tensor]]":
         import torch
 
-        vectors, tokens = [], []
+        vectors, tokens, layers = [], [], layers_for_tokens(self._model)
         for start in range(0, len(texts), TEXTS_IN_A_BLOCK):
             for features in self._computed(texts[start : start + TEXTS_IN_A_BLOCK], prompt, output_value=None):
                 vectors.append(features["sentence_embedding"])
-                of_text = features.get(PROJECTED, features[TOKENS])[features["attention_mask"].bool()]
+                computed = {name: features[name].float() for name in (TOKENS, PROJECTED) if name in features}
+                of_text = token_vectors(computed, layers)[features["attention_mask"].bool()]
                 tokens.append(torch.nn.functional.normalize(of_text.float(), dim=1))
         return self._unit(torch.stack(vectors)), tokens
 

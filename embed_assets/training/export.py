@@ -13,7 +13,7 @@ from embed_assets.models.onnx import LAST_LAYER, MODEL, TOKEN_VECTORS
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.models.token_projection import TOKENS, load_projection
+from embed_assets.models.token_projection import TOKENS, layers_for_tokens, load_projection
 from embed_assets.training.settings import ExportSettings, RerankerSettings
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings,
     Raises:
         ValueError: the model has no tokenizer that works without transformers, or keeps the prompt out of its pooling.
     """
-    from sentence_transformers.base.modules import Dense
-
     model = load_sentence_transformer(base_model, device="cpu", name=str(model_folder)).float().eval()
     _check_tokenizer(model, model_folder)
     base_model = with_prompts(base_model, str(model_folder))
@@ -53,7 +51,7 @@ def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings,
     if prompts and not all(getattr(part, "include_prompt", True) for part in model):
         raise ValueError(f"{model_folder}: its pooling leaves out the prompt, which ONNX files cannot do")
     projection = load_projection(model_folder)
-    projections = [projection] if projection is not None else [part for part in model if isinstance(part, Dense)]
+    projections = [projection] if projection is not None else layers_for_tokens(model)
     outputs = [LAST_LAYER, "sentence_embedding", *([TOKEN_VECTORS] if projections else [])]
     graph = _graph(model, partial(_tokens_and_embedding, projections), projections)
     return _write_files(model, graph, outputs, folder, settings)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from embed_assets.models.token_projection import PROJECTED, TOKENS
+from embed_assets.models.token_projection import TOKENS, layers_for_tokens, token_vectors
 from embed_assets.training.loss import PARTS, Masked, MaskedCosine, by_length, shortened
 from embed_assets.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense
 
     from embed_assets.training.false_negatives import KnownAnswers
 
@@ -50,7 +51,7 @@ def token_loss(
         model: the model that is trained, with its projection of the tokens if it has one.
         settings: kind, temperature and dimensions.
         mini_batch_tokens: tokens that are computed at once, with padding; what the backward pass needs of them is computed
-            again when it is needed. 0 keeps it.
+            again when it is needed. 0 keeps it, and so do several processes.
         processes: how many train together.
         known: what is no negative of which query; the labels that the loss is given are then the numbers of its examples.
     """
@@ -59,6 +60,9 @@ def token_loss(
     from sentence_transformers.multi_vector_encoder.losses import MultiVectorMultipleNegativesRankingLoss
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
+    # What is computed again in the backward pass would confuse the processes' exchange of gradients.
+    mini_batch_tokens = 0 if processes > 1 else mini_batch_tokens
+    layers = layers_for_tokens(model)
     scale, gather = 1.0 / settings.temperature, processes > 1
     cosine, maxsim = MaskedCosine(known, processes), MaskedMaxSim(known, processes)
     dimensions = sorted({model.get_embedding_dimension() or 0, *settings.matryoshka_dimensions}, reverse=True)
@@ -85,7 +89,7 @@ def token_loss(
             )
 
         def forward(self, sentence_features, labels):
-            columns = compute_by_length(self.model, list(sentence_features), mini_batch_tokens)
+            columns = compute_by_length(self.model, list(sentence_features), layers, mini_batch_tokens)
             maxsim.expect(labels)
             with column_merging_disabled():
                 loss = self.late([{TOKENS: column[TOKENS], MASK: column[MASK]} for column in columns], labels)
@@ -107,13 +111,14 @@ def token_loss(
 
 
 def compute_by_length(
-    model: "torch.nn.Module", columns: Sequence[dict], tokens: int = 0, parts: int = PARTS
+    model: "torch.nn.Module", columns: Sequence[dict], layers: "Sequence[Dense]" = (), tokens: int = 0, parts: int = PARTS
 ) -> "list[dict[str, torch.Tensor]]":
     """All texts of a batch, computed in parts of similar length, so that few tokens are padding.
 
     Args:
         model: a SentenceTransformer, or what wraps it.
         columns: token batches of the same number of texts, such as anchors, positives and negatives.
+        layers: what projects the tokens, if the model itself does not.
         tokens: the most in a part, with padding; its activations are then computed again in the backward pass. 0: no limit.
         parts: how many forward passes, where there is no limit.
 
@@ -126,8 +131,7 @@ def compute_by_length(
 
     def compute(features: dict) -> tuple:
         found = model(dict(features))
-        vectors = found[PROJECTED] if PROJECTED in found else found[TOKENS]
-        return found[ONE_VECTOR], torch.nn.functional.normalize(vectors.float(), dim=-1)
+        return found[ONE_VECTOR], torch.nn.functional.normalize(token_vectors(found, layers).float(), dim=-1)
 
     def part(features: dict) -> tuple:
         return checkpoint(compute, features, use_reentrant=False) if tokens else compute(features)

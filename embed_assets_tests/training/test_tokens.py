@@ -9,8 +9,9 @@ import pytest
 from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.onnx import OnnxEncoder
+from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
-from embed_assets.models.token_projection import PROJECTED, TOKENS, load_projection
+from embed_assets.models.token_projection import PROJECTED, TOKENS, layers_for_tokens, load_projection
 from embed_assets.retrieval.late_interaction import maxsim
 from embed_assets.training.evaluator import ModelInTraining
 from embed_assets.training.export import export_onnx
@@ -19,6 +20,7 @@ from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.loss import contrastive_loss
 from embed_assets.training.settings import ExportSettings, TrainingSettings
 from embed_assets.training.token_loss import compute_by_length, token_loss
+from embed_assets_tests.tiny_models import write_model
 from embed_assets_tests.training.test_fine_tuning import COMPUTE, HIDDEN, TRIPLETS, base, differences, settings, train  # noqa: F401
 
 COLUMNS = ("anchor", "positive", "negative_1")
@@ -51,6 +53,22 @@ def test_the_loss_is_that_of_the_scores_of_retrieval(base):  # noqa: F811
     dense = contrastive_loss(model, settings(), 0, 1)(batch(model), labels).item()
     both = token_loss(model, settings(kind="both"), 0, 1)(batch(model), labels).item()
     assert both == pytest.approx(late + dense, abs=1e-4)
+
+
+def test_tokens_are_trained_as_the_layers_behind_the_pooling_project_them(tmp_path):
+    import torch
+
+    name = str(write_model(tmp_path / "model", "gemma"))
+    gemma = BaseModelSettings(name=name, max_tokens=40, query_prompt="", passage_prompt="")
+    model, encoder = load_sentence_transformer(gemma, "cpu").eval(), TokenEncoder(gemma, compute=COMPUTE)
+    assert layers_for_tokens(model)
+    rows = TRIPLETS.head(6)
+    scores = maxsim(
+        encoder.encode_queries(rows["anchor"].to_list()), encoder.encode_passages([*rows["positive"], *rows["negative_1"]])
+    )
+    expected = torch.nn.functional.cross_entropy(scores / 0.05, torch.arange(6)).item()
+    columns = [dict(model.preprocess(rows[column].to_list())) for column in COLUMNS]
+    assert token_loss(model, settings(kind="late"), 0, 1)(columns, torch.arange(6)).item() == pytest.approx(expected, abs=0.02)
 
 
 def test_what_answers_a_query_is_no_negative(base):  # noqa: F811
