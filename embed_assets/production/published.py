@@ -113,7 +113,7 @@ class Published:
 
     def made_of(self, model: Model, chunks: Artifact) -> dict[str, Any]:
         """What an index of a model and of chunks is made of."""
-        made_of = {
+        made_of: dict[str, Any] = {
             "collection": self.collection,
             # Two homes never write to the same table, be their checkpoints the same or not.
             "publisher": self.workspace.home_id,

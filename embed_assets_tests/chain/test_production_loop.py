@@ -168,7 +168,7 @@ def test_new_rows_come_into_production_by_one_run_although_the_new_model_does_no
     index = open_published(loop.workspace, COLLECTION).index
     after = index.pointer()
     assert (after.previous, after.generation) == (before.current, before.generation + 1)
-    assert after.reason == "the model in production, for newer chunks"
+    assert after.reason == "the model in production, for newer chunks or other columns"
     live, old = index.metadata(after.current), index.metadata(before.current)
     assert live["checkpoint"] == old["checkpoint"] != loop.workspace.store.current("checkpoint", COLLECTION).fingerprint
     assert (live["rows"], old["rows"]) == (11, 8)
