@@ -17,6 +17,7 @@ from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
 from embed_assets.defs.production.production_sensor import REASON_TAG
 from embed_assets.lineage import open_published
+from embed_assets.production.publishing import NEWER_CHUNKS
 from embed_assets_tests.production_tables import (
     IndexReader,
     production_database,
@@ -106,7 +107,7 @@ def test_small_commits_lead_to_one_run_and_one_swap_under_the_eyes_of_a_reader(d
     assert [name for name, _ in itertools.groupby(reader.answers)] == [
         index.metadata(table)["fingerprint"] for table in (before.current, after.current, before.current)
     ]
-    assert (after.generation, after.reason) == (before.generation + 1, "the model in production, for newer chunks")
+    assert (after.generation, after.reason) == (before.generation + 1, NEWER_CHUNKS)
     checkpoint = index.metadata(before.current)["checkpoint"]
     assert workspace.store.current("published_index", COLLECTION).manifest["sources"]["in production"] == checkpoint
     tick = daemon.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)[0]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,7 +30,8 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.production.gate import Verdict
-from embed_assets.production.published_index import metadata_of
+from embed_assets.production.published import model_of_table
+from embed_assets.production.published_index import PublishingError, metadata_of
 from embed_assets.production.publishing import publish
 from embed_assets.production.search import search_index
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
@@ -235,6 +237,27 @@ def test_late_interaction_re_orders_what_hybrid_search_found(loop: Loop):
     best = sorted(zip(fused.tolist(), [hit.chunk_id for hit in hybrid[:4]], strict=True), key=lambda hit: -hit[0])
     assert [hit.chunk_id for hit in late] == [*(name for _, name in best), *(hit.chunk_id for hit in hybrid[4:])]
     assert [hit.score for hit in late[:4]] == pytest.approx([score for score, _ in best], abs=0.02)
+
+
+def test_tokens_that_are_published_give_what_computed_ones_do(loop: Loop):
+    published, query = open_published(loop.workspace, COLLECTION), "CAB-7 cable"
+    settings = read_settings(loop.workspace, COLLECTION)
+    blocks = (settings.late_interaction, settings.reranking)
+    with pytest.raises(PublishingError, match="the index has no tokens: set publishing"):
+        search_index(published, query, *blocks, "tokens")
+    tokens = published.settings.model_copy(update={"table": "with_tokens", "tokens": True, "token_pooling": 1.0})
+    other, metadata = replace(published, settings=tokens), metadata_of(published.index.open())
+    model, name = model_of_table(metadata), other.index.table_name(metadata["fingerprint"])
+    chunks = loop.workspace.store.current("corpus_chunks", COLLECTION).folder / "chunks.parquet"
+    other.index.write(name, chunks, other.encoder(model), metadata, 10**6, tokens=other.tokens(model))
+    other.index.swap(other.index.pointer(), name, "a test")
+    computed, stored = (search_index(index, query, *blocks, "late", limit=30) for index in (published, other))
+    assert [hit.chunk_id for hit in stored] == [hit.chunk_id for hit in computed]
+    assert [hit.score for hit in stored] == pytest.approx([hit.score for hit in computed], abs=0.03)
+    alone = search_index(other, query, settings.late_interaction.model_copy(update={"weight": None}), blocks[1], "late", limit=3)
+    found = search_index(other, query, *blocks, "tokens", limit=3)
+    assert [hit.chunk_id for hit in found] == [hit.chunk_id for hit in alone]
+    assert [hit.score for hit in found] == pytest.approx([hit.score for hit in alone], abs=0.01)
 
 
 def test_hybrid_search_fuses_with_the_weight_that_was_scored(loop: Loop):
