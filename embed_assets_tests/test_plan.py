@@ -218,7 +218,7 @@ def test_the_command_says_how_many_collections_need_what(workspace):
     output = cli(workspace)
     assert "routers: all is there" in output
     assert "setting export.opset: 20 → 21" in output
-    assert "2 collections, of which in 1 all is there" in output
+    assert "2 collections, 1 with all results in place" in output
     assert output.splitlines()[-1].split() == ["onnx_model", "reused", "in", "1,", "computed", "in", "1"]
 
 

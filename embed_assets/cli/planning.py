@@ -96,7 +96,8 @@ def _echo_summary(planned: list[Planned]) -> None:
     """How many collections need what."""
     collections = dict.fromkeys(row.collection for row in planned)
     busy = {row.collection for row in planned if row.outcome is not Outcome.REUSED}
-    click.echo(f"\n{len(collections)} collections, of which in {len(collections) - len(busy)} all is there")
+    plural = "" if len(collections) == 1 else "s"
+    click.echo(f"\n{len(collections)} collection{plural}, {len(collections) - len(busy)} with all results in place")
     counts = Counter((row.stage, row.outcome) for row in planned)
     for stage in dict.fromkeys(row.stage for row in planned):
         parts = [f"{outcome} in {counts[stage, outcome]}" for outcome in Outcome if counts[stage, outcome]]

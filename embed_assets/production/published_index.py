@@ -122,7 +122,7 @@ class PublishedIndex:
             if current and (table := self._open(current)) is not None:
                 return table
         what = f"the table {current!r} is gone" if current else "nothing is published yet"
-        raise PublishingError(f"{self.uri}, {self.name!r}: {what}: materialize published_index")
+        raise PublishingError(f"{self.uri}, {self.name!r}: {what}: materialize published_index, as 'embed-assets run' does")
 
     def metadata(self, name: str) -> dict[str, Any]:
         """What a table is made of; empty where there is no such table."""
