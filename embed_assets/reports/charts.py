@@ -15,7 +15,7 @@ from embed_assets.sweep.saturation import Saturation
 from embed_assets.training.evaluator import DEV_METRIC
 from embed_assets.training.merging import chosen_merge
 
-_COLORS = ("#9aa5b1", "#2a6f97", "#e0a458", "#c8553d", "#588b5b", "#7d5ba6")
+_COLORS = ("#9aa5b1", "#2a6f97", "#e0a458", "#c8553d", "#588b5b", "#7d5ba6", "#4a5560", "#c9b27c", "#5fb3b3", "#d98ca6")
 _DROP_COLORS = ("#d9dee3", "#b8c0c8", "#e0a458", "#7d8b99", "#c8553d", "#588b5b", "#7d5ba6", "#4a5560", "#c9b27c", "#a3c4bc")
 _VERDICT_COLORS = {BEST: "#2a6f97", NOISE: "#e0a458", WORSE: "#c8553d"}
 
@@ -116,7 +116,7 @@ def draw_dimensions(folder: Path, summary: Mapping[str, Any]) -> None:
     axes.set_xlabel("bytes of a vector (float32)")
     axes.set_ylabel(HEADLINE)
     axes.set_title(f"{summary['collection']}, {summary['queries']} {summary['labels']} queries", fontsize=10, loc="left")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     _save(figure, folder / REPORT / "dimensions.png")
 
 
