@@ -1,6 +1,7 @@
 """Bytes of a text file as text, in whatever encoding it was saved."""
 
 import codecs
+import re
 import unicodedata
 
 # The longest mark first: that of UTF-32 begins with that of UTF-16.
@@ -13,6 +14,11 @@ BYTE_ORDER_MARKS = (
 )
 # Beginning of a text that its encoding is guessed from, in bytes.
 SAMPLE = 1 << 20
+# A character of UTF-8 beyond ASCII, or a byte that is part of none.
+_BEYOND_ASCII = re.compile(
+    rb"([\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})|([\x80-\xff])"
+)
+MIXED = "utf-8 and windows-1252"
 
 
 class BinaryDataError(ValueError):
@@ -22,8 +28,8 @@ class BinaryDataError(ValueError):
 def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
     """The text of a file, and the encoding that it was read in ("" for UTF-8).
 
-    A byte order mark decides, then UTF-8 if the bytes are valid, then what the file says of itself, then a guess by
-    chardetng, which is what Firefox asks for pages that say nothing. Labels mean what browsers take them for
+    A byte order mark decides, then UTF-8 if the bytes are valid, or most of what is beyond ASCII is (parts of several
+    files, one after another), then what the file says of itself, then a guess by chardetng, which is what Firefox asks for pages that say nothing. Labels mean what browsers take them for
     (https://encoding.spec.whatwg.org): latin-1 is windows-1252. Bytes that stand for nothing become U+FFFD.
 
     Raises:
@@ -44,9 +50,28 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
     label = webencodings.lookup(declared or "")
     if label is not None and label.name == "utf-8" and len(_wrong(content)) * 100 < len(content):
         return _checked(content.decode(errors="replace")), ""
+    if _mostly_utf8(content[:SAMPLE]):
+        return _checked(_decode_mixed(content)), MIXED
     if label is None or label.name in ("utf-8", "utf-16le", "utf-16be"):
         label = webencodings.lookup(detect(content[:SAMPLE], allow_utf8=False)) or webencodings.lookup("windows-1252")
     return _checked(label.codec_info.decode(content, "replace")[0]), label.name
+
+
+def _mostly_utf8(content: bytes) -> bool:
+    """Whether twice as many characters beyond ASCII are valid UTF-8 as not: in other encodings that hardly happens."""
+    valid = wrong = 0
+    for match in _BEYOND_ASCII.finditer(content):
+        valid, wrong = valid + (match[1] is not None), wrong + (match[2] is not None)
+    return valid >= 2 * wrong
+
+
+def _decode_mixed(content: bytes) -> str:
+    """The bytes as UTF-8, those that are no part of a character as windows-1252."""
+
+    def mended(match: re.Match[bytes]) -> bytes:
+        return match[1] or match[2].decode("windows-1252", "replace").encode()
+
+    return _BEYOND_ASCII.sub(mended, content).decode(errors="replace")
 
 
 def _wrong(content: bytes) -> str:

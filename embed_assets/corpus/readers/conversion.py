@@ -8,7 +8,7 @@ from embed_assets.corpus.encodings import BinaryDataError
 from embed_assets.corpus.readers.converted import Converted, UnreadableError, finished
 
 # Raise it when a reader changes what it reads: what earlier versions made of a file is then not used again.
-READERS_VERSION = "4"
+READERS_VERSION = "5"
 
 _READERS = {
     ".md": "markdown.read_markdown",
@@ -19,7 +19,7 @@ _READERS = {
     ".html": "html.read_html",
     ".htm": "html.read_html",
     ".pdf": "pdf.read_pdf",
-    ".docx": "office.read_docx",
+    ".docx": "word.read_docx",
     ".pptx": "office.read_pptx",
     ".odt": "office.read_odt",
     ".epub": "office.read_epub",

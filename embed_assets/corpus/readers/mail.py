@@ -29,9 +29,9 @@ def read_mail(content: bytes) -> Converted:
 def _message(message: EmailMessage, notes: list[str], attached: list[str], depth: int = 0) -> str:
     head = [f"{name}: {value}" for name in ("From", "To", "Cc", "Date") if (value := _header(message, name))]
     parts = [_header(message, "Subject"), "\n".join(head)]
-    body = message.get_body(("plain", "html"))
-    if body is not None:
-        parts.append(_text(body, notes))
+    bodies = (_text(body, notes) for kind in ("plain", "html") if (body := message.get_body((kind,))) is not None)
+    # Senders of HTML leave the plain text that should stand in for it empty.
+    parts.append(next(filter(None, bodies), ""))
     for part in message.iter_attachments() if message.is_multipart() else ():
         inner = part.get_payload()
         forwarded = inner[0] if isinstance(inner, list) and inner else None

@@ -15,7 +15,9 @@ def read_notebook(content: bytes) -> Converted:
     try:
         book = json.loads(decode(content)[0])
         cells = book["cells"] if "cells" in book else [cell for sheet in book["worksheets"] for cell in sheet["cells"]]
-        language = str((book.get("metadata") or {}).get("kernelspec", {}).get("language", "python"))
+        metadata = book.get("metadata") or {}
+        kernel, info = metadata.get("kernelspec") or {}, metadata.get("language_info") or {}
+        language = str(kernel.get("language") or info.get("name") or "python")
         parts: list[str] = []
         pictures = 0
         broken = sum(not isinstance(cell, dict) for cell in cells)
@@ -41,6 +43,9 @@ def _shown(output: dict, data: dict) -> str:
     """What a reader sees of an output: text that is marked up before the plain text that stands in for it."""
     if marked := _text(data.get("text/markdown", "")):
         return marked
+    if output.get("output_type") == "error":
+        trace = "\n".join(map(str, output.get("traceback") or ())) or f"{output.get('ename')}: {output.get('evalue')}"
+        return _fence(_TERMINAL_COLOUR.sub("", trace), "")
     printed, page = _text(output.get("text", data.get("text/plain", ""))), _text(data.get("text/html", ""))
     # The plain text of what is only meant to be drawn is the name of its class.
     if page and (not printed or printed.startswith("<")):

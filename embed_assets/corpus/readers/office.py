@@ -1,10 +1,12 @@
-"""Word, PowerPoint, OpenDocument, EPUB and AsciiDoc files."""
+"""PowerPoint, OpenDocument, EPUB and AsciiDoc files, and what all archives of office programs have in common."""
 
 import io
 import re
 import resource
 import subprocess
 import zipfile
+from dataclasses import replace
+from html import unescape
 from itertools import zip_longest
 
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
@@ -13,7 +15,6 @@ from embed_assets.corpus.readers.html import parse, to_markdown
 MOST_UNPACKED = 200_000_000
 MOST_PARTS = 20_000
 PANDOC_SECONDS = 60
-_WRAPPER = re.compile(rb"</?w:(?:fldSimple|moveTo|dir|bdo)(?=[\s/>])[^>]*>")
 
 
 def open_zip(content: bytes) -> zipfile.ZipFile:
@@ -34,51 +35,6 @@ def open_zip(content: bytes) -> zipfile.ZipFile:
     if any(part.flag_bits & 1 for part in archive.infolist()):
         raise UnreadableError("protected by a password")
     return archive
-
-
-def read_docx(content: bytes) -> Converted:
-    """A Word file with its headings, lists, tables, notes and text boxes, as it looks with all changes accepted."""
-    import mammoth
-
-    pictures = [0]
-
-    def picture(image) -> dict[str, str]:
-        pictures[0] += 1
-        return {"src": ""}
-
-    result = mammoth.convert_to_html(_without_wrappers(content), convert_image=picture_converter(picture))
-    ignored = sorted(
-        {m.message.removeprefix("An unrecognised element was ignored: ") for m in result.messages if "ignored" in m.message}
-    )
-    notes = [f"Word elements left out: {', '.join(ignored)}"] if ignored else []
-    notes += [f"{pictures[0]} pictures left out"] if pictures[0] else []
-    soup = parse(re.sub(r'<a href="#(?:foot|end)note-ref-[^>]*>↑</a>', "", result.value))
-    return Converted(to_markdown(soup), notes=tuple(notes))
-
-
-def picture_converter(picture):
-    """A converter of pictures for mammoth that keeps their alternative text and opens none."""
-    import mammoth.html as html
-
-    def convert(image) -> list:
-        attributes = picture(image) | ({"alt": image.alt_text} if image.alt_text else {})
-        return [html.element("img", attributes)]
-
-    return convert
-
-
-def _without_wrappers(content: bytes) -> io.BytesIO:
-    """The file without the elements around text that mammoth passes over with all that they hold: fields, moves, directions."""
-    archive = open_zip(content)
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as copy:
-        for name in archive.namelist():
-            data = archive.read(name)
-            if re.fullmatch(r"word/\w+\.xml", name):
-                data = _WRAPPER.sub(b"", data)
-            copy.writestr(name, data)
-    out.seek(0)
-    return out
 
 
 def read_pptx(content: bytes) -> Converted:
@@ -145,16 +101,26 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join([*lines[:1], "| " + " | ".join(["---"] * width) + " |", *lines[1:]]) if lines else ""
 
 
+def core_title(archive: zipfile.ZipFile, part: str) -> str:
+    """The title that a file of an office program, or a book, names among its properties; "" if there is none."""
+    if part not in archive.namelist():
+        return ""
+    title = re.search(rb"<dc:title[^>]*>([^<]*)</dc:title>", archive.read(part))
+    words = unescape(title[1].decode(errors="replace")).strip() if title else ""
+    # Put there by programs, nobody's title.
+    return "" if re.match(r"Microsoft (?:Word|PowerPoint) - |(?:PowerPoint Presentation|Untitled)$", words) else words
+
+
 def read_odt(content: bytes) -> Converted:
     """An OpenDocument text."""
-    open_zip(content)
-    return _pandoc(content, "odt")
+    return replace(_pandoc(content, "odt"), title=core_title(open_zip(content), "meta.xml"))
 
 
 def read_epub(content: bytes) -> Converted:
     """An electronic book, its chapters in the order of reading."""
-    open_zip(content)
-    return _pandoc(content, "epub")
+    archive = open_zip(content)
+    package = next((name for name in archive.namelist() if name.endswith(".opf")), "")
+    return replace(_pandoc(content, "epub"), title=core_title(archive, package))
 
 
 def read_asciidoc(content: bytes) -> Converted:
