@@ -79,7 +79,7 @@ def load_settings(defaults: Path, overrides: Path | None = None) -> Settings:
     for path in (defaults, overrides):
         if path is not None:
             refuse_misnamed(path.parent)
-    files = [path for path in (defaults, overrides) if path is not None and path.is_file()]
+    files = [path for path in (defaults, overrides) if path is not None and (path.exists() or path.is_symlink())]
     layers = [(path, read_yaml(path)) for path in files]
     merged: dict[str, Any] = {}
     for _, layer in layers:

@@ -22,7 +22,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: the file is not YAML, holds no blocks, or has a key twice.
     """
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     age = time.time_ns() - status.st_mtime_ns
     # Within a tick of the file system's clock, an edit may leave size and time as they are.
     read = _read_once if age > SETTLED_NS else _read_once.__wrapped__
@@ -53,12 +56,15 @@ def _read_once(path: Path, size: int, modified: int) -> dict[str, Any]:
         if isinstance(error, SettingsError):
             raise
         raise SettingsError(f"{path}: not a YAML file: {type(error).__name__}: put text with braces into quotes") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: expected blocks such as 'chunking:', found {type(content).__name__}")
     _check_keys(path, content)
-    return content
+    # A block whose lines are all comments.
+    return {key: {} if value is None else value for key, value in content.items()}
 
 
 def _line(error: Any) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from embed_assets.artifacts.blocks import Block, SettingsError, content_of
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.settings import Settings, describe_settings, load_settings
@@ -445,3 +446,23 @@ def test_the_sample_writer_is_chosen_in_a_file_whose_comments_stay(tmp_path):
     assert choose("smollm2").returncode == 0 and load_settings(settings) == before
     unknown = choose("gpt-2")
     assert unknown.returncode == 1 and "'gpt-2': it may be smollm2 or qwen" in unknown.stderr
+
+
+def test_a_block_whose_lines_are_all_comments_changes_nothing(defaults):
+    defaults.write_text("chunking:\n  # max_tokens: 64\nquestions: {max_questions: 7}\n")
+    assert load_settings(defaults).chunking == ChunkingSettings() and load_settings(defaults).questions.max_questions == 7
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_settings_that_cannot_be_read_are_no_missing_ones(defaults, kind):
+    defaults.unlink(missing_ok=True)
+    defaults.mkdir() if kind == "folder" else defaults.symlink_to("nowhere")
+    with pytest.raises(SettingsError, match=r"settings\.yaml: cannot be read"):
+        load_settings(defaults)
+
+
+@pytest.mark.parametrize("ending", ["md", ".MD"])
+def test_an_ending_has_a_dot_and_small_letters(defaults, ending):
+    defaults.write_text(f"documents: {{extensions: ['{ending}']}}\n")
+    with pytest.raises(SettingsError, match=r"write '\.md'"):
+        load_settings(defaults)

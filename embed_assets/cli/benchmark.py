@@ -63,6 +63,16 @@ def benchmark_mining(collection: str, count: int, chunks: int, as_json: bool, da
     _echo_table(benchmark_mining(enlarged(replace(task, pairs=pairs), chunks, count) if chunks else task), as_json)
 
 
+@benchmark.command("readers")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option("each file name ending")
+def benchmark_readers(folder: Path, as_json: bool) -> None:
+    """Words that the readers of documents keep of the files in a folder, against a plain extraction, and their time."""
+    from embed_assets.benchmarks.readers import benchmark_readers as measure
+
+    _echo_table(measure(folder), as_json)
+
+
 @benchmark.command("training")
 @click.argument("collection")
 @click.option("--examples", default=256, show_default=True, help="Number of triplets.")

@@ -17,6 +17,7 @@ from embed_assets.artifacts.workspace import CollectionError
 
 CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
+_QUOTED = re.compile(r'^"(.*)"$')
 LONGEST_LINE = 50_000_000  # characters
 # Text shrinks to a third or a tenth; what grows more when it is unpacked was made to fill memory and disks.
 MOST_UNPACKED, UNPACKED_AT_LEAST = 200, 100_000_000
@@ -45,6 +46,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         with opener(path, "rt", encoding="utf-8-sig", newline=None) as stream:
             number = 0
             while line := stream.readline(LONGEST_LINE):
+                line = line.removeprefix("\ufeff")  # where files with marks were put together
                 number += 1
                 read += len(line)
                 if len(line) >= LONGEST_LINE:
@@ -69,7 +71,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise CollectionError(f"{path}:{number}: not JSON: {error}") from None
+            raise CollectionError(f"{path}:{number}: not JSON: {error}: each line has to be one JSON object by itself") from None
         if not isinstance(row, dict):
             raise CollectionError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
         yield number, row
@@ -89,7 +91,7 @@ def read_corpus(path: Path) -> Iterator[tuple[str, str, str]]:
     seen: set[str] = set()
     for number, row in read_jsonl(path):
         document_id = _id_of(path, number, row, seen)
-        title, text = row.get("title") or "", row.get("text") or ""
+        title, text = (value if value == value else "" for value in (row.get("title") or "", row.get("text") or ""))  # NaN
         if not isinstance(text, str) or not isinstance(title, str):
             raise CollectionError(f"{path}:{number}: 'text' and 'title' of {document_id!r} must be strings")
         if not is_unicode(title + text):
@@ -117,11 +119,14 @@ def _id_of(path: Path, number: int, row: dict[str, Any], seen: set[str]) -> str:
     if isinstance(found, int) and not isinstance(found, bool):
         found = str(found)
     if not isinstance(found, str) or not found:
-        raise CollectionError(f"{path}:{number}: '_id' must be a non-empty string or a whole number, found {found!a:.80}")
+        there = (
+            "" if "_id" in row else f"; the keys of this line are {', '.join(map(ascii, list(row)[:10]))}: rename that of the id"
+        )
+        raise CollectionError(f"{path}:{number}: '_id' must be a non-empty string or a whole number, found {found!a:.80}{there}")
     if not is_unicode(found):
         raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {found!a}")
     if found in seen:
-        raise CollectionError(f"{path}:{number}: the _id {found!r} stands twice")
+        raise CollectionError(f"{path}:{number}: the _id {found!r} stands twice: keep one of the lines, or give it another id")
     seen.add(found)
     return found
 
@@ -129,15 +134,16 @@ def _id_of(path: Path, number: int, row: dict[str, Any], seen: set[str]) -> str:
 def read_qrels(path: Path) -> list[tuple[str, str, int]]:
     """(query id, document id, relevance) of the rows of a qrels file.
 
-    Read are BEIR's three columns, separated by tabs, with a header (whose last column is no number) or without one; and the
-    four of TREC (query, iteration, document, relevance), separated by white space. Relevance may be written as 1.0.
+    Read are BEIR's three columns, separated by tabs, in quotes or not, with a header (whose last column is no number) or
+    without one; and the four of TREC (query, iteration, document, relevance), separated by white space. Relevance may be
+    written as 1.0.
 
     Raises:
         CollectionError: a row is neither; it is named.
     """
     labels = []
     for number, line in read_lines(path):
-        row = [cell.strip() for cell in line.split("\t")]
+        row = [_QUOTED.sub(r"\1", cell.strip()) for cell in line.split("\t")]
         if len(row) not in (3, 4):
             row = line.split()
         if number == 1 and len(row) in (3, 4) and not re.match(r"[-+]?\.?[0-9]", row[-1]):

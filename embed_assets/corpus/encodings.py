@@ -16,7 +16,8 @@ BYTE_ORDER_MARKS = (
 SAMPLE = 1 << 20
 # A character of UTF-8 beyond ASCII, or a byte that is part of none.
 _BEYOND_ASCII = re.compile(
-    rb"([\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})|([\x80-\xff])"
+    rb"([\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
+    rb"|([\x80-\xff])"
 )
 MIXED = "utf-8 and windows-1252"
 
@@ -29,8 +30,9 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
     """The text of a file, and the encoding that it was read in ("" for UTF-8).
 
     A byte order mark decides, then UTF-8 if the bytes are valid, or most of what is beyond ASCII is (parts of several
-    files, one after another), then what the file says of itself, then a guess by chardetng, which is what Firefox asks for pages that say nothing. Labels mean what browsers take them for
-    (https://encoding.spec.whatwg.org): latin-1 is windows-1252. Bytes that stand for nothing become U+FFFD.
+    files, one after another), then what the file says of itself, then a guess by chardetng, which is what Firefox asks
+    for pages that say nothing. Labels mean what browsers take them for (https://encoding.spec.whatwg.org): latin-1 is
+    windows-1252. Bytes that stand for nothing become U+FFFD.
 
     Raises:
         BinaryDataError: the bytes are no text.

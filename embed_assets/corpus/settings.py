@@ -50,6 +50,14 @@ class DocumentsSettings(Block):
         (), description="keys of the front matter of pages that the published index gets as columns, to filter on"
     )
 
+    @field_validator("extensions")
+    @classmethod
+    def _begin_with_a_dot(cls, endings: tuple[str, ...]) -> tuple[str, ...]:
+        for ending in endings:
+            if not ending.startswith(".") or ending != ending.lower():
+                raise ValueError(f"{ending!r} is no ending of file names in lower case: write '.{ending.lower().lstrip('.')}'")
+        return endings
+
     @field_validator("metadata_columns")
     @classmethod
     def _can_be_columns(cls, keys: tuple[str, ...]) -> tuple[str, ...]:

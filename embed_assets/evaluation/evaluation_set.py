@@ -199,7 +199,8 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
         rows = [row for row in rows if row[2] > 0 and row[0] in queries]
         if all(document_id not in known for _, document_id, _ in rows):
             unknown = ", ".join(sorted({row[1] for row in rows})[:5])
-            raise CollectionError(f"{path}: no label points to a document of the collection (it names {unknown or 'nothing'})")
+            unknown = unknown or f"no document as relevant to a query of {queries_path.name}"
+            raise CollectionError(f"{path}: no label points to a document of the collection (it names {unknown})")
         for query_id, document_id, relevance in rows:
             if split_of_query.setdefault(query_id, split) == split:
                 labels.append((query_id, document_id, None, None, None, relevance))

@@ -121,3 +121,29 @@ def test_what_is_written_is_read_again(tmp_path):
 def test_labels_of_an_empty_frame_keep_their_schema(tmp_path):
     queries, labels, notes = read_human_labels(tmp_path, [])
     assert queries.is_empty() and labels.is_empty() and notes == [] and labels.schema["relevance"] == pl.Int64
+
+
+def test_files_that_were_put_together_and_rows_in_quotes_are_read(tmp_path):
+    folder = write(tmp_path, '"query-id"\t"corpus-id"\t"score"\n"1"\t"8"\t"1"\n')
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text(
+        f"{lines(CORPUS)}\ufeff{lines([{'_id': 'x', 'title': float('nan'), 'text': 'A sluice.'}])}", encoding="utf-8"
+    )
+    assert read_documents(folder, DocumentsSettings())[0][-1] == Document("x", "", "A sluice.")
+    assert read_human_labels(folder, ["8"])[1]["document_id"].to_list() == ["8"]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "qrels", "words"),
+    [
+        ('{"id": "7", "contents": "x"}\n', "", "the keys of this line are 'id', 'contents': rename that of the id"),
+        ('[\n{"_id": "7", "text": "x"}]\n', "", "each line has to be one JSON object by itself"),
+        ('{"_id": "7", "text": "x"}\n{"_id": 7, "text": "y"}\n', "", "stands twice: keep one of the lines"),
+    ],
+)
+def test_a_refusal_says_what_to_do(tmp_path, corpus, qrels, words):
+    folder = write(tmp_path, qrels)
+    if corpus:
+        (folder / "corpus.jsonl").write_text(corpus)
+    with pytest.raises(CollectionError, match=words):
+        read_human_labels(folder, [item.document_id for item in read_documents(folder, DocumentsSettings())[0]])

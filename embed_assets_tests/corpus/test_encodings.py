@@ -39,3 +39,8 @@ def test_binary_data_is_no_text(content):
 
 def test_text_is_composed_and_holds_no_nul():
     assert composed("Gro\u0308ße\0 e\u0301") == "Größe é"
+
+
+def test_parts_in_another_encoding_cost_nothing_of_a_text_in_utf8():
+    mixed = "Die Größe der Pumpe übertrifft alles.\n".encode() + "Das Gerät\n".encode("windows-1252")
+    assert decode(mixed) == ("Die Größe der Pumpe übertrifft alles.\nDas Gerät\n", "utf-8 and windows-1252")

@@ -1,11 +1,12 @@
 """HTML pages, and the one way from HTML to Markdown that all converters share."""
 
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted
-from embed_assets.corpus.readers.markdown import split_front_matter
+from embed_assets.corpus.readers.front_matter import split_front_matter
 from embed_assets.corpus.readers.plain import encoding_notes
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _MENU_NAME = re.compile(
 _CHARSET = re.compile(
     rb"""<(?:meta[^>]{0,300}?charset\s*=\s*["']?\s*|\?xml[^>]{0,100}?encoding=["'])([\w:.-]{2,40})""", re.IGNORECASE
 )
+_RAISED = str.maketrans("0123456789-−+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁺")
+LONGEST_UNIT = 3  # letters of a unit or a variable, such as mol²
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 
 
@@ -61,8 +64,9 @@ def line_key(line: str) -> str:
 
 def parse(page: str) -> "BeautifulSoup":
     """The tree of a page, as lxml mends it."""
-    from bs4 import BeautifulSoup
+    from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
 
+    warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)  # XHTML is read as HTML, as browsers do
     return BeautifulSoup(page.encode(), "lxml", from_encoding="utf-8")
 
 
@@ -133,6 +137,8 @@ def _simplify(tree: "Tag") -> None:
         words = "" if image.find_parent("pre") else _words(image, "alt").strip()
         inline = isinstance(image.previous_sibling, str) and image.previous_sibling.strip()
         image.replace_with(f"{' ' if inline else ''}{words} " if words else "")
+    for raised in tree.find_all("sup"):
+        _set_apart(raised)
     for box in tree.find_all("input"):
         if box.get("type", "text") in ("text", "submit", "button", "search") and box.get("value"):
             box.replace_with(f" {box['value']} ")
@@ -153,6 +159,18 @@ def _simplify(tree: "Tag") -> None:
             cells = table.find_all(["tr", "td", "th", "tbody", "thead", "tfoot"])
             for part in [table, *(part for part in cells if part.find_parent("table") is table)]:
                 part.name = "div"
+
+
+def _set_apart(raised: "Tag") -> None:
+    """Keep raised digits from becoming a part of the word or number before them: 10⁶, m², and footnote marks as [1]."""
+    words = raised.get_text(strip=True)
+    before = raised.previous_sibling
+    word = re.search(r"\w*$", before)[0] if isinstance(before, str) else ""
+    is_note = raised.find("a") is not None or (word.isalpha() and len(word) > LONGEST_UNIT)
+    if re.fullmatch(r"\[?[\d,]{1,9}\]?|[*†‡]", words) and is_note:
+        raised.replace_with(f"[{words.strip('[]')}]")
+    elif word and re.fullmatch(r"[-−+]?\d{1,3}", words):
+        raised.replace_with(words.translate(_RAISED))
 
 
 def _columns(table: "Tag") -> bool:

@@ -4,7 +4,7 @@ import email
 from email import policy
 from email.message import EmailMessage, MIMEPart
 
-from embed_assets.corpus.encodings import decode
+from embed_assets.corpus.encodings import BYTE_ORDER_MARKS, decode
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
 from embed_assets.corpus.readers.html import read_html
 
@@ -16,6 +16,8 @@ def read_mail(content: bytes) -> Converted:
 
     Attached files are named and left out.
     """
+    if content.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)):  # saved by an editor
+        content = decode(content)[0].encode()
     message = email.message_from_bytes(content, policy=policy.default)
     if not isinstance(message, EmailMessage) or not message.keys():
         raise UnreadableError("no mail message")

@@ -1,35 +1,40 @@
 """Markdown and MDX."""
 
-import datetime
-import json
+import html
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Any
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted
+from embed_assets.corpus.readers.front_matter import split_front_matter
 from embed_assets.corpus.readers.plain import encoding_notes
 
-LONGEST_FRONT_MATTER = 1 << 16
-_FRONT_MATTER = re.compile(
-    r"\s*(?:---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\r?\n(.*?)^\+\+\+)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
-)
+MOST_TABLES = 200  # in HTML; the tags of more are taken out
 # An escape in the middle of a name. It is never needed there, and exporters write MAX\_RETRY\_COUNT nevertheless.
 _ESCAPED = re.compile(r"(?<=\w)\\([_*~])(?=\w)|(?<=\w)\\(_)|\\(_)(?=\w)")
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^[ ]{0,3}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE)
 _ESM = re.compile(
-    r"^(?:import\s[^\n]*?['\"][^\n]*|export\s+(?:const|let|default|function)\b.*?(?:^\}?;?[ \t]*$|\Z))\n?",
+    r"^(?:import\s[^'\";\n]*(?:\{[^{}'\"]*\}[^'\"\n]*)?['\"][^\n]*"
+    r"|export\s+(?:const|let|default|function)\b.*?(?:^\}?;?[ \t]*$|\Z))\n?",
     re.DOTALL | re.MULTILINE,
 )
-_COMPONENT = re.compile(r"</?(?:[A-Z][\w.]{0,60})?(?:\s[^<>\n]{0,1000})?/?>")
+_COMPONENT = re.compile(r"</?(?:[A-Z][\w.]{0,60}(?:\s[^<>]{0,1000})?)?/?>|\{/\*.{0,2000}?\*/\}", re.DOTALL)
+# Elements of HTML in Markdown: those that are not seen, tables, and all other tags, between which the text stays.
+_WHOLE_ELEMENT = re.compile(r"<(script|style|template|noscript|table)\b[^<>]{0,1000}>", re.IGNORECASE)
+_TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]{0,20})(\s[^<>]{0,2000})?/?>")
+_ALTERNATIVE = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _SEEN_ATTRIBUTE = re.compile(r"\b(?:title|label|summary|caption|alt)=(?:\"([^\"\n]*)\"|'([^'\n]*)'|\{[\"'`]([^\"'`\n]*)[\"'`]\})")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}\d{0,2});")
 
 
 def read_markdown(content: bytes) -> Converted:
-    """Markdown as it is written, without its front matter and without needless escapes."""
+    """Markdown as it is written, without its front matter, needless escapes, comments, tags and entities of HTML."""
     text, encoding = decode(content)
     metadata, body = split_front_matter(text)
-    body = _outside_code(body, lambda part: _ESCAPED.sub(lambda match: match[1] or match[2] or match[3], part))
+    if "<!--" in body:
+        body = without_comments(body)
+    body = _outside_code(body, _as_seen)
     title = metadata.get("title", "")
     return Converted(body, title if isinstance(title, str) else "", True, metadata, encoding_notes(encoding))
 
@@ -39,80 +44,72 @@ def read_mdx(content: bytes) -> Converted:
     page = read_markdown(content)
 
     def component(match: re.Match) -> str:
+        if match[0].startswith("{"):
+            return ""
         return " ".join(next(filter(None, found), "") for found in _SEEN_ATTRIBUTE.findall(match[0]))
 
     text = _outside_code(page.text, lambda part: _COMPONENT.sub(component, _ESM.sub("", part)))
     return Converted(text, page.title, True, page.metadata, page.notes)
 
 
-def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The keys of the YAML, TOML or JSON block at the very beginning of a page, and the text below it."""
-    if text.startswith(("{\n", "{\r\n")):
-        return _json(text)
-    match = _FRONT_MATTER.match(text, 0, LONGEST_FRONT_MATTER)
-    if match is None or text[: match.start(1) if match[1] is not None else match.start(2)].strip() not in ("---", "+++"):
-        return {}, text
-    metadata = _toml(match[2]) if match[2] is not None else _yaml(match[1])
-    return (metadata, text[match.end() :]) if metadata is not None else ({}, text)
+def _as_seen(part: str) -> str:
+    """A part of a page without code, as a reader sees it as far as it is no Markdown: names whole, no tags and no entities."""
+    part = _ESCAPED.sub(lambda match: match[1] or match[2] or match[3], part)
+    if "<" in part:
+        part = _TAG.sub(_without_tag, _without_whole_elements(part))
+    return _ENTITY.sub(_character, part) if "&" in part else part
 
 
-def _yaml(block: str) -> dict[str, Any] | None:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+def _without_whole_elements(part: str) -> str:
+    """The text with its tables as Markdown, and without scripts and styles; in linear time, whatever is not closed."""
+    from embed_assets.corpus.readers.html import parse, to_markdown
 
-    if not block.strip():
-        return {}
-    try:
-        # Aliases make a small block as large as one likes.
-        value = None if re.search(r"[\s\[,:-]\*\w", block) and "&" in block else YAML(typ="safe", pure=True).load(block)
-    except (YAMLError, ValueError, RecursionError, TypeError):
-        value = None
-    if isinstance(value, dict):
-        return {str(key): simple for key, item in value.items() if (simple := _simple(item)) is not None}
-    # A title with a colon in it is no YAML, and often written.
-    pairs = re.findall(r"^([A-Za-z_][\w-]*)[ \t]*:[ \t]*(.*?)[ \t]*$", block, re.MULTILINE)
-    lines = [line for line in block.splitlines() if line.strip()]
-    return {key: _scalar(item) for key, item in pairs if item} if len(pairs) * 2 > len(lines) else None
-
-
-def _scalar(item: str) -> Any:
-    """A number or a boolean as what it is, all else as text."""
-    number = re.fullmatch(r"[-+]?\d{1,15}(\.\d{1,15})?", item)
-    if number is not None:
-        return float(item) if number[1] else int(item)
-    return item == "true" if item in ("true", "false") else item.strip("\"'")
+    low, unclosed, parts, place, tables = part.lower(), set(), [], 0, 0
+    for opening in _WHOLE_ELEMENT.finditer(part):
+        name = opening[1].lower()
+        if opening.start() < place or name in unclosed or len(low) != len(part):
+            continue
+        end = low.find(f"</{name}>", opening.end())
+        if end < 0:
+            unclosed.add(name)
+            continue
+        end += len(name) + 3
+        if name == "table" and (tables := tables + 1) > MOST_TABLES:
+            continue
+        shown = f"\n\n{to_markdown(parse(part[opening.start() : end]))}\n\n" if name == "table" else ""
+        parts += [part[place : opening.start()], shown]
+        place = end
+    return "".join([*parts, part[place:]])
 
 
-def _json(text: str) -> tuple[dict[str, Any], str]:
-    try:
-        block, end = json.JSONDecoder().raw_decode(text[:LONGEST_FRONT_MATTER])
-    except (ValueError, RecursionError):
-        return {}, text
-    if not isinstance(block, dict) or not re.match(r"[ \t]*\r?\n\s*\S", text[end : end + 100]):
-        return {}, text
-    return {key: simple for key, item in block.items() if (simple := _simple(item)) is not None}, text[end:]
+def _without_tag(match: re.Match) -> str:
+    from lxml.html.defs import tags
+
+    name = match[1].lower()
+    if name not in tags and name not in ("main", "picture", "source"):
+        return match[0]  # a placeholder such as <name>
+    if name == "img" and (alternative := _ALTERNATIVE.search(match[2] or "")):
+        return alternative[1] or alternative[2] or ""
+    return " " if name in ("br", "td", "th") else ""
 
 
-def _toml(block: str) -> dict[str, Any] | None:
-    import tomllib
-
-    try:
-        return {key: simple for key, item in tomllib.loads(block).items() if (simple := _simple(item)) is not None}
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return None
+def _character(match: re.Match) -> str:
+    """What an entity stands for, unless Markdown would take it for a mark of its own."""
+    character = html.unescape(match[0]).replace("\u00a0", " ")
+    return character if character.isprintable() and character not in "`#|\\" else match[0]
 
 
-def _simple(value: Any) -> Any:
-    """Values to filter on: text, numbers, booleans, dates as text, and lists of those."""
-    if isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return value[:1000]
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, list):
-        return [simple for item in value[:100] if not isinstance(item, list) and (simple := _simple(item)) is not None]
-    return None
+def without_comments(text: str) -> str:
+    """The page without the comments of HTML in it that stand outside of code."""
+    code = [*_code(text)]
+    starts = [start for start, _ in code]
+    parts, place = [], 0
+    for comment in re.finditer(r"<!--.*?(?:-->|\Z)", text, re.DOTALL):
+        before = bisect_right(starts, comment.start()) - 1
+        if comment.start() >= place and not (before >= 0 and comment.start() < code[before][1]):
+            parts.append(text[place : comment.start()])
+            place = comment.end()
+    return "".join([*parts, text[place:]])
 
 
 def _outside_code(text: str, change) -> str:

@@ -44,8 +44,9 @@ def _shown(output: dict, data: dict) -> str:
     if marked := _text(data.get("text/markdown", "")):
         return marked
     if output.get("output_type") == "error":
-        trace = "\n".join(map(str, output.get("traceback") or ())) or f"{output.get('ename')}: {output.get('evalue')}"
-        return _fence(_TERMINAL_COLOUR.sub("", trace), "")
+        trace = _TERMINAL_COLOUR.sub("", "\n".join(map(str, output.get("traceback") or ())))
+        message = f"{output.get('ename', '')}: {output.get('evalue', '')}"
+        return _fence(trace if message in trace else f"{trace}\n{message}".strip(), "")
     printed, page = _text(output.get("text", data.get("text/plain", ""))), _text(data.get("text/html", ""))
     # The plain text of what is only meant to be drawn is the name of its class.
     if page and (not printed or printed.startswith("<")):

@@ -3,6 +3,7 @@
 import io
 import re
 import resource
+import signal
 import subprocess
 import zipfile
 from dataclasses import replace
@@ -15,6 +16,9 @@ from embed_assets.corpus.readers.html import parse, to_markdown
 MOST_UNPACKED = 200_000_000
 MOST_PARTS = 20_000
 PANDOC_SECONDS = 60
+_ADOC_COMMENT = re.compile(
+    r"^(-{4,}|\.{4,})[ \t]*\n.*?^\1[ \t]*$|^(/{4,})[ \t]*\n.*?(?:^\2[ \t]*$|\Z)|^//(?!/)[^\n]*\n?", re.DOTALL | re.MULTILINE
+)
 
 
 def open_zip(content: bytes) -> zipfile.ZipFile:
@@ -126,38 +130,49 @@ def read_epub(content: bytes) -> Converted:
 def read_asciidoc(content: bytes) -> Converted:
     """An AsciiDoc page; ``include::`` is not followed."""
     from embed_assets.corpus.encodings import decode
-    from embed_assets.corpus.readers.markdown import split_front_matter
+    from embed_assets.corpus.readers.front_matter import split_front_matter
     from embed_assets.corpus.readers.plain import encoding_notes
 
     text, encoding = decode(content)
     metadata, text = split_front_matter(text)
     included = len(re.findall(r"^include::", text, re.MULTILINE))
     text = re.sub(r"^(?:include|ifdef|ifndef|endif|ifeval)::.*$", "", text, flags=re.MULTILINE)
-    page = _pandoc(text.encode(), "asciidoc")
-    notes = (f"directive include left out ({included})",) if included else ()
+    # Comments, and code, in which such lines are none.
+    text = _ADOC_COMMENT.sub(lambda match: match[0] if match[1] else "", text)
     title = re.match(r"(?:\s|//.*\n)*=[ \t]+(.+)", text)
+    page = _pandoc(text.encode(), "asciidoc", *(["--shift-heading-level-by=1"] if title else []))
+    notes = (f"directive include left out ({included})",) if included else ()
     heading = f"# {title[1].strip()}\n\n" if title else ""
     return Converted(heading + page.text, page.title, True, metadata, (*encoding_notes(encoding), *notes))
 
 
-def _pandoc(content: bytes, source: str) -> Converted:
+def _pandoc(content: bytes, source: str, *options: str) -> Converted:
     """What pandoc reads; its sandbox opens no file, and it has the memory that this process may take."""
     import pypandoc
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (PANDOC_SECONDS, PANDOC_SECONDS))
+        resource.setrlimit(resource.RLIMIT_CPU, (PANDOC_SECONDS, PANDOC_SECONDS + 1))
 
-    try:
-        done = subprocess.run(
-            [pypandoc.get_pandoc_path(), "--sandbox", "-f", source, "-t", "html", "--wrap=none", "--syntax-highlighting=none"],
-            input=content,
-            capture_output=True,
-            timeout=PANDOC_SECONDS,
-            preexec_fn=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise UnreadableError(f"pandoc took longer than {PANDOC_SECONDS} s") from None
+    done = subprocess.run(
+        [
+            pypandoc.get_pandoc_path(),
+            "--sandbox",
+            "-f",
+            source,
+            "-t",
+            "html",
+            "--wrap=none",
+            "--syntax-highlighting=none",
+            *options,
+        ],
+        input=content,
+        capture_output=True,
+        preexec_fn=limit,
+        check=False,
+    )
+    # Not by the clock: on a busy machine another try may have enough of it.
+    if done.returncode == -signal.SIGXCPU:
+        raise UnreadableError(f"pandoc computes for more than {PANDOC_SECONDS} s")
     if done.returncode:
         raise UnreadableError(f"pandoc: {done.stderr.decode(errors='replace').strip()[:200] or f'exit {done.returncode}'}")
     soup = parse(done.stdout.decode(errors="replace"))

@@ -18,6 +18,15 @@ _CODE = {
 }
 # Directives that read other files or hold markup for one writer; what they would show is not in the file.
 _LEFT_OUT = {"include", "raw", "literalinclude", "command-output", "program-output", "automodule", "autoclass", "autofunction"}
+# Directives of a domain describe an object of code: their argument is its signature, and no reStructuredText.
+_OBJECTS = {
+    *("function", "method", "attribute", "data", "exception", "macro", "type", "member", "var", "envvar", "option", "cmdoption"),
+    *("program", "describe", "object", "confval", "setting", "classmethod", "staticmethod", "decorator", "property"),
+}
+# Directives whose argument is for the writer, and seen by nobody.
+_ARGUMENT_NOT_SEEN = {"only", "ifconfig", "grid", "hlist", "tab-set", "cssclass", "rst-class", "tabs"}
+# Fields at the beginning of a file that say how to treat it.
+_FIELDS_OF_THE_FILE = re.compile(r"\s*(?::(?:orphan|tocdepth|nocomments|no-?search|hide-?toc):[^\n]*\n\s*)+")
 # Directives that show nothing at their place.
 _INVISIBLE = {"index", "highlight", "currentmodule", "module", "default-domain", "meta", "tabularcolumns", "role", "default-role"}
 _LABELS = {
@@ -45,6 +54,8 @@ def read_rst(content: bytes) -> Converted:
     from docutils.core import publish_doctree, publish_from_doctree
 
     text, encoding = decode(content)
+    if fields := _FIELDS_OF_THE_FILE.match(text):
+        text = text[fields.end() :]
     left_out: dict[str, int] = {}
     settings = {
         "report_level": 2,
@@ -115,16 +126,16 @@ def _generic_directives(left_out: dict[str, int]) -> Iterator[None]:
         name = name.lower()
         if name not in generic:
             found = None
-            if name not in _LEFT_OUT | _INVISIBLE | _CODE:
+            if name not in _LEFT_OUT | _INVISIBLE | _CODE | _OBJECTS:
                 found, _ = known_directive(name, language, document)
-            generic[name] = _lenient(found) if found else _generic(name, left_out)
+            generic[name] = _lenient(found) if found and name != "class" else _generic(name, left_out)
         return generic[name], []
 
     def role(name: str, language: Any, line: int, reporter: Any):
         from docutils.nodes import Text
 
         found = known_role(name, language, line, reporter)[0] if name != "raw" else None
-        return found or (lambda name, raw, text, *rest, **more: ([Text(_role_text(text))], [])), []
+        return found or (lambda name, raw, text, *rest, **more: ([Text(_role_text(text, name))], [])), []
 
     directives.directive, roles.role = directive, role
     try:
@@ -133,11 +144,13 @@ def _generic_directives(left_out: dict[str, int]) -> Iterator[None]:
         directives.directive, roles.role = known_directive, known_role
 
 
-def _role_text(text: str) -> str:
+def _role_text(text: str, role: str) -> str:
     """What a reader sees of a role: the words in front of the target, without the marks of a cross-reference."""
     from docutils.utils import unescape
 
     text = unescape(text)
+    if role in ("guilabel", "menuselection"):  # & stands before the letter of a shortcut
+        return re.sub(r"&(?=[^\s&])", "", text).replace("-->", "›")
     if match := re.fullmatch(r"(.+?)\s*<[^<>]+>", text, re.DOTALL):
         return match[1]
     return text.lstrip("~!")
@@ -146,6 +159,11 @@ def _role_text(text: str) -> str:
 def _lenient(directive: Any) -> type:
     """A directive of docutils that passes over options that it does not know."""
     return type(directive.__name__, (directive,), {"option_spec": _AnyOption(directive.option_spec or {})})
+
+
+def _is_signature(argument: str) -> bool:
+    """Whether the argument of ``class`` is that of Sphinx, the class of a program, and not a class of HTML."""
+    return re.search(r"[A-Z(.]", argument) is not None
 
 
 def _generic(name: str, left_out: dict[str, int]) -> type:
@@ -169,14 +187,19 @@ def _generic(name: str, left_out: dict[str, int]) -> type:
             found = [self.options[option] for option in _SEEN_OPTIONS if self.options.get(option)]
             if name in _CODE:
                 captions = [nodes.paragraph("", caption) for caption in found]
-                code = nodes.literal_block("", "\n".join(self.content))
-                code["classes"] = ["code", f"language-{self.arguments[0]}"] if self.arguments else []
-                return [*captions, code] if self.content else captions
+                # Without a blank line, docutils takes the first lines of the code for the argument.
+                language = self.arguments[0] if self.arguments and re.fullmatch(r"[\w+#.-]+", self.arguments[0]) else ""
+                lines = [*(self.arguments if not language else []), *self.content]
+                code = nodes.literal_block("", "\n".join(lines))
+                code["classes"] = ["code", f"language-{language}"] if language else []
+                return [*captions, code] if lines else captions
             if name == "toctree":
                 left_out[name] = left_out.get(name, 0) + 1
                 return [nodes.paragraph("", caption) for caption in found]
             parts: list = []
-            if self.arguments or name in _LABELS:
+            if self.arguments and (name in _OBJECTS or ":" in name or (name == "class" and _is_signature(self.arguments[0]))):
+                parts += [nodes.paragraph("", line.strip()) for line in self.arguments[0].splitlines()]
+            elif name != "class" and name not in _ARGUMENT_NOT_SEEN and (self.arguments or name in _LABELS):
                 words = " ".join(filter(None, [_LABELS.get(name, ""), "\n".join(self.arguments)]))
                 inline, messages = self.state.inline_text(words, self.lineno)
                 parts += [nodes.paragraph(words, "", *inline), *messages]

@@ -16,6 +16,8 @@ MOST_CELLS = 2_000_000
 # The likeliest one first. What tells them apart stands in the first rows, and in so many characters.
 SEPARATORS = ",;\t|"
 ROWS_LOOKED_AT, SAMPLE = 50, 100_000
+LEAST_EVENNESS = 0.5  # share of the rows; with less, the commas are those of sentences in a single column
+NOWHERE = "\x1f"
 
 
 def read_csv(content: bytes) -> Converted:
@@ -52,20 +54,21 @@ def _separator(text: str) -> str:
         width, number = max(counts.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
         return round(number / max(1, len(rows)), 1), width
 
-    return max(SEPARATORS, key=evenness)
+    best = max(SEPARATORS, key=evenness)
+    return best if evenness(best)[0] >= LEAST_EVENNESS else NOWHERE
 
 
 def read_xlsx(content: bytes) -> Converted:
     """The sheets of a workbook, each below its name, with the values that formulas had when it was saved."""
     import openpyxl
 
-    open_zip(content)
+    archive = open_zip(content)
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
     parts, cells = [], 0
     for sheet in book.worksheets:
         rows = []
-        for values in sheet.iter_rows(values_only=True):
-            row = [_cell(value) for value in values]
+        for line in sheet.iter_rows():
+            row = [_cell(cell.value, getattr(cell, "number_format", "")) for cell in line]
             cells += len(row)
             _check_size(cells, 1)
             while row and not row[-1]:
@@ -74,12 +77,26 @@ def read_xlsx(content: bytes) -> Converted:
                 rows.append(row)
         if rows:
             parts.append(f"## {sheet.title}\n\n{table(rows)}")
-    return Converted("\n\n".join(parts), book.properties.title or "")
+    names = archive.namelist()
+    comments = [name for name in names if re.fullmatch(r"xl/(?:comments/comment|comments)\d*\.xml", name)]
+    drawings = [name for name in names if re.fullmatch(r"xl/drawings/drawing\d*\.xml", name)]
+    counts = (
+        (sum(archive.read(name).count(b"<comment ") for name in comments), "comments"),
+        (sum(name.startswith("xl/charts/chart") for name in names), "charts"),
+        (sum(b"<a:t>" in archive.read(name) for name in drawings), "drawings with text"),
+    )
+    notes = tuple(f"{count} {what} left out" for count, what in counts if count)
+    return Converted("\n\n".join(parts), book.properties.title or "", notes=notes)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, number_format: str) -> str:
+    """A value as the sheet shows it; of the formats of numbers, those that make other words: 25%, and numbers such as 00123."""
     if value is None:
         return ""
+    if isinstance(value, int | float) and (percent := re.match(r"0(?:\.(0+))?%", number_format)):
+        return f"{100 * value:.{len(percent[1] or '')}f}%"
+    if isinstance(value, int) and re.fullmatch("0{2,}", number_format):
+        return str(value).zfill(len(number_format))
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):

@@ -163,9 +163,8 @@ def _formula(element: "_Element") -> str:
         return "".join(map(_formula, element))
     parts = []
     for name in _FORMULAS[kind]:
-        found = "".join(map(_formula, element.findall(f"{_MATH}{name}")))
-        alone = len(found) < 2 or kind == "d" or found.isalnum()
-        parts.append(found if alone else f"({found})") if found else parts.append(name if not name.isalpha() else "")
+        part = "".join(map(_formula, element.findall(f"{_MATH}{name}"))) if name.isalpha() else name
+        parts.append(f"({part})" if name.isalpha() and kind != "d" and len(part) > 1 and not part.isalnum() else part)
     return "".join(parts)
 
 

@@ -1,0 +1,51 @@
+"""Markdown that is mixed with HTML, and MDX."""
+
+import time
+
+import pytest
+
+from embed_assets_tests.corpus.readers.test_conversion import read
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("A &amp; B&#95;C &lt;name&gt; `&amp;` &nbsp;x &#96;y", "A & B_C <name> `&amp;`  x &#96;y"),
+        ("Text<!-- hidden\n\n# no --> end.\n\n```\n<!-- shown -->\n```\n", "Text end.\n\n```\n<!-- shown -->\n```\n"),
+        ("<!-- `a --> b` c", " b` c"),
+        ("Press <kbd>F1</kbd> or x<sub>1</sub>,<br>set <your-name> and List<String> for a < b.",
+         "Press F1 or x1, set <your-name> and List<String> for a < b."),
+        ("<details>\n<summary>More</summary>\n\nInside\n\n</details>\n", "\nMore\n\nInside\n\n\n"),
+        ('<img src="a.png" alt="a pump"> <style>p {}</style>ok', "a pump ok"),
+        ("<table><tr><th>port</th><th>use</th></tr><tr><td>22</td><td>ssh</td></tr></table>",
+         "\n\n| port | use |\n| --- | --- |\n| 22 | ssh |\n\n"),
+        ("<table>never closed <style> nor this", "never closed  nor this"),
+    ],
+)  # fmt: skip
+def test_html_in_markdown_is_what_a_reader_sees_of_it(source, text):
+    assert read(".md", source).text == text
+
+
+@pytest.mark.parametrize(
+    ("source", "title", "text"),
+    [
+        ("<!-- vale off -->\n---\ntitle: Fan\nweight: 3\n---\nText.\n", "Fan", "Text.\n"),
+        ("---\ntitle:\tFan: how\n\tweight: 30\n---\nText.\n", "Fan: how", "Text.\n"),
+    ],
+)
+def test_front_matter_may_follow_a_comment_and_have_tabs(source, title, text):
+    page = read(".md", source)
+    assert (page.title, page.text) == (title, text)
+
+
+def test_mdx_has_imports_and_components_over_several_lines_and_comments():
+    source = "import {\n  A,\n} from 'a'\nimport B from 'b'\n\n{/* note to self */}\n"
+    source += '<Card\n  title="Fans"\n>\nSpin when 3 < 5 and 7 > 2.\n</Card>\n<>x</>\n'
+    assert read(".mdx", source).text.split() == ["Fans", "Spin", "when", "3", "<", "5", "and", "7", ">", "2.", "x"]
+
+
+@pytest.mark.parametrize("part", ["<style>", "<table>", "<table></table>", "<!--", "<a "])
+def test_time_is_linear_whatever_is_not_closed(part):
+    started = time.process_time()
+    read(".md", part * (60_000 // len(part)) + " end")
+    assert time.process_time() - started < 4
