@@ -23,6 +23,7 @@ from embed_assets.queries.questions import write_questions
 from embed_assets.queries.settings import QuestionsSettings
 
 MOST_ATTEMPTS = 3  # of asking about an identifier
+FEWEST_MARKS, MOST_EQUAL = 20, 0.95
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,25 @@ def make_qa_pairs(
                     synthetic = filter_pairs(candidates, chunks, encoder, settings, held_out)
                 usage["writer"] += writer.usage
         synthetic = _judge(synthetic, chunks, prompts, open_model, settings, usage)
+        notes += _marks_without_meaning(synthetic)
     columns = {"rank": pl.Int64, "similarity": pl.Float64, "answerability": pl.Float64, "judge_score": pl.Float64}
     whole = pl.concat([synthetic, own, pl.DataFrame(schema=PAIR_SCHEMA | columns)], how="diagonal")
     return QaPairs(whole.select(*PAIR_SCHEMA, *columns), usage, notes)
+
+
+def _marks_without_meaning(pairs: pl.DataFrame) -> list[str]:
+    """A note where a judge gives nearly all questions the same mark: no threshold tells good ones from bad ones."""
+    if "judge_score" not in pairs.columns:
+        return []
+    marks = pairs.unique("query_id")["judge_score"].drop_nulls()
+    if len(marks) < FEWEST_MARKS:
+        return []
+    mark, count = marks.value_counts(sort=True).row(0)
+    if count < MOST_EQUAL * len(marks):
+        return []
+    return [
+        f"the judge gave {count} of {len(marks)} questions the same mark, {mark:g}: it does not judge; name an abler one (judge)"
+    ]
 
 
 def _ask_about_identifiers(

@@ -10,7 +10,7 @@ from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.checks import check_pairs
 from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
 from embed_assets.queries.prompts import load_question_prompts
-from embed_assets.queries.qa_pairs import QaPairs, make_qa_pairs, preview_questions
+from embed_assets.queries.qa_pairs import QaPairs, _marks_without_meaning, make_qa_pairs, preview_questions
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.charts import draw_funnel
 from embed_assets.reports.queries import funnel_of, write_pairs
@@ -362,3 +362,22 @@ def test_an_identifier_is_asked_about_again_and_not_for_ever(chunks, encoder, tm
         enough,
     )
     assert len(asker.identifiers) == 4
+
+
+@pytest.mark.parametrize(
+    ("marks", "noted"),
+    [
+        ([10.0] * 40, True),
+        ([10.0] * 39 + [7.0], True),
+        ([10.0] * 30 + [7.0] * 10, False),
+        ([10.0] * 19, False),
+        ([10.0] * 19 + [None] * 30, False),
+        ([], False),
+    ],
+)
+def test_a_judge_that_gives_all_the_same_mark_is_told_of(marks, noted):
+    ids = [f"q{number}" for number in range(len(marks))]
+    table = pl.DataFrame({"query_id": ids, "judge_score": marks}, schema={"query_id": pl.String, "judge_score": pl.Float64})
+    notes = _marks_without_meaning(table)
+    assert [f"of {len(marks)} questions the same mark, 10" in note for note in notes] == [True] * noted
+    assert _marks_without_meaning(table.drop("judge_score")) == []
