@@ -134,7 +134,7 @@ def render_job(
             "passage": passages[0],
             "passages": passages,
             "identifier": job.identifier,
-            "reader": settings.reader,
+            "reader": _reader_of(passages, settings),
             "language": _in_words(language),
             "artifacts": "\n".join(artifacts[row] for row in job.rows if row in artifacts),
             "styles": dict(job.styles),
@@ -146,6 +146,12 @@ def render_job(
             "min_complexity": settings.min_complexity,
         }
     )
+
+
+def _reader_of(passages: Sequence[str], settings: QuestionsSettings) -> str:
+    """Who asks about these passages: drawn from them, so that the prompts of others stay when there is a new document."""
+    readers = (settings.reader, *settings.more_readers)
+    return readers[seed_of(settings.seed, len(readers), passages[0]) % len(readers)]
 
 
 def _in_words(language: str) -> str:

@@ -53,6 +53,11 @@ class QuestionsSettings(Block):
         pattern=r"^[^\r\n]+$",
         description="who asks, as the prompts say it: a short phrase such as 'a nurse on a ward' or 'an engineer on call'",
     )
+    more_readers: Strings = Field(
+        (),
+        description="others who ask, each with the same share as reader, such as 'somebody new to the subject who does not know "
+        "its terms' or 'a manager in a hurry'",
+    )
     styles: dict[str, Annotated[float, Field(ge=0, strict=False)]] = Field(
         {"question": 0.5, "how_to": 0.3, "identifier_question": 0.2},
         description="share of each style in the written questions; STYLE is written with STYLE.jinja from the collection's "
@@ -171,6 +176,14 @@ class QuestionsSettings(Block):
         for pattern in patterns:
             compile_pattern(pattern)
         return patterns
+
+    @field_validator("more_readers")
+    @classmethod
+    def _are_phrases(cls, readers: tuple[str, ...]) -> tuple[str, ...]:
+        for reader in readers:
+            if not re.fullmatch(r"[^\r\n]{1,200}", reader):
+                raise ValueError(f"{reader!r} is no reader: a short phrase on one line says who asks")
+        return readers
 
     @field_validator("styles")
     @classmethod

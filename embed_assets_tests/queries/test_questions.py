@@ -166,6 +166,20 @@ def test_a_prompt_shows_what_its_job_names():
     assert render_job(Job(own, (1,), 0), ROWS, settings, {}) == f"{ROWS[1]['passage']}|"
 
 
+def test_several_readers_ask_with_the_same_share():
+    (question,) = prompts_of("question")
+    readers = ("a baker at night", "a child", "a manager in a hurry")
+    settings = QuestionsSettings(reader=readers[0], more_readers=readers[1:])
+    rows = [{"passage": f"Passage {number}"} for number in range(300)]
+    texts = [render_job(Job(question, (row,), 0), rows, settings, {}) for row in range(300)]
+    counts = [sum(f"as {reader} would ask" in text for text in texts) for reader in readers]
+    assert sum(counts) == 300 and all(70 < count < 130 for count in counts)
+    alone = QuestionsSettings(reader=readers[0])
+    assert all("as a baker at night would ask" in render_job(Job(question, (row,), 0), rows, alone, {}) for row in range(9))
+    with pytest.raises(ValueError, match="is no reader"):
+        QuestionsSettings(more_readers=("two\nlines",))
+
+
 def test_a_new_document_does_not_change_the_batch_prompts_of_the_others(cut, chunks, encoder):
     def prompts_about(table: pl.DataFrame) -> set[str]:
         settings = QuestionsSettings(mode="batch", styles={"question": 1, "how_to": 1, "search": 1}, questions_per_chunk=9)
