@@ -74,7 +74,7 @@ def benchmark_token_storage(collection: Collection) -> pl.DataFrame:
         and hybrid retrieval, which need no tokens.
     """
     source, tested = next(iter(tested_queries(collection.queries, collection.labels, "test")))
-    texts, passages = tested["query"].to_list(), collection.chunks["passage"].unique().to_list()
+    texts, passages = tested["query"].to_list(), collection.chunks["passage"].unique(maintain_order=True).to_list()
     of_queries = {text: _array(vectors) for text, vectors in zip(texts, collection.tokens.encode_queries(texts), strict=True)}
     whole = _encode(collection.tokens, passages)
     stored, sizes = {}, {DENSE: 4.0 * collection.encoder.encode_queries(texts[:1]).shape[1], HYBRID: 0.0}

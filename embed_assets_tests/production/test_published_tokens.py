@@ -48,20 +48,25 @@ def table(passages, tmp_path_factory):
     return database.create_table("t", pa.table({"id": [f"p{row}" for row in range(ROWS)], COLUMN: column}))
 
 
+def query_of(passages: list[np.ndarray]) -> np.ndarray:
+    """The tokens of the longest passage."""
+    return max(passages, key=len)
+
+
 def exact(query: np.ndarray, passages: list[np.ndarray]) -> np.ndarray:
     return np.array([(query @ tokens.T).max(axis=1).mean() for tokens in passages])
 
 
 def test_stored_tokens_give_the_scores_of_late_interaction_in_the_order_that_is_asked_for(table, passages):
     rows = {row["id"]: row[ROW_ID] for row in table.search().select(["id"]).with_row_id(True).limit(ROWS).to_list()}
-    query, asked = passages[7][:5], [300, 7, 0, 123]
+    query, asked = query_of(passages), [300, 7, 0, 123]
     found = stored_scores(table, [rows[f"p{row}"] for row in asked], query)
     assert found == pytest.approx(exact(query, [passages[row] for row in asked]), abs=2e-3)
     assert stored_scores(table, [], query).shape == (0,)
 
 
 def test_search_without_an_index_is_exact_and_one_with_it_finds_the_best(table, passages):
-    query = passages[11][:6]
+    query = query_of(passages)
     scores = exact(query, passages)
     best = np.argsort(-scores)[:5]
     hits = search_tokens(table, query, 5, ["id"])
