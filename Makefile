@@ -87,8 +87,9 @@ endif
 dev: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Serve the Dagster UI on localhost:3000.
 	$(BIN)/dagster dev --workspace workspace.yaml --port 3000
 
+# Two at once, a file in one of them; the whole chain, which takes longest, is among the first.
 test: $(READY)  ## Run the tests of a change: units, and one whole chain on a few documents with the real models.
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-all: test  ## Run the slow tests as well: the browser, the daemon, vLLM's server, rematerialization.
 	@command -v chromium >/dev/null || test "$$(id -u)" = 0 || \

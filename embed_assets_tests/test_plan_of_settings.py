@@ -35,6 +35,7 @@ OTHER_VALUES = {
     **{("trials", name): [0.75] for name in ("learning_rate_factors", "epochs", "warmup_shares", "data_shares")},
     ("trials", "hard_negatives"): [2],
     ("documents", "language"): "de",
+    ("documents", "extensions"): [".md"],
     **{("base_model", name): "query: " for name in ("query_prompt", "passage_prompt")},
     **{(*block, "mix"): {"synthetic": 0.5} for block in (("training",), ("negatives", "draft"))},
     ("scoring", "hybrid_weight"): 0.7,
