@@ -26,7 +26,7 @@ LOCK := constraints.txt
 CONSTRAINTS ?= $(if $(filter cpu,$(ACCELERATOR)),--constraint $(LOCK))
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS)
 
-.PHONY: docs help setup lock demo dev test test-all lint
+.PHONY: docs help setup lock demo dev test test-long test-all lint
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -88,10 +88,15 @@ dev: $(READY) $(CWE) $(DAGSTER_HOME)/dagster.yaml  ## Serve the Dagster UI on lo
 	$(BIN)/dagster dev --workspace workspace.yaml --port 3000
 
 # Two at once, a file in one of them; the whole chain, which takes longest, is among the first.
-test: $(READY)  ## Run the tests of a change: units, and one whole chain on a few documents with the real models.
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+TWO_AT_ONCE := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-all: test  ## Run the slow tests as well: the browser, the daemon, vLLM's server, rematerialization.
+test: $(READY)  ## Run the tests of a change: units, and one whole chain on a few documents with the real models.
+	$(TWO_AT_ONCE) -m "not slow and not long"
+
+test-long: $(READY)  ## Run the longer tests that need no server.
+	$(TWO_AT_ONCE) -m "long and not slow"
+
+test-all: test test-long  ## Run the slow tests as well: the browser, the daemon, vLLM's server, rematerialization.
 	@command -v chromium >/dev/null || test "$$(id -u)" = 0 || \
 		{ echo "chromium is missing: install it, or run 'make test-all' as root on Debian" >&2; exit 1; }
 	command -v chromium >/dev/null || { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }

@@ -188,6 +188,7 @@ print("done")
 """
 
 
+@pytest.mark.long
 def test_a_removal_that_is_killed_at_any_step_leaves_nothing_half(workspace):
     """The same home is pruned again and again, each time killed one step later, until it is through."""
     for seed in (1, 2):

@@ -22,6 +22,7 @@ def test_mining_is_measured_against_sentence_transformers_on_the_same_task():
     assert (table["memory_of_mining_mb"] < table["peak_memory_mb"]).all()
 
 
+@pytest.mark.long
 def test_late_interaction_is_measured_against_sentence_transformers():
     queries = [query for query, *_ in QUESTIONS]
     table = benchmark_late_interaction(

@@ -71,6 +71,7 @@ def test_new_document_is_noticed(automation: Automation, workspace_folder: Path)
     assert automation.tick() == {(asset, "routers") for asset in BUILT}
 
 
+@pytest.mark.long
 def test_failing_run_is_not_asked_for_again_without_another_edit(automation: Automation, workspace_folder: Path):
     override(workspace_folder / "data", "bakery", {"questions": {"max_questions": 4, "styles": {"missing": 1}}})
     assert ("qa_pairs", "bakery") not in automation.tick()

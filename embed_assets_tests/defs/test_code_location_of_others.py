@@ -96,6 +96,7 @@ def test_every_asset_job_sensor_and_schedule_loads_with_prefixed_keys(theirs: Mo
     assert automatic <= propagate.asset_selection.resolve(graph) <= moved
 
 
+@pytest.mark.long
 def test_a_job_builds_ours_and_automation_asks_for_it_after_an_edit(
     theirs: ModuleType, instance: DagsterInstance, workspace_folder: Path
 ):

@@ -66,6 +66,7 @@ def times_asked(folder: Path, *arguments: str) -> int:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.long
 def test_the_patch_of_dagster_is_needed_and_works(instance: DagsterInstance, workspace_folder: Path):
     most = SECONDS / PAUSE + 5
     installed = Version(dagster.__version__)
@@ -77,6 +78,7 @@ def test_the_patch_of_dagster_is_needed_and_works(instance: DagsterInstance, wor
     assert times_asked(workspace_folder, "patched") <= most
 
 
+@pytest.mark.long
 def test_a_run_takes_the_slot_soon_after_it_is_free(instance: DagsterInstance):
     run = instance.create_run_for_job(defs.resolve_implicit_global_asset_job_def())
     with PatientClaims(instance, run) as claims:

@@ -242,6 +242,7 @@ def test_a_merged_model_lies_between_the_base_model_and_the_fine_tuned_one(base,
         assert np.allclose(weight, 0.25 * tuned[name] + 0.75 * before[name], atol=1e-6)
 
 
+@pytest.mark.long
 def test_gradient_checkpointing_changes_nothing_but_memory(base, tmp_path):
     train(tmp_path / "plain", base)
     train(tmp_path / "checkpointing", base, gradient_checkpointing=True)
@@ -289,6 +290,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(training, "log_callback", lambda *_: Interrupt())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [
@@ -331,6 +333,7 @@ def test_a_training_that_diverges_stops_with_advice(tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.long
 def test_loggers_write_beside_the_model_and_change_nothing(base, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -391,6 +394,7 @@ def test_two_processes_train_the_model_of_one(base, tmp_path, one_thread_each, c
     assert differences(tmp_path / "one", tmp_path / "two") < 1e-3
 
 
+@pytest.mark.long
 def test_the_error_of_a_process_is_the_error_of_the_training(base, tmp_path, one_thread_each):
     with pytest.raises(ValueError, match="batch_size is 9, of which each of 2 processes takes the same part"):
         train(tmp_path, base, compute=TWO, batch_size=9)

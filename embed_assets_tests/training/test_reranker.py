@@ -81,6 +81,7 @@ def test_the_model_is_an_ordinary_cross_encoder_folder(trained: tuple[Path, pl.D
     assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_model_also_after_an_interruption(trained: tuple[Path, pl.DataFrame], tmp_path: Path):
     folder, curve = trained
     from embed_assets.training.trainer import last_state
@@ -102,6 +103,7 @@ def test_the_same_seed_gives_the_same_model_also_after_an_interruption(trained: 
     assert resumed.equals(curve)
 
 
+@pytest.mark.long
 def test_another_seed_gives_another_head(tmp_path: Path):
     settings = RerankerSettings(max_tokens=64, batch_size=4, epochs=0.2, max_examples=4, seed=1)
     heads = []

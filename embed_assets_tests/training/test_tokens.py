@@ -88,6 +88,7 @@ def test_what_answers_a_query_is_no_negative(base):  # noqa: F811
     assert token_loss(model, settings(kind="late"), 0, 1, known)(columns, labels).item() == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.long
 def test_mini_batches_change_neither_loss_nor_gradients(base):  # noqa: F811
     import torch
 
