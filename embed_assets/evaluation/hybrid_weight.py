@@ -13,7 +13,7 @@ from embed_assets.evaluation.labels import FEWEST_TO_DECIDE, dev_queries_to_deci
 from embed_assets.evaluation.metrics import found_units, score_first_ten
 from embed_assets.evaluation.runs import BM25, Systems
 from embed_assets.evaluation.statistics import nearest_within_error
-from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, convex_fusion
+from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, convex_fusion, query_weights
 from embed_assets.retrieval.ranking import best_per_group, top_k
 
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -97,9 +97,9 @@ def _scores(
     relevant = relevant_units(queries, labels, systems.chunks, by_document)
     units, groups = systems.units(by_document)
     columns: dict[tuple[str, float], list[np.ndarray]] = {(dense, weight): [] for dense in dense_systems for weight in grid}
-    for _, scores in systems.search_blocks(queries, relevant, by_document):
+    for texts, scores in systems.search_blocks(queries, relevant, by_document):
         for (dense, weight), found in columns.items():
-            fused = convex_fusion(scores[dense], scores[BM25], weight)
+            fused = convex_fusion(scores[dense], scores[BM25], query_weights(texts, weight))
             found.append(top_k(best_per_group(fused, groups), 10))
     names = queries["query_id"].to_list()
     results: dict[str, dict[float, np.ndarray]] = {dense: {} for dense in dense_systems}

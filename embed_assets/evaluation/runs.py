@@ -11,7 +11,7 @@ from embed_assets.evaluation.labels import own_units
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.rerankers import PairScorer
 from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.retrieval.fusion import convex_fusion
+from embed_assets.retrieval.fusion import convex_fusion, query_weights
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
 
 BM25 = "bm25"
@@ -115,7 +115,7 @@ class Systems:
         for of_block, scores in self.search_blocks(queries, relevant, by_document):
             texts += of_block
             for name, (dense, weight) in hybrids.items():
-                scores[name] = convex_fusion(scores[dense], scores[BM25], weight)
+                scores[name] = convex_fusion(scores[dense], scores[BM25], query_weights(of_block, weight))
             for name, values in scores.items():
                 blocks.setdefault(name, []).append(_first(name, best_per_group(values, groups), top_k))
             for name, system in reranked.items():

@@ -17,6 +17,7 @@ from embed_assets.evaluation.runs import RerankedSystem, Systems
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import CLUSTER, holm, mean_interval, paired_by_query
 from embed_assets.models.encoders import TextEncoder
+from embed_assets.retrieval.fusion import IDENTIFIER_WEIGHT
 
 PER_QUERY_SCHEMA = dict.fromkeys(("query_id", "query", "style", "source", CLUSTER, "system"), pl.String)
 PER_QUERY_SCHEMA |= dict.fromkeys(METRICS, pl.Float64)
@@ -205,7 +206,8 @@ def scores_table(summary: Mapping[str, Any]) -> str:
         for test in summary["tests"]
     ]
     weights = [
-        f"{name}: {weight['weight']:g} of {weight['dense']}, {1 - weight['weight']:.2g} of BM25 ({weight['why']})"
+        f"{name}: {weight['weight']:g} of {weight['dense']}, {1 - weight['weight']:.2g} of BM25 ({weight['why']}); "
+        f"at most {IDENTIFIER_WEIGHT} of {weight['dense']} for queries that are mostly identifiers"
         for name, weight in summary["hybrid_weights"].items()
     ]
     reordered = [

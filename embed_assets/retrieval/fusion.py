@@ -1,18 +1,34 @@
 """Several scores of the same passages, made one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from embed_assets.retrieval.ranking import in_order, kth_best, top_k
+from embed_assets.text.identifiers import is_mostly_identifiers
 
 DEPTH = 100
 # Weight of the dense model beside BM25 where nothing is known of a collection.
 DEFAULT_WEIGHT = 0.5
+# The same for a query that is little but identifiers, which encoders tell apart badly: measured, see docs/proof.md.
+IDENTIFIER_WEIGHT = 0.2
 
 
-def convex_fusion(first: np.ndarray, second: np.ndarray, weight: float = DEFAULT_WEIGHT, depth: int = DEPTH) -> np.ndarray:
+def query_weights(queries: Sequence[str], weight: float) -> np.ndarray:
+    """The weight of the dense model for each query, shape (queries, 1): a small one where it is mostly identifiers.
+
+    Args:
+        queries: as they are asked.
+        weight: for all others.
+    """
+    small = min(weight, IDENTIFIER_WEIGHT)
+    return np.array([[small if is_mostly_identifiers(query) else weight] for query in queries], dtype=np.float32).reshape(-1, 1)
+
+
+def convex_fusion(
+    first: np.ndarray, second: np.ndarray, weight: float | np.ndarray = DEFAULT_WEIGHT, depth: int = DEPTH
+) -> np.ndarray:
     """The weighted mean of two scores of the same passages, each scaled from its 100th to its first.
 
     Convex combination with min-max normalization (Bruch, Gai and Ingber, ACM TOIS 42, 2023, arXiv:2210.11934): the best
@@ -22,7 +38,7 @@ def convex_fusion(first: np.ndarray, second: np.ndarray, weight: float = DEFAULT
     Args:
         first, second: scores, shape (queries, passages); -inf where a run did not find the passage. Of BM25, 0 is what
             no word matches.
-        weight: of the first, from 0 to 1; the second has the rest.
+        weight: of the first, from 0 to 1, for all queries or for each (query_weights); the second has the rest.
         depth: how many passages of each run are scaled; all where there are fewer.
 
     Returns:
@@ -113,7 +129,7 @@ def _scaled(scores: np.ndarray, scale: _Scale) -> np.ndarray:
     return np.where(scale.says_nothing, np.where(np.isfinite(scores), 0.0, -np.inf), scaled)
 
 
-def _mean(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
+def _mean(first: np.ndarray, second: np.ndarray, weight: float | np.ndarray) -> np.ndarray:
     fused = weight * np.maximum(first, 0) + (1 - weight) * np.maximum(second, 0)
     return np.where(fused > 0, fused, np.minimum(first, 0)).astype(np.float32)
 

@@ -65,6 +65,15 @@ def find_identifiers(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -
     return list(dict.fromkeys(identifiers))
 
 
+def is_mostly_identifiers(query: str) -> bool:
+    """Whether identifiers are more than half of what a query says, as in "NOX-48213" or "what is cve-2024-1234".
+
+    People type them in small letters too; then only what has a digit counts, since follow-up is none.
+    """
+    found = set(find_identifiers(query)) or {name for name in find_identifiers(query.upper()) if any(map(str.isdigit, name))}
+    return sum(map(len, found)) > len("".join(query.split())) / 2
+
+
 def holds_identifier(text: str, identifier: str) -> bool:
     """Whether the identifier stands in the text as a whole word, in capitals or not."""
     return _whole(identifier).search(text) is not None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embed_assets.retrieval.fusion import convex_fusion, fuse_hits, fused_top_k
+from embed_assets.retrieval.fusion import convex_fusion, fuse_hits, fused_top_k, query_weights
 from embed_assets.retrieval.ranking import top_k
 
 NONE = -np.inf
@@ -54,6 +54,33 @@ def test_hits_of_two_searches_are_fused_as_the_whole_matrix_would_be():
     hits = fuse_hits(first, second, 0.3)
     assert list(hits)[:80] == [str(place) for place in np.argsort(-whole, kind="stable")[:80]]
     assert [hits[name] for name in list(hits)[:80]] == pytest.approx(sorted(whole, reverse=True)[:80], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("query", "is_one"),
+    [
+        *(
+            ("NOX-48213", True),
+            ("nox-48213", True),
+            ("what is cve-2024-1234?", True),
+            ("9.3(10)", True),
+            ("RHSA-2024:1234", True),
+        ),
+        *(("NOX-48213 MAX_RETRY_COUNT", True), ("E4012", True), ("why does NOX-48213 reboot the switch", False)),
+        *(("follow-up meeting", False), ("a state-of-the-art method", False), ("3 ways to cook rice", False), ("", False)),
+        *(("how to replace the fan tray", False), ("Wi-Fi", False), ("?!", False)),
+    ],
+)
+def test_words_count_more_for_a_query_that_is_mostly_identifiers(query, is_one):
+    assert query_weights([query, "what is a fan"], 0.7) == pytest.approx(np.array([[0.2 if is_one else 0.7], [0.7]]))
+    assert query_weights([query], 0.1).item() == pytest.approx(0.1)
+
+
+def test_each_query_has_its_own_weight():
+    dense, words = np.array([[0.9, 0.5, 0.7]] * 2, dtype=np.float32), np.array([[2.0, 10.0, 4.0]] * 2, dtype=np.float32)
+    weights = query_weights(["what is a fan", "NOX-48213"], 0.5)
+    assert convex_fusion(dense, words, weights) == pytest.approx(np.array([[0.5, 0.5, 0.375], [0.2, 0.8, 0.3]]), abs=1e-6)
+    assert convex_fusion(dense, words, weights).dtype == np.float32
 
 
 def test_no_hits_give_none():
