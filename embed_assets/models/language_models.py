@@ -80,6 +80,7 @@ class LanguageModel:
     def __init__(self, settings: LanguageModelSettings, memos: Path, compute: Compute = Compute(), engine: Engine | None = None):
         self.settings = settings
         self.usage = Usage()
+        self._failed: Counter[str] = Counter()
         self._memo = Memo(memos / ANSWERS)
         self._open = functools.partial(_open_engine, settings, memos, compute)
         self._engine = engine
@@ -117,11 +118,12 @@ class LanguageModel:
         if todo:
             known |= self._answer([keys[i] for i in todo], [prompts[i] for i in todo], [seeds[i] for i in todo], sampling, what)
         self.usage.problems.update(known[key].problem for key in first if known[key].problem)
-        failed = Counter(known[key].problem for key in first if not known[key].final)
-        if failed.total() > MOST_FAILED * len(first):
-            reasons = ", ".join(f"{count} {problem}" for problem, count in failed.most_common())
+        # Of all that was asked so far: a few that fail are many of a small call, such as one that asks again.
+        self._failed.update(known[key].problem for key in first if not known[key].final)
+        if self._failed.total() > MOST_FAILED * self.usage.asked:
+            reasons = ", ".join(f"{count} {problem}" for problem, count in self._failed.most_common())
             raise GenerationError(
-                f"{failed.total()} of {len(first)} prompts got no answer from {self.settings.name!r} ({reasons}): "
+                f"{self._failed.total()} of {self.usage.asked} prompts got no answer from {self.settings.name!r} ({reasons}): "
                 "the others are kept, and a new run asks only for these"
             )
         return [known[key] for key in keys]

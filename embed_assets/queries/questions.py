@@ -79,7 +79,8 @@ def write_questions(
                 questions = read_batch(answer, job, settings)
                 pairs += batch_pairs(questions, job, rows, rules, settings)
                 if missing := missing_styles(job, questions):
-                    if last or answer.problem == TOO_LONG:
+                    # What failed for a reason that may pass was sent again already.
+                    if last or answer.problem == TOO_LONG or not answer.final:
                         pairs += _not_written(job, missing, answer, questions, rows, settings)
                     else:
                         short.append(_rest_of(job, missing, questions))

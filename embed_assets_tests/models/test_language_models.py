@@ -64,6 +64,25 @@ def test_no_prompt_needs_no_model(tmp_path):
     assert model.usage == Usage()
 
 
+class Flaky:
+    """Answers all prompts but those that begin with "bad"."""
+
+    def answer(self, prompts, seeds, sampling):
+        for number, prompt in enumerate(prompts):
+            yield number, Answer("", "timed out", final=False) if prompt.startswith("bad") else Answer("Yes.")
+
+    def close(self) -> None:
+        pass
+
+
+def test_failures_are_counted_among_all_that_was_asked_not_in_a_small_call_alone(tmp_path):
+    with LanguageModel(LanguageModelSettings(), tmp_path, engine=Flaky()) as model:
+        model.generate([f"good {number}" for number in range(200)], [0] * 200, GREEDY)
+        assert [answer.problem for answer in model.generate(["good", "bad"], [0, 0], GREEDY)] == ["", "timed out"]
+        with pytest.raises(GenerationError, match=r"^4 of 205 prompts got no answer .*4 timed out"):
+            model.generate(["bad 1", "bad 2", "bad 3"], [0] * 3, GREEDY)
+
+
 @pytest.mark.slow
 def test_a_model_that_vllm_cannot_load_fails_with_its_last_lines(tmp_path):
     (tmp_path / "model").mkdir()
