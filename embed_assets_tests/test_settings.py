@@ -163,6 +163,16 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
             id="another model in the body",
         ),
         pytest.param(
+            "questions: {writer: {engine: endpoint, url: 'http://localhost/v1', extra_body: {api: [{base: 'http://evil.example'}]}}}",
+            ["questions.writer.extra_body:", "an address", "more_urls"],
+            id="an address in the body",
+        ),
+        pytest.param(
+            "questions: {writer: {chat: true, chat_template_arguments: {chat_template: '{% for m in x %}{% endfor %}'}}}",
+            ["questions.writer.chat_template_arguments:", "'chat_template' is none to set here"],
+            id="a template of a collection",
+        ),
+        pytest.param(
             "questions: {writer: {extra_body: {top_k: 1}}}", ["questions.writer:", "set engine to endpoint"], id="body of vLLM"
         ),
         pytest.param(

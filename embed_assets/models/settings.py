@@ -12,8 +12,13 @@ from embed_assets.models.locations import on_a_hub
 REVISION = "commit of the model on its hub; its own code may only run if the commit is named; empty: the newest"
 
 FEWEST_THINKING_TOKENS = 256
-# Of a request: what is asked, of which model, and how the answer comes.
-OWN_FIELDS = ("model", "messages", "prompt", "stream", "n")
+# Of a request: what is asked, of which model, and how the answer comes. Of apply_chat_template of transformers: what is no
+# argument of the template. A template that comes with a collection would be code that nobody has read.
+OWN_FIELDS = (
+    *("model", "messages", "prompt", "stream", "n", "conversation", "chat_template", "add_generation_prompt", "tokenize"),
+    *("continue_final_message", "padding", "truncation", "max_length", "return_tensors", "return_dict"),
+    *("return_assistant_tokens_mask", "tokenizer_kwargs"),
+)
 # max_tokens and token_budget are none.
 SECRET_FIELDS = re.compile(r"api_?key|secret|passw|pwd|credential|signature|auth|bearer|(?<![a-z])token$", re.IGNORECASE)
 
@@ -148,6 +153,14 @@ class LanguageModelSettings(Block):
                 raise ValueError(f"the field {name!r} is none to set here: it has a setting of its own, or is what is asked")
         return fields
 
+    @field_validator("extra_body")
+    @classmethod
+    def _leads_nowhere(cls, fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for text in _texts_in(fields):
+            if "://" in text:
+                raise ValueError("there is an address in it: where text is sent is for url and more_urls to say")
+        return fields
+
     @model_validator(mode="after")
     def _can_think(self) -> "LanguageModelSettings":
         chat_only = {"reasoning_effort": self.reasoning_effort, "chat_template_arguments": self.chat_template_arguments}
@@ -170,3 +183,12 @@ def _names_in(value: JsonValue) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _names_in(inner)
+
+
+def _texts_in(value: JsonValue) -> Iterator[str]:
+    """All texts in a JSON value, names of fields left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(inner)

@@ -26,7 +26,8 @@ FILTERS = (
     *("min", "reject", "rejectattr", "reverse", "round", "select", "selectattr", "sort", "string", "title", "trim"),
     *("truncate", "unique", "upper"),
 )
-DESCRIPTION = re.compile(r"\{#-?\s*description:\s*(\S.*?)\s*-?#\}\n?", re.DOTALL)
+# Up to the first end of a comment, so that it takes linear time whatever stands in the file.
+DESCRIPTION = re.compile(r"\{#-?\s*description:((?:(?!#\}).)+)#\}\n?", re.DOTALL)
 # Methods that make long texts of short ones.
 LENGTHENING = frozenset(
     ("center", "expandtabs", "format", "format_map", "join", "ljust", "replace", "rjust", "translate", "zfill")
@@ -123,7 +124,7 @@ class Prompt:
     def description(self) -> str:
         """What the file says of its style for batch mode, as in ``{#- description: a plain question -#}``; "" for nothing."""
         stated = DESCRIPTION.search(self.source)
-        return " ".join(stated[1].split()) if stated else ""
+        return " ".join(stated[1].removesuffix("-").split()) if stated else ""
 
     @property
     def version(self) -> str:

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,10 @@ def test_only_the_prompts_that_the_settings_need_are_loaded(settings, names):
 def test_a_style_without_a_file_is_an_error():
     with pytest.raises(PromptError, match=r"'poem\.jinja'"):
         load_question_prompts(QuestionsSettings(styles={"poem": 1}), [])
+
+
+def test_a_description_is_found_in_linear_time_whatever_stands_in_it():
+    prompt = Prompt("poem", f"{{#- description: a{' ' * 50_000}poem -#}}\n{{{{ passage }}}}")
+    started = time.process_time()
+    assert prompt.description == "a poem" and prompt.text == "{{ passage }}"
+    assert time.process_time() - started < 1
