@@ -20,9 +20,9 @@ _REASONING = (
     (r"Here(?:'s| is) my thought process:", r"Here(?:'s| is) my response:"),  # Granite
     (r"<\|channel\|>\s*(?:analysis|commentary)\b", r"<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>"),
 )
-_SPECIAL_TOKEN = re.compile(
-    r"<\|[\w ]+\|>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>|</?(?:answer|response)>"
-)
+_SPECIAL_TOKEN = re.compile(r"<\|[\w ]+\|>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>")
+# At the edge of a line they are around the answer; elsewhere they may be what is asked about.
+_WRAPPER = re.compile(r"^[ \t]*<(?:answer|response)>|</(?:answer|response)>[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
 _BULLET = re.compile(r"^(?:>\s*|#+\s+|\(?\d{1,2}[.):]\s+|[-*•]\s+)+")
 _LABEL = re.compile(
@@ -61,7 +61,7 @@ def without_reasoning(text: str) -> str:
             text = text[: opening.start() if opening else 0] + text[closing.end() :]
         if (opening := re.search(begin, text, re.IGNORECASE)) is not None:
             text = text[: opening.start()]
-    return _SPECIAL_TOKEN.sub("", text).strip()
+    return _WRAPPER.sub("", _SPECIAL_TOKEN.sub("", text).strip()).strip()
 
 
 def read_json(text: str, model: type[Model]) -> Model | None:
@@ -104,7 +104,7 @@ def _strict_values(text: str) -> list[tuple[Any, int]]:
             value, end = decoder.raw_decode(text, start)
             found.append((value, end - start))
             start = end
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or a number of thousands of digits
             start += 1
         except RecursionError:
             break

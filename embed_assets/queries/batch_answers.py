@@ -1,6 +1,7 @@
 """Answers in batch mode: several questions in one, as JSON, or as a list where a model gives no JSON."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ NOT_WRITTEN = "not written"
 def _whole_numbers(value: Any) -> list[int]:
     """The numbers in ``[1, 2]``, ``"1, 2"``, ``1`` or ``["Passage 2"]``."""
     if isinstance(value, int | float):
-        return [int(value)]
+        return [int(value)] if math.isfinite(value) else []
     return [int(number) for number in re.findall(r"\d{1,3}", value if isinstance(value, str) else json.dumps(value))]
 
 

@@ -57,6 +57,8 @@ def test_json_is_taken_out_of_what_stands_around_it(around):
         ("Analysis of E7: what now?", "Analysis of E7: what now?"),
         ("What is in the assistant final report?", "What is in the assistant final report?"),
         ("--no-verify with C++ and {braces}", "--no-verify with C++ and {braces}"),
+        ("What does the <response> of <answer> hold?", "What does the <response> of <answer> hold?"),
+        ("Sure.\n<answer>Why E7?</answer>", "Why E7?"),
         ("<think>never ends", ""),
         (" \n", ""),
         ("```\n```", ""),
@@ -72,3 +74,7 @@ def test_a_list_stands_for_the_only_field_and_what_does_not_fit_is_passed_over()
     assert read_json('{"relevance": 11}', Judgement) is None
     assert read_json("no JSON at all", BatchAnswer) is None
     assert read_json("[" * 100_000, BatchAnswer) is None
+
+
+def test_a_number_of_thousands_of_digits_is_passed_over():
+    assert read_json(f'{{"n": {"9" * 5000}}}\n{BATCH}', BatchAnswer).questions[0].query == ASKED

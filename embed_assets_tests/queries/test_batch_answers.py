@@ -145,7 +145,7 @@ class Scripted:
         for number, prompt in enumerate(prompts):
             self.prompts.append(prompt)
             text = self.answers.pop(0)
-            yield number, Answer("", text, True) if text in ("unfinished", TOO_LONG) else Answer(text)
+            yield number, Answer("", text, text != "refused") if text in ("unfinished", TOO_LONG, "refused") else Answer(text)
 
     def close(self) -> None:
         pass
@@ -188,6 +188,12 @@ def test_what_stays_unwritten_is_told_of_each_question(chunks, tmp_path):
 def test_a_prompt_that_is_too_long_is_not_asked_again(chunks, tmp_path):
     table, prompts = written_by(chunks, tmp_path, TOO_LONG)
     assert len(prompts) == 1 and Counter(table["dropped"]) == {TOO_LONG: 5}
+
+
+def test_a_call_that_was_refused_is_not_asked_again(chunks, tmp_path, monkeypatch):
+    monkeypatch.setattr("embed_assets.models.language_models.MOST_FAILED", 1.0)
+    table, prompts = written_by(chunks, tmp_path, "refused")
+    assert len(prompts) == 1 and Counter(table["dropped"]) == {"refused": 5}
 
 
 @pytest.fixture
@@ -299,3 +305,8 @@ def test_artifacts_of_nine_kinds_are_bounded_and_read_from_texts_and_objects():
     assert found.entities == ["pump", "valve"] and found.themes == ["water"]
     text = load_prompt("artifacts.jinja", []).render({"passage": "p"})
     assert all(f'- "{kind}": ' in text and f'"{kind}": [' in text for kind in kinds)
+
+
+def test_a_complexity_without_end_spoils_nothing():
+    query = "Why is there no water in the pump?"
+    assert read(question(query, [1], complexity=float("inf"))) == [(query, "symptom", "pump.md", None)]
