@@ -60,11 +60,11 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
 
 
 def _mostly_utf8(content: bytes) -> bool:
-    """Whether twice as many characters beyond ASCII are valid UTF-8 as not: in other encodings that hardly happens."""
+    """Whether there are characters of UTF-8 beyond ASCII, twice as many as bytes that are none: elsewhere that hardly happens."""
     valid = wrong = 0
     for match in _BEYOND_ASCII.finditer(content):
         valid, wrong = valid + (match[1] is not None), wrong + (match[2] is not None)
-    return valid >= 2 * wrong
+    return valid >= max(1, 2 * wrong)
 
 
 def _decode_mixed(content: bytes) -> str:

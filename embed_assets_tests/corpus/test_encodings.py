@@ -1,6 +1,6 @@
 import pytest
 
-from embed_assets.corpus.encodings import BinaryDataError, composed, decode
+from embed_assets.corpus.encodings import SAMPLE, BinaryDataError, composed, decode
 
 GERMAN = "Die Größe der Pumpe ist für uns „wichtig“."
 
@@ -44,3 +44,8 @@ def test_text_is_composed_and_holds_no_nul():
 def test_parts_in_another_encoding_cost_nothing_of_a_text_in_utf8():
     mixed = "Die Größe der Pumpe übertrifft alles.\n".encode() + "Das Gerät\n".encode("windows-1252")
     assert decode(mixed) == ("Die Größe der Pumpe übertrifft alles.\nDas Gerät\n", "utf-8 and windows-1252")
+
+
+def test_what_a_page_says_of_its_encoding_holds_where_its_first_megabyte_is_ascii():
+    text = " " * SAMPLE + "電源を切る"
+    assert decode(text.encode("shift_jis"), "shift_jis") == (text, "shift_jis")

@@ -37,9 +37,9 @@ def _yaml(block: str) -> dict[str, Any] | None:
     if isinstance(value, dict):
         return {str(key): simple for key, item in value.items() if (simple := _simple(item)) is not None}
     # A title with a colon in it is no YAML, and often written.
-    pairs = re.findall(r"^\t*([A-Za-z_][\w-]*)[ \t]*:[ \t]*(.*?)[ \t]*$", block, re.MULTILINE)
+    pairs = re.findall(r"^\t*([A-Za-z_][\w-]*)[ \t]*:[ \t]*(.*)$", block, re.MULTILINE)
     lines = [line for line in block.splitlines() if line.strip()]
-    return {key: _scalar(item) for key, item in pairs if item} if len(pairs) * 2 > len(lines) else None
+    return {key: _scalar(item.rstrip(" \t")) for key, item in pairs if item.strip(" \t")} if len(pairs) * 2 > len(lines) else None
 
 
 def _scalar(item: str) -> Any:

@@ -38,6 +38,7 @@ _CHARSET = re.compile(
 )
 _RAISED = str.maketrans("0123456789-−+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁺")
 LONGEST_UNIT = 3  # letters of a unit or a variable, such as mol²
+LOOKED_AT = 50  # characters before raised digits; more would only take time
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 
 
@@ -165,7 +166,7 @@ def _set_apart(raised: "Tag") -> None:
     """Keep raised digits from becoming a part of the word or number before them: 10⁶, m², and footnote marks as [1]."""
     words = raised.get_text(strip=True)
     before = raised.previous_sibling
-    word = re.search(r"\w*$", before)[0] if isinstance(before, str) else ""
+    word = re.search(r"\w*$", before[-LOOKED_AT:])[0] if isinstance(before, str) else ""
     is_note = raised.find("a") is not None or (word.isalpha() and len(word) > LONGEST_UNIT)
     if re.fullmatch(r"\[?[\d,]{1,9}\]?|[*†‡]", words) and is_note:
         raised.replace_with(f"[{words.strip('[]')}]")

@@ -64,21 +64,19 @@ def _without_whole_elements(part: str) -> str:
     """The text with its tables as Markdown, and without scripts and styles; in linear time, whatever is not closed."""
     from embed_assets.corpus.readers.html import parse, to_markdown
 
-    low, unclosed, parts, place, tables = part.lower(), set(), [], 0, 0
+    unclosed, parts, place, tables = set(), [], 0, 0
     for opening in _WHOLE_ELEMENT.finditer(part):
         name = opening[1].lower()
-        if opening.start() < place or name in unclosed or len(low) != len(part):
+        if opening.start() < place or name in unclosed or (name == "table" and tables == MOST_TABLES):
             continue
-        end = low.find(f"</{name}>", opening.end())
-        if end < 0:
+        closing = re.compile(f"</{name}\\s*>", re.IGNORECASE).search(part, opening.end())
+        if closing is None:
             unclosed.add(name)
             continue
-        end += len(name) + 3
-        if name == "table" and (tables := tables + 1) > MOST_TABLES:
-            continue
-        shown = f"\n\n{to_markdown(parse(part[opening.start() : end]))}\n\n" if name == "table" else ""
+        tables += name == "table"
+        shown = f"\n\n{to_markdown(parse(part[opening.start() : closing.end()]))}\n\n" if name == "table" else ""
         parts += [part[place : opening.start()], shown]
-        place = end
+        place = closing.end()
     return "".join([*parts, part[place:]])
 
 
@@ -100,15 +98,23 @@ def _character(match: re.Match) -> str:
 
 
 def without_comments(text: str) -> str:
-    """The page without the comments of HTML in it that stand outside of code."""
+    """The page without the comments of HTML in it that stand outside of code.
+
+    One that is never closed goes to the end if a line begins with it, and is text if not, as in CommonMark.
+    """
     code = [*_code(text)]
     starts = [start for start, _ in code]
     parts, place = [], 0
-    for comment in re.finditer(r"<!--.*?(?:-->|\Z)", text, re.DOTALL):
-        before = bisect_right(starts, comment.start()) - 1
-        if comment.start() >= place and not (before >= 0 and comment.start() < code[before][1]):
-            parts.append(text[place : comment.start()])
-            place = comment.end()
+    for opening in re.finditer("<!--", text):
+        start = opening.start()
+        before = bisect_right(starts, start) - 1
+        if start < place or (before >= 0 and start < code[before][1]):
+            continue
+        end = text.find("-->", opening.end())
+        if end < 0 and text[text.rfind("\n", 0, start) + 1 : start].strip():
+            break
+        parts.append(text[place:start])
+        place = end + len("-->") if end >= 0 else len(text)
     return "".join([*parts, text[place:]])
 
 

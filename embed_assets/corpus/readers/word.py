@@ -76,7 +76,7 @@ def _style_map(archive: zipfile.ZipFile) -> Iterator[str]:
         return
     styles = {style.get(f"{_WORD}styleId") or "": style for style in _tree(archive.read("word/styles.xml")).iter(f"{_WORD}style")}
     for name, style in styles.items():
-        if style.get(f"{_WORD}type") != "paragraph" or not re.fullmatch(r"[\w-]+", name, re.ASCII):
+        if style.get(f"{_WORD}type") != "paragraph" or not re.fullmatch(r"[A-Za-z_-][\w-]*", name, re.ASCII):
             continue
         level, seen = None, set()
         while style is not None and level is None and style not in seen:

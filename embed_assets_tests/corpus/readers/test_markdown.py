@@ -13,6 +13,10 @@ from embed_assets_tests.corpus.readers.test_conversion import read
         ("A &amp; B&#95;C &lt;name&gt; `&amp;` &nbsp;x &#96;y", "A & B_C <name> `&amp;`  x &#96;y"),
         ("Text<!-- hidden\n\n# no --> end.\n\n```\n<!-- shown -->\n```\n", "Text end.\n\n```\n<!-- shown -->\n```\n"),
         ("<!-- `a --> b` c", " b` c"),
+        ("Begin with <!-- and write on.\n\nMore.\n", "Begin with <!-- and write on.\n\nMore.\n"),
+        ("Text.\n<!-- never closed\nat all", "Text.\n"),
+        ("`<!--` x <!-- y --> z", "`<!--` x  z"),
+        ("İki <table><tr><th>a</th><th>b</th></tr></table >", "İki \n\n| a | b |\n| --- | --- |\n\n"),
         ("Press <kbd>F1</kbd> or x<sub>1</sub>,<br>set <your-name> and List<String> for a < b.",
          "Press F1 or x1, set <your-name> and List<String> for a < b."),
         ("<details>\n<summary>More</summary>\n\nInside\n\n</details>\n", "\nMore\n\nInside\n\n\n"),
@@ -44,8 +48,14 @@ def test_mdx_has_imports_and_components_over_several_lines_and_comments():
     assert read(".mdx", source).text.split() == ["Fans", "Spin", "when", "3", "<", "5", "and", "7", ">", "2.", "x"]
 
 
-@pytest.mark.parametrize("part", ["<style>", "<table>", "<table></table>", "<!--", "<a "])
+@pytest.mark.parametrize("part", ["<style>", "<table>", "<table></table>", "<!--", "<a ", "<table>" * 9 + "</table>"])
 def test_time_is_linear_whatever_is_not_closed(part):
     started = time.process_time()
     read(".md", part * (60_000 // len(part)) + " end")
     assert time.process_time() - started < 4
+
+
+def test_raised_digits_behind_a_long_word_take_no_longer_than_others():
+    started = time.process_time()
+    assert read(".md", f"<table><tr><td>{'a' * 30_000} b<sup>2</sup></td></tr></table>").text.strip().endswith("b²")
+    assert time.process_time() - started < 2

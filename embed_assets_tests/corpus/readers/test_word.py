@@ -80,6 +80,7 @@ def test_headings_are_known_by_name_level_and_descent_and_code_keeps_its_blanks(
         ("titel", '<w:name w:val="Title"/>'),
         ("loop", '<w:name w:val="Loop"/><w:basedOn w:val="loop"/>'),
         ("src", '<w:name w:val="Source Code"/>'),
+        ("1", '<w:name w:val="Figure"/><w:basedOn w:val="kop1"/>'),
     ]
     styles = "".join(f'<w:style w:type="paragraph" w:styleId="{name}">{inner}</w:style>' for name, inner in kinds)
     body = words("Pumps", "titel") + words("Start", "own") + words("Valves", "level") + words("plain", "loop")
@@ -89,7 +90,7 @@ def test_headings_are_known_by_name_level_and_descent_and_code_keeps_its_blanks(
     )
     page = read(".docx", with_parts(docx(body), styles=f'<w:styles xmlns:w="{word}">{styles}</w:styles>'))
     assert page.text == "# Pumps\n\n# Start\n\n## Valves\n\nplain\n\n```\nif x:\n    y()\n```"
-    assert _document("a.docx", page).title == "Pumps"
+    assert _document("a.docx", page).title == "Pumps" and page.notes == ()
 
 
 def test_what_stands_beside_the_text_is_listed():
