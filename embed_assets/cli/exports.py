@@ -77,7 +77,10 @@ def export_rag_command(collection: str, file: Path, contexts: int, system: str, 
     rows = list(rag_rows(queries, labels, chunks, runs, _answers(workspace, collection), contexts, system))
     if not rows:
         raise click.ClickException(f"{collection}: its evaluation set has no test question about a passage")
-    write_jsonl(file, rows)
+    try:
+        write_jsonl(file, rows)
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
     answered = sum("ground_truth" in row for row in rows)
     if as_json:
         echo_json({"collection": collection, "file": file, "questions": len(rows), "answered": answered})
@@ -102,14 +105,18 @@ def export_sdg_command(collection: str, folder: Path, as_json: bool, data: str, 
     from embed_assets.evaluation.sdg_export import export_sdg
 
     try:
-        qa_pairs = workspace.store.current("qa_pairs", collection)
-        corpus = workspace.store.current("corpus_chunks", collection).folder
+        triplets = workspace.store.current("triplets", collection)
+        # What they were made of, not what there is now: documents may have been edited since.
+        qa_pairs, corpus = (
+            workspace.store.find_content(name, collection, triplets.manifest["inputs"][name]).folder
+            for name in ("qa_pairs", "corpus_chunks")
+        )
         counts = export_sdg(
             folder,
             collection,
-            pl.read_parquet(qa_pairs.folder / REPORT / "all_pairs.parquet").filter(pl.col("dropped").is_null()),
+            pl.read_parquet(qa_pairs / REPORT / "all_pairs.parquet").filter(pl.col("dropped").is_null()),
             pl.read_parquet(corpus / "chunks.parquet"),
-            read_table(workspace, collection, "triplets", "triplets.parquet"),
+            pl.read_parquet(triplets.folder / "triplets.parquet"),
         )
     except (MissingArtifactError, FileExistsError) as error:
         raise click.ClickException(str(error)) from None

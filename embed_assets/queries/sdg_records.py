@@ -60,12 +60,15 @@ def pairs_of_record(place: str, record: Mapping[str, Any], names: DocumentNames)
     files = [files] if isinstance(files, str) else files
     if not isinstance(files, list) or not files or not all(isinstance(name, str) for name in files):
         raise CollectionError(f"{place}: 'file_name' must be a file name or a list of them; found {files!a:.80}")
-    by_id = {chunk.get("chunk_id"): chunk for chunk in chunks}
+    by_id = {chunk["chunk_id"]: chunk for chunk in chunks if isinstance(chunk.get("chunk_id"), int | str)}
     marks = _marks(place, record, len(pairs))
     for pair, mark in zip(pairs, marks, strict=True):
         if mark is not None and mark < LEAST_QUALITY:
             continue
-        for segment in pair.get("segment_ids") or []:
+        segments = pair.get("segment_ids") or []
+        if not isinstance(segments, list) or not all(isinstance(segment, int | str) for segment in segments):
+            raise CollectionError(f"{place}: 'segment_ids' must be a list of ids of chunks; found {segments!a:.80}")
+        for segment in segments:
             chunk = by_id.get(segment)
             if chunk is None or not isinstance(chunk.get("text"), str):
                 asked = pair.get("question")
@@ -106,7 +109,16 @@ def _marks(place: str, record: Mapping[str, Any], pairs: int) -> list[float | No
     found = _list(place, judged, "evaluations") if isinstance(judged, dict) else []
     if len(found) != pairs:
         raise CollectionError(f"{place}: {len(found)} evaluations of {pairs} pairs: their order is not known")
-    return [float(it["overall"]["score"]) if isinstance(it.get("overall"), dict) else None for it in found]
+    return [_mark(place, it["overall"]) if isinstance(it.get("overall"), dict) else None for it in found]
+
+
+def _mark(place: str, overall: Mapping[str, Any]) -> float:
+    try:
+        return float(overall["score"])
+    except (KeyError, TypeError, ValueError):
+        raise CollectionError(
+            f"{place}: 'overall' of an evaluation needs a number as its 'score'; found {overall!a:.80}"
+        ) from None
 
 
 def records_of_pairs(pairs: pl.DataFrame, chunks: pl.DataFrame) -> Iterator[dict[str, Any]]:

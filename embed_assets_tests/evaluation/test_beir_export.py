@@ -6,6 +6,7 @@ import pytest
 import pytrec_eval
 from click.testing import CliRunner
 
+from embed_assets.artifacts.store import REPORT
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.main import main
 from embed_assets.corpus.beir import read_qrels, read_queries
@@ -255,3 +256,27 @@ def test_the_recipe_s_files_name_passages_of_their_corpus(tmp_path):
     }
     with pytest.raises(FileExistsError):
         export_sdg(tmp_path / "new", "animals", pairs, CHUNKS, triplets)
+
+
+def test_the_recipe_s_files_are_of_the_documents_that_were_trained_on(workspace_folder):
+    documents = workspace_folder / "data" / "collections" / "animals" / "documents"
+    documents.mkdir(parents=True)
+    (documents / "cat.md").write_text("Cats purr.")
+    store = Workspace(workspace_folder / "data", workspace_folder / "home").store
+
+    def build(asset: str, name: str, table: pl.DataFrame, inputs: dict[str, str]) -> str:
+        def write(folder: Path, scratch: Path) -> None:
+            (folder / name).parent.mkdir(exist_ok=True)
+            table.write_parquet(folder / name)
+
+        return store.build(asset, "animals", {"inputs": inputs}, write).digest
+
+    spans = {"query_id": "t1", "query": "bees that hum", "style": "sentence", "document_id": "bee.md", "start": 0, "end": 21}
+    marks = {"answer": None, "reasoning_type": None, "complexity": None, "judge_score": None, "dropped": None}
+    triplets = TRIPLETS.with_columns(negative_chunks=pl.Series([["dog.md::0"]] * len(TRIPLETS)))
+    made_of = {"corpus_chunks": build("corpus_chunks", "chunks.parquet", CHUNKS, {})}
+    made_of["qa_pairs"] = build("qa_pairs", f"{REPORT}/all_pairs.parquet", pl.DataFrame([spans | marks]), {})
+    build("triplets", "triplets.parquet", triplets, made_of)
+    build("corpus_chunks", "chunks.parquet", CHUNKS.head(1), {"edited": "since"})
+    result = CliRunner().invoke(main, ["export-sdg", "animals", str(workspace_folder / "out")])
+    assert result.exit_code == 0 and "records 1, train 2, val 1, corpus 4" in result.output, result.output

@@ -79,6 +79,10 @@ def test_documents_are_found_by_paths_of_another_machine(path, name):
         ({"chunks": "no JSON"}, "'chunks' must be a list of objects"),
         ({"deduplicated_qa_pairs": [pair(segments=(7,))]}, "names the chunk 7, which is not there"),
         ({"qa_evaluations": {"evaluations": []}}, "0 evaluations of 1 pairs"),
+        ({"deduplicated_qa_pairs": [pair() | {"segment_ids": 1}]}, "'segment_ids' must be a list"),
+        ({"deduplicated_qa_pairs": [pair(segments=([1],))]}, "'segment_ids' must be a list"),
+        ({"chunks": [{"chunk_id": [1], "text": "x"}]}, "names the chunk 1, which is not there"),
+        ({"qa_evaluations": {"evaluations": [{"overall": {"mark": 8}}]}}, "needs a number as its 'score'"),
     ],
 )
 def test_a_record_that_cannot_be_used_is_named(changes, words):
