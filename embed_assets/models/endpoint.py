@@ -62,6 +62,7 @@ class EndpointEngine:
         self._warnings: set[str] = set()
         self._last_words = ""
         self._sent_again = 0
+        self._urls = (settings.url, *settings.more_urls)
         self._clients = [
             open_client(
                 url,
@@ -71,7 +72,7 @@ class EndpointEngine:
                 settings.concurrency,
                 {"request": [self._count], "response": [_check]},
             )
-            for url in (settings.url, *settings.more_urls)
+            for url in self._urls
         ]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
@@ -108,7 +109,7 @@ class EndpointEngine:
             for request in running:
                 request.cancel()
             if self._sent_again:
-                logger.warning("%d requests to %s were sent again", self._sent_again, self._settings.url)
+                logger.warning("%d requests to %s were sent again", self._sent_again, ", ".join(self._urls))
 
     def close(self) -> None:
         """End all requests and close the connections."""
@@ -135,14 +136,14 @@ class EndpointEngine:
         body = {"model": self._settings.name, "seed": seed, **self._prompt(prompt), **self._options(sampling)}
         extra = self._settings.extra_body
         body = {name: value for name, value in (body | extra).items() if name not in extra or value is not None}
-        first = number % len(self._clients)
+        servers, first = list(zip(self._urls, self._clients, strict=True)), number % len(self._clients)
         answer = Answer("", "no connection", final=False)
         # In turn; where one is away, the next one has it.
-        for client in (*self._clients[first:], *self._clients[:first]):
+        for url, client in (*servers[first:], *servers[:first]):
             try:
                 response = await client.post(path, cast_to=httpx2.Response, body=body)
             except openai.APIStatusError as error:
-                answer = self._refusal(error)
+                answer = self._refusal(error, url)
             except openai.APIConnectionError as error:
                 self._last_words = without_secrets(error.__cause__, self._key)
                 answer = Answer("", _connection_problem(error), final=False)
@@ -196,14 +197,14 @@ class EndpointEngine:
         text = (_text(best) or "").strip()
         return Answer(text, "" if text else "empty", True, *counts)
 
-    def _refusal(self, error) -> Answer:
-        """What a response with an HTTP status of 400 and above means."""
+    def _refusal(self, error, url: str) -> Answer:
+        """What a response of this server with an HTTP status of 400 and above means."""
         code = error.status_code
         message = error.body.get("message") if isinstance(error.body, dict) else None
         self._last_words = words = without_secrets(message or error.response.text, self._key)
         if code in WHERE_TO_LOOK:
             raise GenerationError(
-                f"{self._settings.url} does not give access to the model {self._settings.name!r} (HTTP {code}: {words}). "
+                f"{url} does not give access to the model {self._settings.name!r} (HTTP {code}: {words}). "
                 f"{WHERE_TO_LOOK[code]} in the settings of the language model."
             ) from None
         if code == 429:
@@ -216,7 +217,7 @@ class EndpointEngine:
             return Answer("", TOO_LONG)
         if words not in self._warnings:
             self._warnings.add(words)
-            logger.warning("%s refused a request (HTTP %d): %s", self._settings.url, code, words)
+            logger.warning("%s refused a request (HTTP %d): %s", url, code, words)
         return Answer("", "refused by the endpoint", final=False)
 
     def _breakdown(self) -> GenerationError:
@@ -224,8 +225,8 @@ class EndpointEngine:
         advice = ADVICE.get(self._failures.most_common(1)[0][0], "Look at the log of the server")
         message = f" Last message: {self._last_words}" if self._last_words else ""
         return GenerationError(
-            f"{self._settings.url} answered none of the last {self._failures.total()} requests: {problems}. {advice} (settings "
-            f"of the language model). What was answered before is kept, and a new run goes on from there.{message}"
+            f"{', '.join(self._urls)} answered none of the last {self._failures.total()} requests: {problems}. {advice} "
+            f"(settings of the language model). What was answered before is kept, and a new run goes on from there.{message}"
         )
 
 

@@ -68,6 +68,12 @@ def test_several_servers_are_asked_in_turn_and_one_that_is_away_is_passed_over(s
         ask(settings(away, more_urls=[away], retries=0), list("abcdef"))
 
 
+def test_of_several_servers_the_one_that_refuses_is_named(serve):
+    first, second = serve(lambda prompt, before: answered("first")), serve(lambda prompt, before: failed(404, "no such model"))
+    with pytest.raises(GenerationError, match=rf"^{re.escape(second.url)} does not give access"):
+        ask(settings(first.url, more_urls=[second.url], retries=0), list("abcdef"))
+
+
 def ask(asked: LanguageModelSettings, prompts: list[str], sampling: Sampling = Sampling(), seed: int = 1) -> list[Answer]:
     engine = EndpointEngine(asked)
     try:
