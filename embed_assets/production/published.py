@@ -148,13 +148,15 @@ class Published:
         return checkpoint
 
     def find(self, name: str) -> Model | None:
-        """The model of this name (Model.name), if it is in the store or in production, and its files are there."""
+        """The model of this name (Model.name), if it is in the store, or in production now or before, and its files are there."""
         if (checkpoint := self.workspace.store.find("checkpoint", self.collection, name)) is not None:
             return model_of(checkpoint)
-        metadata = self.index.metadata(self.index.pointer().current)
-        if not metadata or not (model := model_of_table(metadata)).is_base or model.name != name:
-            return None
-        return model if _has_its_files(model) else None
+        pointer = self.index.pointer()
+        for table in (pointer.current, pointer.previous):
+            metadata = self.index.metadata(table)
+            if metadata and (model := model_of_table(metadata)).is_base and model.name == name:
+                return model if _has_its_files(model) else None
+        return None
 
     def encoder(self, model: Model, compute: Compute = Compute()) -> Encoder:
         """The encoder of a model, with the length and the prompts that it was made with.

@@ -155,3 +155,11 @@ def test_a_base_model_that_is_gone_is_named_and_the_next_run_publishes_the_one_t
     assert home.publish(REFUSED)[1].startswith("in production: base model: ")
     assert search_index(home.published, QUESTION, LATE, RERANKING)[0].document_id == "bread.md"
     assert home.live["base_model"]["name"] == BaseModelSettings().name
+
+
+def test_the_base_model_whose_place_was_taken_can_still_be_compared_with(home: Home):
+    home.publish(REFUSED)
+    home.write_settings(max_tokens=32)
+    to_beat = home.inputs().sources[IN_PRODUCTION].digest
+    assert home.publish(BETTER)[0] and home.inputs().sources[IN_PRODUCTION].digest == to_beat
+    assert home.published.find(to_beat).settings.max_tokens == 48
