@@ -4,6 +4,7 @@ Plain HTML with forms, no script: starlette and uvicorn are there for Dagster's 
 elsewhere.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,7 @@ class _Pages:
         self._queue = [(normalize_query(text), text) for text in playground.queue]
         self._documents = set(playground.systems.chunks["document_id"])
         self._queries = set(playground.pairs["query"])
+        self._one_review_at_a_time = threading.Lock()
         self._sources = playground.pairs["writer"].map_elements(source_of, return_dtype=pl.String)
 
     def search(self, request: Request) -> Response:
@@ -159,9 +161,13 @@ class _Pages:
             return _refuse("this page is of an earlier start of the playground: load it again")
         if not isinstance(query, str) or query not in self._queries or said not in (*VERDICTS, "no verdict"):
             return _refuse("the form does not name a question of the collection and a verdict")
-        await run_in_threadpool(write_review, self._of.folder, query, None if said == "no verdict" else str(said))
+        await run_in_threadpool(self._write_review, query, None if said == "no verdict" else str(said))
         back = {"source": str(form.get("source", "")), "page": str(form.get("page", "1"))}
         return RedirectResponse(f"/questions?{urlencode(back)}#{form.get('place', '')}", status_code=303)
+
+    def _write_review(self, query: str, verdict: str | None) -> None:
+        with self._one_review_at_a_time:  # the file is read and written as a whole
+            write_review(self._of.folder, query, verdict)
 
     def problem(self, request: Request, error: Exception) -> Response:
         """A file in the collection's folder that cannot be used, in words."""

@@ -49,7 +49,8 @@ class Task:
 def price_of_pairs(inputs: Inputs, memos: Path) -> dict[str, float]:
     """Prompts of the writer that were never answered, and tokens and cost of all language models that are asked.
 
-    Tokens of prompts are estimated from their letters; those of answers, and so the cost, are the most that there can be.
+    Tokens of prompts are estimated from their letters; those of answers, and so the cost, are the most that there can be for
+    calls that are made once. What is asked for again (``ask_again``, ``identifier_coverage``) comes on top.
     Where there are no chunks yet, and where a prompt shows what would first have to be computed (related chunks, artifacts),
     typical prompts are counted instead, as if none was ever answered.
 

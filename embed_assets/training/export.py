@@ -13,7 +13,7 @@ from embed_assets.models.onnx import LAST_LAYER, MODEL, TOKEN_VECTORS
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.models.token_projection import TOKENS, layers_for_tokens, load_projection
+from embed_assets.models.token_projection import TOKENS, layers_for_tokens, load_projection, token_vectors
 from embed_assets.training.settings import ExportSettings, RerankerSettings
 
 if TYPE_CHECKING:
@@ -156,13 +156,10 @@ def _tokens_and_embedding(projections: "Sequence[Dense]", features: "dict[str, t
     """sentence-transformers' own ONNX backend pools the tokens itself: the first output, last_hidden_state."""
     import torch
 
-    tokens = features[TOKENS]
-    outputs = (tokens, torch.nn.functional.normalize(features["sentence_embedding"], dim=-1))
+    outputs = (features[TOKENS], torch.nn.functional.normalize(features["sentence_embedding"], dim=-1))
     if not projections:
         return outputs
-    for layer in projections:
-        tokens = layer({layer.module_input_name: tokens})[layer.module_output_name]
-    return *outputs, torch.nn.functional.normalize(tokens, dim=-1)
+    return *outputs, torch.nn.functional.normalize(token_vectors(features, projections), dim=-1)
 
 
 def _logits(features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor]":
