@@ -46,6 +46,8 @@ _COMMA_TOO_MANY = re.compile(r",(\s*[}\]])")
 _OPENING_BRACKET = re.compile(r"[{\[]")
 _OPENING_QUOTE = re.compile(r"(?<=[{\[,:])\s*[“”„«]")
 _CLOSING_QUOTE = re.compile(r"[”“»](?=\s*[}\],:])")
+# Half of a surrogate pair is no character: nothing can write it, or hash it.
+_HALF = re.compile("[\ud800-\udfff]")
 Model = TypeVar("Model", bound=BaseModel)
 _KEYS = ("question", "query", "text")
 
@@ -55,6 +57,7 @@ def without_reasoning(text: str) -> str:
 
     Of reasoning that does not end nothing is left; where only its end stands, the chat template had begun it.
     """
+    text = _HALF.sub("", text)
     for begin, end in _REASONING:
         while (closing := re.search(end, text, re.IGNORECASE)) is not None:
             opening = re.search(begin, text[: closing.start()], re.IGNORECASE)
@@ -102,13 +105,22 @@ def _strict_values(text: str) -> list[tuple[Any, int]]:
         start = opening.start()
         try:
             value, end = decoder.raw_decode(text, start)
-            found.append((value, end - start))
+            found.append((_of_characters(value), end - start))
             start = end
         except ValueError:  # no JSON, or a number of thousands of digits
             start += 1
         except RecursionError:
             break
     return found
+
+
+def _of_characters(value: Any) -> Any:
+    """A JSON value whose texts hold no half of a surrogate pair, as an escape may leave one."""
+    if isinstance(value, str):
+        return _HALF.sub("", value)
+    if isinstance(value, list):
+        return [_of_characters(item) for item in value]
+    return {_HALF.sub("", name): _of_characters(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def read_list(text: str) -> list[str]:

@@ -78,3 +78,9 @@ def test_a_list_stands_for_the_only_field_and_what_does_not_fit_is_passed_over()
 
 def test_a_number_of_thousands_of_digits_is_passed_over():
     assert read_json(f'{{"n": {"9" * 5000}}}\n{BATCH}', BatchAnswer).questions[0].query == ASKED
+
+
+def test_half_of_a_surrogate_pair_is_left_out_and_a_whole_one_is_a_character():
+    text = json.dumps(json.loads(BATCH)).replace(ASKED, "Why \\ud83d E7 \\ud83d\\ude00?")
+    assert read_json(text, BatchAnswer).questions[0].query == "Why  E7 😀?"
+    assert read_question("Why \ud83dE7?") == "Why E7?"
