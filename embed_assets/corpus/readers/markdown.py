@@ -3,6 +3,7 @@
 import html
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 
 from embed_assets.corpus.encodings import decode
@@ -11,6 +12,9 @@ from embed_assets.corpus.readers.front_matter import split_front_matter
 from embed_assets.corpus.readers.plain import encoding_notes
 
 MOST_TABLES = 200  # in HTML; the tags of more are taken out
+MOST_NESTED = 100  # elements in one another in such a table; deeper ones would take minutes
+# Elements that need no end, or cannot lie in one another.
+_SHALLOW = {"td", "th", "tr", "thead", "tbody", "tfoot", "col", "p", "li", "br", "hr", "img", "input", "wbr", "option"}
 # An escape in the middle of a name. It is never needed there, and exporters write MAX\_RETRY\_COUNT nevertheless.
 _ESCAPED = re.compile(r"(?<=\w)\\([_*~])(?=\w)|(?<=\w)\\(_)|\\(_)(?=\w)")
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^[ ]{0,3}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE)
@@ -73,11 +77,30 @@ def _without_whole_elements(part: str) -> str:
         if closing is None:
             unclosed.add(name)
             continue
-        tables += name == "table"
-        shown = f"\n\n{to_markdown(parse(part[opening.start() : closing.end()]))}\n\n" if name == "table" else ""
+        whole = part[opening.start() : closing.end()]
+        shown = ""
+        if name == "table" and _nesting(whole) > MOST_NESTED:
+            shown = whole  # and its tags are taken out
+        elif name == "table":
+            tables += 1
+            shown = f"\n\n{to_markdown(parse(whole))}\n\n"
         parts += [part[place : opening.start()], shown]
         place = closing.end()
     return "".join([*parts, part[place:]])
+
+
+def _nesting(page: str) -> int:
+    """How many elements lie in one another, at most."""
+    open_ones: Counter[str] = Counter()
+    deepest = depth = 0
+    for tag in _TAG.finditer(page):
+        name = tag[1].lower()
+        change = 1 if not tag[0].startswith("</") else -1 if open_ones[name] else 0
+        if name not in _SHALLOW:
+            open_ones[name] += change
+            depth += change
+            deepest = max(deepest, depth)
+    return deepest
 
 
 def _without_tag(match: re.Match) -> str:

@@ -59,3 +59,11 @@ def test_raised_digits_behind_a_long_word_take_no_longer_than_others():
     started = time.process_time()
     assert read(".md", f"<table><tr><td>{'a' * 30_000} b<sup>2</sup></td></tr></table>").text.strip().endswith("b²")
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("inner", ["<div>", "<ul><li>", "<b></i>", "<table><b>"])
+def test_a_table_whose_elements_are_nested_without_end_costs_no_time_and_no_page(inner):
+    started = time.process_time()
+    text = read(".md", f"Before <table><tr><td>{inner * 9_000}inside</table> after").text
+    assert text.split() == ["Before", "inside", "after"]
+    assert time.process_time() - started < 2
