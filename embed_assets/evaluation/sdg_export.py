@@ -21,7 +21,7 @@ def export_sdg(folder: Path, corpus_id: str, pairs: pl.DataFrame, chunks: pl.Dat
     Args:
         folder: does not exist yet, or is empty; it appears whole or not at all.
         corpus_id: name of the corpus.
-        pairs: QA pairs that are kept, in PAIR_SCHEMA with ``judge_score``.
+        pairs: QA pairs that are kept, in PAIR_SCHEMA with ``judge_score``; those of which no triplet was made are left out.
         chunks: the collection's chunks.
         triplets: what is trained on, with the splits train and dev.
 
@@ -35,7 +35,8 @@ def export_sdg(folder: Path, corpus_id: str, pairs: pl.DataFrame, chunks: pl.Dat
     # Equal passages are one document of the corpus.
     first_with = dict(passages.select("passage", "chunk_id").iter_rows())
     name_of = {name: first_with[passage] for name, passage in chunks.select("chunk_id", "passage").iter_rows()}
-    records = list(records_of_pairs(pairs, chunks))
+    # Whoever trains on them must be able to test here: what is held out for the test stays in this project.
+    records = list(records_of_pairs(pairs.filter(pl.col("query_id").is_in(triplets["query_id"].implode())), chunks))
     counts = {"records": len(records)}
     with write_folder_atomically(folder) as building:
         write_jsonl(building / GENERATED, records)

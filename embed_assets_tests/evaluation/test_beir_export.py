@@ -240,7 +240,9 @@ def test_questions_for_rag_evaluation_have_what_was_found_and_what_answers_them(
 def test_the_recipe_s_files_name_passages_of_their_corpus(tmp_path):
     triplets = TRIPLETS.with_columns(negative_chunks=pl.Series([["dog.md::0"]] * len(TRIPLETS)))
     spans = {"query_id": "t1", "query": "bees that hum", "style": "sentence", "document_id": "bee.md", "start": 0, "end": 21}
-    pairs = pl.DataFrame([spans | {"answer": None, "reasoning_type": None, "complexity": None, "judge_score": None}])
+    rest = {"answer": None, "reasoning_type": None, "complexity": None, "judge_score": None}
+    # A query that is held out for the test is none to train on.
+    pairs = pl.DataFrame([spans | rest, spans | rest | {"query_id": "s1", "query": "who purrs"}])
     counts = export_sdg(tmp_path / "new", "animals", pairs, CHUNKS, triplets)
     assert counts == {"records": 1, "train": 2, "val": 1, "corpus": 4}
     corpus = pl.read_parquet(tmp_path / "new/corpus/train.parquet")
