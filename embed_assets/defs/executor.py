@@ -52,15 +52,17 @@ class HeldRuns(Executor):
 
     def _tell_plan(self, plan_context: Any, execution_plan: Any) -> None:
         # The key of an asset's step is that of the asset, with a prefix where others have given it one.
-        stages = [key.rpartition("__")[2] for key in execution_plan.step_keys_to_execute]
+        names = [key.rpartition("__")[2] for key in execution_plan.step_keys_to_execute]
+        stages = [name for name in names if name in STAGES]
+        if not stages:
+            return
         collection = plan_context.dagster_run.tags.get(PARTITION_TAG, "")
         try:
-            planned = [row for row in plan(self.workspace, collection, STAGES, priced=False) if row.stage in stages]
+            planned = [row for row in plan(self.workspace, collection, stages, priced=False) if row.stage in stages]
         except Exception as error:  # whatever it is, the step that meets it tells it better
             plan_context.log.debug("no plan of this run: %s", error)
             return
-        if planned:
-            plan_context.log.info("what this run does with %s", in_words(planned))
+        plan_context.log.info("what this run does with %s", in_words(planned))
 
 
 def _requirements(config: Mapping[str, Any]) -> list[Any]:
