@@ -22,7 +22,7 @@ def base_and_tuned(
     }
 
 
-def shortened(tuned: Encoder, checkpoint: Artifact) -> dict[str, FirstDimensions]:
+def first_dimensions(tuned: Encoder, checkpoint: Artifact) -> dict[str, FirstDimensions]:
     """``tuned_64`` and so on: the checkpoint with the first dimensions alone, for each number that it was trained for."""
     dimensions = checkpoint.manifest["settings"].get("training", {}).get("matryoshka_dimensions", ())
     return {f"tuned_{number}": FirstDimensions(tuned, number) for number in dimensions}

@@ -65,6 +65,7 @@ def find_identifiers(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -
     return list(dict.fromkeys(identifiers))
 
 
+@functools.lru_cache(maxsize=10_000)
 def is_mostly_identifiers(query: str) -> bool:
     """Whether identifiers are more than half of what a query says, as in "NOX-48213" or "what is cve-2024-1234".
 

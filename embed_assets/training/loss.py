@@ -52,16 +52,25 @@ def contrastive_loss(
     # The model card shows the name of the loss.
     MaskedLoss.__name__ = kind.__name__
     loss = MaskedLoss(model, **options)
-    if not settings.matryoshka_dimensions:
-        return loss
+    dimensions = trained_dimensions(model, settings)
+    return losses.MatryoshkaLoss(model, loss, dimensions) if settings.matryoshka_dimensions else loss
+
+
+def trained_dimensions(model: "SentenceTransformer", settings: TrainingSettings) -> list[int]:
+    """How many leading dimensions of a vector have a loss of their own, all of them first.
+
+    Raises:
+        ValueError: a dimension is larger than the model's.
+    """
     full = model.get_embedding_dimension()
-    largest = max(settings.matryoshka_dimensions)
+    assert full is not None
+    largest = max(settings.matryoshka_dimensions, default=0)
     if largest > full:
         raise ValueError(
             f"training.matryoshka_dimensions: {largest} is more than the {full} dimensions of the base model; "
             f"name numbers from 1 to {full}"
         )
-    return losses.MatryoshkaLoss(model, loss, sorted({full, *settings.matryoshka_dimensions}, reverse=True))
+    return sorted({full, *settings.matryoshka_dimensions}, reverse=True)
 
 
 class Masked:

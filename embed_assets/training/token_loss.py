@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from embed_assets.models.token_projection import TOKENS, layers_for_tokens, token_vectors
-from embed_assets.training.loss import PARTS, Masked, MaskedCosine, by_length, shortened
+from embed_assets.training.loss import PARTS, Masked, MaskedCosine, by_length, shortened, trained_dimensions
 from embed_assets.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def token_loss(
             again when it is needed. 0 keeps it, and so do several processes.
         processes: how many train together.
         known: what is no negative of which query; the labels that the loss is given are then the numbers of its examples.
+
+    Raises:
+        ValueError: a dimension is larger than the model's.
     """
     import torch
     from sentence_transformers.base.losses.merged_forward import column_merging_disabled
@@ -65,7 +68,7 @@ def token_loss(
     layers = layers_for_tokens(model)
     scale, gather = 1.0 / settings.temperature, processes > 1
     cosine, maxsim = MaskedCosine(known, processes), MaskedMaxSim(known, processes)
-    dimensions = sorted({model.get_embedding_dimension() or 0, *settings.matryoshka_dimensions}, reverse=True)
+    dimensions = trained_dimensions(model, settings) if settings.kind == "both" else []
 
     class Computed(torch.nn.Module):
         """Stands for the model in a loss whose features hold what the model has computed."""
@@ -93,11 +96,10 @@ def token_loss(
             maxsim.expect(labels)
             with column_merging_disabled():
                 loss = self.late([{TOKENS: column[TOKENS], MASK: column[MASK]} for column in columns], labels)
-            if settings.kind == "both":
-                for leading in dimensions:
-                    cosine.expect(labels)
-                    vectors = [column[ONE_VECTOR][:, :leading] for column in columns]
-                    loss = loss + self.dense.compute_loss_from_embeddings(vectors, labels)
+            for leading in dimensions:
+                cosine.expect(labels)
+                vectors = [column[ONE_VECTOR][:, :leading] for column in columns]
+                loss = loss + self.dense.compute_loss_from_embeddings(vectors, labels)
             return loss
 
         def get_config_dict(self) -> dict[str, Any]:

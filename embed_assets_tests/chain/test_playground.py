@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from embed_assets_tests.browsers import BROWSER_PATIENCE, free_port, open_browser, take_screenshot
+from embed_assets_tests.browsers import BROWSER_PATIENCE, take_screenshot
+from embed_assets_tests.ports import free_port
 from embed_assets_tests.scored_home import NAME, QUESTION, ScoredHome
 
 pytestmark = [pytest.mark.slow, pytest.mark.ui]
@@ -63,12 +64,6 @@ def server(home: ScoredHome) -> Iterator[Server]:
     server = Server(home, home.place.home / "server.log")
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

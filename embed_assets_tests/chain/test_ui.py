@@ -19,8 +19,9 @@ from playwright.sync_api import Browser, Page, expect
 from embed_assets.cli.runs import open_instance
 from embed_assets.defs.pools import GPU_POOL
 from embed_assets.graph import DEFAULT_STAGES
-from embed_assets_tests.browsers import BROWSER_PATIENCE, free_port, open_browser, take_screenshot
+from embed_assets_tests.browsers import BROWSER_PATIENCE, take_screenshot
 from embed_assets_tests.defs.test_rematerialization import BELOW_PAIRS
+from embed_assets_tests.ports import free_port
 from embed_assets_tests.small_collections import override, write_collection, write_small_collections
 
 pytestmark = [pytest.mark.slow, pytest.mark.ui]
@@ -154,12 +155,6 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
                 server.wait(timeout=30)
             with suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from embed_assets.models.answers import Answer, GenerationError, Sampling
 from embed_assets.models.endpoint import EndpointEngine
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
+from embed_assets_tests.ports import free_port
 from embed_assets_tests.scripted_endpoints import Reply, ScriptedEndpoint, answered, failed, said
-from embed_assets_tests.vllm_servers import VllmServer, free_port
+from embed_assets_tests.vllm_servers import VllmServer
 
 KEY = "sk-do-not-tell-4711"
 ASK_UNTIL_INTERRUPTED = """
@@ -28,7 +29,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the bac
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.answers import Sampling
 from embed_assets.models.settings import LanguageModelSettings
-from embed_assets_tests.vllm_servers import VllmServer, free_port
 
 settings = LanguageModelSettings(engine="endpoint", name="any", url=sys.argv[1], concurrency=4, timeout_seconds=100.0)
 with LanguageModel(settings, Path(sys.argv[2])) as model:

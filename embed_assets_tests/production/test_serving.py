@@ -15,8 +15,9 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.production.checks import LEAST_SERVED_COSINE
 from embed_assets.production.serving import EndpointEncoder, ServingError, check_endpoint, compare_metrics
+from embed_assets_tests.ports import free_port
 from embed_assets_tests.sample_documents import DOCUMENTS
-from embed_assets_tests.vllm_servers import VllmServer, free_port
+from embed_assets_tests.vllm_servers import VllmServer
 
 MODEL = BaseModelSettings().name
 PASSAGES = [document.text for document in DOCUMENTS] + ["word " * 2000]

@@ -208,9 +208,10 @@ def test_what_is_known_to_be_no_negative_is_not_in_the_loss(base, mini_batch_tok
     assert abs(found - sum(info_nce(vectors, dimensions) for dimensions in (64, *chosen))) > 1e-3
 
 
-def test_a_dimension_that_the_model_does_not_have_is_refused(base, tmp_path):
+@pytest.mark.parametrize("kind", ["dense", "both"])
+def test_a_dimension_that_the_model_does_not_have_is_refused(base, tmp_path, kind):
     with pytest.raises(ValueError, match="matryoshka_dimensions: 65 is more than the 64 dimensions of the base model"):
-        train(tmp_path, base, matryoshka_dimensions=(65,))
+        train(tmp_path, base, matryoshka_dimensions=(65,), kind=kind)
 
 
 def test_adapters_are_merged_into_an_ordinary_folder(base, tmp_path):

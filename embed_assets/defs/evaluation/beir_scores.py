@@ -11,7 +11,7 @@ from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import RerankedSystem, score_systems, write_scored
 from embed_assets.evaluation.settings import LateInteractionSettings, ScoringSettings
 from embed_assets.evaluation.stages import BEIR_SCORES
-from embed_assets.evaluation.systems import LATE, base_and_tuned, late_interaction_of, shortened
+from embed_assets.evaluation.systems import LATE, base_and_tuned, first_dimensions, late_interaction_of
 from embed_assets.lineage import lineage_of
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.evaluation import write_scores
@@ -36,7 +36,7 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
         if late.enabled:
             reranked = {LATE: RerankedSystem("hybrid", late_interaction_of(*models), late.top_k, late.weight)}
         encoders = base_and_tuned(*models)
-        short = shortened(encoders["tuned"], inputs.artifacts["checkpoint"])
+        short = first_dimensions(encoders["tuned"], inputs.artifacts["checkpoint"])
         comparisons = [*COMPARISONS, *((name, it.system) for name, it in reranked.items()), *((name, "tuned") for name in short)]
         scores = score_systems(
             inputs.collection, chunks, queries, labels, {**encoders, **short}, scoring, HYBRIDS, comparisons, reranked
