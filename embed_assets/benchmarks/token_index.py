@@ -18,6 +18,7 @@ from embed_assets.evaluation.settings import LateInteractionSettings, ScoringSet
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.token_encoder import TokenEncoder, pool_tokens
 from embed_assets.production.published_tokens import COLUMN, create_token_index, multivectors, search_tokens, stored_scores
+from embed_assets.retrieval.late_interaction import maxsim
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -61,7 +62,12 @@ class _Stored:
         self._queries, self._passages = queries, passages
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        found = [(self._queries[query] @ self._passages[passage].T).max(axis=1).mean() for query, passage in pairs]
+        import torch
+
+        of_query, of_passage = (
+            {text: torch.from_numpy(vectors) for text, vectors in side.items()} for side in (self._queries, self._passages)
+        )
+        found = [maxsim([of_query[query]], [of_passage[passage]]).item() for query, passage in pairs]
         return np.array(found, dtype=np.float32)
 
 
