@@ -41,7 +41,7 @@ def resolve(
     """
     settings = settings or read_settings(workspace, collection)
     artifacts: dict[str, Artifact] = {}
-    for name in stage.inputs:
+    for name in stage.needs(settings):
         if instead and name in instead:
             artifacts[name] = instead[name]
         elif name == TRIAL.name:
@@ -61,9 +61,13 @@ def resolve_trial(workspace: Workspace, collection: str, name: str) -> Inputs:
     """As resolve, for a trial of a collection.
 
     Raises:
-        TrialError: the name is none of a trial.
+        TrialError: the name is none of a trial, or nothing is trained.
     """
     settings = read_settings(workspace, collection)
+    if settings.checkpoint.name:
+        raise TrialError(
+            f"checkpoint.name is {settings.checkpoint.name!r}, which is trained already: set it to '' to try training settings"
+        )
     tried = settings.model_copy(update={"training": with_trial(settings.training, name)})
     return replace(resolve(workspace, TRIAL, collection, tried), place=trial_place(collection, name))
 
@@ -120,7 +124,7 @@ def out_of_date(workspace: Workspace, collection: str) -> dict[str, str]:
             wanted = resolve(workspace, stage, collection, settings, built.manifest["sources"]).fingerprint
         except MissingArtifactError:
             continue
-        above = {name: tokens[name] for name in stage.inputs if name in tokens}
+        above = {name: tokens[name] for name in stage.needs(settings) if name in tokens}
         if above or wanted != built.fingerprint:
             tokens[stage.name] = fingerprint_of({"built": built.fingerprint, "wanted": wanted, "above": above})
     return tokens

@@ -1,7 +1,7 @@
 """What a run would compute, and why, told without computing."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -11,7 +11,7 @@ from embed_assets.artifacts.inputs import PARTS, Asked, Inputs, Source
 from embed_assets.artifacts.stages import Stage
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
-from embed_assets.graph import DEFAULT_STAGES, STAGES
+from embed_assets.graph import needed
 from embed_assets.lineage import resolve
 from embed_assets.settings import Settings, read_settings
 
@@ -112,14 +112,13 @@ def plan(workspace: Workspace, collection: str, until: Collection[str] = (), pri
         until: the last stages, as of a run; without any, all but the optional ones.
         priced: whether it is told what a computation would take.
     """
-    wanted = list(_with_those_above(until)) if until else list(DEFAULT_STAGES.values())
     try:
         settings = read_settings(workspace, collection)
     except (CollectionError, SettingsError) as error:
-        return [Planned(collection, stage.name, Outcome.FAILS, error=str(error)) for stage in wanted]
+        return [Planned(collection, stage.name, Outcome.FAILS, error=str(error)) for stage in needed(until)]
     settled: dict[str, Artifact] = {}
     planned = []
-    for stage in wanted:
+    for stage in needed(until, settings):
         row, artifact = _plan_stage(workspace, stage, collection, settings, settled, priced)
         if artifact is not None:
             settled[stage.name] = artifact
@@ -131,7 +130,7 @@ def _plan_stage(
     workspace: Workspace, stage: Stage, collection: str, settings: Settings, settled: Mapping[str, Artifact], priced: bool
 ) -> tuple[Planned, Artifact | None]:
     """What a run would do with a stage, and the artifact that what lies below it would get, if there is one already."""
-    open_above = tuple(name for name in stage.inputs if name not in settled)
+    open_above = tuple(name for name in stage.needs(settings) if name not in settled)
     try:
         if open_above:
             inputs, whole = _without(workspace, stage, collection, settings, settled)
@@ -166,7 +165,7 @@ def _without(
 ) -> tuple[Inputs, bool]:
     """What is known already of the inputs of a stage that waits, and whether all of its sources are."""
     blocks = {name: getattr(settings, name) for name in stage.settings}
-    artifacts = {name: settled[name] for name in stage.inputs if name in settled}
+    artifacts = {name: settled[name] for name in stage.needs(settings) if name in settled}
     asked = Asked(workspace, collection, blocks, {}, artifacts)
     sources: dict[str, Source] = {}
     whole = True
@@ -177,20 +176,6 @@ def _without(
             whole = False
     known = Inputs(stage.name, collection, collection, stage.code_version, blocks, artifacts, sources, stage.frozen)
     return known, whole
-
-
-def _with_those_above(until: Iterable[str]) -> Iterator[Stage]:
-    """The stages and all that they are made of, in the order of the graph."""
-    names: set[str] = set()
-
-    def add(name: str) -> None:
-        names.add(name)
-        for above in STAGES[name].inputs:
-            add(above)
-
-    for name in until:
-        add(name)
-    return (stage for stage in STAGES.values() if stage.name in names)
 
 
 def _refusal(stage: Stage, artifact: Artifact) -> str:

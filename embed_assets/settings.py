@@ -26,7 +26,7 @@ from embed_assets.evaluation.settings import (
     ScoringSettings,
 )
 from embed_assets.models.secrets import without_secrets
-from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
 from embed_assets.permissions import AllowedSettings, operators_settings, refusals
 from embed_assets.production.settings import DriftSettings, PublishingSettings, RetrainingSettings
 from embed_assets.queries.settings import QuestionsSettings
@@ -48,6 +48,7 @@ class Settings(Block):
     evaluation_set: EvaluationSetSettings = EvaluationSetSettings()
     negatives: NegativesSettings = NegativesSettings()
     training: TrainingSettings = TrainingSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
     trials: TrialsSettings = TrialsSettings()
     reranker: RerankerSettings = RerankerSettings()
     reranking: RerankingSettings = RerankingSettings()

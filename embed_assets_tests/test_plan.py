@@ -98,7 +98,7 @@ def test_a_source_that_cannot_be_told_yet_is_no_reason(workspace):
 
 def test_a_code_version_is_named(workspace, monkeypatch):
     version = STAGES["onnx_model"].code_version
-    monkeypatch.setitem(DEFAULT_STAGES, "onnx_model", replace(STAGES["onnx_model"], code_version="99"))
+    monkeypatch.setitem(STAGES, "onnx_model", replace(STAGES["onnx_model"], code_version="99"))
     row = {row.stage: row for row in plan(workspace, "bakery")}["onnx_model"]
     assert row.reasons == (Reason(Kind.CODE, "", version, "99"),)
     assert outcomes(workspace)[Outcome.COMPUTED] == {"onnx_model"}

@@ -103,10 +103,13 @@ class Inputs:
 
     @property
     def ingredients(self) -> dict[str, Any]:
-        """What the fingerprint is the hash of, as JSON values; the manifest keeps them."""
+        """What the fingerprint is the hash of, as JSON values; the manifest keeps them.
+
+        A block that came after results had been stored is left out as long as nothing in it is changed (see ``added``).
+        """
         return {
             "code_version": self.code_version,
-            "settings": {name: content_of(block) for name, block in self.blocks.items()},
+            "settings": {name: content for name, block in self.blocks.items() if (content := content_of(block))},
             "inputs": {} if self.frozen else {name: artifact.digest for name, artifact in self.artifacts.items()},
             "sources": {name: source.digest for name, source in self.sources.items()},
         }

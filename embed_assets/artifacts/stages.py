@@ -4,10 +4,11 @@ Raise a stage's code version when a change of its code changes its results: ever
 computes that stage again, and what lies downstream if the result really differs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embed_assets.artifacts.blocks import Block
 from embed_assets.artifacts.checks import Check
 from embed_assets.artifacts.inputs import Inputs, SourceReader
 
@@ -28,6 +29,7 @@ class Stage:
         optional: it is built only if somebody asks for it.
         price: called as price(inputs, memos), tells what a computation would take, such as prompts to answer, as far as
             that can be told without computing; artifacts that are not there yet are missing from the inputs.
+        spared: called with the blocks of settings that it reads, tells which of its inputs it does without.
     """
 
     name: str
@@ -40,3 +42,9 @@ class Stage:
     frozen: bool = False
     optional: bool = False
     price: Callable[[Inputs, Path], Mapping[str, float]] = lambda inputs, memos: {}
+    spared: Callable[[Mapping[str, Block]], Collection[str]] = lambda blocks: ()
+
+    def needs(self, settings: object) -> tuple[str, ...]:
+        """The assets that it reads with these settings of a collection, whose fields are the blocks."""
+        spared = self.spared({name: getattr(settings, name) for name in self.settings})
+        return tuple(name for name in self.inputs if name not in spared)

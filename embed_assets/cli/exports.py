@@ -33,7 +33,7 @@ def export_beir_command(collection: str, folder: Path, as_json: bool, data: str,
             folder,
             pl.read_parquet(corpus / "documents.parquet"),
             pl.read_parquet(corpus / "chunks.parquet"),
-            read_table(workspace, collection, "triplets", "triplets.parquet"),
+            _triplets(workspace, collection),
             *read_evaluation_set(yardstick, corpus),
             read_table(workspace, collection, "beir_scores", "runs.parquet"),
             _answers(workspace, collection),
@@ -124,6 +124,14 @@ def export_sdg_command(collection: str, folder: Path, as_json: bool, data: str, 
         echo_json({"collection": collection, "folder": folder, **counts})
     else:
         click.echo(f"{folder}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def _triplets(workspace: Workspace, collection: str) -> pl.DataFrame:
+    """What is trained on; no row where nothing was trained."""
+    try:
+        return pl.read_parquet(workspace.store.current("triplets", collection).folder / "triplets.parquet")
+    except MissingArtifactError:
+        return pl.DataFrame(schema=dict.fromkeys(("query_id", "split", "style", "anchor", "positive_chunk"), pl.String))
 
 
 def _answers(workspace: Workspace, collection: str) -> dict[str, str]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from dagster import AssetSelection, DagsterInstance, MultiPartitionKey, execute_job
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
+from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.files import lock, write_atomically
+from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.definitions import defs
 from embed_assets.defs.executor import IN_PROCESS
 from embed_assets.defs.failures import failure_notice, reason_of, tell
@@ -16,7 +18,8 @@ from embed_assets.defs.names import select
 from embed_assets.defs.partitions import COLLECTION, TRIALS
 from embed_assets.defs.pools import wait_for_gpu
 from embed_assets.defs.resources import WorkspaceResource
-from embed_assets.defs.run_collection import EVERYTHING
+from embed_assets.graph import needed
+from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import TRIAL
 
 logger = logging.getLogger(__name__)
@@ -57,7 +60,11 @@ def failures_of_collection(instance: DagsterInstance, collection: str, *until: s
         What failed, and why; nothing, if the run succeeded. It is logged as well.
     """
     _register(instance, COLLECTION, collection)
-    selection = select(*until).upstream() if until else EVERYTHING
+    try:
+        settings = read_settings(WorkspaceResource().open(), collection)
+    except (CollectionError, SettingsError):
+        settings = None  # the first step says what is wrong
+    selection = select(*(stage.name for stage in needed(until, settings)))
     return _materialize(instance, selection, collection)
 
 

@@ -38,7 +38,7 @@ def read_source(
     """
     model = inputs.block(BaseModelSettings)
     check_length(model)
-    tokenizer = load_tokenizer(model.name)
+    tokenizer = load_tokenizer(model.name, model.revision)
     if table := inputs.sources.get(production_table.SOURCE):
         settings = inputs.block(ProductionSettings)
         read = production_table.read_chunks(workspace, inputs.collection, settings, table.digest, tokenizer, rows_file)

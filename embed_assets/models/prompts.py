@@ -24,7 +24,8 @@ def with_prompts(settings: BaseModelSettings, name: str | None = None) -> BaseMo
     """
     if settings.query_prompt is not None and settings.passage_prompt is not None:
         return settings
-    configured = _configuration(name or settings.name)
+    revision = settings.revision if name in (None, settings.name) else ""
+    configured = _read(name or settings.name, CONFIGURATION, revision)
     prompts: dict[str, str | None] = configured.get("prompts") or {}
     default = prompts.get(configured.get("default_prompt_name") or "") or ""
     own = [next((prompts[it] for it in names if prompts.get(it) is not None), default) for names in (QUERY_NAMES, PASSAGE_NAMES)]
@@ -43,14 +44,10 @@ def own_length(name: str) -> int | None:
     return length if isinstance(length, int) and length > 0 else None
 
 
-def _configuration(name: str) -> dict[str, Any]:
-    return _read(name, CONFIGURATION)
-
-
-def _read(name: str, file: str) -> dict[str, Any]:
+def _read(name: str, file: str, revision: str = "") -> dict[str, Any]:
     """A JSON file of a model; empty where the model has no such file."""
     location = locate_model(name)
-    path = location / file if isinstance(location, Path) else _of_hub(location, file)
+    path = location / file if isinstance(location, Path) else _of_hub(location, file, revision)
     if path is None or not path.is_file():
         return {}
     try:
@@ -60,12 +57,12 @@ def _read(name: str, file: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _of_hub(name: str, file: str) -> Path | None:
+def _of_hub(name: str, file: str, revision: str) -> Path | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(name, file))
+        return Path(hf_hub_download(name, file, revision=revision or None))
     except LocalEntryNotFoundError as error:
         raise ModelNotFoundError(f"model {name!r}: {file} is neither in the cache nor to be had: {error}") from None
     except EntryNotFoundError:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from embed_assets.artifacts.blocks import Address, Addresses, Block, KeyVariable, RemoteCode, operation
+from embed_assets.artifacts.blocks import Address, Addresses, Block, KeyVariable, RemoteCode, added, operation
 from embed_assets.models.locations import on_a_hub
 
 REVISION = "commit of the model on its hub; its own code may only run if the commit is named; empty: the newest"
@@ -57,6 +57,24 @@ class BaseModelSettings(Block):
     @model_validator(mode="after")
     def _runs_known_code(self) -> "BaseModelSettings":
         require_a_revision(self.name, self.revision, self.trust_remote_code)
+        return self
+
+
+class CheckpointSettings(Block):
+    """A model that was trained elsewhere, which takes the place of the fine-tuned one: nothing is trained."""
+
+    name: str = added(
+        "",
+        description="the model, named as base_model.name: it becomes the collection's checkpoint, which is scored, exported, "
+        "compared with what is in production and published; base_model gives its longest input, and the prompts unless they "
+        "are null; empty: base_model is fine-tuned",
+    )
+    trust_remote_code: RemoteCode = added(False, description="run Python code that comes with the model")
+    revision: str = added("", description=REVISION)
+
+    @model_validator(mode="after")
+    def _runs_known_code(self) -> "CheckpointSettings":
+        require_a_revision(self.name or ".", self.revision, self.trust_remote_code)
         return self
 
 

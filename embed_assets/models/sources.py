@@ -1,8 +1,10 @@
 """The models that a step computes with, as its sources."""
 
+from functools import partial
+
 from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.models.locations import model_digest
-from embed_assets.models.settings import BaseModelSettings, CrossEncoderSettings
+from embed_assets.models.settings import BaseModelSettings, CheckpointSettings, CrossEncoderSettings
 
 BASE_MODEL = "base model"
 
@@ -10,6 +12,15 @@ BASE_MODEL = "base model"
 def base_model(asked: Asked) -> dict[str, Source]:
     """The embedding model that is fine-tuned."""
     return {BASE_MODEL: Source(model_digest(asked.block(BaseModelSettings).name))}
+
+
+def own_checkpoint(asked: Asked) -> dict[str, Source]:
+    """The model that was trained elsewhere, if the settings name one."""
+    own = asked.block(CheckpointSettings)
+    if not own.name:
+        return {}
+    now = partial(model_digest, own.name, own.revision)
+    return {"checkpoint": Source(now(), digest_now=now)}
 
 
 def reranker_start(asked: Asked) -> dict[str, Source]:

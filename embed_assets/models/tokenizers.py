@@ -6,15 +6,20 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-def load_tokenizer(model: str) -> "Tokenizer":
-    """The tokenizer of an embedding model, without loading the model."""
+def load_tokenizer(model: str, revision: str = "") -> "Tokenizer":
+    """The tokenizer of an embedding model, without loading the model.
+
+    Args:
+        model: folder or name of the model.
+        revision: commit of a model on a hub; empty: the newest.
+    """
     from tokenizers import Tokenizer
 
     from embed_assets.models.locations import locate_model
 
     location = locate_model(model)
     if isinstance(location, str):
-        tokenizer = Tokenizer.from_pretrained(location)
+        tokenizer = Tokenizer.from_pretrained(location, revision=revision or "main")
     elif (location / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_file(str(location / "tokenizer.json"))
     else:

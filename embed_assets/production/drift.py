@@ -69,7 +69,7 @@ def measure_coverage(published: Published, now: pl.Series) -> Coverage | None:
         now: the texts of the chunks that the source has now.
 
     Returns:
-        None where the base model is in production, which was trained on nothing of the collection.
+        None where the base model is in production, or one that was trained elsewhere: on nothing of the collection.
 
     Raises:
         PublishingError: nothing is published.
@@ -80,6 +80,8 @@ def measure_coverage(published: Published, now: pl.Series) -> Coverage | None:
     if model_of_table(metadata).is_base:
         return None
     checkpoint = published.checkpoint(metadata)
+    if "triplets" not in checkpoint.manifest["inputs"]:
+        return None
     trained_on = store.find_content("triplets", collection, checkpoint.manifest["inputs"]["triplets"]).manifest["inputs"]
     corpus = store.find_content("corpus_chunks", collection, trained_on["corpus_chunks"])
     pairs = store.find_content("qa_pairs", collection, trained_on["qa_pairs"])
@@ -179,9 +181,10 @@ def _first_ten(table: "Table", vector: np.ndarray, unit: str, own: str | None) -
 
 
 def judge_coverage(coverage: Coverage | None, settings: DriftSettings) -> Finding:
-    """chunks_covered; without a coverage, it is the base model that is in production."""
+    """chunks_covered; without a coverage, the model in production was not trained here."""
     if coverage is None:
-        return Finding("chunks_covered", True, "the base model is in production: there was no training that could be out of date")
+        words = "the model in production was not trained on this collection: there was no training that could be out of date"
+        return Finding("chunks_covered", True, words)
     return Finding(
         "chunks_covered",
         coverage.uncovered <= settings.max_uncovered,

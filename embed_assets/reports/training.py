@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from embed_assets.artifacts.checks import Finding
 from embed_assets.artifacts.store import REPORT
 from embed_assets.reports.charts import draw_loss, draw_merges
 from embed_assets.reports.evaluation import write_score_tables
@@ -77,6 +78,12 @@ def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False, m
         summary |= {"merge": chosen_merge(merges)}
     write_summary(folder, summary)
     write_findings(folder, check_training(curve))
+
+
+def write_taken_over(folder: Path, name: str, figures: Mapping[str, int]) -> None:
+    """Report on a checkpoint that was trained elsewhere, with its name and figures."""
+    write_summary(folder, {"trained_elsewhere": name} | dict(figures))
+    write_findings(folder, [Finding("loss_fell", True, "nothing was trained here: checkpoint.name names a trained model")])
 
 
 def write_export(folder: Path, files: Mapping[str, Mapping[str, float]], summaries: Sequence[Mapping[str, Any]]) -> None:

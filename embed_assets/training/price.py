@@ -4,7 +4,7 @@ from pathlib import Path
 
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.models.encoders import count_unencoded
-from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
 from embed_assets.training.examples import training_examples
 from embed_assets.training.settings import TrainingSettings
 
@@ -21,6 +21,8 @@ def texts_to_encode(inputs: Inputs, memos: Path) -> dict[str, int]:
 
 
 def triplets_to_train(inputs: Inputs, memos: Path) -> dict[str, int]:
-    """How many triplets an epoch has."""
+    """How many triplets an epoch has; nothing where nothing is trained."""
+    if inputs.block(CheckpointSettings).name:
+        return {}
     train, _ = training_examples(inputs.table("triplets", "triplets"), inputs.block(TrainingSettings))
     return {"triplets": len(train)}

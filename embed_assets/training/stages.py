@@ -1,9 +1,13 @@
 """The stages from triplets to models."""
 
+from collections.abc import Mapping
+
+from embed_assets.artifacts.blocks import Block
 from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.artifacts.stages import Stage
 from embed_assets.models.locations import model_digest
-from embed_assets.models.sources import base_model, reranker_start
+from embed_assets.models.settings import CheckpointSettings
+from embed_assets.models.sources import base_model, own_checkpoint, reranker_start
 from embed_assets.training.checks import EXPORT_CHECKS, RERANKER_EXPORT_CHECKS, TRAINING_CHECKS, TRIPLETS_CHECKS
 from embed_assets.training.price import texts_to_encode, triplets_to_train
 from embed_assets.training.settings import NegativesSettings
@@ -13,6 +17,13 @@ def cross_encoder(asked: Asked) -> dict[str, Source]:
     """The cross-encoder that reads candidates for hard negatives, if the settings name one."""
     name = asked.block(NegativesSettings).cross_encoder
     return {"cross-encoder": Source(model_digest(name))} if name else {}
+
+
+def where_nothing_is_trained(blocks: Mapping[str, Block]) -> tuple[str, ...]:
+    """The triplets, if the checkpoint was trained elsewhere."""
+    own = blocks["checkpoint"]
+    assert isinstance(own, CheckpointSettings)
+    return ("triplets",) if own.name else ()
 
 
 TRIPLETS = Stage(
@@ -29,11 +40,12 @@ CHECKPOINT = Stage(
     name="checkpoint",
     group="training",
     code_version="4",
-    settings=("base_model", "training"),
+    settings=("base_model", "training", "checkpoint"),
     inputs=("triplets",),
-    sources=(base_model,),
+    sources=(base_model, own_checkpoint),
     checks=TRAINING_CHECKS,
     price=triplets_to_train,
+    spared=where_nothing_is_trained,
 )
 ONNX_MODEL = Stage(
     name="onnx_model",

@@ -1,0 +1,62 @@
+"""A model that was trained elsewhere, taken over as the checkpoint of a collection."""
+
+from pathlib import Path
+
+from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.hardware import release_memory
+from embed_assets.models.lengths import check_length
+from embed_assets.models.locations import locate_model
+from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
+from embed_assets.models.token_projection import load_projection, save_projection
+from embed_assets.training.trainer import save_model
+
+CODE = "auto_map"
+
+
+def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Path) -> dict[str, int]:
+    """Save a model that was trained elsewhere as a fine-tuned one is saved, with safetensors weights alone.
+
+    Args:
+        own: the model.
+        base_model: its longest input; its prompts, where they are not null; whether code of a model may run later.
+        folder: where it is saved.
+
+    Returns:
+        Its ``parameters`` and ``dimensions``.
+
+    Raises:
+        ModelNotFoundError: there is no such model.
+        ValueError: it cannot be loaded, has no safetensors weights, or needs code that may not run.
+    """
+    if own.trust_remote_code and not base_model.trust_remote_code:
+        raise ValueError(
+            "checkpoint.trust_remote_code is true, but base_model.trust_remote_code, by which it is loaded later, is false: "
+            "set both, or neither"
+        )
+    changes = {"name": own.name, "revision": own.revision, "trust_remote_code": own.trust_remote_code}
+    settings = base_model.model_copy(update=changes)
+    location = locate_model(own.name)
+    check_length(settings)
+    try:
+        model = load_sentence_transformer(settings, "cpu")
+    except (OSError, ImportError, AttributeError, KeyError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(
+            f"checkpoint.name: {own.name!r} cannot be loaded: {words:.300}: name a sentence-transformers folder, or a model of a "
+            "hub, with safetensors weights"
+        ) from None
+    figures = {
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "dimensions": model.get_embedding_dimension() or 0,
+    }
+    save_model(model, folder)
+    if isinstance(location, Path) and location.is_dir() and (projection := load_projection(location)) is not None:
+        save_projection(projection, folder)
+    del model
+    release_memory()
+    if not own.trust_remote_code and any(CODE in path.read_text(encoding="utf-8") for path in folder.rglob("*.json")):
+        raise ValueError(
+            f"checkpoint.name: {own.name!r} names code of its own ({CODE}): read it, then set checkpoint.trust_remote_code and "
+            "base_model.trust_remote_code, or take it out of the model's configuration"
+        )
+    return figures

@@ -1,0 +1,86 @@
+"""A model that was trained elsewhere as the checkpoint of a collection."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from embed_assets.models.locations import ModelNotFoundError
+from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
+from embed_assets.training.own_checkpoint import take_over
+from embed_assets_tests.tiny_models import TEXTS, write_model
+
+BASE = BaseModelSettings(max_tokens=40)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "elsewhere", "bert")
+
+
+def own(model: Path, **changes: bool) -> CheckpointSettings:
+    return CheckpointSettings(name=str(model), **changes)
+
+
+def change_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_it_gives_the_vectors_that_it_gave_before(elsewhere, tmp_path):
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    change_json(elsewhere / "config_sentence_transformers.json", prompts={"query": "ask: ", "document": "text: "})
+    before = SentenceTransformer(str(elsewhere), device="cpu")
+    figures = take_over(own(elsewhere), BASE, tmp_path / "model")
+    after = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    assert figures == {"parameters": sum(it.numel() for it in before.parameters()), "dimensions": 32}
+    assert np.array_equal(after.encode(TEXTS, prompt_name="query"), before.encode(TEXTS, prompt="ask: "))
+    assert after.prompts == {"query": "ask: ", "document": "text: "} and after.max_seq_length == 40
+
+
+def test_only_safetensors_are_loaded(elsewhere, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(elsewhere / "model.safetensors"), elsewhere / "pytorch_model.bin")
+    (elsewhere / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"checkpoint\.name: .* cannot be loaded: .*safetensors"):
+        take_over(own(elsewhere), BASE, tmp_path / "model")
+
+
+def test_what_is_no_model_is_named(elsewhere, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"checkpoint\.name: .*empty' cannot be loaded"):
+        take_over(own(tmp_path / "empty"), BASE, tmp_path / "model")
+    with pytest.raises(ModelNotFoundError, match="there is nothing at"):
+        take_over(own(tmp_path / "nowhere"), BASE, tmp_path / "model")
+    with pytest.raises(ValueError, match=r"base_model\.max_tokens is 65, but .*elsewhere has positions for 64"):
+        take_over(own(elsewhere), BaseModelSettings(max_tokens=65), tmp_path / "model")
+
+
+def test_code_of_its_own_runs_only_if_both_settings_say_so(elsewhere, tmp_path):
+    llama = write_model(tmp_path / "llama", "llama_bidirectional")
+    with pytest.raises(ValueError, match=r"cannot be loaded: .*custom code"):
+        take_over(own(llama), BASE, tmp_path / "model")
+    with pytest.raises(ValueError, match=r"by which it is loaded later, is false"):
+        take_over(own(llama, trust_remote_code=True), BASE, tmp_path / "model")
+    change_json(elsewhere / "config.json", auto_map={"AutoModel": "theirs.Model"})
+    trusting = BASE.model_copy(update={"trust_remote_code": True})  # of the base model, not of this one
+    with pytest.raises(ValueError, match=r"names code of its own \(auto_map\)"):
+        take_over(own(elsewhere), trusting, tmp_path / "model")
+    take_over(own(llama, trust_remote_code=True), trusting, tmp_path / "trusted")
+    assert (tmp_path / "trusted" / "llama_bidirectional.py").is_file()
+
+
+def test_the_projection_of_its_tokens_comes_along(elsewhere, tmp_path):
+    import torch
+    from sentence_transformers.base.modules import Dense
+
+    from embed_assets.models.token_projection import load_projection, save_projection
+
+    projection = Dense(32, 8, bias=False, activation_function=torch.nn.Identity())
+    save_projection(projection, elsewhere)
+    take_over(own(elsewhere), BASE, tmp_path / "model")
+    taken = load_projection(tmp_path / "model")
+    assert taken is not None and torch.equal(taken.linear.weight, projection.linear.weight)
