@@ -159,22 +159,24 @@ def writing_prompts(prompts: Mapping[str, Prompt], settings: QuestionsSettings) 
 def jobs_about_identifiers(
     chunks: pl.DataFrame, identifiers: Sequence[str], prompt: Prompt, attempt: int, settings: QuestionsSettings
 ) -> list[Job]:
-    """One call for each of the identifiers, at most max_questions.
+    """One call for each of the identifiers.
 
     Args:
         chunks: the collection's chunks.
-        identifiers: what to ask about, what matters most first.
+        identifiers: what to ask about.
         prompt: a style with the variable ``identifier``.
         attempt: from 0; each takes another chunk that names the identifier, or another sample of the same one.
-        settings: what an identifier looks like.
+        settings: what an identifier looks like, and how many samples plan_jobs has taken: none of them is asked for again.
     """
-    wanted = dict.fromkeys(identifiers[: settings.max_questions])
-    naming: dict[str, list[int]] = {name: [] for name in wanted}
+    naming: dict[str, list[int]] = {name: [] for name in identifiers}
     for row, passage in enumerate(chunks["passage"]):
         for name in find_identifiers(passage, settings.all_identifier_patterns):
             if name in naming:
                 naming[name].append(row)
-    return [Job(prompt, (rows[attempt % len(rows)],), attempt // len(rows), name) for name, rows in naming.items() if rows]
+    first = settings.questions_per_chunk
+    return [
+        Job(prompt, (rows[attempt % len(rows)],), first + attempt // len(rows), name) for name, rows in naming.items() if rows
+    ]
 
 
 def seed_of(seed: int, sample: int, prompt: str) -> int:

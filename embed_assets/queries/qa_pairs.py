@@ -88,13 +88,16 @@ def make_qa_pairs(
         synthetic = filter_pairs(candidates, chunks, encoder, settings, held_out)
         if settings.identifier_coverage and "writer" in settings.language_models:
             with open_model(settings.language_models["writer"]) as writer:
+                # A few prompts without an answer are many of this round, and few of all.
+                writer.usage = usage["writer"]
+                left = settings.max_questions
                 for attempt in range(MOST_ATTEMPTS):
-                    more = _ask_about_identifiers(synthetic, chunks, prompts[ABOUT_IDENTIFIERS], writer, settings, attempt)
+                    more = _ask_about_identifiers(synthetic, chunks, prompts[ABOUT_IDENTIFIERS], writer, settings, attempt, left)
                     if more.is_empty():
                         break
+                    left -= len(more)
                     candidates = pl.concat([candidates, drop_refused(more, refused)])
                     synthetic = filter_pairs(candidates, chunks, encoder, settings, held_out)
-                usage["writer"] += writer.usage
         synthetic = _judge(synthetic, chunks, prompts, open_model, settings, usage)
         notes += _marks_without_meaning(synthetic)
     columns = {"rank": pl.Int64, "similarity": pl.Float64, "answerability": pl.Float64, "judge_score": pl.Float64}
@@ -118,7 +121,13 @@ def _marks_without_meaning(pairs: pl.DataFrame) -> list[str]:
 
 
 def _ask_about_identifiers(
-    pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Prompt, writer: LanguageModel, settings: QuestionsSettings, attempt: int
+    pairs: pl.DataFrame,
+    chunks: pl.DataFrame,
+    prompt: Prompt,
+    writer: LanguageModel,
+    settings: QuestionsSettings,
+    attempt: int,
+    at_most: int,
 ) -> pl.DataFrame:
     """Questions about the identifiers that no kept query names, the rarest first; none where enough are named."""
     coverage = identifier_coverage(chunks, pairs.filter(pl.col("dropped").is_null()), settings)
@@ -126,7 +135,7 @@ def _ask_about_identifiers(
     wanted = len(missing) - math.floor((1 - settings.identifier_coverage) * len(coverage))
     if wanted <= 0:
         return pl.DataFrame(schema=PAIR_SCHEMA)
-    jobs = jobs_about_identifiers(chunks, missing, prompt, attempt, settings)
+    jobs = jobs_about_identifiers(chunks, missing[:at_most], prompt, attempt, settings)
     return write_questions(chunks, jobs, writer, settings.model_copy(update={"mode": "single"}))
 
 

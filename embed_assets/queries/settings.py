@@ -112,7 +112,8 @@ class QuestionsSettings(Block):
         ge=0,
         le=1,
         description="share of the identifiers of the collection that some query is to name: the writer is asked about the "
-        "others, the rarest first, with identifier_question.jinja, up to three times; 0 asks nothing more",
+        "others, the rarest first, with identifier_question.jinja, up to three times and at most max_questions times in all; "
+        "0 asks nothing more",
     )
     identifiers_per_chunk: int = Field(
         2, ge=0, le=50, description="look-ups by identifier (bug ID, version, flag, error code) for each chunk"

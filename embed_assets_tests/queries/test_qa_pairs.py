@@ -8,6 +8,7 @@ from embed_assets.models.answers import Answer
 from embed_assets.models.language_models import LanguageModel, Usage
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.checks import check_pairs
+from embed_assets.queries.jobs import jobs_about_identifiers, plan_jobs
 from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
 from embed_assets.queries.prompts import load_question_prompts
 from embed_assets.queries.qa_pairs import QaPairs, _marks_without_meaning, make_qa_pairs, preview_questions
@@ -381,3 +382,29 @@ def test_a_judge_that_gives_all_the_same_mark_is_told_of(marks, noted):
     notes = _marks_without_meaning(table)
     assert [f"of {len(marks)} questions the same mark, 10" in note for note in notes] == [True] * noted
     assert _marks_without_meaning(table.drop("judge_score")) == []
+
+
+@pytest.mark.parametrize(("at_most", "asked"), [(49, 6), (5, 5), (2, 2)])
+def test_no_more_is_asked_about_identifiers_than_may_be_written(chunks, encoder, tmp_path, at_most, asked):
+    settings = QuestionsSettings(
+        mode="batch", max_questions=at_most, questions_per_chunk=50, identifier_coverage=1.0, max_lookups=0, round_trip_top_k=0
+    )
+    asker = Asker(silent="2.5")
+    prompts = load_question_prompts(settings, [])
+    make_qa_pairs(tmp_path, TABLE, chunks, prompts, lambda it: LanguageModel(it, tmp_path, engine=asker), encoder, settings)
+    assert len(asker.identifiers) == asked
+
+
+def test_what_was_asked_about_an_identifier_in_the_first_round_is_not_asked_again(chunks):
+    settings = QuestionsSettings(
+        styles={"identifier_question": 1}, max_questions=50, questions_per_chunk=2, identifier_coverage=1.0
+    )
+    prompt = load_question_prompts(settings, [])["identifier_question"]
+    first = {(job.rows, job.identifier, job.sample) for job in plan_jobs(chunks, [prompt], None, settings)}
+    names = sorted({identifier for _, identifier, _ in first})
+    again = {
+        (job.rows, job.identifier, job.sample)
+        for attempt in range(3)
+        for job in jobs_about_identifiers(chunks, names, prompt, attempt, settings)
+    }
+    assert len(again) == 3 * len(names) and not first & again
