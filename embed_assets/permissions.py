@@ -7,6 +7,7 @@ blocks (see Outside).
 
 import copy
 import fnmatch
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,19 @@ MEANINGS = {
     "key_variables": "uses the key in this environment variable",
     "databases": "opens this database, which is not below the data folder",
     "remote_code": "runs Python code that comes with this model",
+    "request_fields": "sends the endpoint this field, which may say who else reads the text",
 }
+# How an answer is sampled, as servers with the interface of OpenAI name it.
+SAMPLING_FIELDS = (
+    "frequency_penalty",
+    "length_penalty",
+    "logit_bias",
+    "min_p",
+    "min_tokens",
+    "presence_penalty",
+    "repetition_penalty",
+    "top_k",
+)
 
 
 class AllowedSettings(Block):
@@ -35,6 +48,9 @@ class AllowedSettings(Block):
     )
     remote_code: Strings = Field(
         (), description="models, named as in their setting, whose own Python code may run; NAME@REVISION allows one revision"
+    )
+    request_fields: Strings = Field(
+        SAMPLING_FIELDS, description="fields of extra_body; a gateway may send text elsewhere for the sake of others"
     )
 
 
@@ -53,7 +69,7 @@ def refusals(settings: Any, operators: Any, allowed: AllowedSettings, data: Path
     before = {(keys, subject) for keys, _, subject in _marked(operators, operators)}
     for keys, mark, subject in _marked(settings, settings):
         if subject and (keys, subject) not in before and not _is_allowed(mark.allowed_by, subject, allowed, data):
-            named = urlsplit(subject).netloc if mark.allowed_by == "hosts" else subject
+            named = _in_words(mark.allowed_by, subject)
             yield (
                 list(keys),
                 f"the collection {MEANINGS[mark.allowed_by]}, {named!r}, which is for the operator to allow: take it out of "
@@ -70,6 +86,8 @@ def _marked(block: BaseModel, settings: Any, above: tuple[str, ...] = ()) -> Ite
         for mark in field.metadata:
             if isinstance(mark, Outside):
                 subject = _model(block, mark, settings) if mark.model and value else value
+                if isinstance(subject, dict):
+                    subject = tuple(f"{field}={json.dumps(given, sort_keys=True)}" for field, given in subject.items())
                 for single in subject if isinstance(subject, tuple) else (subject,):
                     yield (*above, name), mark, single or ""
 
@@ -91,7 +109,19 @@ def _is_allowed(kind: str, subject: str, allowed: AllowedSettings, data: Path) -
             return _below_the_data_folder(subject, data) or any(_begins_with(subject, entry) for entry in entries)
         case "remote_code":
             return subject in entries or subject.partition("@")[0] in entries
+        case "request_fields":
+            return _in_words(kind, subject) in entries
     return subject in entries
+
+
+def _in_words(kind: str, subject: str) -> str:
+    """What a message names: nothing that may be secret."""
+    match kind:
+        case "hosts":
+            return urlsplit(subject).netloc
+        case "request_fields":
+            return subject.partition("=")[0]
+    return subject
 
 
 def _same_host(address, entry: str) -> bool:

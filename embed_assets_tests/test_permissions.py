@@ -106,6 +106,21 @@ def test_nothing_of_the_operator_s_is_led_elsewhere(load, operators, own, key):
         load(operators, own)
 
 
+def test_a_collection_sets_how_answers_are_sampled_and_no_route_of_a_gateway(load):
+    route = {"provider": {"order": ["elsewhere"]}}
+    operators = {"questions": {"writer": WRITER | {"extra_body": {"data_collection": "deny"}}}}
+
+    def own(fields: dict) -> dict:
+        return {"questions": {"writer": {"extra_body": fields}}}
+
+    assert load(operators, own({"top_k": 20})).questions.writer.extra_body == {"data_collection": "deny", "top_k": 20}
+    for fields, name in ((route, "provider"), ({"data_collection": "allow"}, "data_collection")):
+        refused = rf"questions.writer.extra_body: the collection sends .*'{name}', .*allowed.request_fields"
+        with pytest.raises(SettingsError, match=refused):
+            load(operators, own(fields))
+        load(operators | {"allowed": {"request_fields": [name]}}, own(fields))
+
+
 def test_databases_below_the_data_folder_are_allowed_but_not_through_a_link_of_the_collection(load, tmp_path):
     assert load({}, {"publishing": {"uri": "indexes/pumps"}}).publishing.uri == "indexes/pumps"
     (tmp_path / "collections" / "pumps" / "link").symlink_to("/")

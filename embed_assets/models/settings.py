@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from embed_assets.artifacts.blocks import Address, Addresses, Block, KeyVariable, RemoteCode, added, operation
+from embed_assets.artifacts.blocks import Address, Addresses, Block, KeyVariable, Outside, RemoteCode, added, operation
 from embed_assets.models.locations import on_a_hub
 
 REVISION = "commit of the model on its hub; its own code may only run if the commit is named; empty: the newest"
@@ -128,7 +128,7 @@ class LanguageModelSettings(Block):
     chat_template_arguments: dict[str, JsonValue] = Field(
         {}, description="what the chat template is given besides the messages, such as {enable_thinking: false}"
     )
-    extra_body: dict[str, JsonValue] = Field(
+    extra_body: Annotated[dict[str, JsonValue], Outside("request_fields")] = Field(
         {},
         description="more fields of each request to the endpoint, such as {top_k: 20}; null takes out one that is sent else",
     )
