@@ -1,6 +1,7 @@
 """Pairs and triplets in the files of NVIDIA's recipe for embedding models (its stages 0 and 1)."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -31,6 +32,7 @@ def export_sdg(folder: Path, corpus_id: str, pairs: pl.DataFrame, chunks: pl.Dat
     Raises:
         FileExistsError: there is something in the folder.
     """
+    chunks = pl.concat([chunks, _passages_from_outside(triplets, chunks)], how="diagonal")
     passages = chunks.unique("passage", keep="first", maintain_order=True)
     # Equal passages are one document of the corpus.
     first_with = dict(passages.select("passage", "chunk_id").iter_rows())
@@ -50,6 +52,14 @@ def export_sdg(folder: Path, corpus_id: str, pairs: pl.DataFrame, chunks: pl.Dat
             _write_json(building / f"{file}.json", {"corpus": {"path": "./corpus/"}, "data": data})
             counts[file] = len(data)
     return counts | {"corpus": len(passages)}
+
+
+def _passages_from_outside(triplets: pl.DataFrame, chunks: pl.DataFrame) -> pl.DataFrame:
+    """The passages of the user's own triplets that no document has."""
+    negatives = [name for name in triplets.columns if re.fullmatch(r"negative_\d+", name)]
+    ids = pl.concat_list("positive_chunk", "negative_chunks").alias("chunk_id")
+    found = triplets.select(ids, pl.concat_list("positive", *negatives).alias("passage")).explode("chunk_id", "passage")
+    return found.filter(~pl.col("chunk_id").is_in(chunks["chunk_id"].implode())).unique("chunk_id", maintain_order=True)
 
 
 def _queries(triplets: pl.DataFrame, name_of: dict[str, str], corpus_id: str) -> list[dict]:

@@ -10,7 +10,7 @@ from embed_assets.artifacts.checks import Finding
 from embed_assets.artifacts.store import REPORT
 from embed_assets.reports.charts import draw_loss, draw_merges
 from embed_assets.reports.evaluation import write_score_tables
-from embed_assets.reports.writing import write_findings, write_summary, write_table
+from embed_assets.reports.writing import write_findings, write_notes, write_summary, write_table
 from embed_assets.training.checks import check_export, check_reranker_export, check_training, check_triplets
 from embed_assets.training.evaluator import DEV_METRIC
 from embed_assets.training.leaks import OF_TEST_DOCUMENT
@@ -28,8 +28,11 @@ def write_triplets(
     left_out: pl.DataFrame,
     counts: Mapping[str, int],
     max_tokens: int | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Report on triplets: counts by split and reason, samples, and what was left out because something like it is tested."""
+    if notes:
+        write_notes(folder, notes)
     splits = dict(triplets.group_by("split").len().iter_rows())
     reasons = dict(left_out.group_by("reason").len().sort("reason").iter_rows())
     write_summary(

@@ -50,7 +50,7 @@ def training_pairs(
     split by the query, so that one with many answers stays whole.
 
     Args:
-        pairs: kept QA pairs.
+        pairs: kept QA pairs; those of triplets that the user brings, with a ``split`` that is known.
         chunks: the collection's chunks; their spans are those of the pairs.
         evaluation_queries: queries of the evaluation set.
         encoder: the base model.
@@ -66,7 +66,8 @@ def training_pairs(
     """
     texts = dict(chunks.group_by("document_id").agg("text").iter_rows())
     splits = {name: split_of(name, settings) for name in texts}
-    pairs = pairs.with_columns(split=splits_of_pairs(pairs, settings))
+    if "split" not in pairs.columns:
+        pairs = pairs.with_columns(split=splits_of_pairs(pairs, settings))
     queries, documents, split_of_row = (pairs[name].to_list() for name in ("query", "document_id", "split"))
     writers = pairs["writer"].to_list() if "writer" in pairs.columns else [""] * len(pairs)
     reasons: list[tuple[str | None, str | None]] = [(None, None)] * len(pairs)

@@ -4,7 +4,7 @@ import logging
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice
 from pathlib import Path
 
@@ -97,7 +97,8 @@ def mine_hard_negatives(
     in RocketQA, arXiv:2010.08191). Where too few are left, random chunks of other documents fill up.
 
     Args:
-        pairs: QA pairs with ``query``, ``document_id``, ``start``, ``end`` and ``split``.
+        pairs: QA pairs with ``query``, ``document_id``, ``start``, ``end`` and ``split``; with ``negatives``, ids of chunks
+            that are negatives of a pair already, only what is missing is mined.
         chunks: the collection's chunks.
         encoder: the base model, or a version of it.
         settings: how many negatives, and how they are chosen.
@@ -110,7 +111,7 @@ def mine_hard_negatives(
         ``negative_documents`` (ids), and ``answers`` (ids of the chunks that answer the query by its words, or say what
         the positive says); and counts: pairs whose span is in no chunk, pairs that nearly every chunk answers, which are
         left out, negatives drawn at random, candidates that answer the query by its words, candidates that say the same
-        as the positive, and candidates that the cross-encoder took for answers.
+        as the positive, candidates that the cross-encoder took for answers, and given negatives that answer the query.
 
     Raises:
         ValueError: there is no pair, or the collection has too few documents to take negatives from.
@@ -124,13 +125,17 @@ def mine_hard_negatives(
     rows = [row | {"target": spans.best(row["document_id"], row["start"], row["end"])} for row in pairs.iter_rows(named=True)]
     rows = [row for row in rows if row["target"] is not None]
     miner = _Miner(chunks, rows, settings, reranker, patterns)
-    negatives: list[list[int] | None] = []
-    retriever = HybridRetriever(encoder, passages, max(100, settings.top_k), language_of(chunks))
-    blocks = retriever.search_blocks([row["query"] for row in rows], settings.top_k)
-    for start, found, cosines, bm25 in track(
-        blocks, "mining hard negatives, in blocks", total=sum(1 for _ in blocks_of_queries(len(rows), len(passages)))
-    ):
-        negatives += miner.mine(rows[start : start + len(found)], found, cosines, bm25)
+    negatives: list[list[int] | None] = [row["given"] for row in rows]
+    incomplete = [number for number, row in enumerate(rows) if len(row["given"]) < settings.per_query]
+    if incomplete:
+        asked = [rows[number] for number in incomplete]
+        retriever = HybridRetriever(encoder, passages, max(100, settings.top_k), language_of(chunks))
+        blocks = retriever.search_blocks([row["query"] for row in asked], settings.top_k)
+        total = sum(1 for _ in blocks_of_queries(len(asked), len(passages)))
+        for start, found, cosines, bm25 in track(blocks, "mining hard negatives, in blocks", total=total):
+            mined = miner.mine(asked[start : start + len(found)], found, cosines, bm25)
+            for number, columns in zip(incomplete[start : start + len(found)], mined, strict=True):
+                negatives[number] = columns
     triplets = miner.triplets([(row, columns) for row, columns in zip(rows, negatives, strict=True) if columns is not None])
     if triplets.is_empty():
         raise ValueError(
@@ -168,9 +173,23 @@ class _Miner:
                 "answers by their words",
                 "like the positive",
                 "answers by the cross-encoder",
+                "given negatives that answer",
             ),
             0,
         )
+        targets: dict[str, set[int]] = defaultdict(set)
+        for row in rows:
+            targets[normalize_query(row["query"])].add(row["target"])
+        numbers = {name: column for column, name in enumerate(self._ids)} if "negatives" in (rows[0] if rows else ()) else {}
+        for row in rows:
+            row["given"] = self._given(row, [numbers[name] for name in row.get("negatives") or ()], targets)
+
+    def _given(self, row: dict, columns: Sequence[int], targets: Mapping[str, Set[int]]) -> list[int]:
+        """The negatives that the user gave, without those that are, or say the same as, a positive of the same query."""
+        positives = [self._passages[column] for column in targets[normalize_query(row["query"])]]
+        kept = [column for column in columns if not any(nearly_same(self._passages[column], it) for it in positives)]
+        self.counts["given negatives that answer"] += len(columns) - len(kept)
+        return kept[: self._settings.per_query]
 
     def mine(self, rows: Sequence[dict], found: np.ndarray, cosines: np.ndarray, bm25: np.ndarray) -> list[list[int] | None]:
         """The negatives of a block of rows, as numbers of chunks; None for a row that nearly every chunk answers.
@@ -183,7 +202,10 @@ class _Miner:
         """
         candidates = [self._candidates(*row) for row in zip(rows, found, cosines, bm25, strict=True)]
         if self._reranker is None:
-            hard = [list(islice(columns, self._settings.per_query)) for columns in candidates]
+            hard = [
+                [*row["given"], *islice(columns, self._settings.per_query - len(row["given"]))]
+                for row, columns in zip(rows, candidates, strict=True)
+            ]
         else:
             hard = self._not_answers(rows, candidates, self._reranker)
         return [self._filled_up(*row) for row in zip(rows, hard, cosines, strict=True)]
@@ -232,7 +254,7 @@ class _Miner:
         if bm25[target] > 0:
             allowed &= bm25[found] <= self._settings.margin * bm25[target]
         for column in found[allowed].tolist():
-            if self._documents[column] in taboo:
+            if self._documents[column] in taboo or column in row["given"]:
                 continue
             if column in answers:
                 self.counts["answers by their words"] += 1
@@ -250,8 +272,12 @@ class _Miner:
             return 1 / (1 + np.exp(-logits.astype(np.float64)))
 
         limits = self._settings.margin * relevance([(i, row["target"]) for i, row in enumerate(rows)])
-        hard: list[list[int]] = [[] for _ in rows]
-        asked = [(i, column) for i, columns in enumerate(candidates) for column in islice(columns, self._settings.per_query)]
+        hard: list[list[int]] = [list(row["given"]) for row in rows]
+        asked = [
+            (i, column)
+            for i, columns in enumerate(candidates)
+            for column in islice(columns, self._settings.per_query - len(rows[i]["given"]))
+        ]
         while asked:
             refused: Counter[int] = Counter()
             for (i, column), score in zip(asked, relevance(asked), strict=True):

@@ -117,6 +117,11 @@ class NegativesSettings(Block):
         False, description="run Python code that comes with the cross-encoder"
     )
     cross_encoder_revision: str = Field("", description=REVISION)
+    own_triplets: Literal["join", "replace", "ignore"] = added(
+        "join",
+        description="what triplets.jsonl, triplets.parquet and train.json with val.json of the collection do with the others; of "
+        "their negatives the first per_query are taken, and what is missing is mined",
+    )
     second_round: bool = Field(
         False, description="fine-tune a draft on these negatives and mine again with it, for harder ones (ANCE, arXiv:2007.00808)"
     )

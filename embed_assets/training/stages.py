@@ -1,6 +1,7 @@
 """The stages from triplets to models."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from embed_assets.artifacts.blocks import Block
 from embed_assets.artifacts.inputs import Asked, Source
@@ -9,14 +10,25 @@ from embed_assets.models.locations import model_digest
 from embed_assets.models.settings import CheckpointSettings
 from embed_assets.models.sources import base_model, own_checkpoint, reranker_start
 from embed_assets.training.checks import EXPORT_CHECKS, RERANKER_EXPORT_CHECKS, TRAINING_CHECKS, TRIPLETS_CHECKS
+from embed_assets.training.own_triplets import own_triplets_digest
 from embed_assets.training.price import texts_to_encode, triplets_to_train
 from embed_assets.training.settings import NegativesSettings
+
+OWN_TRIPLETS = "own triplets"
 
 
 def cross_encoder(asked: Asked) -> dict[str, Source]:
     """The cross-encoder that reads candidates for hard negatives, if the settings name one."""
     name = asked.block(NegativesSettings).cross_encoder
     return {"cross-encoder": Source(model_digest(name))} if name else {}
+
+
+def own_triplets(asked: Asked) -> dict[str, Source]:
+    """The triplets that the user brings, if they are wanted and there are any."""
+    now = partial(own_triplets_digest, asked.folder)
+    if asked.block(NegativesSettings).own_triplets == "ignore" or (digest := now()) is None:
+        return {}
+    return {OWN_TRIPLETS: Source(digest, digest_now=lambda: now(anew=True) or "none")}
 
 
 def where_nothing_is_trained(blocks: Mapping[str, Block]) -> tuple[str, ...]:
@@ -32,7 +44,7 @@ TRIPLETS = Stage(
     code_version="4",
     settings=("base_model", "questions", "evaluation_set", "negatives"),
     inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
-    sources=(base_model, cross_encoder),
+    sources=(base_model, cross_encoder, own_triplets),
     checks=TRIPLETS_CHECKS,
     price=texts_to_encode,
 )

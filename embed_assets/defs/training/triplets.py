@@ -12,10 +12,11 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.training import write_triplets
+from embed_assets.training.joined_triplets import with_own_triplets
 from embed_assets.training.leaks import training_pairs
 from embed_assets.training.negatives import mine_triplets
 from embed_assets.training.settings import NegativesSettings
-from embed_assets.training.stages import TRIPLETS
+from embed_assets.training.stages import OWN_TRIPLETS, TRIPLETS
 
 
 @stage_asset(TRIPLETS, kinds={"polars"}, gpu=True)
@@ -28,13 +29,15 @@ def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         chunks, pairs = inputs.table("corpus_chunks", "chunks"), inputs.table("qa_pairs", "pairs")
         tested, labels = (inputs.table("evaluation_set", name) for name in ("queries", "labels"))
         encoder = Encoder(base_model, place.memos, compute=gpu.compute())
-        patterns = inputs.block(QuestionsSettings).all_identifier_patterns
-        pairs, left_out = training_pairs(pairs, chunks, tested, encoder, inputs.block(EvaluationSetSettings), patterns)
-        mined, counts = mine_triplets(pairs, chunks, base_model, negatives, place.memos, scratch, gpu.compute(), patterns)
+        patterns, splits = inputs.block(QuestionsSettings).all_identifier_patterns, inputs.block(EvaluationSetSettings)
+        own = place.collection_folder(inputs.collection) if OWN_TRIPLETS in inputs.sources else None
+        pairs, passages, notes = with_own_triplets(own, pairs, chunks, negatives, splits)
+        pairs, left_out = training_pairs(pairs, chunks, tested, encoder, splits, patterns)
+        mined, counts = mine_triplets(pairs, passages, base_model, negatives, place.memos, scratch, gpu.compute(), patterns)
         mined.write_parquet(folder / "triplets.parquet")
         now = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
         if dev := draw_dev_set(*now, chunks, encoder):
             dev.write(folder)
-        write_triplets(folder, mined, chunks, tested, labels, left_out, counts, base_model.max_tokens)
+        write_triplets(folder, mined, chunks, tested, labels, left_out, counts, base_model.max_tokens, notes)
 
     return materialize_stage(context, place, TRIPLETS, write)
