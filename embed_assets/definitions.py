@@ -8,7 +8,7 @@ from dagster import ComponentTree, Definitions, PreviewWarning, SourceAsset
 
 import embed_assets.defs
 from embed_assets.defs.executor import held_runs
-from embed_assets.defs.resources import GpuResource, WorkspaceResource
+from embed_assets.defs.resources import GPU, WORKSPACE, GpuResource, WorkspaceResource
 
 # What Dagster itself calls to load a folder of definitions.
 warnings.filterwarnings("ignore", message="Function `load_definitions_from_modules?`", category=PreviewWarning)
@@ -53,5 +53,5 @@ def _with_prefix(graph: Definitions, prefix: list[str]) -> Definitions:
 
 defs = Definitions.merge(
     load_graph(),
-    Definitions(executor=held_runs, resources={"workspace": WorkspaceResource(), "gpu": GpuResource()}),
+    Definitions(executor=held_runs, resources={WORKSPACE: WorkspaceResource(), GPU: GpuResource.configured()}),
 )

@@ -28,6 +28,30 @@ home_option = click.option(
 )
 
 
+def _keep_gpu_options(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> None:
+    if not words:
+        return
+    from embed_assets.defs.resources import GPU_OPTIONS, read_options
+
+    try:
+        read_options(words)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    os.environ[GPU_OPTIONS] = " ".join(words)
+
+
+gpu_option = click.option(
+    "--gpu",
+    metavar="NAME=VALUE",
+    multiple=True,
+    envvar="EMBED_ASSETS_GPU",
+    expose_value=False,
+    callback=_keep_gpu_options,
+    help="A setting of the resource gpu, such as batch_size=128 or cluster=ray; may be given more than once.  "
+    "[default: $EMBED_ASSETS_GPU]",
+)
+
+
 def json_option(of: str) -> Callable[[Any], Any]:
     """The option --json, for commands that print results.
 

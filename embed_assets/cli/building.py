@@ -10,6 +10,7 @@ from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import (
     data_option,
     echo_json,
+    gpu_option,
     home_option,
     json_option,
     known_collections,
@@ -35,6 +36,7 @@ OPTIONAL = [name for name in STAGES if name not in DEFAULT_STAGES]
     multiple=True,
     help=f"Stop after this asset; may be given more than once: {', '.join(STAGES)}.  [default: all but {', '.join(OPTIONAL)}]",
 )
+@gpu_option
 @json_option("each collection that was built, with its scores")
 def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ...], as_json: bool) -> None:
     """Materialize the assets of collections (all, if none is named) and print the score tables.

@@ -17,7 +17,7 @@ from embed_assets.defs.failures import failure_notice, reason_of, tell
 from embed_assets.defs.names import select
 from embed_assets.defs.partitions import COLLECTION, TRIALS
 from embed_assets.defs.pools import wait_for_gpu
-from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.defs.resources import GPU, WorkspaceResource, options_of_environment
 from embed_assets.graph import needed
 from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import TRIAL
@@ -88,7 +88,11 @@ def _materialize(instance: DagsterInstance, selection: AssetSelection, partition
     result = execute_job(
         ReconstructableRepository.for_module("embed_assets.definitions", "defs").get_reconstructable_job(job.name),
         instance,
-        run_config={**IN_PROCESS, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={
+            **IN_PROCESS,
+            "resources": {GPU: {"config": options_of_environment()}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
         tags=job.get_tags_for_partition_key(partition, keys),
         asset_selection=keys,
     )

@@ -8,6 +8,7 @@ from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import (
     data_option,
     echo_json,
+    gpu_option,
     home_option,
     json_option,
     known_collections,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.argument("collection")
 @click.argument("trials", metavar="[TRIAL]...", nargs=-1)
 @click.option("--suggested", default=0, help="So many trials are suggested by Optuna, after the others.")
+@gpu_option
 @json_option("each finished trial, best first")
 @data_option
 @home_option

@@ -1,16 +1,20 @@
 """What the assets need from outside: the folders, and the device."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Literal
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
 
 from dagster import ConfigurableResource, DagsterInstance, ResourceDefinition, build_resources
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.models.hardware import Compute
 
-WORKSPACE = "workspace"
+WORKSPACE, GPU = "workspace", "gpu"
+# Names the environment variable that the resource gpu is configured with.
+GPU_OPTIONS = "EMBED_ASSETS_GPU"
 
 
 class WorkspaceResource(ConfigurableResource):
@@ -35,7 +39,7 @@ def configured_workspace(resources: Mapping[str, ResourceDefinition], instance: 
 
 
 class GpuResource(ConfigurableResource):
-    """Device, dtype, memory and loggers. Nothing here changes what is computed, so it is not part of any fingerprint."""
+    """Device, dtype, memory, loggers and cluster. Nothing here changes what is computed, so it is not part of any fingerprint."""
 
     device: str = Field(default="auto", description="cpu, cuda, cuda:1 …; auto takes a GPU if there is one")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -50,6 +54,54 @@ class GpuResource(ConfigurableResource):
         description="where the loss curve also goes: tensorboard, mlflow, wandb; keys come from their own environment variables",
     )
 
+    cluster: Literal["none", "ray"] = Field(
+        default="none", description="ray: workers on the Ray cluster at $RAY_ADDRESS compute; none: this machine does"
+    )
+    workers: int = Field(default=1, ge=1, description="how many workers of the cluster compute at once")
+    worker_gpus: float = Field(default=1.0, ge=0, description="GPUs of each worker; 0 computes on the CPU")
+    worker_cpus: float = Field(default=1.0, gt=0, description="CPU cores of each worker")
+    cluster_grows: bool = Field(
+        default=False, description="the cluster adds nodes by itself, so workers without room are waited for, not refused"
+    )
+
     def compute(self) -> Compute:
         options = self.model_dump(include={field.name for field in dataclasses.fields(Compute)})
-        return Compute(**options | {"loggers": tuple(self.loggers)})
+        cluster = Cluster(self.workers, self.worker_gpus, self.worker_cpus, self.cluster_grows) if self.cluster == "ray" else None
+        return Compute(**options | {"loggers": tuple(self.loggers), "cluster": cluster})
+
+    @classmethod
+    def configured(cls) -> Self:
+        """The resource as $EMBED_ASSETS_GPU says: settings with their values, as in "cluster=ray workers=4".
+
+        Raises:
+            ValueError: it names no setting of the resource, or a value that does not do.
+        """
+        return cls(**options_of_environment())
+
+
+def options_of_environment() -> dict[str, Any]:
+    """What $EMBED_ASSETS_GPU says, as read_options reads it."""
+    try:
+        return read_options(os.environ.get(GPU_OPTIONS, "").split())
+    except ValueError as error:
+        raise ValueError(f"${GPU_OPTIONS}: {error}") from None
+
+
+def read_options(options: Iterable[str]) -> dict[str, Any]:
+    """Settings of the resource gpu from words such as "workers=4"; loggers are separated by commas.
+
+    Raises:
+        ValueError: a word names no setting of the resource, or a value that does not do.
+    """
+    found: dict[str, Any] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or name not in GpuResource.model_fields:
+            raise ValueError(f"{option!r}: the settings of the resource 'gpu' are {', '.join(GpuResource.model_fields)}")
+        found[name] = [it for it in value.split(",") if it] if name == "loggers" else value
+    try:
+        GpuResource(**found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{first['loc'][0]}={first['input']}: {first['msg']}") from None
+    return GpuResource(**found).model_dump(include=set(found))

@@ -1,17 +1,19 @@
 """Text to vectors: each text is encoded once per model, ever."""
 
+import functools
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from embed_assets.artifacts.memo import Memo, stored_keys
+from embed_assets.cluster.workers import Workers
 from embed_assets.models.hardware import Compute, explain_out_of_memory, keep_freed_memory
 from embed_assets.models.lengths import check_length
-from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.models.locations import files_of_model, locate_model, model_digest
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
@@ -66,6 +68,50 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
     return model
 
 
+TextBlock = tuple[str, Sequence[str]]
+
+
+class LoadedEncoder:
+    """A model that is loaded, in this process or in that of a worker on a cluster.
+
+    Args:
+        settings: as of Encoder, with the prompts of the model.
+        compute: device, dtype and batch size.
+        name: folder or name of the model.
+    """
+
+    def __init__(self, settings: BaseModelSettings, compute: Compute, name: str):
+        self._name, self._compute = name, compute
+        self._model = load_sentence_transformer(settings, compute.torch_device(), name)
+        self._model.to(compute.torch_dtype())
+
+    def answer(self, blocks: Iterable[TextBlock]) -> Iterator[tuple[int, np.ndarray]]:
+        """Encode blocks of texts.
+
+        Args:
+            blocks: a prompt and texts, longest first.
+
+        Yields:
+            The number of a block and its vectors, float32, shape (texts, dimensions), normalized in the dtype of the model.
+        """
+        for number, (prompt, texts) in enumerate(blocks):
+            with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
+                vectors = self._model.encode(
+                    list(texts),
+                    prompt=prompt,
+                    batch_size=self._compute.batch_size,
+                    normalize_embeddings=True,
+                    convert_to_tensor=True,
+                    show_progress_bar=False,
+                )
+            if not vectors.isfinite().all():
+                raise ValueError(
+                    f"{self._name}: vectors in {self._compute.torch_dtype()} are not finite: "
+                    "set dtype of the resource 'gpu' to float32"
+                )
+            yield number, vectors.float().cpu().numpy()
+
+
 class Encoder:
     """Encodes queries and passages with one model; the model is loaded only for texts not seen before.
 
@@ -74,7 +120,7 @@ class Encoder:
             that they do not name are those of the model's own configuration).
         memos: folder of the memos; one file for each model.
         name: folder of a fine-tuned model; the base model if None.
-        compute: device and batch size.
+        compute: device and batch size, or workers on a cluster; what they encode is kept here all the same.
     """
 
     def __init__(self, settings: BaseModelSettings, memos: Path, name: str | None = None, compute: Compute = Compute()):
@@ -82,7 +128,7 @@ class Encoder:
         self.name = name or settings.name
         self.compute = compute
         self.memo = Memo(_memo_path(settings, memos, self.name))
-        self._model: SentenceTransformer | None = None
+        self._model: LoadedEncoder | None = None
         self._asked, self._encoded = 0, 0
 
     @property
@@ -91,8 +137,9 @@ class Encoder:
         return f"{self._asked - self._encoded} of {self._asked} texts encoded before"
 
     def load(self) -> None:
-        """Load the model now, and not with the first text that was never encoded."""
-        self._load()
+        """Load the model now, and not with the first text that was never encoded; on a cluster, its workers do."""
+        if self.compute.cluster is None:
+            self._load()
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
@@ -117,31 +164,29 @@ class Encoder:
         todo = sorted((key for key in keys if key not in filled.there), key=lambda key: -len(texts[rows[key][0]]))
         self._asked += len(texts)
         self._encoded += len(todo)
-        for start in track(range(0, len(todo), 8 * self.compute.batch_size), f"encoding {len(todo)} texts"):
-            block = todo[start : start + 8 * self.compute.batch_size]
-            with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
-                vectors = self._load().encode(
-                    [texts[rows[key][0]] for key in block],
-                    prompt=prompt,
-                    batch_size=self.compute.batch_size,
-                    normalize_embeddings=True,
-                    convert_to_tensor=True,
-                    show_progress_bar=False,
-                )
-            if not vectors.isfinite().all():
-                raise ValueError(
-                    f"{self.name}: vectors in {self.compute.torch_dtype()} are not finite: "
-                    "set dtype of the resource 'gpu' to float32"
-                )
-            encoded = [(key, vector.tobytes()) for key, vector in zip(block, vectors.float().cpu().numpy(), strict=True)]
+        blocks = [todo[start : start + 8 * self.compute.batch_size] for start in range(0, len(todo), 8 * self.compute.batch_size)]
+        vectors = self._vectors([(prompt, [texts[rows[key][0]] for key in block]) for block in blocks])
+        for number, of_block in track(vectors, f"encoding {len(todo)} texts", len(blocks)):
+            encoded = [(key, vector.tobytes()) for key, vector in zip(blocks[number], of_block, strict=True)]
             self.memo.put_many(encoded)
             filled.put(encoded)
         return filled.unit_vectors()
 
-    def _load(self) -> "SentenceTransformer":
+    def _vectors(self, blocks: list[TextBlock]) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of each block and its vectors, in the order in which they are encoded."""
+        cluster = self.compute.cluster
+        if not blocks:
+            return
+        if cluster is None:
+            yield from self._load().answer(blocks)
+            return
+        make = functools.partial(LoadedEncoder, self.settings, self.compute.of_a_worker())
+        with Workers(cluster, make, files_of_model(self.name), len(blocks)) as workers:
+            yield from workers.answer([[block] for block in blocks])
+
+    def _load(self) -> LoadedEncoder:
         if self._model is None:
-            self._model = load_sentence_transformer(self.settings, self.compute.torch_device(), self.name)
-            self._model.to(self.compute.torch_dtype())
+            self._model = LoadedEncoder(self.settings, self.compute, self.name)
         return self._model
 
 

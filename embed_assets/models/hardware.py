@@ -6,10 +6,12 @@ import functools
 import gc
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import psutil
+
+from embed_assets.cluster.ray_cluster import Cluster
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +38,7 @@ class Compute:
         memory_share: share of the GPU's memory that the language model may take.
         processes: how many train together, each on a GPU of its own.
         loggers: where the loss curve of a training also goes: tensorboard, mlflow, wandb.
+        cluster: workers on a Ray cluster that compute; None: this process does.
     """
 
     device: str = "auto"
@@ -45,6 +48,11 @@ class Compute:
     memory_share: float = 0.85
     processes: int = 1
     loggers: tuple[str, ...] = ("tensorboard",)
+    cluster: Cluster | None = None
+
+    def of_a_worker(self) -> "Compute":
+        """That of a worker on the cluster, which sees only GPUs of its own."""
+        return replace(self, cluster=None, device="cuda" if self.device.startswith("cuda") else self.device)
 
     def torch_device(self) -> str:
         """The device as torch names it."""

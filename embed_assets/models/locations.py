@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from embed_assets.artifacts.files import digest_of_files, files_below
+from embed_assets.cluster.files import DriverFiles
 from embed_assets.models.split_models import SPLIT_MODELS, ModelNotFoundError, SplitModel
 
 SAMPLE = "sample:"
@@ -50,6 +51,15 @@ def model_digest(name: str, revision: str = "") -> str:
         return f"{location}@{revision}" if revision else location
     files = [location] if location.is_file() else files_below(location)
     return digest_of_files(location.parent if location.is_file() else location, files)
+
+
+def files_of_model(name: str) -> DriverFiles | str:
+    """What workers on other machines need to load the model: its files, or its name where that stands for the same everywhere."""
+    if on_a_hub(name) or name.startswith(("package:", SAMPLE)):
+        return name
+    path = locate_model(name)
+    assert isinstance(path, Path)
+    return DriverFiles.of(path)
 
 
 def _split_model(name: str) -> SplitModel | None:

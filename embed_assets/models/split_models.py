@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from embed_assets.artifacts.cache import cache_folder
 from embed_assets.artifacts.files import lock, sync, unused_name
 
 BYTES_AT_ONCE = 1 << 22
@@ -45,7 +46,7 @@ class SplitModel:
         Raises:
             ModelNotFoundError: a package is not installed, or its part is not the one that it should be.
         """
-        path = cache_folder() / self.file
+        path = cache_folder("models") / self.file
         if not self._is_joined(path):
             parts = self._installed_parts()
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ class SplitModel:
 
     def require(self) -> None:
         """Raise ModelNotFoundError if the model is neither joined nor are all its packages installed."""
-        if not self._is_joined(cache_folder() / self.file):
+        if not self._is_joined(cache_folder("models") / self.file):
             self._installed_parts()
 
     def _is_joined(self, path: Path) -> bool:
@@ -99,11 +100,6 @@ def _blocks(parts: list[Path]) -> Iterator[bytes]:
         with part.open("rb") as stream:
             while block := stream.read(BYTES_AT_ONCE):
                 yield block
-
-
-def cache_folder() -> Path:
-    """Where joined models lie: below $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "embed-assets", "models")
 
 
 # Apache-2.0; "sample:NAME" in the settings.

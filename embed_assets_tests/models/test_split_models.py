@@ -82,4 +82,4 @@ def test_an_unknown_sample_is_named():
 
 def test_the_cache_is_in_the_home_of_the_user_unless_the_environment_says_otherwise(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert split_models.cache_folder() == Path.home() / ".cache/embed-assets/models"
+    assert split_models.cache_folder("models") == Path.home() / ".cache/embed-assets/models"

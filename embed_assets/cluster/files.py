@@ -1,0 +1,70 @@
+"""Folders of the driver on nodes of a cluster that have no folder in common with it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from embed_assets.artifacts.cache import cache_folder
+from embed_assets.artifacts.files import digest_of_files, files_below, lock, write_folder_atomically
+
+BYTES_IN_A_PART = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class DriverFiles:
+    """A folder of the driver, or a single file.
+
+    Args:
+        path: where the driver has it.
+        digest: of its files, as digest_of_files makes it.
+        is_file: whether it is a single file.
+    """
+
+    path: Path
+    digest: str
+    is_file: bool
+
+    @classmethod
+    def of(cls, path: Path) -> "DriverFiles":
+        """What is at a path of this machine."""
+        return cls(path, _digest(path), path.is_file())
+
+    def on_this_node(self) -> Path | None:
+        """Where this node has the same files: at the same path, or received before; None if it has not."""
+        if self.path.exists() and _digest(self.path) == self.digest:
+            return self.path
+        return self._received() if self._received().exists() else None
+
+    def parts(self) -> Iterator[tuple[str, bytes]]:
+        """The files in parts that fit in memory, each with the name of its file."""
+        root = self.path.parent if self.is_file else self.path
+        for file in [self.path] if self.is_file else sorted(files_below(self.path)):
+            with file.open("rb") as stream:
+                part = stream.read(BYTES_IN_A_PART)
+                yield file.relative_to(root).as_posix(), part  # of an empty file, too
+                while part := stream.read(BYTES_IN_A_PART):
+                    yield file.relative_to(root).as_posix(), part
+
+    def receive(self, parts: Iterable[tuple[str, bytes]]) -> Path:
+        """Write the parts of all files to the cache of this node, unless it has them; returns where."""
+        folder = self._folder()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with lock(folder.with_name(f".{folder.name}.lock")):
+            if not folder.exists():
+                with write_folder_atomically(folder) as building:
+                    for name, part in parts:
+                        target = building / name
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        with target.open("ab") as stream:
+                            stream.write(part)
+        return self._received()
+
+    def _folder(self) -> Path:
+        return cache_folder("received") / self.digest
+
+    def _received(self) -> Path:
+        return self._folder() / self.path.name if self.is_file else self._folder()
+
+
+def _digest(path: Path) -> str:
+    return digest_of_files(path.parent, [path]) if path.is_file() else digest_of_files(path, files_below(path))

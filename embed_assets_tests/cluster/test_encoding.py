@@ -1,0 +1,123 @@
+"""Encoding on two nodes: the vectors of one process, whatever dies meanwhile."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embed_assets.cluster.ray_cluster import Cluster
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.hardware import Compute
+from embed_assets.models.locations import locate_model
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets_tests.cluster.conftest import TwoNodes, processes, wait_until
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = BaseModelSettings(max_tokens=64)
+PLAIN = Compute(device="cpu", batch_size=4)
+ON_TWO = Compute(device="cpu", batch_size=4, cluster=Cluster(2, 0, 1))
+TEXTS = [
+    f"Part {number} is made of brass and lies on shelf {number * 7}. " + "It is heavy. " * (number % 9) for number in range(800)
+]
+ACTOR = "ray::Actor"
+DRIVER = """
+import sys
+from pathlib import Path
+from embed_assets_tests.cluster.test_encoding import ON_TWO, SETTINGS, TEXTS
+from embed_assets.models.encoders import Encoder
+Encoder(SETTINGS, Path(sys.argv[1]), compute=ON_TWO).encode_passages(TEXTS)
+"""
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the actors: sums come out the same
+    try:
+        return Encoder(SETTINGS, tmp_path_factory.mktemp("plain"), compute=PLAIN).encode_passages(TEXTS)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def after_blocks(encoder: Encoder, count: int, act) -> None:
+    """Act once, as soon as so many blocks are kept."""
+    put, left = encoder.memo.put_many, [count]
+
+    def put_and_act(rows) -> None:
+        put(rows)
+        left[0] -= 1
+        if left[0] == 0:
+            act()
+
+    encoder.memo.put_many = put_and_act  # type: ignore[method-assign]
+
+
+def test_two_workers_make_the_vectors_of_one_process(nodes: TwoNodes, plain: np.ndarray, tmp_path: Path):
+    encoder, seen = Encoder(SETTINGS, tmp_path, compute=ON_TWO), []
+    after_blocks(encoder, 15, lambda: seen.extend(processes(ACTOR)))
+    np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
+    assert len(seen) == 2
+    wait_until(lambda: not processes(ACTOR))
+    again = Encoder(SETTINGS, tmp_path, compute=ON_TWO)
+    np.testing.assert_array_equal(again.encode_passages(TEXTS), plain)
+    assert again.saved_work == "800 of 800 texts encoded before" and not processes(ACTOR)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(nodes: TwoNodes, plain: np.ndarray, tmp_path: Path, caplog):
+    encoder = Encoder(SETTINGS, tmp_path, compute=ON_TWO)
+    after_blocks(encoder, 6, lambda: processes(ACTOR)[0].kill())
+    np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
+    assert "a worker was lost, another one takes its place" in caplog.text
+
+
+def test_when_a_node_is_killed_the_other_one_does_its_part(nodes: TwoNodes, plain: np.ndarray, tmp_path: Path, caplog):
+    encoder = Encoder(SETTINGS, tmp_path, compute=ON_TWO)
+    after_blocks(encoder, 6, nodes.kill_second)
+    np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
+    assert "a worker was lost, another one takes its place" in caplog.text
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_driver_that_ends_leaves_no_worker_and_what_it_has_is_kept(
+    nodes: TwoNodes, plain: np.ndarray, tmp_path: Path, sent: signal.Signals
+):
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: driver.poll() is not None or _kept(tmp_path) >= 64, seconds=120)
+        driver.send_signal(sent)
+        driver.wait(30)
+    finally:
+        driver.kill()
+    assert driver.returncode in (-sent, 1)
+    wait_until(lambda: not processes(ACTOR))
+    encoder = Encoder(SETTINGS, tmp_path, compute=ON_TWO)
+    np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
+    assert 64 <= int(encoder.saved_work.split()[0]) < len(TEXTS)
+
+
+def _kept(memos: Path) -> int:
+    try:
+        (path,) = memos.rglob("*.sqlite")
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            (table,) = connection.execute("select name from sqlite_master where type = 'table'").fetchone()
+            return connection.execute(f"select count(*) from {table}").fetchone()[0]
+    except (ValueError, TypeError, sqlite3.OperationalError):
+        return 0
+
+
+def test_what_a_worker_complains_of_is_told_as_in_this_process(nodes: TwoNodes, tmp_path: Path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in Path(str(locate_model(SETTINGS.name))).iterdir():
+        if path.name != "model.safetensors":
+            (folder / path.name).symlink_to(path)
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        Encoder(SETTINGS, tmp_path / "memos", str(folder), ON_TWO).encode_passages(TEXTS)
+    wait_until(lambda: not processes(ACTOR))
