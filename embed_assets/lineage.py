@@ -88,15 +88,15 @@ def finished_trials(workspace: Workspace, collection: str, settings: Settings | 
     """The trials of a collection that were made of what there is now: name → artifact, sorted by name."""
     settings = settings or read_settings(workspace, collection)
     finished = {}
-    for folder in sorted((workspace.store.root / TRIAL.name / collection).glob("*/")):
+    for name in workspace.store.folders(TRIAL.name, collection):
         try:
-            trial = workspace.store.current(TRIAL.name, trial_place(collection, folder.name))
-            tried = settings.model_copy(update={"training": with_trial(settings.training, folder.name)})
+            trial = workspace.store.current(TRIAL.name, trial_place(collection, name))
+            tried = settings.model_copy(update={"training": with_trial(settings.training, name)})
             wanted = resolve(workspace, TRIAL, collection, tried)
         except (MissingArtifactError, TrialError):
             continue
         if trial.fingerprint == wanted.fingerprint:
-            finished[folder.name] = trial
+            finished[name] = trial
     return finished
 
 

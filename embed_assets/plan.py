@@ -8,6 +8,7 @@ from typing import Any
 
 from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.inputs import PARTS, Asked, Inputs, Source
+from embed_assets.artifacts.remote_folder import RemoteError
 from embed_assets.artifacts.stages import Stage
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
@@ -148,6 +149,8 @@ def _plan_stage(
         reasons = reasons_of(workspace.store, inputs)
         price = stage.price(inputs, workspace.memos) if priced else {}
         return Planned(collection, stage.name, Outcome.COMPUTED, reasons, price=price), None
+    except RemoteError:
+        raise  # nothing at all can be told
     except Exception as error:  # whatever cannot be read keeps this stage from its run, and no other collection
         return Planned(collection, stage.name, Outcome.FAILS, error=str(error)), None
 

@@ -5,7 +5,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embed_assets.artifacts.files import lock
+from embed_assets.artifacts.files import digest_of_hashes, lock
 from embed_assets.artifacts.memo import lock_of
 from embed_assets.artifacts.prune import (
     FINGERPRINT,
@@ -19,7 +19,9 @@ from embed_assets.artifacts.prune import (
     shelves,
     sweepable,
 )
-from embed_assets.artifacts.store import Artifact, MissingArtifactError
+from embed_assets.artifacts.remote_keeping import RemoteRemoval, remove_remote, sweepable_remote
+from embed_assets.artifacts.remote_store import HASHES, RemoteStore
+from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.stages import HELD_OUT_QUERIES
 from embed_assets.models.locations import ModelNotFoundError, model_digest
@@ -75,7 +77,9 @@ def prune(workspace: Workspace, collections: Collection[str] = (), keep: int = K
     """
     pruned = Pruned()
     if not workspace.home.is_dir():
-        return pruned
+        if not workspace.remote:
+            return pruned
+        workspace.home.mkdir(parents=True, exist_ok=True)
     with lock(workspace.home / "prune.lock"):
         for collection in collections or collections_in(workspace.store):
             try:
@@ -97,17 +101,35 @@ def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run:
     trials = {name: trial for name, trial in found.items() if trial is not None}
     best, of_trials = weights_of_trials(trials, store.artifacts(CHECKPOINT.name, collection))
     kept = artifacts_to_keep(store, collection, keep, [*needed_by_production(published), *best], of_trials)
-    removals = list(sweepable(store, collection, kept, never=NEVER))
+    removals = list(_sweepable(store, collection, kept))
     gone = {it.path for it in removals}
-    removals += [removal(path, "log") for path in _logs(workspace, collection) if _is_gone(workspace, path, gone)]
+    removals += [removal(path, "log") for path in _logs(workspace, collection) if _is_gone(workspace, path, kept, gone)]
     tables = orphan_tables(published)
     if not dry_run:
         for table in tables:
             published.index.drop(table)
         for it in removals:
-            remove(it.path)
+            _remove(store, it)
     pruned.removals += removals
     pruned.tables += [(published.index.uri, table) for table in tables]
+
+
+def _sweepable(store: ArtifactStore, collection: str, kept: Collection[Path]) -> Iterator[Removal]:
+    if not isinstance(store, RemoteStore):
+        yield from sweepable(store, collection, kept, never=NEVER)
+        return
+    yield from sweepable_remote(store, collection, kept, never=NEVER)
+    # What this machine has of them leaves it by itself, but for what a killed run has left.
+    here = ArtifactStore(store.root)
+    copies = {shelf.folder / name for shelf in shelves(here, collection) for name in shelf.fingerprints()}
+    yield from sweepable(here, collection, copies, never=NEVER)
+
+
+def _remove(store: ArtifactStore, it: Removal) -> None:
+    if isinstance(store, RemoteStore) and isinstance(it, RemoteRemoval):
+        remove_remote(store, it)
+    else:
+        remove(it.path)
 
 
 def _current(workspace: Workspace, shelf: Shelf) -> Artifact | None:
@@ -123,10 +145,11 @@ def _logs(workspace: Workspace, collection: str) -> Iterator[Path]:
             yield path
 
 
-def _is_gone(workspace: Workspace, log: Path, gone: Collection[Path]) -> bool:
+def _is_gone(workspace: Workspace, log: Path, kept: Collection[Path], gone: Collection[Path]) -> bool:
     """Whether nothing is left of what a log tells of."""
     artifact = workspace.store.root / log.relative_to(workspace.logs)
-    return not any(path.exists() and path not in gone for path in (artifact, artifact.with_suffix(".scratch")))
+    places = (artifact, artifact.with_suffix(".scratch"))
+    return not any(path in kept or (path.exists() and path not in gone) for path in places)
 
 
 def _prune_memos(workspace: Workspace, dry_run: bool, pruned: Pruned) -> None:
@@ -168,7 +191,7 @@ def _known_models(workspace: Workspace, gone: Collection[Path]) -> set[str]:
             if shelf.is_busy():
                 raise BusyError(f"{shelf.asset} of {collection} is being computed")
             for artifact in workspace.store.artifacts(shelf.asset, shelf.place):
-                if artifact.folder not in gone:
+                if artifact.path not in gone:
                     known |= _models_of(artifact)
     for collection in workspace.collections():
         for name in _models_in(read_settings(workspace, collection)):
@@ -180,8 +203,11 @@ def _known_models(workspace: Workspace, gone: Collection[Path]) -> set[str]:
 def _models_of(artifact: Artifact) -> set[str]:
     """The digests of the models that an artifact was made with, and of the one that it holds."""
     made_with = {str(digest) for digest in artifact.manifest.get("sources", {}).values()}
-    model = artifact.folder / "model"
-    return made_with | ({model_digest(str(model))} if model.is_dir() else set())
+    if (hashes := artifact.manifest.get(HASHES)) is not None:
+        model = {name.removeprefix("model/"): digest for name, digest in hashes.items() if name.startswith("model/")}
+        return made_with | ({digest_of_hashes(model)} if model else set())
+    folder = artifact.folder / "model"
+    return made_with | ({model_digest(str(folder))} if folder.is_dir() else set())
 
 
 def _models_in(settings: Settings) -> Iterator[str]:

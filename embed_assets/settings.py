@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from embed_assets.artifacts.blocks import Block, Outside, SettingsError
+from embed_assets.artifacts.secrets import without_secrets
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.evaluation.settings import (
@@ -25,7 +26,6 @@ from embed_assets.evaluation.settings import (
     RerankingSettings,
     ScoringSettings,
 )
-from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
 from embed_assets.permissions import AllowedSettings, operators_settings, refusals
 from embed_assets.production.settings import DriftSettings, PublishingSettings, RetrainingSettings

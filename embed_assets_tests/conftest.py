@@ -1,5 +1,6 @@
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets_tests.object_stores import s3_server
 from embed_assets_tests.sample_documents import DOCUMENTS
 
 # The models of the tests lie inside Python packages.
@@ -49,3 +51,15 @@ def cut() -> Callable[..., pl.DataFrame]:
 def chunks(cut: Callable[..., pl.DataFrame]) -> pl.DataFrame:
     """One chunk for each of the twelve documents."""
     return cut(DOCUMENTS)
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def remote_address(bucket: str) -> str:
+    """An empty folder of an object store."""
+    return f"{bucket}/{uuid.uuid4().hex}"

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -49,8 +49,13 @@ def digests_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> d
 
 def digest_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> str:
     """SHA-256 over names and bytes of the files, 32 hexadecimal digits; arguments as in digests_of_files."""
+    return digest_of_hashes(digests_of_files(root, files, anew))
+
+
+def digest_of_hashes(hashes: Mapping[str, str]) -> str:
+    """The same, of what digests_of_files returns, in its order."""
     total = hashlib.sha256()
-    for name, digest in digests_of_files(root, files, anew).items():
+    for name, digest in hashes.items():
         # Names that are no UTF-8 count as the bytes that they are.
         total.update(f"{name}\0{digest}\n".encode(errors="surrogateescape"))
     return total.hexdigest()[:32]

@@ -67,19 +67,19 @@ class Shelf:
 
 def shelves(store: ArtifactStore, collection: str) -> Iterator[Shelf]:
     """Every place of the store in which artifacts of a collection lie."""
-    if not store.root.is_dir():
-        return
-    for asset in sorted(path for path in store.root.iterdir() if (path / collection).is_dir()):
-        folder = asset / collection
-        yield Shelf(asset.name, collection, folder)
-        for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-            if not FINGERPRINT.fullmatch(inner.name.partition(".")[0]) and inner.name != LOCKS and not _is_aside(inner):
-                yield Shelf(asset.name, f"{collection}/{inner.name}", inner)
+    for asset in store.folders():
+        if collection not in store.folders(asset):
+            continue
+        folder = store.root / asset / collection
+        yield Shelf(asset, collection, folder)
+        for inner in store.folders(asset, collection):
+            if not FINGERPRINT.fullmatch(inner.partition(".")[0]) and inner != LOCKS and not is_aside(inner):
+                yield Shelf(asset, f"{collection}/{inner}", folder / inner)
 
 
 def collections_in(store: ArtifactStore) -> list[str]:
     """The collections that have artifacts."""
-    return sorted({path.name for path in store.root.glob("*/*") if path.is_dir()})
+    return sorted({collection for asset in store.folders() for collection in store.folders(asset)})
 
 
 def artifacts_to_keep(
@@ -95,21 +95,21 @@ def artifacts_to_keep(
         passed_over: folders that are not kept for being new.
     """
     built: dict[str, list[tuple[Shelf, Artifact]]] = {}
-    wanted = {artifact.folder: artifact for artifact in named}
+    wanted = {artifact.path: artifact for artifact in named}
     for shelf in shelves(store, collection):
-        found = [it for name in shelf.fingerprints() if (it := store.find(shelf.asset, shelf.place, name)) is not None]
+        found = list(store.artifacts(shelf.asset, shelf.place))
         for artifact in found:
             built.setdefault(artifact.digest, []).append((shelf, artifact))
         current = store.pointer(shelf.asset, shelf.place)
-        newest = sorted((it for it in found if it.folder not in passed_over), key=_age, reverse=True)
-        wanted |= {it.folder: it for it in [*newest[:keep], *(it for it in found if it.fingerprint == current)]}
+        newest = sorted((it for it in found if it.path not in passed_over), key=_age, reverse=True)
+        wanted |= {it.path: it for it in [*newest[:keep], *(it for it in found if it.fingerprint == current)]}
     kept: set[Path] = set()
     while wanted:
         folder, artifact = wanted.popitem()
         kept.add(folder)
         for above in _made_of(artifact, built, kept | wanted.keys()):
-            if above.folder not in kept:
-                wanted[above.folder] = above
+            if above.path not in kept:
+                wanted[above.path] = above
     return kept
 
 
@@ -117,13 +117,14 @@ def _made_of(artifact: Artifact, built: Mapping[str, list[tuple[Shelf, Artifact]
     """What an artifact is made of: of several with the same content one that is kept anyway, else the newest."""
     for name, digest in artifact.manifest.get("inputs", {}).items():
         same = [it for shelf, it in built.get(digest, []) if name in (shelf.asset, shelf.place.partition("/")[2])]
-        if same and not any(it.folder in kept for it in same):
+        if same and not any(it.path in kept for it in same):
             yield max(same, key=_age)
 
 
 def _age(artifact: Artifact) -> tuple[str, int]:
     """When it was built; the manifest tells it to the second."""
-    return str(artifact.manifest.get("built_at")), (artifact.folder / MANIFEST).stat().st_mtime_ns
+    built_at, manifest = str(artifact.manifest.get("built_at")), artifact.path / MANIFEST
+    return built_at, manifest.stat().st_mtime_ns if artifact.origin is None else 0
 
 
 def sweepable(store: ArtifactStore, collection: str, kept: Collection[Path], never: Collection[str]) -> Iterator[Removal]:
@@ -139,7 +140,7 @@ def sweepable(store: ArtifactStore, collection: str, kept: Collection[Path], nev
         current = store.pointer(shelf.asset, shelf.place)
         for path in sorted(shelf.folder.iterdir()):
             fingerprint, _, ending = path.name.partition(".")
-            if _is_aside(path):
+            if is_aside(path.name):
                 yield removal(path, "left from a removal" if path.name.endswith(SWEPT) else "set aside as damaged")
             elif shelf.asset in never or not FINGERPRINT.fullmatch(fingerprint):
                 continue
@@ -189,5 +190,6 @@ def removals_by_kind(removals: Iterable[Removal]) -> dict[str, tuple[int, int]]:
     return dict(sorted(sums.items(), key=lambda item: -item[1][1]))
 
 
-def _is_aside(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith((SWEPT, DAMAGED))
+def is_aside(name: str) -> bool:
+    """Whether a file or folder of this name was taken out of the way."""
+    return name.startswith(".") and name.endswith((SWEPT, DAMAGED))

@@ -14,11 +14,11 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from embed_assets.artifacts.files import digest_of_files, fingerprint_of, lock, sync, write_atomically
 
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 LOCKS = "locks"
+CURRENT = "current"
 REPORT = "report"
 SUMMARY = "summary.json"
 FINDINGS = "findings.json"
@@ -36,13 +37,43 @@ class MissingArtifactError(LookupError):
     """An upstream artifact was never built, or was deleted from the store."""
 
 
+class Origin(Protocol):
+    """Where the files of an artifact are kept, if not on this machine."""
+
+    @property
+    def address(self) -> str:
+        """Where that is, for people."""
+
+    def bring(self, names: Iterable[str]) -> None:
+        """Have these files of the artifact at its path on this machine."""
+
+
 @dataclass(frozen=True)
 class Artifact:
-    """One complete result in the store."""
+    """One complete result in the store.
 
-    folder: Path
+    Args:
+        path: where its files lie on this machine, or will lie once somebody asks for them.
+        manifest: what it is, and was made of.
+        reused: it was there already.
+        origin: where its files are kept; None: at the path.
+    """
+
+    path: Path
     manifest: dict[str, Any]
     reused: bool = False
+    origin: Origin | None = field(default=None, compare=False)
+
+    @property
+    def folder(self) -> Path:
+        """Its folder, with all of its files in it."""
+        self._bring(self.manifest["files"])
+        return self.path
+
+    @property
+    def address(self) -> str:
+        """Where it is kept, for people."""
+        return str(self.path) if self.origin is None else self.origin.address
 
     @property
     def digest(self) -> str:
@@ -55,7 +86,13 @@ class Artifact:
 
     @property
     def report(self) -> Path:
-        return self.folder / REPORT
+        """The folder of what is for people; of the others, no file need be here."""
+        self._bring(name for name in self.manifest["files"] if name.startswith(f"{REPORT}/"))
+        return self.path / REPORT
+
+    def _bring(self, names: Iterable[str]) -> None:
+        if self.origin is not None:
+            self.origin.bring(names)
 
     @property
     def findings(self) -> list[dict[str, Any]]:
@@ -75,6 +112,16 @@ class ArtifactStore:
 
     def __init__(self, root: Path):
         self.root = root
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return str(self.root)
+
+    def folders(self, *below: str) -> list[str]:
+        """The names of the folders below one of the store, sorted: of assets, of collections, then of artifacts and trials."""
+        place = self.root.joinpath(*below)
+        return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
 
     def find(self, asset: str, collection: str, fingerprint: str) -> Artifact | None:
         """The complete artifact with this fingerprint, or None."""
@@ -104,7 +151,7 @@ class ArtifactStore:
             if artifact.digest == digest:
                 return artifact
         raise MissingArtifactError(
-            f"{asset} of collection {collection!r} with the content {digest} is not in {self.root}: "
+            f"{asset} of collection {collection!r} with the content {digest} is not in {self.place}: "
             "it was deleted, or built in another home"
         )
 
@@ -118,14 +165,14 @@ class ArtifactStore:
         artifact = self.find(asset, collection, fingerprint) if fingerprint else None
         if artifact is None:
             raise MissingArtifactError(
-                f"{asset} of collection {collection!r} is not in {self.root}: materialize it first: "
+                f"{asset} of collection {collection!r} is not in {self.place}: materialize it first: "
                 f"embed-assets run {collection} --until {asset}"
             )
         return artifact
 
     def pointer(self, asset: str, collection: str) -> str | None:
         """The fingerprint of the current artifact, be it damaged or not; None: there never was one."""
-        return _read(self.root / asset / collection / "current")
+        return _read(self.root / asset / collection / CURRENT)
 
     def latest(self, asset: str, collection: str, inputs: Mapping[str, str]) -> Artifact | None:
         """The newest artifact among those that were built with these digests of inputs."""
@@ -167,11 +214,14 @@ class ArtifactStore:
             self._point(artifact)
         return artifact
 
-    def _point(self, artifact: Artifact) -> None:
-        """Let ``current`` return this artifact."""
-        pointer = artifact.folder.parent / "current"
-        if _read(pointer) != artifact.fingerprint:
-            write_atomically(pointer, artifact.fingerprint)
+    def _point(self, artifact: Artifact) -> str | None:
+        """Let ``current`` return this artifact; returns the fingerprint that it takes the place of, if it is another."""
+        pointer = artifact.path.parent / CURRENT
+        before = _read(pointer)
+        if before == artifact.fingerprint:
+            return None
+        write_atomically(pointer, artifact.fingerprint)
+        return before
 
     def _build(self, asset: str, folder: Path, ingredients: Mapping[str, Any], write: Callable[[Path, Path], None]) -> Artifact:
         if folder.exists():

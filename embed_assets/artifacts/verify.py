@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from embed_assets.artifacts.files import digest_of_files, fingerprint_of, is_locked, lock
 from embed_assets.artifacts.memo import set_aside_if_damaged
@@ -12,7 +13,8 @@ from embed_assets.artifacts.store import LOCKS, MANIFEST, REPORT, ArtifactStore
 
 logger = logging.getLogger(__name__)
 # What the store writes into a manifest; all else in it is what the fingerprint was made of.
-OF_THE_STORE = ("asset", "collection", "fingerprint", "digest", "built_at", "seconds", "files")
+OF_THE_STORE = ("asset", "collection", "fingerprint", "digest", "built_at", "seconds", "files", "hashes")
+NOT_THE_BYTES = "its bytes are not those that were written"
 
 
 def verify_artifacts(store: ArtifactStore, collection: str) -> Iterator[tuple[Path, str | None]]:
@@ -40,18 +42,25 @@ def problem_of(folder: Path, asset: str) -> str | None:
     """What is wrong with an artifact; None where nothing is."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        made_of = {name: value for name, value in manifest.items() if name not in OF_THE_STORE}
-        sizes, digest, fingerprint = manifest["files"].items(), manifest["digest"], manifest["fingerprint"]
+        sizes, digest = manifest["files"].items(), manifest["digest"]
         for name, size in sizes:
             if not (folder / name).is_file() or (folder / name).stat().st_size != size:
                 return f"{name} is missing or has another size"
-        if fingerprint != folder.name or fingerprint_of({"asset": asset, **made_of}) != fingerprint:
-            return f"{MANIFEST} does not fit the fingerprint"
+        if problem := problem_of_manifest(manifest, folder.name, asset):
+            return problem
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return f"{MANIFEST} cannot be read ({type(error).__name__})"
     files = [path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST]
     content = [path for path in files if path.relative_to(folder).parts[0] != REPORT]
-    return None if digest_of_files(folder, content, anew=True) == digest else "its bytes are not those that were written"
+    return None if digest_of_files(folder, content, anew=True) == digest else NOT_THE_BYTES
+
+
+def problem_of_manifest(manifest: dict[str, Any], fingerprint: str, asset: str) -> str | None:
+    """What is wrong with what a manifest tells that the artifact was made of."""
+    made_of = {name: value for name, value in manifest.items() if name not in OF_THE_STORE}
+    if manifest["fingerprint"] != fingerprint or fingerprint_of({"asset": asset, **made_of}) != fingerprint:
+        return f"{MANIFEST} does not fit the fingerprint"
+    return None
 
 
 def set_aside(folder: Path, why: str) -> None:

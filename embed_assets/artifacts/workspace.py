@@ -7,7 +7,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from embed_assets.artifacts.files import lock, write_atomically
+from embed_assets.artifacts.files import fingerprint_of, lock, write_atomically
+from embed_assets.artifacts.remote_folder import RemoteFolder, checked_address, is_remote
+from embed_assets.artifacts.remote_store import RemoteStore
 from embed_assets.artifacts.store import ArtifactStore
 
 
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 # In block style, or in the braces of flow style and JSON.
 PRODUCTION_BLOCK = re.compile(rb"""(?:^|[{,])\s*["']?production["']?\s*:""", re.MULTILINE)
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+ARTIFACTS, HOME_ID = "artifacts", "home_id"
+CACHE = "EMBED_ASSETS_CACHE"
 NAME_RULE = "a collection's name has at most 100 letters of A to Z, digits, '-' and '_', and begins with a letter or a digit"
 
 
@@ -29,15 +33,25 @@ class Workspace:
     Args:
         data: holds ``collections/<name>/`` and ``settings.yaml``. A single BEIR folder
             (``corpus.jsonl``, ``queries.jsonl``, ``qrels/``), or a folder of those, works as well.
-        home: holds the artifacts, the memos and Dagster's own files.
+        home: holds the artifacts, the memos and Dagster's own files; where the home is on an object store, what this
+            machine needs of it.
+        remote: address of the home on an object store; empty: there is none.
     """
 
     data: Path
     home: Path
+    remote: str = ""
+
+    @property
+    def address(self) -> str:
+        """The home, as --home names it."""
+        return self.remote or str(self.home)
 
     @property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(self.home / "artifacts")
+        if self.remote:
+            return RemoteStore(self.home / ARTIFACTS, RemoteFolder(self.remote).below(ARTIFACTS))
+        return ArtifactStore(self.home / ARTIFACTS)
 
     @property
     def memos(self) -> Path:
@@ -52,13 +66,13 @@ class Workspace:
     @property
     def home_id(self) -> str:
         """What tells this home from others: kept in it, so that it moves with the folder and a new host changes nothing."""
-        path = self.home / "home_id"
+        path = self.home / HOME_ID
         if path.is_file():
             return path.read_text(encoding="utf-8").strip()
         self.home.mkdir(parents=True, exist_ok=True)
-        with lock(self.home / "home_id.lock"):
+        with lock(self.home / f"{HOME_ID}.lock"):
             if not path.is_file():
-                write_atomically(path, uuid.uuid4().hex[:12])
+                write_atomically(path, _shared_id(RemoteFolder(self.remote)) if self.remote else _new_id())
             return path.read_text(encoding="utf-8").strip()
 
     def collections(self) -> dict[str, Path]:
@@ -137,13 +151,39 @@ def _names_a_table(folder: Path) -> bool:
     return settings.is_file() and PRODUCTION_BLOCK.search(settings.read_bytes()) is not None
 
 
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def _shared_id(home: RemoteFolder) -> str:
+    """The id of a home on an object store: that of whoever came first."""
+    home.write(HOME_ID, _new_id().encode(), None)
+    stored = home.read(HOME_ID)
+    return stored.content.decode() if stored is not None else _shared_id(home)
+
+
+def cache_of(address: str) -> Path:
+    """The folder of this machine for a home on an object store: below $EMBED_ASSETS_CACHE, else the user's cache folder."""
+    named = os.environ.get(CACHE)
+    above = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "embed-assets", "homes")
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "-", address.partition("://")[2]).strip("-.")
+    return above.expanduser().resolve() / f"{readable[-60:]}-{fingerprint_of(address)[:8]}"
+
+
 def open_workspace(data: str = "", home: str = "") -> Workspace:
     """The workspace at two folders.
 
     Args:
         data: empty: $EMBED_ASSETS_DATA, else data.
-        home: empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .dagster_home.
+        home: a folder, or the address of one on an object store; empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .dagster_home.
+
+    Raises:
+        AddressError: the address cannot be used.
     """
     data = data or os.environ.get("EMBED_ASSETS_DATA", "data")
     home = home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".dagster_home"
-    return Workspace(Path(data).expanduser().resolve(), Path(home).expanduser().resolve())
+    place = Path(data).expanduser().resolve()
+    if is_remote(home):
+        address = checked_address(home)
+        return Workspace(place, cache_of(address), address)
+    return Workspace(place, Path(home).expanduser().resolve())

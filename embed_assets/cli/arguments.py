@@ -23,7 +23,8 @@ data_option = click.option(
 home_option = click.option(
     "--home",
     default="",
-    help="Folder of artifacts and memos; runs are recorded in $DAGSTER_HOME, if it is set.  "
+    help="Folder of artifacts and memos, or its address on an object store (s3://BUCKET/PATH); runs are recorded in "
+    "$DAGSTER_HOME, if it is set.  "
     "[default: $EMBED_ASSETS_HOME, $DAGSTER_HOME or .dagster_home]",
 )
 
@@ -68,7 +69,7 @@ def echo_json(row: Any) -> None:
 
 def set_environment(workspace: Workspace) -> None:
     """The assets, and the processes that they start, find their folders in the environment."""
-    os.environ["EMBED_ASSETS_HOME"] = str(workspace.home)
+    os.environ["EMBED_ASSETS_HOME"] = workspace.address
     os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
 
 

@@ -46,6 +46,8 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
     workspace = open_workspace(data, home)
     names = known_collections(workspace, collections)
     set_environment(workspace)
+    if workspace.remote:
+        workspace.home_id  # noqa: B018  # who may not write there learns it before anything is computed
     from embed_assets.cli.runs import materialize_collection, open_instance
 
     log_to_stderr()

@@ -6,12 +6,14 @@ import importlib.util
 import os
 import platform
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import click
 import psutil
 
+from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option
 from embed_assets.models.hardware import Compute
@@ -62,8 +64,11 @@ def diagnose(workspace: Workspace) -> Iterator[Diagnosis]:
     yield _at_least("memory", memory, LEAST_MEMORY, "take a smaller questions.writer and training.batch_size")
     place = next(path for path in (workspace.home, *workspace.home.parents) if path.exists())
     yield _at_least(f"disk of {place}", shutil.disk_usage(place).free / 1e9, LEAST_DISK, "free some, or name another --home")
+    if workspace.remote:
+        yield _of_object_store(workspace.remote)
     writable = os.access(place, os.W_OK)
-    yield Diagnosis("home", writable, str(workspace.home) if writable else f"{place} cannot be written to: name another --home")
+    what = "home" if not workspace.remote else "its folder on this machine"
+    yield Diagnosis(what, writable, str(workspace.home) if writable else f"{place} cannot be written to: name another --home")
     vllm = importlib.util.find_spec("vllm") is not None
     words = (
         "installed" if vllm else "not installed: questions need it or an endpoint; questions.if_no_writer: look_ups goes without"
@@ -112,6 +117,20 @@ def _try(what: str, look: Callable[[], str]) -> Diagnosis:
         return Diagnosis(what, True, look())
     except (ModelNotFoundError, OSError) as error:
         return Diagnosis(what, False, str(error))
+
+
+def _of_object_store(address: str) -> Diagnosis:
+    """Whether it can be written to, and refuses what was to be written on a condition that does not hold."""
+    name = f"doctor-{uuid.uuid4().hex}"
+    try:
+        home = RemoteFolder(address)
+        refuses = home.write(name, b"", None) and not home.write(name, b"", None)
+        home.delete([name])
+    except RemoteError as error:
+        return Diagnosis("home", False, str(error))
+    if not refuses:
+        return Diagnosis("home", False, f"{address} overwrites what it was asked not to (If-None-Match): it cannot hold a home")
+    return Diagnosis("home", True, address)
 
 
 def _at_least(what: str, found: float, least: float, remedy: str) -> Diagnosis:

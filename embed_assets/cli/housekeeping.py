@@ -1,10 +1,13 @@
 """Commands that look after the home: what is damaged, and what nobody needs."""
 
 import logging
+from pathlib import Path
 
 import click
 
 from embed_assets.artifacts.prune import collections_in, removals_by_kind
+from embed_assets.artifacts.remote_keeping import verify_remote
+from embed_assets.artifacts.remote_store import RemoteStore
 from embed_assets.artifacts.verify import verify_artifacts, verify_memos
 from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, log_to_stderr
@@ -58,7 +61,10 @@ def verify(collections: tuple[str, ...], as_json: bool, data: str, home: str) ->
     _check_names(workspace, collections)
     log_to_stderr()
     logging.getLogger("embed_assets").setLevel(logging.WARNING)
-    found = [it for name in collections or collections_in(workspace.store) for it in verify_artifacts(workspace.store, name)]
+    store = workspace.store
+    found: list[tuple[Path | str, str | None]] = []
+    for name in collections or collections_in(store):
+        found += verify_remote(store, name) if isinstance(store, RemoteStore) else verify_artifacts(store, name)
     found += [] if collections else verify_memos(workspace.memos)
     damaged = [{"path": path, "problem": problem} for path, problem in found if problem is not None]
     if as_json:
@@ -70,7 +76,7 @@ def verify(collections: tuple[str, ...], as_json: bool, data: str, home: str) ->
 def _check_names(workspace: Workspace, names: tuple[str, ...]) -> None:
     there = collections_in(workspace.store)
     if unknown := [name for name in names if name not in there]:
-        raise click.ClickException(f"nothing is built of {', '.join(unknown)} in {workspace.home}")
+        raise click.ClickException(f"nothing is built of {', '.join(unknown)} in {workspace.address}")
 
 
 def _megabytes(size: int) -> str:

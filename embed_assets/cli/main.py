@@ -1,7 +1,10 @@
 """The command ``embed-assets``."""
 
+from typing import Any
+
 import click
 
+from embed_assets.artifacts.remote_folder import AddressError, RemoteError
 from embed_assets.cli import (
     benchmark,
     building,
@@ -44,7 +47,17 @@ COMMANDS = (
 )
 
 
-@click.group()
+class Commands(click.Group):
+    """Ends a command with one line where an object store cannot be reached, or its address be used."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (AddressError, RemoteError) as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Commands)
 def main() -> None:
     """Fine-tune an embedding model on your own documents, and prove that it is better."""
 

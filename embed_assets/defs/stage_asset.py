@@ -180,7 +180,7 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
     manifest = artifact.manifest
     metadata: dict[str, Any] = dict(artifact.summary)
     metadata["reused"] = artifact.reused
-    tables = [pl.scan_parquet(path) for path in artifact.folder.glob("*.parquet")]
+    tables = [pl.scan_parquet(path) for path in artifact.path.glob("*.parquet")]  # none are fetched for this
     if tables:
         widest = max(tables, key=lambda table: len(table.collect_schema()))
         columns = [TableColumn(name, str(dtype), description_of(name)) for name, dtype in widest.collect_schema().items()]
@@ -191,7 +191,7 @@ def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
     if (artifact.report / HTML_REPORT).is_file():
         metadata["html_report"] = MetadataValue.path(str(artifact.report / HTML_REPORT))
     metadata["digest"] = manifest["digest"]
-    metadata["artifact"] = MetadataValue.path(str(artifact.folder))
+    metadata["artifact"] = MetadataValue.path(artifact.address)
     metadata["made_of"] = MetadataValue.json(
         {key: manifest[key] for key in ("code_version", "settings", "inputs", "sources", "built_at", "seconds")}
     )

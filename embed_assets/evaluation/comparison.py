@@ -78,10 +78,9 @@ def find_checkpoint(workspace: Workspace, collection: str, model: str) -> Artifa
     """
     if Path(model).exists():
         return None
-    folders = (workspace.store.root / "checkpoint").glob("*/")
     found: dict[str, tuple[str, Artifact]] = {}
     # Equal ingredients have equal fingerprints: of two such checkpoints this collection's own is taken.
-    for name in sorted((folder.name for folder in folders), key=lambda name: (name != collection, name)):
+    for name in sorted(workspace.store.folders("checkpoint"), key=lambda name: (name != collection, name)):
         for checkpoint in workspace.store.artifacts("checkpoint", name):
             if checkpoint.fingerprint.startswith(model):
                 found.setdefault(checkpoint.fingerprint, (name, checkpoint))

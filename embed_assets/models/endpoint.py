@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from embed_assets.artifacts.secrets import without_secrets
 from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG, Answer, GenerationError, Sampling
-from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import LanguageModelSettings
 
 if TYPE_CHECKING:

@@ -143,7 +143,7 @@ class Published:
         if checkpoint is None:
             raise MissingArtifactError(
                 f"{self.collection}: the checkpoint in production, {metadata['checkpoint']}, is not in "
-                f"{self.workspace.store.root}: it was deleted, or built in another home: {WITHOUT_CHECKPOINT}"
+                f"{self.workspace.address}: it was deleted, or built in another home: {WITHOUT_CHECKPOINT}"
             )
         return checkpoint
 
@@ -208,7 +208,7 @@ class Published:
             "index": f"{index.uri}, {pointer.current}" if pointer.current else "none",
             "previous_index": pointer.previous or "none",
             "model_in_production": "none" if model is None else _in_words(model),
-            "onnx_model": str(exported.folder) if exported else "none",
+            "onnx_model": exported.address if exported else "none",
             "in_production_since": pointer.swapped_at or "never",
         }
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from embed_assets.artifacts.secrets import without_secrets
 from embed_assets.evaluation.dev_set import DevSet, dev_metrics
 from embed_assets.models.answers import GenerationError
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.endpoint import open_client, read_key
 from embed_assets.models.hardware import Compute
 from embed_assets.models.prompts import with_prompts
-from embed_assets.models.secrets import without_secrets
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 from embed_assets.production.published import Published, model_of_table

@@ -22,7 +22,7 @@ from embed_assets.sweep.saturation import Points, Saturation
 
 def write_trial(folder: Path, checkpoint: Artifact, summaries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Report on trial: scores on dev and test, and the loss curve of its checkpoint."""
-    figures = {"training_seconds": checkpoint.manifest["seconds"], "checkpoint": str(checkpoint.folder / "model")}
+    figures = {"training_seconds": checkpoint.manifest["seconds"], "checkpoint": f"{checkpoint.address}/model"}
     for split, of_split in summaries.items():
         write_score_tables(folder, of_split, prefix=f"{split}_")
         for summary in of_split:

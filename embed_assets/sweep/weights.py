@@ -30,7 +30,7 @@ def weights_of_trials(trials: Mapping[str, Artifact], checkpoints: Iterable[Arti
             values = read_trial(name, artifact).values("dev")
             scores[name] = values.mean() if len(values) else float("-inf")
     best = sorted(scores, key=lambda name: scores[name], reverse=True)[:BEST]
-    return [trained[name] for name in best], {it.folder for it in of_trials}
+    return [trained[name] for name in best], {it.path for it in of_trials}
 
 
 def _trained_with(artifact: Artifact) -> str:

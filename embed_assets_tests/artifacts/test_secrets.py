@@ -1,6 +1,6 @@
 import pytest
 
-from embed_assets.models.secrets import without_secrets
+from embed_assets.artifacts.secrets import without_secrets
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,88 @@
+"""Objects are written whole, on a condition, and named by addresses without anything secret in them."""
+
+from pathlib import Path
+
+import pytest
+
+from embed_assets.artifacts.remote_folder import AddressError, RemoteError, RemoteFolder
+from embed_assets.artifacts.workspace import cache_of, open_workspace
+from embed_assets_tests.object_stores import SECRET_KEY
+
+
+@pytest.fixture(params=["s3", "file"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> RemoteFolder:
+    if request.param == "file":
+        return RemoteFolder(f"file://{tmp_path}/shared disk")
+    return RemoteFolder(request.getfixturevalue("remote_address"))
+
+
+def test_nothing_is_overwritten_by_who_saw_nothing(remote):
+    assert remote.read("current") is None
+    assert remote.write("current", b"one", None)
+    assert not remote.write("current", b"two", None)
+    assert remote.read("current").content == b"one"
+
+
+def test_what_somebody_else_replaced_is_not_overwritten(remote_address):
+    remote = RemoteFolder(remote_address)
+    remote.write("current", b"one", None)
+    seen = remote.read("current")
+    assert remote.write("current", b"two", seen)
+    assert not remote.write("current", b"three", seen)
+    assert remote.read("current").content == b"two"
+    seen = remote.read("current")
+    remote.delete(["current"])
+    assert not remote.write("current", b"four", seen)
+
+
+def test_files_come_back_as_they_were(remote, tmp_path, monkeypatch):
+    monkeypatch.setattr("embed_assets.artifacts.remote_folder.BYTES_AT_ONCE", 5 << 20)
+    content = bytes(range(256)) * 50_000
+    (tmp_path / "large").write_bytes(content)
+    (tmp_path / "empty").touch()
+    names = {"model/large": "large", "münze 100%#.txt": "large", "model/empty": "empty"}
+    for name, file in names.items():
+        remote.upload(name, tmp_path / file)
+        remote.download(name, tmp_path / "back", (tmp_path / file).stat().st_size)
+        assert (tmp_path / "back").read_bytes() == (tmp_path / file).read_bytes()
+    assert {it.name: it.size for it in remote.list()} == {name: (tmp_path / file).stat().st_size for name, file in names.items()}
+    assert remote.folders() == ["model"] and remote.folders("nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"s3://AKIA:{SECRET_KEY}@house/embeddings",
+        f"s3://{SECRET_KEY}@house",
+        f"s3://house/embeddings?aws_secret_access_key={SECRET_KEY}",
+        f"https://house.s3.amazonaws.com/?X-Amz-Signature={SECRET_KEY}",
+        "s3:///embeddings",
+        "memory://house",
+        "file://",
+        "file://house/embeddings",
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_and_not_repeated(address, tmp_path):
+    with pytest.raises(AddressError) as refused:
+        open_workspace(str(tmp_path), address)
+    assert SECRET_KEY not in str(refused.value)
+
+
+def test_a_missing_bucket_is_named(bucket):
+    with pytest.raises(RemoteError, match="s3://nowhere/embeddings: there is no such bucket"):
+        RemoteFolder("s3://nowhere/embeddings").write("home_id", b"1", None)
+
+
+def test_two_machines_have_one_id(remote_address, tmp_path, monkeypatch):
+    ids = set()
+    for machine in ("one", "two"):
+        monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / machine))
+        ids.add(open_workspace(str(tmp_path), remote_address).home_id)
+    assert len(ids) == 1
+
+
+def test_homes_share_no_folder_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path))
+    folders = {cache_of(address) for address in ("s3://house/a/b", "s3://house/a-b", "gs://house/a/b")}
+    assert len(folders) == 3
+    assert open_workspace(str(tmp_path), "s3://house/a/b/").home == cache_of("s3://house/a/b")
