@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 import click
 
+from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.cli.arguments import (
     data_option,
     echo_json,
@@ -76,14 +77,19 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
 @data_option
 @home_option
 def collections(as_json: bool, data: str, home: str) -> None:
-    """List the collections, and which assets of each are built."""
+    """List the collections, and which assets of each are built, or why its settings are refused."""
     workspace = open_workspace(data, home)
-    for name in known_collections(workspace, ()):
+    try:
+        names = workspace.some_collections()
+    except CollectionError as error:
+        raise click.ClickException(str(error)) from None
+    for name in names:
         built = [stage for stage in STAGES if _is_built(workspace, stage, name)]
+        refused = _refusal(workspace, name)
         if as_json:
-            echo_json({"collection": name, "built": built})
+            echo_json({"collection": name, "built": built} | ({"refused": refused} if refused else {}))
         else:
-            click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}")
+            click.echo(f"{name}\t{', '.join(built) or 'nothing built yet'}{f'; {refused}' if refused else ''}")
 
 
 @click.command()
@@ -106,6 +112,15 @@ def settings(collection: str | None, as_json: bool, data: str) -> None:
 def _builds(until: Iterable[str], asset: str) -> bool:
     """Whether an asset is one of these, or one that they are made from."""
     return any(name == asset or _builds(STAGES[name].inputs, asset) for name in until)
+
+
+def _refusal(workspace: Workspace, collection: str) -> str:
+    """What is wrong with the settings of a collection; empty if nothing is."""
+    try:
+        read_settings(workspace, collection)
+    except (CollectionError, SettingsError) as error:
+        return str(error)
+    return ""
 
 
 def _is_built(workspace: Workspace, stage: str, collection: str) -> bool:

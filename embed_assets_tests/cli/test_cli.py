@@ -107,3 +107,15 @@ def test_commands_that_build_nothing_do_not_wait_for_dagster(workspace):
         command += ["--home", str(workspace.home)] if arguments[0] == "plan" else []
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_refused_settings_of_one_collection_do_not_hide_the_others(workspace):
+    workspace.store.build("beir_scores", "bakery", {}, write_scores)
+    folder = workspace.data / "collections" / "ales"
+    write_collection(folder, BAKERY)
+    (folder / "settings.yaml").write_text("chunking: {max_tokens: many}")
+    ales, bakery = cli(workspace, "collections").output.splitlines()
+    assert ales.startswith("ales\tnothing built yet; ") and f"{folder / 'settings.yaml'}: chunking.max_tokens" in ales
+    assert bakery == "bakery\tbeir_scores"
+    line = json.loads(cli(workspace, "collections", "--json").output.splitlines()[0])
+    assert line["collection"] == "ales" and "max_tokens" in line["refused"]
