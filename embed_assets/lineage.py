@@ -49,7 +49,7 @@ def resolve(
         else:
             with suppress(MissingArtifactError) if stage.frozen else nullcontext():
                 artifacts[name] = workspace.store.current(name, collection)
-    blocks = {name: getattr(settings, name) for name in stage.settings}
+    blocks = stage.blocks(settings)
     asked = Asked(workspace, collection, blocks, looked_at or {}, artifacts)
     sources: dict[str, Source] = {}
     for read in stage.sources:

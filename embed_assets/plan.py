@@ -167,7 +167,7 @@ def _without(
     workspace: Workspace, stage: Stage, collection: str, settings: Settings, settled: Mapping[str, Artifact]
 ) -> tuple[Inputs, bool]:
     """What is known already of the inputs of a stage that waits, and whether all of its sources are."""
-    blocks = {name: getattr(settings, name) for name in stage.settings}
+    blocks = stage.blocks(settings)
     artifacts = {name: settled[name] for name in stage.needs(settings) if name in settled}
     asked = Asked(workspace, collection, blocks, {}, artifacts)
     sources: dict[str, Source] = {}

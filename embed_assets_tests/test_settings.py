@@ -125,13 +125,13 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
             id="choice",
         ),
         pytest.param(
-            "questions: {identifier_patterns: ['[A-Z]+', '(']}",
-            ["questions.identifier_patterns:", "'('", "not a regular expression"],
+            "questions: {identifiers: {patterns: ['[A-Z]+', '(']}}",
+            ["questions.identifiers.patterns:", "'('", "not a regular expression"],
             id="bad regex",
         ),
         pytest.param(
-            "questions: {extra_identifier_patterns: ['[A-Z']}",
-            ["questions.extra_identifier_patterns:", "'[A-Z'", "not a regular expression"],
+            "questions: {identifiers: {extra_patterns: ['[A-Z']}}",
+            ["questions.identifiers.extra_patterns:", "'[A-Z'", "not a regular expression"],
             id="bad extra regex",
         ),
         pytest.param(

@@ -6,6 +6,7 @@ computes that stage again, and what lies downstream if the result really differs
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from embed_assets.artifacts.blocks import Block
@@ -21,7 +22,7 @@ class Stage:
         name: name of its asset.
         group: its room, and its group in the graph.
         code_version: version of its code.
-        settings: names of the blocks of the settings that it reads.
+        settings: names of the blocks of the settings that it reads; a dot leads to a block inside of another.
         inputs: the assets that it reads.
         sources: read what else it computes on.
         checks: what is asked of its result, by name.
@@ -44,7 +45,11 @@ class Stage:
     price: Callable[[Inputs, Path], Mapping[str, float]] = lambda inputs, memos: {}
     spared: Callable[[Mapping[str, Block]], Collection[str]] = lambda blocks: ()
 
+    def blocks(self, settings: object) -> dict[str, Block]:
+        """What it reads of the settings of a collection, whose fields are the blocks."""
+        return {name: attrgetter(name)(settings) for name in self.settings}
+
     def needs(self, settings: object) -> tuple[str, ...]:
-        """The assets that it reads with these settings of a collection, whose fields are the blocks."""
-        spared = self.spared({name: getattr(settings, name) for name in self.settings})
+        """The assets that it reads with these settings of a collection."""
+        spared = self.spared(self.blocks(settings))
         return tuple(name for name in self.inputs if name not in spared)

@@ -99,7 +99,7 @@ def _scores(
     columns: dict[tuple[str, float], list[np.ndarray]] = {(dense, weight): [] for dense in dense_systems for weight in grid}
     for texts, scores in systems.search_blocks(queries, relevant, by_document):
         for (dense, weight), found in columns.items():
-            fused = convex_fusion(scores[dense], scores[BM25], query_weights(texts, weight))
+            fused = convex_fusion(scores[dense], scores[BM25], query_weights(texts, weight, systems.patterns))
             found.append(top_k(best_per_group(fused, groups), 10))
     names = queries["query_id"].to_list()
     results: dict[str, dict[float, np.ndarray]] = {dense: {} for dense in dense_systems}

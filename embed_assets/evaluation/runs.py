@@ -13,6 +13,7 @@ from embed_assets.models.rerankers import PairScorer
 from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.retrieval.fusion import convex_fusion, query_weights
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 
 BM25 = "bm25"
 
@@ -41,10 +42,17 @@ class Systems:
         chunks: the collection's chunks.
         encoders: dense systems by name.
         with_bm25: whether there is BM25 too.
+        patterns: what an identifier looks like.
     """
 
-    def __init__(self, chunks: pl.DataFrame, encoders: Mapping[str, TextEncoder], with_bm25: bool):
-        self.chunks, self._encoders = chunks, encoders
+    def __init__(
+        self,
+        chunks: pl.DataFrame,
+        encoders: Mapping[str, TextEncoder],
+        with_bm25: bool,
+        patterns: Sequence[str] = IDENTIFIER_PATTERNS,
+    ):
+        self.chunks, self.patterns, self._encoders = chunks, patterns, encoders
         self._passages = chunks["passage"].to_list()
         self._vectors = {name: encoder.encode_passages(self._passages) for name, encoder in encoders.items()}
         self._bm25 = Bm25Index(self._passages, language_of(chunks)) if with_bm25 else None
@@ -115,7 +123,7 @@ class Systems:
         for of_block, scores in self.search_blocks(queries, relevant, by_document):
             texts += of_block
             for name, (dense, weight) in hybrids.items():
-                scores[name] = convex_fusion(scores[dense], scores[BM25], query_weights(of_block, weight))
+                scores[name] = convex_fusion(scores[dense], scores[BM25], query_weights(of_block, weight, self.patterns))
             for name, values in scores.items():
                 blocks.setdefault(name, []).append(_first(name, best_per_group(values, groups), top_k))
             for name, system in reranked.items():

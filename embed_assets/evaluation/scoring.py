@@ -18,6 +18,7 @@ from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import CLUSTER, holm, mean_interval, paired_by_query
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.retrieval.fusion import IDENTIFIER_WEIGHT
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 
 PER_QUERY_SCHEMA = dict.fromkeys(("query_id", "query", "style", "source", CLUSTER, "system"), pl.String)
 PER_QUERY_SCHEMA |= dict.fromkeys(METRICS, pl.Float64)
@@ -56,6 +57,7 @@ def score_systems(
     comparisons: Sequence[tuple[str, str]] = (),
     reranked: Mapping[str, RerankedSystem] | None = None,
     split: Split = "test",
+    patterns: Sequence[str] = IDENTIFIER_PATTERNS,
 ) -> list[Scores]:
     """Score systems on the queries of a split, human labels, the user's own pairs, written questions and look-ups apart.
 
@@ -75,11 +77,12 @@ def score_systems(
         comparisons: (system, baseline) pairs that are tested.
         reranked: systems that re-order the chunks of another one, by name.
         split: whose queries are used; choices are made on dev, so that test stays a fair judge.
+        patterns: what an identifier looks like, for the hybrid of queries that are little else.
 
     Returns:
         One Scores for each label source that has queries, human first.
     """
-    systems = Systems(chunks, encoders, with_bm25=hybrids is not None)
+    systems = Systems(chunks, encoders, hybrids is not None, patterns)
     weights = choose_weights(systems, hybrids or {}, queries, labels, settings.hybrid_weight)
     fused = {name: (weight.dense, weight.weight) for name, weight in weights.items()}
     results = []

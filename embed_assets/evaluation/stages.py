@@ -9,6 +9,7 @@ from embed_assets.evaluation.evaluation_set import human_labels_digest
 from embed_assets.evaluation.settings import ForgettingSettings
 from embed_assets.models.sources import base_model, reranker_start
 from embed_assets.queries.reviews import refused_questions
+from embed_assets.queries.settings import IDENTIFIERS
 
 HELD_OUT_QUERIES = "held_out_queries"  # frozen test queries, an asset of the store alone
 OF_OTHER = ("corpus_chunks", "evaluation_set")
@@ -31,7 +32,7 @@ EVALUATION_SET = Stage(
     name="evaluation_set",
     group="evaluation",
     code_version="2",
-    settings=("evaluation_set", "questions"),
+    settings=("evaluation_set", IDENTIFIERS),
     inputs=("corpus_chunks", "qa_pairs"),
     sources=(human_labels, refused_questions),
     checks=EVALUATION_SET_CHECKS,
@@ -41,7 +42,7 @@ BEIR_SCORES = Stage(
     name="beir_scores",
     group="evaluation",
     code_version="6",
-    settings=("base_model", "late_interaction", "scoring"),
+    settings=("base_model", IDENTIFIERS, "late_interaction", "scoring"),
     inputs=("corpus_chunks", "evaluation_set", "checkpoint"),
     sources=(base_model,),
     checks=SCORES_CHECKS,
@@ -60,7 +61,7 @@ RERANKER_SCORES = Stage(
     name="reranker_scores",
     group="evaluation",
     code_version="4",
-    settings=("base_model", "reranker", "reranking", "scoring"),
+    settings=("base_model", IDENTIFIERS, "reranker", "reranking", "scoring"),
     inputs=("corpus_chunks", "evaluation_set", "checkpoint", "reranker"),
     sources=(base_model, reranker_start),
     checks=RERANKER_SCORES_CHECKS,

@@ -26,8 +26,10 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.production.published_index import PublishingError
 from embed_assets.production.search import IndexSearch
+from embed_assets.queries.settings import IDENTIFIERS
 from embed_assets.settings import read_settings
 from embed_assets.text.near_duplicates import normalize_query
+from embed_assets.text.settings import IdentifierSettings
 
 logger = logging.getLogger(__name__)
 BASE, TUNED, HYBRID, PRODUCTION = "base", "tuned", "hybrid", "in production"
@@ -116,7 +118,8 @@ class SideBySide:
         logger.info("%s: encoding %d chunks, as far as they are new to the models", collection, len(self.chunks))
         models = (base_model, made_of["checkpoint"], workspace.memos, compute)
         encoders = base_and_tuned(*models)
-        self._systems = Systems(self.chunks, encoders, with_bm25=True)
+        patterns = IdentifierSettings.model_validate(settings.get(IDENTIFIERS, {})).all_patterns
+        self._systems = Systems(self.chunks, encoders, True, patterns)
         for encoder in encoders.values():
             encoder.load()
         self._late: dict[str, RerankedSystem] = {}

@@ -28,6 +28,7 @@ from embed_assets.production.published import WITHOUT_CHECKPOINT, Model, Publish
 from embed_assets.production.published_index import OvertakenError, Pointer
 from embed_assets.production.settings import PublishingSettings
 from embed_assets.reports.evaluation import write_comparison
+from embed_assets.text.settings import IdentifierSettings
 
 VERDICT = "verdict.json"
 ROWS = ("chunks", "metadata_columns", "token_pooling")
@@ -87,8 +88,8 @@ def _score(
     """The scores of models on the fixed evaluation set, with the chunks."""
     queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
     chunks = inputs.table("corpus_chunks", "chunks")
-    scoring = inputs.block(ScoringSettings)
-    return score_systems(inputs.collection, chunks, queries, labels, encoders, scoring, hybrids, comparisons)
+    scoring, patterns = inputs.block(ScoringSettings), inputs.block(IdentifierSettings).all_patterns
+    return score_systems(inputs.collection, chunks, queries, labels, encoders, scoring, hybrids, comparisons, patterns=patterns)
 
 
 def publish(
@@ -179,6 +180,7 @@ def _put(
         "evaluation_set": inputs.artifacts["evaluation_set"].digest,
         "scores": _headlines(summaries),
         "hybrid_weight": weight_for_search(summaries, system_of(model)[1]),
+        "identifier_patterns": inputs.block(IdentifierSettings).all_patterns,
     }
     encoder = published.encoder(model, compute)
     source = ProductionSettings.model_validate(chunks.manifest["settings"]["production"], strict=False)

@@ -17,6 +17,7 @@ from embed_assets.production.published_index import PublishingError, metadata_of
 from embed_assets.production.published_tokens import COLUMN, ROW_ID, search_tokens, stored_scores
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion, fuse_hits, query_weights
 from embed_assets.retrieval.late_interaction import LateInteraction
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 from embed_assets.training.settings import RerankerSettings
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class IndexSearch:
         vector = encoder.encode_queries([query])[0]
         if mode == "dense":
             return _hits(_dense(table, vector, limit), limit)
-        weight = query_weights([query], metadata.get("hybrid_weight", DEFAULT_WEIGHT)).item()
+        patterns = metadata.get("identifier_patterns", IDENTIFIER_PATTERNS)
+        weight = query_weights([query], metadata.get("hybrid_weight", DEFAULT_WEIGHT), patterns).item()
         settings = self._late_interaction if mode == "late" else self._reranking
         fetched = max(limit, DEPTH, settings.top_k if mode != "hybrid" else 0)
         rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)

@@ -8,6 +8,7 @@ from embed_assets.models.sources import base_model
 from embed_assets.production.checks import PUBLISHED_INDEX_CHECKS
 from embed_assets.production.published import Published, base_model_of
 from embed_assets.production.settings import PublishingSettings
+from embed_assets.queries.settings import IDENTIFIERS
 
 IN_PRODUCTION = "in production"
 
@@ -27,7 +28,7 @@ PUBLISHED_INDEX = Stage(
     name="published_index",
     group="production",
     code_version="3",
-    settings=("base_model", "scoring", "publishing"),
+    settings=("base_model", IDENTIFIERS, "scoring", "publishing"),
     inputs=("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
     sources=(base_model, in_production),
     checks=PUBLISHED_INDEX_CHECKS,

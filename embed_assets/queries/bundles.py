@@ -70,7 +70,7 @@ class _Pools:
         self._named: list[list[str]] = []
         self._naming: dict[str, list[int]] = {}
         if "identifier" in settings.bundle_by:
-            self._named = [find_identifiers(passage, settings.all_identifier_patterns) for passage in chunks["passage"]]
+            self._named = [find_identifiers(passage, settings.identifiers.all_patterns) for passage in chunks["passage"]]
             for row, names in enumerate(self._named):
                 for name in names:
                     self._naming.setdefault(name, []).append(row)

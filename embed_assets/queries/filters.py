@@ -77,7 +77,7 @@ class QuestionRules:
             return f"copies more than {settings.max_copied_words} words"
         if settings.known_identifiers:
             shown = "\n".join(passages)
-            for identifier in find_identifiers(query, settings.all_identifier_patterns):
+            for identifier in find_identifiers(query, settings.identifiers.all_patterns):
                 if not holds_identifier(shown, identifier):
                     return "unknown identifier"
         if settings.same_language and differs_in_language(query, passages[0], length):
@@ -187,7 +187,7 @@ def _drop_near_duplicates(pairs: pl.DataFrame, encoder: Encoder, settings: Quest
         return pairs
     queries = usable["query"].to_list()
     vectors = encoder.encode_queries(queries)
-    names = [distinguishing_terms(query, settings.all_identifier_patterns) for query in queries]
+    names = [distinguishing_terms(query, settings.identifiers.all_patterns) for query in queries]
     duplicate_of: dict[int, float] = {}
     for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
         block = vectors[start : start + QUERIES_IN_A_BLOCK] @ vectors[: start + QUERIES_IN_A_BLOCK].T

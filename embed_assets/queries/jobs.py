@@ -62,7 +62,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
         encoder: the base model, which finds related chunks for prompts that show several; None where no prompt does.
         settings: how many of which style.
     """
-    identifiers = [find_identifiers(passage, settings.all_identifier_patterns) for passage in chunks["passage"]]
+    identifiers = [find_identifiers(passage, settings.identifiers.all_patterns) for passage in chunks["passage"]]
     frequency = Counter(identifier for found in identifiers for identifier in found)
     says_something = [count_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
     rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]
@@ -170,7 +170,7 @@ def jobs_about_identifiers(
     """
     naming: dict[str, list[int]] = {name: [] for name in identifiers}
     for row, passage in enumerate(chunks["passage"]):
-        for name in find_identifiers(passage, settings.all_identifier_patterns):
+        for name in find_identifiers(passage, settings.identifiers.all_patterns):
             if name in naming:
                 naming[name].append(row)
     first = settings.questions_per_chunk

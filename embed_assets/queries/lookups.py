@@ -42,7 +42,7 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     passages, texts, documents = (chunks[name].to_list() for name in ("passage", "text", "document_id"))
     language = language_of(chunks)
     keywords = _Keywords(passages, language)
-    identifiers = _Identifiers(chunks, settings.all_identifier_patterns)
+    identifiers = _Identifiers(chunks, settings.identifiers.all_patterns)
     document_rows: dict[str, list[int]] = {}
     place_in_document = [0] * len(documents)
     starts = chunks["start"].to_list()
@@ -82,7 +82,7 @@ def identifier_coverage(chunks: pl.DataFrame, pairs: pl.DataFrame, settings: Que
     Returns:
         ``identifier``, ``chunks`` (number of chunks with it) and ``queries`` (number of queries with it), the rarest first.
     """
-    patterns = settings.all_identifier_patterns
+    patterns = settings.identifiers.all_patterns
     there = Counter(identifier for text in chunks["passage"] for identifier in find_identifiers(text, patterns))
     asked = Counter(identifier for query in pairs["query"].unique() for identifier in find_identifiers(query, patterns))
     rows = [(identifier, count, asked[identifier]) for identifier, count in there.items()]

@@ -7,7 +7,7 @@ from pydantic import Field, Strict, field_validator, model_validator
 
 from embed_assets.artifacts.blocks import Block, Strings, operation
 from embed_assets.models.settings import LanguageModelSettings
-from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, compile_pattern
+from embed_assets.text.settings import IdentifierSettings
 
 # What fits a writer that follows long instructions; the defaults of the fields fit one that does not.
 ABLE: dict[str, Any] = {
@@ -24,6 +24,8 @@ ABLE: dict[str, Any] = {
 # Prompt files of other tasks than writing one question.
 TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
 Ways = Annotated[tuple[Literal["similar", "identifier", "link", "document"], ...], Strict(False)]
+# Where the settings say what an identifier looks like.
+IDENTIFIERS = "questions.identifiers"
 
 
 class QuestionsSettings(Block):
@@ -123,10 +125,7 @@ class QuestionsSettings(Block):
     neighbours_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by a sentence of another chunk of the document")
     titles_per_chunk: int = Field(1, ge=0, le=50, description="look-ups by title or heading with a telling word")
     max_lookups: int = Field(6000, ge=0, description="at most this many look-ups before the round-trip filter")
-    identifier_patterns: Strings = Field(
-        IDENTIFIER_PATTERNS, description="regular expressions of identifiers, in the syntax of the Python module regex"
-    )
-    extra_identifier_patterns: Strings = Field((), description="more of them, beside identifier_patterns")
+    identifiers: IdentifierSettings = Field(IdentifierSettings(), description="what an identifier looks like")
     min_words: int = Field(3, ge=1, description="shortest written question, in words")
     max_words: int = Field(40, ge=1, description="longest written question, in words")
     max_copied_words: int = Field(
@@ -171,13 +170,6 @@ class QuestionsSettings(Block):
             writer = {name: getattr(writer, name) for name in writer.model_fields_set}
         return ABLE | given | ({"writer": ABLE["writer"] | writer} if isinstance(writer, dict) else {})
 
-    @field_validator("identifier_patterns", "extra_identifier_patterns")
-    @classmethod
-    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in patterns:
-            compile_pattern(pattern)
-        return patterns
-
     @field_validator("more_readers")
     @classmethod
     def _are_phrases(cls, readers: tuple[str, ...]) -> tuple[str, ...]:
@@ -210,10 +202,6 @@ class QuestionsSettings(Block):
         if self.min_words > self.max_words:
             raise ValueError(f"min_words is {self.min_words}, which is more than max_words, {self.max_words}")
         return self
-
-    @property
-    def all_identifier_patterns(self) -> tuple[str, ...]:
-        return self.identifier_patterns + self.extra_identifier_patterns
 
     @property
     def language_models(self) -> dict[str, LanguageModelSettings]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embed_assets.retrieval.ranking import in_order, kth_best, top_k
-from embed_assets.text.identifiers import is_mostly_identifiers
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, is_mostly_identifiers
 
 DEPTH = 100
 # Weight of the dense model beside BM25 where nothing is known of a collection.
@@ -15,15 +15,17 @@ DEFAULT_WEIGHT = 0.5
 IDENTIFIER_WEIGHT = 0.2
 
 
-def query_weights(queries: Sequence[str], weight: float) -> np.ndarray:
+def query_weights(queries: Sequence[str], weight: float, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> np.ndarray:
     """The weight of the dense model for each query, shape (queries, 1): a small one where it is mostly identifiers.
 
     Args:
         queries: as they are asked.
         weight: for all others.
+        patterns: what an identifier looks like.
     """
-    small = min(weight, IDENTIFIER_WEIGHT)
-    return np.array([[small if is_mostly_identifiers(query) else weight] for query in queries], dtype=np.float32).reshape(-1, 1)
+    small, patterns = min(weight, IDENTIFIER_WEIGHT), tuple(patterns)
+    weights = [small if is_mostly_identifiers(query, patterns) else weight for query in queries]
+    return np.array(weights, dtype=np.float32).reshape(-1, 1)
 
 
 def convex_fusion(

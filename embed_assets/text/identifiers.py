@@ -66,12 +66,13 @@ def find_identifiers(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -
 
 
 @functools.lru_cache(maxsize=10_000)
-def is_mostly_identifiers(query: str) -> bool:
+def is_mostly_identifiers(query: str, patterns: tuple[str, ...] = IDENTIFIER_PATTERNS) -> bool:
     """Whether identifiers are more than half of what a query says, as in "NOX-48213" or "what is cve-2024-1234".
 
     People type them in small letters too; then only what has a digit counts, since follow-up is none.
     """
-    found = set(find_identifiers(query)) or {name for name in find_identifiers(query.upper()) if any(map(str.isdigit, name))}
+    found = set(find_identifiers(query, patterns))
+    found = found or {name for name in find_identifiers(query.upper(), patterns) if any(map(str.isdigit, name))}
     return sum(map(len, found)) > len("".join(query.split())) / 2
 
 

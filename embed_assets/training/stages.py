@@ -9,6 +9,7 @@ from embed_assets.artifacts.stages import Stage
 from embed_assets.models.locations import model_digest
 from embed_assets.models.settings import CheckpointSettings
 from embed_assets.models.sources import base_model, own_checkpoint, reranker_start
+from embed_assets.queries.settings import IDENTIFIERS
 from embed_assets.training.checks import EXPORT_CHECKS, RERANKER_EXPORT_CHECKS, TRAINING_CHECKS, TRIPLETS_CHECKS
 from embed_assets.training.own_triplets import own_triplets_digest
 from embed_assets.training.price import texts_to_encode, triplets_to_train
@@ -42,7 +43,7 @@ TRIPLETS = Stage(
     name="triplets",
     group="training",
     code_version="4",
-    settings=("base_model", "questions", "evaluation_set", "negatives"),
+    settings=("base_model", IDENTIFIERS, "evaluation_set", "negatives"),
     inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
     sources=(base_model, cross_encoder, own_triplets),
     checks=TRIPLETS_CHECKS,

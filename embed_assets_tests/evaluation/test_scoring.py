@@ -392,6 +392,18 @@ def test_bm25_and_hybrids_stand_beside_the_dense_systems():
     assert best["unit"].to_list() == ["dog"] and best["score"].to_list() == pytest.approx([0.5 + 0.5 * 2 / 3], abs=1e-3)
 
 
+def test_the_hybrid_of_a_query_that_is_little_but_identifiers_goes_by_words():
+    """As above: the weight of the word is 0.5, and 0.8 where the word is an identifier."""
+    queries, labels = make_queries("human", {"q": "bark"}), human_labels(("q", "dog", 1))
+    encoders = {"base": TableEncoder({"bark": ranking("cats purr", "dogs bark", "bees hum", "cows moo")})}
+    scored = [
+        score_systems("animals", ANIMALS, queries, labels, encoders, SETTINGS, {"hybrid": "base"}, patterns=patterns)[0].runs
+        for patterns in ((r"\d+",), ("bark",))
+    ]
+    best = [runs.filter((pl.col("system") == "hybrid") & (pl.col("rank") == 1))["score"].item() for runs in scored]
+    assert best == pytest.approx([0.5 + 0.5 * 2 / 3, 0.8 + 0.2 * 2 / 3], abs=1e-3)
+
+
 def test_bm25_scores_zero_where_no_word_matches_and_the_hybrid_follows_the_model():
     queries, labels = make_queries("human", {"q": "pets"}), human_labels(("q", "cat", 1))
     encoder = TableEncoder({"pets": ranking("bees hum", "cows moo", "cats purr", "dogs bark")})

@@ -139,7 +139,7 @@ def test_nothing_was_trained_so_nothing_is_uncovered(home: Home):
     home.publish(REFUSED)
     assert drift.measure_coverage(home.published, home.chunks["text"]) is None
     finding = drift.judge_coverage(None, DriftSettings())
-    assert finding.passed and "base model" in finding.message
+    assert finding.passed and "not trained on this collection" in finding.message
     (score,) = drift.measure_live_scores(home.published, CPU)
     assert score.noted == 1.0 and 0.7 < score.now <= 1.0
 

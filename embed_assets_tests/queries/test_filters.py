@@ -266,7 +266,7 @@ def test_identifiers_of_ones_own_patterns_tell_queries_apart_too(chunks, encoder
     pairs = ask(chunks, ("What is ticket alpha about?", "pump.md"), ("What is ticket beta about?", "pump.md"))
     settings = {"round_trip_top_k": 0, "max_similarity": 0.5}
     plain = filter_pairs(pairs, chunks, encoder, QuestionsSettings(**settings))
-    own = filter_pairs(pairs, chunks, encoder, QuestionsSettings(**settings, extra_identifier_patterns=["alpha|beta"]))
+    own = filter_pairs(pairs, chunks, encoder, QuestionsSettings(**settings, identifiers={"extra_patterns": ["alpha|beta"]}))
     assert plain["dropped"].to_list() == [None, "near-duplicate"] and own["dropped"].to_list() == [None, None]
 
 

@@ -10,9 +10,10 @@ from embed_assets.queries.lookups import identifier_coverage, spread_over_docume
 from embed_assets.queries.pairs import PAIR_SCHEMA
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.settings import IdentifierSettings
 from embed_assets_tests.sample_documents import DOCUMENTS
 
-PATTERNS = QuestionsSettings().all_identifier_patterns
+PATTERNS = IdentifierSettings().all_patterns
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,10 @@ def test_patterns_of_identifiers_can_be_set():
 
 
 def test_extra_patterns_stand_beside_the_others():
-    settings = QuestionsSettings(extra_identifier_patterns=[r"#\d+"])
-    assert find_identifiers("Ticket #1234 of PRT-7719", settings.all_identifier_patterns) == ["#1234", "PRT-7719"]
-    only = QuestionsSettings(identifier_patterns=[r"PRT-\d+"], extra_identifier_patterns=[r"#\d+"])
-    assert find_identifiers("Ticket #1234 of PRT-7719 in 3.8.1", only.all_identifier_patterns) == ["#1234", "PRT-7719"]
+    settings = IdentifierSettings(extra_patterns=[r"#\d+"])
+    assert find_identifiers("Ticket #1234 of PRT-7719", settings.all_patterns) == ["#1234", "PRT-7719"]
+    only = IdentifierSettings(patterns=[r"PRT-\d+"], extra_patterns=[r"#\d+"])
+    assert find_identifiers("Ticket #1234 of PRT-7719 in 3.8.1", only.all_patterns) == ["#1234", "PRT-7719"]
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,8 @@ def test_extra_patterns_stand_beside_the_others():
     ],
 )
 def test_each_pattern_stands_for_itself(patterns, identifiers):
-    settings = QuestionsSettings(identifier_patterns=patterns)
-    assert find_identifiers("See Err12, XX99 and PRT-7.", settings.all_identifier_patterns) == identifiers
+    settings = IdentifierSettings(patterns=patterns)
+    assert find_identifiers("See Err12, XX99 and PRT-7.", settings.all_patterns) == identifiers
 
 
 def test_lookups_of_each_style_are_taken_from_their_chunk(chunks):
@@ -95,7 +96,7 @@ def test_a_style_of_lookups_can_be_left_out(chunks, style):
 
 
 def test_lookups_by_patterns_of_ones_own(chunks):
-    settings = QuestionsSettings(extra_identifier_patterns=[r"\b\d+ degrees\b"])
+    settings = QuestionsSettings(identifiers={"extra_patterns": [r"\b\d+ degrees\b"]})
     lookups = take_lookups(chunks, settings).filter((pl.col("style") == "identifier") & (pl.col("document_id") == "bread.md"))
     assert [query.startswith("250 degrees") for query in lookups["query"]] == [True]
 

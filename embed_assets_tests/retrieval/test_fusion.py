@@ -76,6 +76,10 @@ def test_words_count_more_for_a_query_that_is_mostly_identifiers(query, is_one):
     assert query_weights([query], 0.1).item() == pytest.approx(0.1)
 
 
+def test_a_collection_says_what_an_identifier_is():
+    assert query_weights(["ticket 77", "NOX-48213"], 0.5, [r"ticket \d+"]) == pytest.approx(np.array([[0.2], [0.5]]))
+
+
 def test_each_query_has_its_own_weight():
     dense, words = np.array([[0.9, 0.5, 0.7]] * 2, dtype=np.float32), np.array([[2.0, 10.0, 4.0]] * 2, dtype=np.float32)
     weights = query_weights(["what is a fan", "NOX-48213"], 0.5)

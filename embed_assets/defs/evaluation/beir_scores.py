@@ -16,6 +16,7 @@ from embed_assets.lineage import lineage_of
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.evaluation import write_scores
 from embed_assets.reports.html_report import write_html_report
+from embed_assets.text.settings import IdentifierSettings
 
 HYBRIDS = {"hybrid_base": "base", "hybrid": "tuned"}
 REPORTED = ("checkpoint", "triplets", "evaluation_set", "qa_pairs", "corpus_chunks")
@@ -39,7 +40,16 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
         short = first_dimensions(encoders["tuned"], inputs.artifacts["checkpoint"])
         comparisons = [*COMPARISONS, *((name, it.system) for name, it in reranked.items()), *((name, "tuned") for name in short)]
         scores = score_systems(
-            inputs.collection, chunks, queries, labels, {**encoders, **short}, scoring, HYBRIDS, comparisons, reranked
+            inputs.collection,
+            chunks,
+            queries,
+            labels,
+            {**encoders, **short},
+            scoring,
+            HYBRIDS,
+            comparisons,
+            reranked,
+            patterns=inputs.block(IdentifierSettings).all_patterns,
         )
         write_scored(folder, scores)
         before = place.store.latest(inputs.stage, inputs.collection, {"evaluation_set": yardstick.digest})

@@ -10,8 +10,8 @@ from embed_assets.evaluation.evaluation_set import hold_out_queries, read_human_
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.evaluation.stages import EVALUATION_SET, HELD_OUT_QUERIES
 from embed_assets.queries.reviews import REFUSED_QUESTIONS
-from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.evaluation import write_evaluation_set
+from embed_assets.text.settings import IdentifierSettings
 
 
 @stage_asset(EVALUATION_SET, kinds={"polars"})
@@ -24,7 +24,7 @@ def evaluation_set(context: AssetExecutionContext, workspace: WorkspaceResource)
 
         def hold_out(frozen: Path, scratch: Path) -> None:
             pairs, chunks = inputs.table("qa_pairs", "pairs"), inputs.table("corpus_chunks", "chunks")
-            patterns = inputs.block(QuestionsSettings).all_identifier_patterns
+            patterns = inputs.block(IdentifierSettings).all_patterns
             queries, labels = hold_out_queries(pairs, chunks, settings, patterns)
             queries.write_parquet(frozen / "queries.parquet")
             labels.write_parquet(frozen / "labels.parquet")

@@ -14,6 +14,7 @@ from embed_assets.evaluation.systems import base_and_tuned
 from embed_assets.models.rerankers import open_reranker
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.evaluation import write_reranker_scores
+from embed_assets.text.settings import IdentifierSettings
 from embed_assets.training.settings import RerankerSettings
 
 COMPARISONS = (("hybrid_reranked", "hybrid"), ("hybrid_reranked", "tuned"), ("hybrid_reranked", "bm25"), ("hybrid", "tuned"))
@@ -35,7 +36,10 @@ def reranker_scores(context: AssetExecutionContext, workspace: WorkspaceResource
         reranker = open_reranker(model, place.memos, inputs.block(RerankerSettings), gpu.compute())
         systems = {"hybrid_reranked": RerankedSystem("hybrid", reranker, reranking.top_k, reranking.weight)}
         hybrids = {"hybrid": "tuned"}
-        scores = score_systems(inputs.collection, chunks, drawn, labels, encoders, scoring, hybrids, COMPARISONS, systems)
+        patterns = inputs.block(IdentifierSettings).all_patterns
+        scores = score_systems(
+            inputs.collection, chunks, drawn, labels, encoders, scoring, hybrids, COMPARISONS, systems, patterns=patterns
+        )
         write_scored(folder, scores)
         write_reranker_scores(folder, [score.summary for score in scores])
 

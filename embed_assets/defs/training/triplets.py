@@ -10,8 +10,8 @@ from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.reports.training import write_triplets
+from embed_assets.text.settings import IdentifierSettings
 from embed_assets.training.joined_triplets import with_own_triplets
 from embed_assets.training.leaks import training_pairs
 from embed_assets.training.negatives import mine_triplets
@@ -29,7 +29,7 @@ def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         chunks, pairs = inputs.table("corpus_chunks", "chunks"), inputs.table("qa_pairs", "pairs")
         tested, labels = (inputs.table("evaluation_set", name) for name in ("queries", "labels"))
         encoder = Encoder(base_model, place.memos, compute=gpu.compute())
-        patterns, splits = inputs.block(QuestionsSettings).all_identifier_patterns, inputs.block(EvaluationSetSettings)
+        patterns, splits = inputs.block(IdentifierSettings).all_patterns, inputs.block(EvaluationSetSettings)
         own = place.collection_folder(inputs.collection) if OWN_TRIPLETS in inputs.sources else None
         pairs, passages, notes = with_own_triplets(own, pairs, chunks, negatives, splits)
         pairs, left_out = training_pairs(pairs, chunks, tested, encoder, splits, patterns)
