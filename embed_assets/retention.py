@@ -19,10 +19,11 @@ from embed_assets.artifacts.prune import (
     shelves,
     sweepable,
 )
-from embed_assets.artifacts.remote_keeping import RemoteRemoval, remove_remote, sweepable_remote
+from embed_assets.artifacts.remote_folder import RemoteFolder
+from embed_assets.artifacts.remote_keeping import RemoteRemoval, remove_remote, sweepable_memos, sweepable_remote
 from embed_assets.artifacts.remote_store import HASHES, RemoteStore
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
-from embed_assets.artifacts.workspace import Workspace
+from embed_assets.artifacts.workspace import MEMOS, Workspace
 from embed_assets.evaluation.stages import HELD_OUT_QUERIES
 from embed_assets.models.locations import ModelNotFoundError, model_digest
 from embed_assets.production.keeping import needed_by_production, orphan_tables
@@ -127,7 +128,7 @@ def _sweepable(store: ArtifactStore, collection: str, kept: Collection[Path]) ->
 
 def _remove(store: ArtifactStore, it: Removal) -> None:
     if isinstance(store, RemoteStore) and isinstance(it, RemoteRemoval):
-        remove_remote(store, it)
+        remove_remote(store.remote, it)
     else:
         remove(it.path)
 
@@ -159,8 +160,12 @@ def _prune_memos(workspace: Workspace, dry_run: bool, pruned: Pruned) -> None:
     """
     left = list(left_from_removals(workspace.memos)) + list(left_from_removals(workspace.logs))
     found = [path for kind in MEMOS_OF_MODELS for path in sorted((workspace.memos / kind).glob("*")) if _is_of_files(path)]
+    tables: list[RemoteRemoval] = []
+    memos = RemoteFolder(workspace.remote).below(MEMOS) if workspace.remote else None
     try:
-        known = _known_models(workspace, {it.path for it in pruned.removals}) if found else set()
+        known = _known_models(workspace, {it.path for it in pruned.removals}) if found or memos else set()
+        if memos:
+            tables = list(sweepable_memos(memos, workspace.memos, MEMOS_OF_MODELS, known))
     except Exception as error:
         pruned.left_alone.append(f"memos: {error}")
         found = []
@@ -170,7 +175,10 @@ def _prune_memos(workspace: Workspace, dry_run: bool, pruned: Pruned) -> None:
         for it in [*left, *removals]:
             with lock(lock_of(it.path)) if it.path.suffix == ".sqlite" else nullcontext():
                 remove(it.path)
-    pruned.removals += left + removals
+        if memos:
+            for table in tables:
+                remove_remote(memos, table)
+    pruned.removals += [*left, *removals, *tables]
 
 
 def _is_of_files(path: Path) -> bool:

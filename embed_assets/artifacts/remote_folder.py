@@ -54,7 +54,7 @@ class Listed:
     name: str
     size: int
     etag: str
-    written: datetime
+    written: datetime = datetime.min
 
 
 def is_remote(address: str) -> bool:
@@ -165,18 +165,21 @@ class RemoteFolder:
                 length = min(BYTES_AT_ONCE, size - start)
                 yield bytes(_obstore().get_range(self._objects, name, start=start, length=length))
 
-    def list(self, prefix: str = "") -> Iterator[Listed]:
+    def objects(self, prefix: str = "") -> Iterator[Listed]:
         """All objects below a folder of this one, in no order."""
         with self._explained(prefix):
             for batch in _obstore().list(self._objects, prefix or None):
-                for it in batch:
-                    yield Listed(it["path"], it["size"], it["e_tag"] or "", it["last_modified"])
+                yield from map(_listed, batch)
 
-    def folders(self, prefix: str = "") -> Sequence[str]:
-        """The names of the folders in a folder of this one, sorted."""
+    def level(self, prefix: str = "") -> tuple[list[Listed], list[str]]:
+        """The objects in a folder of this one, and the names of the folders in it, sorted; not what lies below those."""
         with self._explained(prefix):
             found = _obstore().list_with_delimiter(self._objects, prefix or None)
-        return sorted(path.rpartition("/")[2] for path in found["common_prefixes"])
+        return [_listed(it) for it in found["objects"]], sorted(found["common_prefixes"])
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """The last parts of the names of the folders in a folder of this one, sorted."""
+        return sorted(path.rpartition("/")[2] for path in self.level(prefix)[1])
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; those that are gone already do not matter."""
@@ -203,6 +206,10 @@ class RemoteFolder:
         except (_exceptions().BaseError, OSError, ValueError, NotImplementedError) as error:
             what = without_secrets(str(error).partition("\n")[0])
             raise RemoteError(f"{self.url}/{name}: {type(error).__name__}: {what}") from None
+
+
+def _listed(found: Any) -> Listed:
+    return Listed(found["path"], found["size"], found["e_tag"] or "", found["last_modified"])
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from embed_assets.artifacts.files import digest_of_hashes
 from embed_assets.artifacts.prune import FINGERPRINT, SWEPT, Removal, aside_name, shelves
-from embed_assets.artifacts.remote_folder import Listed
+from embed_assets.artifacts.remote_folder import Listed, RemoteFolder
 from embed_assets.artifacts.remote_store import HASHES, RemoteStore, content_of, read_manifest
 from embed_assets.artifacts.store import MANIFEST, Artifact
 from embed_assets.artifacts.verify import NOT_THE_BYTES, problem_of_manifest
@@ -54,7 +54,7 @@ def sweepable_remote(
 
 def _by_fingerprint(store: RemoteStore, place: str) -> dict[str, list[Listed]]:
     found: dict[str, list[Listed]] = {}
-    for it in store.remote.list(place):
+    for it in store.remote.objects(place):
         fingerprint = it.name.removeprefix(f"{place}/").partition("/")[0]
         if FINGERPRINT.fullmatch(fingerprint):
             found.setdefault(fingerprint, []).append(it)
@@ -70,9 +70,27 @@ def _removal(path: Path, kind: str, objects: Collection[Listed]) -> RemoteRemova
     return RemoteRemoval(path, kind, sum(it.size for it in objects), tuple(names))
 
 
-def remove_remote(store: RemoteStore, removal: RemoteRemoval) -> None:
+def sweepable_memos(memos: RemoteFolder, here: Path, kinds: Collection[str], known: Collection[str]) -> Iterator[RemoteRemoval]:
+    """The tables of memos of models that are gone, if nobody stored anything in them for a day.
+
+    Args:
+        memos: where they are shared.
+        here: the folder of memos of this machine.
+        kinds: the folders with a table for each model.
+        known: digests of the models that there are.
+    """
+    before = datetime.now(UTC) - UNSEEN_FOR
+    for kind in kinds:
+        for name in memos.folders(kind):
+            digest = name.removesuffix(".lance")
+            objects = list(memos.objects(f"{kind}/{name}"))
+            if FINGERPRINT.fullmatch(digest) and digest not in known and _is_older(objects, before):
+                yield _removal(here / kind / name, "memo", objects)
+
+
+def remove_remote(remote: RemoteFolder, removal: RemoteRemoval) -> None:
     """Take objects away, and what this machine has of them."""
-    store.remote.delete(removal.names)
+    remote.delete(removal.names)
     if removal.path.is_dir():
         aside = aside_name(removal.path, SWEPT)
         removal.path.rename(aside)

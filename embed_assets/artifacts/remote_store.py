@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from embed_assets.artifacts.files import digest_of_hashes, digests_of_files, fingerprint_of, lock, unused_name, write_atomically
+from embed_assets.artifacts.memo import send_memos
 from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder, Stored
 from embed_assets.artifacts.store import CURRENT, LOCKS, MANIFEST, REPORT, Artifact, ArtifactStore
 
@@ -88,11 +89,11 @@ class RemoteStore(ArtifactStore):
         artifact = self._artifact(asset, collection, manifest)
         if self._is_here(artifact, manifest["files"]):
             return artifact
-        sizes = {it.name: it.size for it in self.remote.list(self.files_of(artifact))}
+        sizes = {it.name: it.size for it in self.remote.objects(self.files_of(artifact))}
         return artifact if self._is_whole(artifact, sizes) else None
 
     def artifacts(self, asset: str, collection: str) -> Iterator[Artifact]:
-        sizes = {it.name: it.size for it in self.remote.list(f"{asset}/{collection}")}
+        sizes = {it.name: it.size for it in self.remote.objects(f"{asset}/{collection}")}
         # The trials of a collection lie one level deeper, and are artifacts of other places.
         depth = f"{asset}/{collection}/{{fingerprint}}/{MANIFEST}".count("/")
         names = [name for name in sizes if name.endswith(f"/{MANIFEST}") and name.count("/") == depth]
@@ -146,6 +147,7 @@ class RemoteStore(ArtifactStore):
 
     def _store(self, asset: str, place: str, built: Artifact, hashes: Mapping[str, str]) -> Artifact:
         """Upload what was built, the manifest last; returns what was stored before, where somebody was faster."""
+        send_memos()  # whoever sees the result needs nothing that only this machine knows
         manifest = {**{name: it for name, it in built.manifest.items() if name != HASHES}, HASHES: dict(hashes)}
         artifact = self._artifact(asset, place, manifest)
         folder = self.files_of(artifact)

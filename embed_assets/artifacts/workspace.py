@@ -7,9 +7,12 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from embed_assets.artifacts.cache import cache_folder
 from embed_assets.artifacts.files import fingerprint_of, lock, write_atomically
+from embed_assets.artifacts.mirror import Mirror
 from embed_assets.artifacts.remote_folder import RemoteFolder, checked_address, is_remote
 from embed_assets.artifacts.remote_store import RemoteStore
+from embed_assets.artifacts.shared_memo import share
 from embed_assets.artifacts.store import ArtifactStore
 
 
@@ -21,7 +24,7 @@ logger = logging.getLogger(__name__)
 # In block style, or in the braces of flow style and JSON.
 PRODUCTION_BLOCK = re.compile(rb"""(?:^|[{,])\s*["']?production["']?\s*:""", re.MULTILINE)
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-ARTIFACTS, HOME_ID = "artifacts", "home_id"
+ARTIFACTS, MEMOS, DATA, HOME_ID = "artifacts", "memos", "data", "home_id"
 CACHE = "EMBED_ASSETS_CACHE"
 NAME_RULE = "a collection's name has at most 100 letters of A to Z, digits, '-' and '_', and begins with a letter or a digit"
 
@@ -36,11 +39,18 @@ class Workspace:
         home: holds the artifacts, the memos and Dagster's own files; where the home is on an object store, what this
             machine needs of it.
         remote: address of the home on an object store; empty: there is none.
+        data_remote: address of the data folder on an object store, which ``data`` follows; empty: there is none.
     """
 
     data: Path
     home: Path
     remote: str = ""
+    data_remote: str = ""
+
+    @property
+    def data_address(self) -> str:
+        """The data folder, as --data names it."""
+        return self.data_remote or str(self.data)
 
     @property
     def address(self) -> str:
@@ -56,7 +66,10 @@ class Workspace:
     @property
     def memos(self) -> Path:
         """Folder of the embeddings and language-model answers that later runs use again."""
-        return self.home / "memos"
+        folder = self.home / MEMOS
+        if self.remote:
+            share(folder, f"{self.remote}/{MEMOS}")
+        return folder
 
     @property
     def logs(self) -> Path:
@@ -125,6 +138,23 @@ class Workspace:
             f"in its settings.yaml (there: {there})"
         )
 
+    def documents_folder(self, name: str) -> Path:
+        """The same, with its documents as they are now; for steps that read them."""
+        folder = self.collection_folder(name)
+        if self.data_remote:
+            Mirror(RemoteFolder(self.data_remote), self.data).follow_documents(folder)
+        return folder
+
+    def writable_folder(self, name: str) -> Path:
+        """The same, for those who write settings or labels into it.
+
+        Raises:
+            CollectionError: it is on an object store.
+        """
+        if self.data_remote:
+            raise CollectionError(f"{self.data_remote}: settings and labels are only read there: copy the data folder, and back")
+        return self.collection_folder(name)
+
     def _parent(self) -> Path:
         """The folder that holds the collections' folders."""
         parent = self.data / "collections"
@@ -132,7 +162,9 @@ class Workspace:
 
     def database(self, uri: str) -> str:
         """The URI of a database as LanceDB opens it; a relative path is below the data folder."""
-        return uri if "://" in uri else str(self.data / Path(uri).expanduser())
+        if self.data_remote and not is_remote(uri):
+            return f"{self.data_remote}/{uri}"
+        return uri if is_remote(uri) else str(self.data / Path(uri).expanduser())
 
     def prompt_folders(self, collection: str) -> list[Path]:
         """Where prompt files are looked for before the package's own: the collection's, then everybody's."""
@@ -165,7 +197,7 @@ def _shared_id(home: RemoteFolder) -> str:
 def cache_of(address: str) -> Path:
     """The folder of this machine for a home on an object store: below $EMBED_ASSETS_CACHE, else the user's cache folder."""
     named = os.environ.get(CACHE)
-    above = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "embed-assets", "homes")
+    above = Path(named) if named else cache_folder("homes")
     readable = re.sub(r"[^A-Za-z0-9.-]+", "-", address.partition("://")[2]).strip("-.")
     return above.expanduser().resolve() / f"{readable[-60:]}-{fingerprint_of(address)[:8]}"
 
@@ -174,16 +206,18 @@ def open_workspace(data: str = "", home: str = "") -> Workspace:
     """The workspace at two folders.
 
     Args:
-        data: empty: $EMBED_ASSETS_DATA, else data.
+        data: a folder, or the address of one on an object store; empty: $EMBED_ASSETS_DATA, else data.
         home: a folder, or the address of one on an object store; empty: $EMBED_ASSETS_HOME, $DAGSTER_HOME, else .dagster_home.
 
     Raises:
-        AddressError: the address cannot be used.
+        AddressError: an address cannot be used.
+        RemoteError: the data folder cannot be read.
     """
     data = data or os.environ.get("EMBED_ASSETS_DATA", "data")
     home = home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".dagster_home"
-    place = Path(data).expanduser().resolve()
-    if is_remote(home):
-        address = checked_address(home)
-        return Workspace(place, cache_of(address), address)
-    return Workspace(place, Path(home).expanduser().resolve())
+    data_remote = checked_address(data) if is_remote(data) else ""
+    remote = checked_address(home) if is_remote(home) else ""
+    place = cache_of(data_remote) / DATA if data_remote else Path(data).expanduser().resolve()
+    if data_remote:
+        Mirror(RemoteFolder(data_remote), place).follow()
+    return Workspace(place, cache_of(remote) if remote else Path(home).expanduser().resolve(), remote, data_remote)

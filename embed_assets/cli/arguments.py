@@ -18,7 +18,8 @@ from embed_assets.settings import read_settings
 data_option = click.option(
     "--data",
     default="",
-    help="Folder with collections/ and settings.yaml, or one BEIR folder.  [default: $EMBED_ASSETS_DATA or data]",
+    help="Folder with collections/ and settings.yaml, or one BEIR folder; or its address on an object store "
+    "(s3://BUCKET/PATH).  [default: $EMBED_ASSETS_DATA or data]",
 )
 home_option = click.option(
     "--home",
@@ -70,7 +71,7 @@ def echo_json(row: Any) -> None:
 def set_environment(workspace: Workspace) -> None:
     """The assets, and the processes that they start, find their folders in the environment."""
     os.environ["EMBED_ASSETS_HOME"] = workspace.address
-    os.environ["EMBED_ASSETS_DATA"] = str(workspace.data)
+    os.environ["EMBED_ASSETS_DATA"] = workspace.data_address
 
 
 def known_collections(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str]:

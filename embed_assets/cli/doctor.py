@@ -79,7 +79,7 @@ def diagnose(workspace: Workspace) -> Iterator[Diagnosis]:
     except CollectionError as error:
         yield Diagnosis("data", False, str(error))
         return
-    yield Diagnosis("data", True, f"{workspace.data}: {', '.join(collections)}")
+    yield Diagnosis("data", True, f"{workspace.data_address}: {', '.join(collections)}")
     for name in collections:
         yield from _of_collection(workspace, name)
 

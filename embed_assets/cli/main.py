@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from embed_assets.artifacts.remote_folder import AddressError, RemoteError
+from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.cli import (
     benchmark,
     building,
@@ -48,12 +49,12 @@ COMMANDS = (
 
 
 class Commands(click.Group):
-    """Ends a command with one line where an object store cannot be reached, or its address be used."""
+    """Ends a command with one line where data or home cannot be used, such as an object store that cannot be reached."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (AddressError, RemoteError) as error:
+        except (AddressError, CollectionError, RemoteError) as error:
             raise click.ClickException(str(error)) from None
 
 

@@ -109,7 +109,7 @@ def promote(collection: str, trial: str, as_json: bool, data: str, home: str) ->
     known_collections(workspace, [collection])
     try:
         training = read_settings(workspace, collection).training
-        path = promote_trial(workspace.collection_folder(collection), training, trial)
+        path = promote_trial(workspace.writable_folder(collection), training, trial)
     except TrialError as error:
         raise click.ClickException(str(error)) from None
     if as_json:

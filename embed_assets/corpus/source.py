@@ -44,7 +44,7 @@ def read_source(
         read = production_table.read_chunks(workspace, inputs.collection, settings, table.digest, tokenizer, rows_file)
         documents, skipped, chunks = read
     else:
-        folder = workspace.collection_folder(inputs.collection)
+        folder = workspace.documents_folder(inputs.collection)
         found, skipped = read_documents(folder, inputs.block(DocumentsSettings), workspace.memos)
         check_keys(found, inputs.block(DocumentsSettings).metadata_columns)
         prompt = with_prompts(model).passage_prompt

@@ -15,8 +15,9 @@ def documents_or_table(asked: Asked) -> dict[str, Source]:
     """The documents of the collection, or the rows of its production table."""
     settings = asked.block(ProductionSettings)
     if not settings.uri:
-        now = partial(source_digest, asked.folder)
-        return {"documents": Source(now(), digest_now=partial(now, anew=True), parts=partial(source_parts, asked.folder))}
+        folder = asked.workspace.documents_folder(asked.collection)
+        now = partial(source_digest, folder)
+        return {"documents": Source(now(), digest_now=partial(now, anew=True), parts=partial(source_parts, folder))}
     # Its reader checks the digest itself: the table may have moved on without any harm.
     known = asked.looked_at.get(production_table.SOURCE)
     digest = known or production_table.look(asked.workspace, asked.collection, settings).digest

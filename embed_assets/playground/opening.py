@@ -36,7 +36,7 @@ def open_playground(
         CollectionError: the log, or a file in the collection's folder, cannot be used.
     """
     queue = read_log(log) if log is not None else []
-    folder = workspace.collection_folder(collection)
+    folder = workspace.writable_folder(collection)
     settings = read_settings(workspace, collection)
     labels = Labels(folder, settings.evaluation_set, workspace.home / "playground", split)
     labels.judged()  # so that a file that cannot be used is told of before the models are loaded

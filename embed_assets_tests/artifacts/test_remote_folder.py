@@ -45,7 +45,9 @@ def test_files_come_back_as_they_were(remote, tmp_path, monkeypatch):
         remote.upload(name, tmp_path / file)
         remote.download(name, tmp_path / "back", (tmp_path / file).stat().st_size)
         assert (tmp_path / "back").read_bytes() == (tmp_path / file).read_bytes()
-    assert {it.name: it.size for it in remote.list()} == {name: (tmp_path / file).stat().st_size for name, file in names.items()}
+    assert {it.name: it.size for it in remote.objects()} == {
+        name: (tmp_path / file).stat().st_size for name, file in names.items()
+    }
     assert remote.folders() == ["model"] and remote.folders("nowhere") == []
 
 

@@ -40,7 +40,7 @@ def machines(remote_address: str, tmp_path: Path) -> tuple[RemoteStore, RemoteSt
 
 
 def objects(store: RemoteStore, ending: str) -> list[str]:
-    return [it.name for it in store.remote.list() if it.name.endswith(ending)]
+    return [it.name for it in store.remote.objects() if it.name.endswith(ending)]
 
 
 def change_bytes(store: RemoteStore, ending: str) -> None:
@@ -153,11 +153,11 @@ def test_an_upload_that_is_killed_is_not_seen_and_the_next_run_ends_it(machines,
     one, two = machines
     arguments = [sys.executable, "-c", KILLED, str(one.root), one.remote.url, str(tmp_path / "log"), "150"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-        while len(list(one.remote.list())) < 5:
+        while len(list(one.remote.objects())) < 5:
             assert process.poll() is None, "it was not killed half-way"
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    assert 5 <= len(list(one.remote.list())) < 150 and not objects(one, "manifest.json")
+    assert 5 <= len(list(one.remote.objects())) < 150 and not objects(one, "manifest.json")
     assert list(two.artifacts("checkpoint", "ferry")) == []
     with pytest.raises(MissingArtifactError, match=one.remote.url):
         two.current("checkpoint", "ferry")
@@ -268,7 +268,7 @@ def test_prune_keeps_what_is_current_and_what_is_young(machines, monkeypatch):
     removals = list(sweepable_remote(two, "ferry", kept, never=[]))
     assert [it.kind for it in removals].count("unfinished") == 1
     for it in removals:
-        remove_remote(two, it)
+        remove_remote(two.remote, it)
     assert {it.fingerprint for it in one.artifacts("checkpoint", "ferry")} == {path.name for path in kept}
     assert not objects(one, "part") and len(objects(one, "weights")) == len(kept)
     assert one.current("checkpoint", "ferry").fingerprint == built[2].fingerprint

@@ -8,11 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from embed_assets.artifacts.remote_folder import RemoteFolder
 from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.graph import DEFAULT_STAGES
+from embed_assets.models.encoders import count_unencoded
+from embed_assets.settings import read_settings
 from embed_assets_tests.object_stores import SECRET_KEY
 from embed_assets_tests.small_collections import write_small_collections
 
@@ -42,13 +45,13 @@ def test_a_second_machine_finds_what_the_first_one_built(tmp_path: Path, remote_
 
     # It is killed while it uploads the model: of the checkpoint, nothing is seen.
     with subprocess.Popen(RUN, env=environment(tmp_path, "one", remote_address), stderr=subprocess.DEVNULL) as process:
-        while not any(remote.list("artifacts/checkpoint")):
+        while not any(remote.objects("artifacts/checkpoint")):
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / "two"))
     store = open_workspace(str(tmp_path / "data"), remote_address).store
-    assert any(remote.list("artifacts/checkpoint")) and list(store.artifacts("checkpoint", "routers")) == []
+    assert any(remote.objects("artifacts/checkpoint")) and list(store.artifacts("checkpoint", "routers")) == []
     assert store.current("triplets", "routers").digest
 
     healed = run(tmp_path, "one", remote_address).stderr
@@ -56,6 +59,11 @@ def test_a_second_machine_finds_what_the_first_one_built(tmp_path: Path, remote_
 
     second = run(tmp_path, "two", remote_address)
     assert "training on" not in second.stderr and "encoding" not in second.stderr
+    # What the first one encoded, the second one has not to encode again.
+    place = open_workspace(str(tmp_path / "data"), remote_address)
+    passages = place.store.current("corpus_chunks", "routers").folder / "chunks.parquet"
+    model = read_settings(place, "routers").base_model
+    assert count_unencoded(model, place.memos, [], pl.read_parquet(passages)["passage"]) == 0
     plan = [sys.executable, "-m", "embed_assets.cli", "plan", "routers", "--json"]
     told = subprocess.run(plan, env=environment(tmp_path, "two", remote_address), capture_output=True, text=True, check=True)
     assert {json.loads(line)["outcome"] for line in told.stdout.splitlines()} == {"reused"}
@@ -64,6 +72,6 @@ def test_a_second_machine_finds_what_the_first_one_built(tmp_path: Path, remote_
     run(tmp_path, "local", str(tmp_path / "home"))
     assert digests(tmp_path, remote_address) == digests(tmp_path, str(tmp_path / "home"))
     texts = [healed, second.stderr, *(path.read_text(errors="replace") for path in tmp_path.rglob("*.json"))]
-    stored = [remote.read(it.name) for it in remote.list() if it.name.endswith("manifest.json")]
+    stored = [remote.read(it.name) for it in remote.objects() if it.name.endswith("manifest.json")]
     assert not any(SECRET_KEY in text for text in texts)
     assert len(stored) > 8 and not any(SECRET_KEY.encode() in it.content for it in stored if it)

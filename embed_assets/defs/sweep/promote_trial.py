@@ -19,7 +19,7 @@ def write_settings(context: OpExecutionContext, config: PromotionConfig, workspa
     """Writes the settings of a trial into the collection's settings.yaml."""
     place = workspace.open()
     training = read_settings(place, context.partition_key).training
-    path = trials.promote_trial(place.collection_folder(context.partition_key), training, config.trial)
+    path = trials.promote_trial(place.writable_folder(context.partition_key), training, config.trial)
     context.log.info("%s has the settings of %s: materialize checkpoint and what lies below it", path, config.trial)
 
 
