@@ -106,7 +106,11 @@ def test_commands_of_make_and_scripts_exist(page: Path):
 @pages
 def test_settings_are_accepted_as_they_are_written(page: Path, tmp_path: Path):
     path = tmp_path / "settings.yaml"
-    others = ("concurrency:", "resources:")  # of dagster.yaml, and run configuration, which the tests of defs/ look at
+    others = (
+        "concurrency:",
+        "execution:",
+        "resources:",
+    )  # dagster.yaml, and run configuration: see defs/
     blocks = [block for block in blocks_of(page, "yaml") if not block.startswith(others)]
     spans = [code for code in code_of(page) if (found := re.match(r"(\w+): \{", code)) and found[1] in Settings.model_fields]
     for text in (*blocks, *spans):

@@ -12,7 +12,7 @@ from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.definitions import defs
-from embed_assets.defs.executor import IN_PROCESS
+from embed_assets.defs.executor import EXECUTIONS, IN_PROCESS, LOCAL, execution
 from embed_assets.defs.failures import failure_notice, reason_of, tell
 from embed_assets.defs.names import select
 from embed_assets.defs.partitions import COLLECTION, TRIALS
@@ -89,7 +89,7 @@ def _materialize(instance: DagsterInstance, selection: AssetSelection, partition
         ReconstructableRepository.for_module("embed_assets.definitions", "defs").get_reconstructable_job(job.name),
         instance,
         run_config={
-            **IN_PROCESS,
+            **(IN_PROCESS if execution() == EXECUTIONS[LOCAL] else {"execution": {"config": execution()}}),
             "resources": {GPU: {"config": options_of_environment()}},
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed_assets.artifacts.cache import cache_folder
-from embed_assets.artifacts.files import digest_of_files, files_below, lock, write_folder_atomically
+from embed_assets.artifacts.files import digest_of_files, files_below, fingerprint_of, lock, write_folder_atomically
 
 BYTES_IN_A_PART = 64 * 2**20
 
@@ -18,20 +18,22 @@ class DriverFiles:
         path: where the driver has it.
         digest: of its files, as digest_of_files makes it.
         is_file: whether it is a single file.
+        stamp: sizes and times of the files, to know them without reading them on a node that shares the folder.
     """
 
     path: Path
     digest: str
     is_file: bool
+    stamp: str
 
     @classmethod
     def of(cls, path: Path) -> "DriverFiles":
         """What is at a path of this machine."""
-        return cls(path, _digest(path), path.is_file())
+        return cls(path, _digest(path), path.is_file(), _stamp(path))
 
     def on_this_node(self) -> Path | None:
         """Where this node has the same files: at the same path, or received before; None if it has not."""
-        if self.path.exists() and _digest(self.path) == self.digest:
+        if self.path.exists() and (_stamp(self.path) == self.stamp or _digest(self.path) == self.digest):
             return self.path
         return self._received() if self._received().exists() else None
 
@@ -68,3 +70,8 @@ class DriverFiles:
 
 def _digest(path: Path) -> str:
     return digest_of_files(path.parent, [path]) if path.is_file() else digest_of_files(path, files_below(path))
+
+
+def _stamp(path: Path) -> str:
+    files = [path] if path.is_file() else files_below(path)
+    return fingerprint_of(sorted((file.as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files))

@@ -21,6 +21,10 @@ SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_LINES = 30.0
 
 
+class WorkerLostError(RuntimeError):
+    """What a worker has loaded is gone, such as a process of its own; another one has to take its place."""
+
+
 class Work(Protocol):
     """What an actor does, with what it has loaded."""
 
@@ -83,13 +87,13 @@ class Workers:
         cluster: how many, and how large.
         make: makes the work of each; it has to be importable on the nodes.
         model: as in Actor.
-        blocks: how many there are to work on, so that no more workers are started.
+        blocks: how many there are to work on, if that is known, so that no more workers are started.
 
     Raises:
         ClusterError: the cluster is not there, or the workers do not fit.
     """
 
-    def __init__(self, cluster: Cluster, make: Callable[[str], Work], model: str | DriverFiles, blocks: int):
+    def __init__(self, cluster: Cluster, make: Callable[[str], Work], model: str | DriverFiles, blocks: int | None = None):
         connect(cluster)
         self._cluster, self._make, self._model = cluster, make, model
         self._actors: set[Any] = set()
@@ -97,7 +101,7 @@ class Workers:
         self._preparing: dict[Any, Any] = {}
         self._ready: set[Any] = set()
         self._deaths = 0  # since there was a result
-        for _ in range(min(cluster.workers, blocks)):
+        for _ in range(min(cluster.workers, blocks or cluster.workers)):
             self._start()
 
     def __enter__(self) -> Self:
@@ -110,7 +114,7 @@ class Workers:
         """End the actors."""
         import ray
 
-        for actor in self._actors:
+        for actor in self._actors if ray.is_initialized() else ():
             ray.kill(actor)
         self._actors, self._preparing, self._ready, self._parts = set(), {}, set(), []
 
@@ -204,13 +208,13 @@ class Workers:
             del working[reference]
             assert not block.items
             return
-        except ray.exceptions.RayTaskError as error:
-            raise _cause(error) from None
         except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.RayTaskError) and not isinstance(error.cause, WorkerLostError):
+                raise _cause(error) from None
             del working[reference]
             if block.tries == MOST_TRIES:
                 raise ClusterError(
-                    f"{MOST_TRIES} workers died over the same {len(block.items)} items, the last one so: {error}"
+                    f"{MOST_TRIES} workers died over the same {len(block.items)} items, the last one so: {_reason(error)}"
                 ) from error
             if block.items:
                 waiting.appendleft(block)
@@ -231,8 +235,8 @@ class Workers:
         self._ready.discard(actor)
         self._deaths += 1
         if self._deaths > MOST_TRIES * self._cluster.workers:
-            raise ClusterError(f"{self._deaths} workers died one after the other, the last one so: {error}") from error
-        logger.warning("a worker was lost, another one takes its place: %s", str(error).strip().splitlines()[0])
+            raise ClusterError(f"{self._deaths} workers died one after the other, the last one so: {_reason(error)}") from error
+        logger.warning("a worker was lost, another one takes its place: %s", _reason(error).splitlines()[-1])
         self._start()
 
     def _tell_waiting(self) -> None:
@@ -244,6 +248,11 @@ class Workers:
             in_words(self._cluster.worker_gpus, self._cluster.worker_cpus),
             in_words(free.get("GPU", 0), free.get("CPU", 0)),
         )
+
+
+def _reason(error: Any) -> str:
+    """Why a worker was lost: in its own words, or in Ray's."""
+    return str(getattr(error, "cause", None) or error).strip()
 
 
 def _cause(error: Any) -> BaseException:

@@ -1,12 +1,18 @@
 """How the steps of a run become processes, and how others know that it lives."""
 
+import importlib.util
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dagster import (
     DagsterEvent,
+    DagsterInvariantViolationError,
     Executor,
+    Field,
     InitExecutorContext,
+    Permissive,
+    Selector,
     executor,
     multi_or_in_process_executor,
     multiple_process_executor_requirements,
@@ -14,7 +20,7 @@ from dagster import (
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.partitions import PARTITION_TAG
-from embed_assets.defs.resources import WORKSPACE, configured_workspace
+from embed_assets.defs.resources import GPU_OPTIONS, WORKSPACE, configured_workspace
 from embed_assets.defs.run_locks import hold_run
 from embed_assets.graph import STAGES
 from embed_assets.plan import in_words, plan
@@ -23,6 +29,10 @@ from embed_assets.plan import in_words, plan
 # all is reused, importing would take most of the time. torch is not imported there, so CUDA works in the steps.
 FORKED = {"start_method": {"forkserver": {"preload_modules": ["embed_assets.definitions"]}}}
 IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
+# Names the environment variable that chooses among these.
+EXECUTOR, LOCAL = "EMBED_ASSETS_EXECUTOR", "local"
+EXECUTIONS: dict[str, dict[str, Any]] = {LOCAL: {"multiprocess": {}}, "ray": {"ray": {}}}
+PASSED_ON = ("DAGSTER_HOME", "EMBED_ASSETS_DATA", "EMBED_ASSETS_HOME", GPU_OPTIONS)
 
 
 class HeldRuns(Executor):
@@ -65,20 +75,57 @@ class HeldRuns(Executor):
         plan_context.log.info("what this run does with %s", in_words(planned))
 
 
+def execution() -> dict[str, Any]:
+    """Where the steps of a run are executed, as $EMBED_ASSETS_EXECUTOR says.
+
+    Raises:
+        ValueError: it names no executor.
+    """
+    name = os.environ.get(EXECUTOR, "") or LOCAL
+    if name not in EXECUTIONS:
+        raise ValueError(f"${EXECUTOR} is {name!r}: it is one of {', '.join(EXECUTIONS)}")
+    return EXECUTIONS[name]
+
+
 def _requirements(config: Mapping[str, Any]) -> list[Any]:
-    return list(multiple_process_executor_requirements()) if "multiprocess" in config else []
+    return [] if "in_process" in config else list(multiple_process_executor_requirements())
 
 
-# Its types do not have what it takes: a schema of another executor, and a function.
-@executor(config_schema=multi_or_in_process_executor.config_schema, requirements=_requirements)  # type: ignore[call-overload]
-def held_runs(context: InitExecutorContext) -> Executor:
-    """Steps in processes of their own, or all in this one: as Dagster's own executor, with the same configuration."""
-    config: dict[str, Any] = dict(context.executor_config)
-    if "multiprocess" in config:
-        config["multiprocess"] = FORKED | config["multiprocess"]
-    create = multi_or_in_process_executor.executor_creation_fn
+def _schema() -> Field:
+    """That of Dagster's own executor, with ``ray`` as a third choice: the options of dagster-ray's executor."""
+    own = multi_or_in_process_executor.config_schema.config_type
+    assert isinstance(own, Selector)
+    ray = Field(Permissive(), description="each step is a job on a Ray cluster: options of dagster-ray's executor")
+    return Field(Selector({**own.fields, "ray": ray}), default_value=execution())
+
+
+def _ray_executor(context: InitExecutorContext, options: Mapping[str, Any]) -> Executor:
+    if importlib.util.find_spec("dagster_ray") is None:
+        raise DagsterInvariantViolationError(
+            "the executor is ray, but dagster-ray is not installed: pip install 'embed-assets[ray]'"
+        )
+    from dagster_ray import ray_executor
+
+    # A step has to find the same folders, and compute in the same way.
+    passed = [name for name in PASSED_ON if name in os.environ]
+    more = {"retries": {"enabled": {}}, "ray": {"env_vars": passed} | dict(options)}
+    create = ray_executor.executor_creation_fn
     assert create is not None
-    inner = create(context._replace(executor_config=config))
+    return create(context._replace(executor_config=more))
+
+
+@executor(config_schema=_schema(), requirements=_requirements)
+def held_runs(context: InitExecutorContext) -> Executor:
+    """Steps in processes of their own, all in this one, or as jobs on a Ray cluster."""
+    config: dict[str, Any] = dict(context.executor_config)
+    if "ray" in config:
+        inner = _ray_executor(context, config["ray"])
+    else:
+        if "multiprocess" in config:
+            config["multiprocess"] = FORKED | config["multiprocess"]
+        create = multi_or_in_process_executor.executor_creation_fn
+        assert create is not None
+        inner = create(context._replace(executor_config=config))
     resources = context.job.get_definition().resource_defs
     # A job of others that runs under this executor has no home of ours.
     return HeldRuns(inner, configured_workspace(resources, context.instance)) if WORKSPACE in resources else inner

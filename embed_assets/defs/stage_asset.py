@@ -38,6 +38,7 @@ from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.failures import RETRIES, lasting_errors_end_at_once
 from embed_assets.defs.names import named
 from embed_assets.defs.partitions import collections
+from embed_assets.defs.placement import op_tags
 from embed_assets.defs.pools import GPU_POOL
 from embed_assets.lineage import resolve
 from embed_assets.plan import reasons_of
@@ -76,6 +77,7 @@ def stage_asset(
         owners=["team:search"],
         tags={"compute": "gpu" if gpu else "cpu", **named(stage.name)},
         pool=GPU_POOL if gpu else None,
+        op_tags=op_tags(stage.name, gpu),
         retry_policy=RETRIES,
         freshness_policy=freshness,
         automation_condition=automation_condition(stage.optional) if automatic else None,

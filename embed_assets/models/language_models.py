@@ -73,7 +73,7 @@ class LanguageModel:
     Args:
         settings: the model, and where it runs.
         memos: folder of the memos and of converted models.
-        compute: share of the GPU's memory.
+        compute: share of the GPU's memory, or workers on a cluster.
         engine: one that is open already; None opens the one that the settings name.
     """
 
@@ -198,6 +198,10 @@ def _open_engine(settings: LanguageModelSettings, memos: Path, compute: Compute)
         from embed_assets.models.endpoint import EndpointEngine
 
         return EndpointEngine(settings)
+    if compute.cluster is not None:
+        from embed_assets.models.cluster_engine import ClusterEngine
+
+        return ClusterEngine(settings, compute)
     from embed_assets.models.vllm_engine import VllmEngine
 
     return VllmEngine(settings, memos, compute)

@@ -3,7 +3,7 @@
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from embed_assets.training.log import early_stopping_callback, log_callback, log
 from embed_assets.training.loss import contrastive_loss
 from embed_assets.training.memory import mini_batch_tokens
 from embed_assets.training.merging import UNDECIDED, Merger, choose_merge
+from embed_assets.training.on_cluster import fine_tune_on_cluster
 from embed_assets.training.processes import Training, fine_tune_in_processes
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.token_loss import token_loss
@@ -31,6 +32,7 @@ from embed_assets.training.trainer import master_weights, save_model, set_dropou
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+    from transformers import TrainerCallback
 
 EVALUATIONS_PER_EPOCH = 4
 REMEDY = "lower training.mini_batch_tokens or base_model.max_tokens, or turn on training.gradient_checkpointing"
@@ -45,6 +47,7 @@ def fine_tune(
     compute: Compute = Compute(),
     logs: Path | None = None,
     dev: DevSet | None = None,
+    callbacks: Sequence["TrainerCallback"] = (),
 ) -> Training:
     """Fine-tune the base model and save it as a sentence-transformers folder.
 
@@ -60,15 +63,18 @@ def fine_tune(
         scratch: where the training state is kept; a run that was interrupted goes on from there.
         base_model: the model to start from.
         settings: how to train.
-        compute: device, dtype, mini-batch size, processes and loggers.
+        compute: device, dtype, mini-batch size, processes, cluster and loggers.
         logs: where loggers write their files; a folder in scratch if None.
         dev: what early stopping and the choice of ``merge`` go by; without it, the former goes by the dev loss.
+        callbacks: further ones of the trainer.
 
     Raises:
         ValueError: triplets or hard negatives are too few, or a setting does not fit the base model, the number of
             processes or what is installed.
         TrainingDivergedError: the loss became NaN or infinite, or rose far above its start.
     """
+    if compute.cluster is not None:
+        return fine_tune_on_cluster(fine_tune, triplets, folder, scratch, base_model, settings, compute, logs, dev)
     if compute.processes > 1:
         return fine_tune_in_processes(triplets, folder, scratch, base_model, settings, compute, logs, dev)
     from datasets import Dataset, disable_progress_bars
@@ -103,7 +109,11 @@ def fine_tune(
         eval_dataset=Dataset.from_polars(dev_rows) if dev_rows.height >= 2 else None,
         evaluator=evaluator,
         loss=loss(model, settings, tokens, arguments.world_size, examples.known),
-        callbacks=[log_callback("training", settings, terms), *logger_callbacks(compute.loggers, logs or scratch / "logs")],
+        callbacks=[
+            log_callback("training", settings, terms),
+            *logger_callbacks(compute.loggers, logs or scratch / "logs"),
+            *callbacks,
+        ],
     )
     if settings.early_stopping:
         trainer.add_callback(early_stopping_callback(settings.early_stopping))

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from embed_assets.evaluation.dev_set import DevSet
-from embed_assets.models.hardware import Compute
+from embed_assets.models.hardware import Compute, OutOfMemoryError
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.log import TrainingDivergedError
 from embed_assets.training.settings import TrainingSettings
@@ -58,11 +58,7 @@ def fine_tune_in_processes(
         TrainingDivergedError: as fine_tune.
         TrainingProcessError: a process failed in another way.
     """
-    if settings.batch_size % compute.processes:
-        raise ValueError(
-            f"training.batch_size is {settings.batch_size}, of which each of {compute.processes} processes takes the same "
-            f"part: make it a multiple of {compute.processes}"
-        )
+    check_batch_size(settings, compute.processes)
     work = (scratch / "processes").resolve()
     work.mkdir(parents=True, exist_ok=True)
     for name in ("error-*.json", "dev_*.parquet", MERGES):
@@ -77,7 +73,7 @@ def fine_tune_in_processes(
         "scratch": str(scratch.resolve()),
         "base_model": base_model.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json"),
-        "compute": asdict(compute) | {"processes": 1},
+        "compute": asdict(compute) | {"processes": 1, "cluster": None},
         "logs": str(logs.resolve()) if logs else None,
     }
     (work / "request.json").write_text(json.dumps(request))
@@ -121,7 +117,21 @@ def _error(work: Path, last_lines: list[str]) -> Exception:
     if not failures:
         return TrainingProcessError("a training process ended without an error of its own:\n" + "".join(last_lines))
     failure = json.loads(failures[0].read_text())
-    kinds = {"TrainingDivergedError": TrainingDivergedError, "ValueError": ValueError}
-    if failure["kind"] in kinds:
-        return kinds[failure["kind"]](failure["message"])
-    return TrainingProcessError(f"training process {failure['rank']} failed:\n{failure['traceback']}")
+    return error_of(failure["kind"], failure["message"]) or TrainingProcessError(
+        f"training process {failure['rank']} failed:\n{failure['traceback']}"
+    )
+
+
+def check_batch_size(settings: TrainingSettings, processes: int) -> None:
+    """Raise ValueError if not all of the processes that train together get the same part of a batch."""
+    if settings.batch_size % processes:
+        raise ValueError(
+            f"training.batch_size is {settings.batch_size}, of which each of {processes} processes takes the same "
+            f"part: make it a multiple of {processes}"
+        )
+
+
+def error_of(kind: str, message: str) -> Exception | None:
+    """The error that another process met, if it is one that people are told of as it is."""
+    kinds = {it.__name__: it for it in (ValueError, TrainingDivergedError, OutOfMemoryError)}
+    return kinds[kind](message) if kind in kinds else None

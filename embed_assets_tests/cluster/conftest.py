@@ -1,6 +1,5 @@
 """Two nodes of Ray on this machine, with one CPU each."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,40 +32,38 @@ class TwoNodes:
             self.cluster.wait_for_nodes()
 
 
-@pytest.fixture(scope="module")
-def started() -> Iterator[TwoNodes]:
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
     import ray
 
-    nodes = TwoNodes()
-    before = os.environ.get("RAY_ADDRESS")
-    os.environ["RAY_ADDRESS"] = nodes.cluster.address
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        nodes = TwoNodes()
     yield nodes
     ray.shutdown()
     nodes.cluster.shutdown()
-    del os.environ["RAY_ADDRESS"]
-    if before is not None:
-        os.environ["RAY_ADDRESS"] = before
 
 
 @pytest.fixture
-def nodes(started: TwoNodes) -> TwoNodes:
+def nodes(started: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> TwoNodes:
+    monkeypatch.setenv("RAY_ADDRESS", started.cluster.address)
     started.mend()
     return started
 
 
 def processes(name: str) -> list[psutil.Process]:
-    """Processes of the cluster whose command begins with a name, such as ray::Actor."""
+    """Processes of the cluster whose command has a name in it, such as ray::Actor."""
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if " ".join(process.cmdline()).startswith(name):
+            if name in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
     return found
 
 
-def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 180) -> None:
     """Look until something holds; fail if it does not."""
     end = time.monotonic() + seconds
     while not true():

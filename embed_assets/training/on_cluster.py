@@ -1,0 +1,285 @@
+"""Fine-tuning by workers on a Ray cluster, under Ray Train.
+
+The driver keeps what a training on one machine keeps in its scratch folder. Workers have it in temporary folders of their
+own, and send it through a desk beside the driver, so that no folder has to be shared.
+"""
+
+import io
+import json
+import logging
+import shutil
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from embed_assets.artifacts.files import files_below
+from embed_assets.cluster.desk import Desk
+from embed_assets.cluster.files import DriverFiles
+from embed_assets.cluster.ray_cluster import Cluster, connect
+from embed_assets.evaluation.dev_set import DevSet
+from embed_assets.models.hardware import Compute, OutOfMemoryError
+from embed_assets.models.locations import files_of_model
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.log import TrainingDivergedError
+from embed_assets.training.processes import CURVE, MERGES, Training, TrainingProcessError, check_batch_size, error_of
+from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.trainer import STATE
+
+logger = logging.getLogger(__name__)
+# Folders of the driver beside that of the states, below the one that the desk is for.
+LOGS, RESULT, RAY = "logs", "result", "ray"
+# How often a training goes on after workers or nodes were lost.
+MOST_LOSSES = 5
+# Another try would end as the first did.
+LASTING = (ValueError, TrainingDivergedError, OutOfMemoryError)
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error of a worker, and whether another try would end with it, too."""
+
+    kind: str
+    message: str
+    traceback: str
+    lasting: bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker gets.
+
+    Args:
+        train: fine_tune.
+        desk: of the driver's scratch folder.
+        triplets: as a Parquet file.
+        base_model: the model to start from.
+        model: the same model for workers, as files_of_model gives it.
+        settings: how to train.
+        compute: of a worker.
+        dev: as in fine_tune.
+    """
+
+    train: Callable[..., Training]
+    desk: Desk
+    triplets: bytes
+    base_model: BaseModelSettings
+    model: DriverFiles | str
+    settings: TrainingSettings
+    compute: Compute
+    dev: DevSet | None
+
+
+def fine_tune_on_cluster(
+    train: Callable[..., Training],
+    triplets: pl.DataFrame,
+    folder: Path,
+    scratch: Path,
+    base_model: BaseModelSettings,
+    settings: TrainingSettings,
+    compute: Compute,
+    logs: Path | None = None,
+    dev: DevSet | None = None,
+) -> Training:
+    """As fine_tune, in the workers of the cluster, all on the same batches.
+
+    Args:
+        train: fine_tune itself; the others are its arguments.
+
+    Raises:
+        ValueError: as fine_tune, or the batch size is not a multiple of the number of workers.
+        TrainingDivergedError: as fine_tune.
+        ClusterError: the cluster is not there, or the workers do not fit.
+        TrainingProcessError: workers failed in another way, or were lost too often.
+    """
+    cluster = compute.cluster
+    assert cluster is not None
+    check_batch_size(settings, cluster.workers)
+    connect(cluster)
+    scratch = scratch.resolve()
+    for left in (scratch / RESULT, scratch / RAY):
+        shutil.rmtree(left, ignore_errors=True)
+    scratch.mkdir(parents=True, exist_ok=True)
+    model, table = files_of_model(base_model.name), io.BytesIO()
+    triplets.write_parquet(table)
+    desk = Desk.open(scratch)
+    task = Task(train, desk, table.getvalue(), base_model, model, settings, compute.of_a_worker(), dev)
+    try:
+        _run(task, cluster, scratch)
+    finally:
+        desk.close()
+        shutil.rmtree(scratch / RAY, ignore_errors=True)
+    if logs is not None and (scratch / LOGS).is_dir():
+        shutil.copytree(scratch / LOGS, logs, dirs_exist_ok=True)
+    result = scratch / RESULT
+    merges = result / MERGES
+    done = Training(pl.read_parquet(result / CURVE), pl.read_parquet(merges) if merges.is_file() else None)
+    shutil.copytree(result / "model", folder, dirs_exist_ok=True)
+    return done
+
+
+def _run(task: Task, cluster: Cluster, scratch: Path) -> None:
+    """Train to the end; Ray Train starts all workers again when some were lost."""
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    def loop() -> None:
+        train_in_worker(task)
+
+    resources = {"CPU": cluster.worker_cpus} | ({"GPU": cluster.worker_gpus} if cluster.worker_gpus else {})
+    trainer = TorchTrainer(
+        loop,
+        scaling_config=ScalingConfig(
+            num_workers=cluster.workers, use_gpu=cluster.worker_gpus > 0, resources_per_worker=resources
+        ),
+        # Nothing is kept there, so it need not be shared: states go through the desk.
+        run_config=RunConfig(
+            name="training", storage_path=str(scratch / RAY), failure_config=FailureConfig(max_failures=MOST_LOSSES)
+        ),
+    )
+    ended: list[BaseException] = []
+    failures: list[Failure] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            ended.append(error)
+
+    # In a thread of its own: in the main one, Ray Train takes SIGINT for itself and does not give it back.
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(SECONDS_BETWEEN_LOOKS)
+            _read_news(task.desk, failures)
+    except BaseException:
+        ray.shutdown()  # which ends all that this process has started on the cluster
+        raise
+    if ended or any(it.lasting for it in failures):
+        raise _error(failures, ended)
+
+
+def _read_news(desk: Desk, failures: "list[Failure]") -> None:
+    for news in desk.ask("take_news"):
+        if isinstance(news, Failure):
+            failures.append(news)
+        else:
+            logger.info("%s", news)
+
+
+def _error(failures: "list[Failure]", ended: list[BaseException]) -> Exception:
+    """The first error that another try would not mend; without one, the last that a worker told of, or what Ray Train says."""
+    for failure in failures:
+        if failure.lasting and (error := error_of(failure.kind, failure.message)):
+            return error
+    told = f"\n{failures[-1].traceback}" if failures else ""
+    return TrainingProcessError(f"the training in workers of the cluster failed: {ended[0]}{told}")
+
+
+def train_in_worker(task: Task) -> None:
+    """What each worker does. The first one sends the model, curve.parquet and merges.parquet."""
+    import ray.train
+
+    if task.desk.ask("is_closed"):  # started again after an error that would come again
+        return
+    rank, place = ray.train.get_context().get_world_rank(), Path(tempfile.mkdtemp(prefix="embed-assets-training-"))
+    news = _News(task.desk)
+    if rank == 0:
+        logging.getLogger("embed_assets").addHandler(news)
+        logging.getLogger("embed_assets").setLevel(logging.INFO)
+    try:
+        fetch_states(task.desk, place / STATE)
+        done = task.train(
+            pl.read_parquet(io.BytesIO(task.triplets)),
+            place / RESULT / "model",
+            place,
+            task.base_model.model_copy(update={"name": _locate(task)}),
+            task.settings,
+            task.compute,
+            place / LOGS,
+            task.dev,
+            [send_states_callback(task.desk, place)],
+        )
+        if rank == 0:
+            if done.merges is not None:
+                done.merges.write_parquet(place / RESULT / MERGES)
+            done.curve.write_parquet(place / RESULT / CURVE)
+            for folder in (LOGS, RESULT):
+                _send_all(task.desk, place / folder, folder)
+    except Exception as error:
+        lasting = isinstance(error, LASTING)
+        task.desk.ask("tell", Failure(type(error).__name__, str(error), traceback.format_exc(), lasting))
+        if lasting:
+            task.desk.ask("close")
+        raise
+    finally:
+        logging.getLogger("embed_assets").removeHandler(news)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def fetch_states(desk: Desk, folder: Path) -> None:
+    """Copy the states of the driver to a folder of this node, where each finds the best one beside it."""
+    desk.fetch(STATE, folder)
+    for path in folder.glob("*/trainer_state.json"):
+        state = json.loads(path.read_text())
+        if best := state.get("best_model_checkpoint"):
+            state["best_model_checkpoint"] = str(folder / Path(best).name)
+            path.write_text(json.dumps(state))
+
+
+def send_states_callback(desk: Desk, place: Path):
+    """A trainer callback that sends each state to the driver, as soon as all workers have written their part of it.
+
+    Args:
+        desk: of the driver.
+        place: the folder of this worker.
+    """
+    import torch
+    from transformers import TrainerCallback
+
+    class SendStates(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            name = f"checkpoint-{state.global_step}"
+            states = Path(args.output_dir)
+            _send(desk, states / name, f"{STATE}/{name}")
+            torch.distributed.barrier()
+            if state.is_world_process_zero:
+                desk.ask("commit", f"{STATE}/{name}", [path.name for path in states.iterdir()])
+                _send_all(desk, place / LOGS, LOGS)
+
+    return SendStates()
+
+
+def _send(desk: Desk, source: Path, folder: str) -> None:
+    desk.send(source, folder, sorted(path.relative_to(source).as_posix() for path in files_below(source)))
+
+
+def _send_all(desk: Desk, source: Path, folder: str) -> None:
+    if source.is_dir() and any(source.iterdir()):
+        _send(desk, source, folder)
+        desk.ask("commit", folder)
+
+
+def _locate(task: Task) -> str:
+    if isinstance(task.model, str):
+        return task.model
+    found = task.model.on_this_node() or task.model.receive(task.desk.parts(str(task.model.path)))
+    return str(found)
+
+
+class _News(logging.Handler):
+    """Tells the driver what the first worker logs."""
+
+    def __init__(self, desk: Desk):
+        super().__init__()
+        self._desk = desk
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._desk.ask("tell", record.getMessage())

@@ -1,0 +1,99 @@
+"""Training in two workers on two nodes: the model of one process, whatever dies meanwhile."""
+
+import dataclasses
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from embed_assets.cluster.ray_cluster import Cluster
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets_tests.cluster.conftest import TwoNodes, processes, wait_until
+from embed_assets_tests.training.test_fine_tuning import COMPUTE, TRIPLETS, base, differences, train
+
+__all__ = ["base"]  # a fixture
+pytestmark = pytest.mark.slow
+
+ON_TWO = dataclasses.replace(COMPUTE, cluster=Cluster(2, 0, 1), loggers=("tensorboard",))
+LONG = {"epochs": 25.0, "checkpoints": 8}
+WORKER = "ray::RayTrainWorker"
+DRIVER = """
+import sys
+from pathlib import Path
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets_tests.cluster.test_training import LONG, ON_TWO, TRIPLETS, train
+train(Path(sys.argv[1]), BaseModelSettings(name=sys.argv[2], max_tokens=32), TRIPLETS, ON_TWO, **LONG)
+"""
+# Two processes sum in another order; AdamW makes steps of the learning rate of the smallest differences.
+ROUNDING = 2e-3
+
+
+@pytest.fixture(scope="module")
+def alone(base: BaseModelSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of it."""
+    folder = tmp_path_factory.mktemp("alone")
+    train(folder, base, TRIPLETS, dataclasses.replace(ON_TWO, cluster=None), **LONG)
+    return folder
+
+
+def saved(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "scratch" / "trainer").glob("checkpoint-*")]
+
+
+def test_two_workers_train_the_model_of_one_process_with_its_early_stop(nodes: TwoNodes, base: BaseModelSettings, tmp_path: Path):
+    changes = {"epochs": 4.0, "early_stopping": 2}
+    one = train(tmp_path / "one", base, **changes)
+    two = train(tmp_path / "two", base, TRIPLETS, ON_TWO, **changes)
+    assert differences(tmp_path / "one", tmp_path / "two") < 1e-4
+    assert one["step"].to_list() == two["step"].to_list()
+    assert list((tmp_path / "two" / "scratch" / "logs").glob("events.out.*"))
+    wait_until(lambda: not processes(WORKER))
+
+
+def test_after_a_killed_worker_all_go_on_from_the_last_state(
+    nodes: TwoNodes, base: BaseModelSettings, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "embed_assets")
+
+    def kill() -> None:
+        wait_until(lambda: saved(tmp_path))
+        processes(WORKER)[0].kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    train(tmp_path, base, TRIPLETS, ON_TWO, **LONG)
+    thread.join()
+    assert caplog.text.count("training on 32 examples") == 2 and "from checkpoint-" in caplog.text
+    assert differences(alone, tmp_path) < ROUNDING
+
+
+def test_after_a_killed_driver_no_worker_is_left_and_a_new_run_goes_on(
+    nodes: TwoNodes, base: BaseModelSettings, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "embed_assets")
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path), base.name])
+    try:
+        wait_until(lambda: driver.poll() is not None or saved(tmp_path))
+        driver.send_signal(signal.SIGKILL)
+        assert driver.wait(10) == -signal.SIGKILL
+    finally:
+        driver.kill()
+    wait_until(lambda: not processes(WORKER))
+    time.sleep(1)
+    train(tmp_path, base, TRIPLETS, ON_TWO, **LONG)
+    assert caplog.text.count("training on 32 examples") == 1 and "from checkpoint-" in caplog.text
+    assert differences(alone, tmp_path) < ROUNDING
+
+
+def test_an_error_of_a_worker_is_the_error_of_the_training(nodes: TwoNodes, base: BaseModelSettings, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"batch_size is 7, .* make it a multiple of 2"):
+        train(tmp_path, base, TRIPLETS, ON_TWO, batch_size=7)
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=r"hard_negatives is 5, but 2 were mined"):
+        train(tmp_path, base, TRIPLETS, ON_TWO, hard_negatives=5)
+    assert time.monotonic() - started < 180  # it is not tried again and again
