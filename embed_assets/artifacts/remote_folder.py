@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from embed_assets.artifacts.files import write_atomically
 from embed_assets.artifacts.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "gs", "az", "file")
 BYTES_AT_ONCE = 16 << 20  # of a download, and of a part of an upload, of which S3 allows 10,000
 PARTS_AT_ONCE = 4  # of an upload
+SHARED_AT = "shared_at"
 EXTRA = "pip install 'embed-assets[object-store]'"
 
 
@@ -80,6 +82,20 @@ def checked_address(url: str) -> str:
     if bool(parts.netloc) == (parts.scheme == "file") or (parts.scheme == "file" and not parts.path.strip("/")):
         raise AddressError(f"{shown}: write s3://BUCKET/PATH, or file:///PATH with three slashes")
     return url.rstrip("/")
+
+
+def share(folder: Path, address: str) -> None:
+    """Note in a folder of this machine where its files are shared, for whatever process opens them."""
+    path = folder / SHARED_AT
+    if not path.is_file() or path.read_text(encoding="utf-8") != address:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, address)
+
+
+def shared_at(folder: Path) -> str | None:
+    """The address at which the files of a folder are shared; None: they are this machine's own."""
+    path = folder / SHARED_AT
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 class RemoteFolder:

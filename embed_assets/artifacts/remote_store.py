@@ -24,11 +24,12 @@ from typing import IO, Any, TypeVar
 
 from embed_assets.artifacts.files import digest_of_hashes, digests_of_files, fingerprint_of, lock, unused_name, write_atomically
 from embed_assets.artifacts.memo import send_memos
-from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder, Stored
+from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder, Stored, share
 from embed_assets.artifacts.store import CURRENT, LOCKS, MANIFEST, REPORT, Artifact, ArtifactStore
 
 logger = logging.getLogger(__name__)
 HASHES = "hashes"
+SCRATCH = "scratch"  # what a step keeps there until its result is stored
 FILES_AT_ONCE = 4
 LISTINGS_AT_ONCE = 16
 CACHE_SIZE, DEFAULT_CACHE_SIZE = "EMBED_ASSETS_CACHE_GB", 100.0
@@ -142,7 +143,13 @@ class RemoteStore(ArtifactStore):
         # A killed run has built it, and not stored it to the end; or it was removed there, and is still here.
         built = super().find(asset, place, folder.name)
         if built is None or digest_of_hashes(content_of(self._hashes(built))) != built.digest:
-            built = super()._build(asset, folder, ingredients, write)
+            scratch_there = self.remote.below(f"{asset}/{place}/{folder.name}/{SCRATCH}").url
+
+            def write_shared(building: Path, scratch: Path) -> None:
+                share(scratch, scratch_there)
+                write(building, scratch)
+
+            built = super()._build(asset, folder, ingredients, write_shared)
         return self._store(asset, place, built, self._hashes(built))
 
     def _store(self, asset: str, place: str, built: Artifact, hashes: Mapping[str, str]) -> Artifact:
@@ -163,6 +170,7 @@ class RemoteStore(ArtifactStore):
                 return theirs
             before = self.remote.read(name)  # it is damaged
         write_atomically(built.path / MANIFEST, text)
+        self.remote.delete([it.name for it in self.remote.objects(f"{self._name(artifact)}/{SCRATCH}")])
         self._make_room()
         return Artifact(built.path, manifest, origin=artifact.origin)
 

@@ -12,33 +12,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embed_assets.artifacts.files import fingerprint_of, write_atomically
-from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder
+from embed_assets.artifacts.files import fingerprint_of
+from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder, shared_at
 from embed_assets.artifacts.secrets import without_secrets
 
 if TYPE_CHECKING:
     from lancedb.table import Table
 
 logger = logging.getLogger(__name__)
-SHARED_AT = "shared_at"  # the file in a folder of memos that names the address
 KEYS_IN_A_QUERY = 5000
 TIDY_EVERY = 100  # commits: small fragments are joined, and new rows get into the index
 KEPT_VERSIONS = timedelta(days=1)  # for those who read them at the moment
 
 
-def share(memos: Path, address: str) -> None:
-    """Have the memos in a folder shared at an address, whatever process opens them."""
-    path = memos / SHARED_AT
-    if not path.is_file() or path.read_text(encoding="utf-8") != address:
-        memos.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, address)
-
-
 def table_of(path: Path) -> "SharedTable | None":
     """The table of the memo in a file; None where its folder is shared nowhere."""
     for above in (path.parent, path.parent.parent):
-        if (above / SHARED_AT).is_file():
-            address = (above / SHARED_AT).read_text(encoding="utf-8")
+        if (address := shared_at(above)) is not None:
             return SharedTable(address, path.relative_to(above).with_suffix("").as_posix())
     return None
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from embed_assets.artifacts.cache import cache_folder
 from embed_assets.artifacts.files import fingerprint_of, lock, write_atomically
 from embed_assets.artifacts.mirror import Mirror
-from embed_assets.artifacts.remote_folder import RemoteFolder, checked_address, is_remote
+from embed_assets.artifacts.remote_folder import RemoteFolder, checked_address, is_remote, share
 from embed_assets.artifacts.remote_store import RemoteStore
-from embed_assets.artifacts.shared_memo import share
 from embed_assets.artifacts.store import ArtifactStore
 
 

@@ -94,6 +94,26 @@ def benchmark_training(collection: str, examples: int, as_json: bool, data: str,
     _echo_table(table, as_json)
 
 
+@benchmark.command("sizing")
+@click.option(
+    "--chunks", multiple=True, type=click.IntRange(1), help="May be given more than once.  [default: 1, 10, 100 million]"
+)
+@click.option("--parameters", default=110e6, show_default=True, help="Of the embedding model.")
+@click.option("--dimensions", default=768, show_default=True, help="Of its vectors.")
+@click.option("--tokens", default=256, show_default=True, help="Of a chunk, with its title.")
+@click.option("--queries", default=100_000, show_default=True, help="That are mined for and trained on.")
+@click.option("--calls", default=60_000, show_default=True, help="Of the language model that writes and judges.")
+@json_option("each step and figure")
+def benchmark_sizing(
+    chunks: tuple[int, ...], parameters: float, dimensions: int, tokens: int, queries: int, calls: int, as_json: bool
+) -> None:
+    """Compute, from rates, what collections of some sizes take; nothing is measured."""
+    from embed_assets.benchmarks.sizing import SIZES, Work, sizing_table
+
+    work = Work(parameters=parameters, dimensions=dimensions, tokens=tokens, queries=queries, calls=calls)
+    _echo_table(sizing_table(work, sizes=chunks or SIZES), as_json)
+
+
 @benchmark.command("late-interaction")
 @click.argument("collection")
 @click.option("--count", default=100, show_default=True, help="Number of queries.")

@@ -1,6 +1,5 @@
 """What every training shares, whatever model it trains: arguments, callbacks, resuming and saving."""
 
-import json
 import logging
 import math
 import re
@@ -13,6 +12,7 @@ import polars as pl
 from embed_assets.models.hardware import Compute, explain_out_of_memory
 from embed_assets.training.log import loss_curve
 from embed_assets.training.settings import RerankerSettings, TrainingSettings
+from embed_assets.training.states import STATE, fetch_states, last_state, states_callback
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LOGGED_LOSSES = 25
-# The state of the trainer in the scratch folder of a training.
-STATE = "trainer"
 
 
 def training_arguments(
@@ -131,6 +129,9 @@ def train(trainer: "BaseTrainer", scratch: Path, remedy: str) -> pl.DataFrame:
     trainer.remove_callback(PrinterCallback)
     if trainer.args.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(states_callback(scratch))
+    with trainer.args.main_process_first(desc="the fetching of states"):
+        fetch_states(scratch)
     last = last_state(scratch / STATE)
     start = f", from {last.name}" if last else ""
     logger.info("training on %d examples on %s%s", len(trainer.train_dataset), trainer.args.device, start)
@@ -161,14 +162,3 @@ def save_model(model: "SentenceTransformer | CrossEncoder", folder: Path) -> Non
     card = folder / "README.md"
     varying = re.compile(r"^### Training (Logs|Time)\n.*?(?=^##)", re.DOTALL | re.MULTILINE)
     card.write_text(varying.sub("", card.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def last_state(folder: Path) -> Path | None:
-    """The newest complete training state: trainer_state.json is what the trainer writes last."""
-    complete = []
-    for path in folder.glob("checkpoint-*/trainer_state.json"):
-        try:
-            complete.append((json.loads(path.read_text())["global_step"], path.parent))
-        except (json.JSONDecodeError, KeyError):
-            continue
-    return max(complete)[1] if complete else None

@@ -10,7 +10,7 @@ from embed_assets.artifacts.remote_folder import RemoteFolder
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.corpus.files import source_digest, source_parts
 from embed_assets.settings import read_settings
-from embed_assets_tests.small_collections import write_small_collections
+from embed_assets_tests.small_collections import ROUTERS, write_small_collections
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_one_changed_document_is_one_file_to_fetch(remote, tmp_path, monkeypatch
     monkeypatch.setattr(RemoteFolder, "download", counted)
     opened(remote, tmp_path).documents_folder("routers")
     assert fetched == []
-    edit(remote, "collections/routers/documents/led.md", "# Lights\n\nA green light means that all is well with the router.\n")
+    edit(remote, "collections/routers/documents/led.md", ROUTERS["led.md"].replace("port 7", "port 8"))  # of the same size
     edit(remote, "collections/routers/documents/deep/new.md", "# New\n\nA page that was added later, in a folder of its own.\n")
     remote.delete(["collections/routers/documents/fan.md"])
     place = opened(remote, tmp_path)

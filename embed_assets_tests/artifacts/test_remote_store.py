@@ -14,7 +14,7 @@ import pytest
 
 from embed_assets.artifacts import remote_keeping, remote_store
 from embed_assets.artifacts.prune import artifacts_to_keep
-from embed_assets.artifacts.remote_folder import RemoteFolder, Stored
+from embed_assets.artifacts.remote_folder import RemoteFolder, Stored, shared_at
 from embed_assets.artifacts.remote_keeping import remove_remote, sweepable_remote, verify_remote
 from embed_assets.artifacts.remote_store import CACHE_SIZE, DamagedArtifactError, RemoteStore, read_manifest
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
@@ -85,6 +85,25 @@ def test_the_files_lie_at_the_address(machines, tmp_path):
     artifact = machines[0].build("checkpoint", "ferry", SEED, write)
     RemoteFolder(artifact.address).download("model/weights", tmp_path / "weights", len(TEXT))
     assert (tmp_path / "weights").read_text() == TEXT
+
+
+def test_scratch_is_shared_until_the_result_is_stored(machines):
+    """What a killed training has kept is nobody's result, and goes with prune or with the result."""
+    one, two = machines
+
+    def killed(folder: Path, scratch: Path) -> None:
+        RemoteFolder(shared_at(scratch)).write("trainer/state", b"step 7", None)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        one.build("checkpoint", "ferry", SEED, killed)
+    assert list(two.artifacts("checkpoint", "ferry")) == []
+
+    def resume(folder: Path, scratch: Path) -> None:
+        (folder / "weights").write_bytes(RemoteFolder(shared_at(scratch)).read("trainer/state").content)
+
+    assert (two.build("checkpoint", "ferry", SEED, resume).folder / "weights").read_text() == "step 7"
+    assert objects(one, "state") == []
 
 
 def test_artifacts_of_trials_are_none_of_the_collection(machines):

@@ -7,8 +7,8 @@ import pytest
 
 from embed_assets.artifacts import memo
 from embed_assets.artifacts.memo import Memo, send_memos, stored_keys
-from embed_assets.artifacts.remote_folder import RemoteFolder
-from embed_assets.artifacts.shared_memo import SharedTable, share
+from embed_assets.artifacts.remote_folder import RemoteFolder, share
+from embed_assets.artifacts.shared_memo import SharedTable
 
 ITEMS = [(f"{number:064x}", number.to_bytes(4, "big") * 96) for number in range(1200)]
 NAME = "embeddings/intfloat--e5@v1.sqlite"

@@ -3,12 +3,14 @@
 import json
 import logging
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from embed_assets.artifacts.remote_folder import RemoteFolder, share
 from embed_assets.benchmarks.training import benchmark_training
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute
@@ -315,6 +317,29 @@ def test_a_training_that_was_interrupted_ends_as_an_undisturbed_one(base, tmp_pa
     assert curve.equals(expected)
     cards = [(tmp_path / name / "model" / "README.md").read_text() for name in ("undisturbed", "interrupted")]
     assert cards[0] == cards[1]
+
+
+@pytest.mark.long
+def test_another_machine_goes_on_with_a_training_that_was_interrupted(base, tmp_path, remote_address, monkeypatch, caplog):
+    """Its best state, which early stopping goes back to, is on the other machine as well."""
+    changes = {"early_stopping": 2, "epochs": 6.0}
+    expected = train(tmp_path / "undisturbed", base, CONTRADICTING, **changes)
+    for machine in ("one", "two"):
+        share(tmp_path / machine / "scratch", f"{remote_address}/scratch")
+    with monkeypatch.context() as patch, pytest.raises(InterruptedTrainingError):
+        interrupt(patch, expected["step"].max() - 1)
+        train(tmp_path / "one", base, CONTRADICTING, **changes)
+    remote = RemoteFolder(f"{remote_address}/scratch")
+    here = {path.name for path in (tmp_path / "one" / "scratch" / "trainer").glob("checkpoint-*")}
+    assert len(here) == 2 and set(remote.folders("trainer")) == here, "old states are not kept"
+    # Of one that was killed while it was uploaded, nothing is taken.
+    remote.write("trainer/checkpoint-999/model.safetensors", b"half of it", None)
+    shutil.rmtree(tmp_path / "one")
+    with caplog.at_level(logging.INFO, logger="embed_assets"):
+        curve = train(tmp_path / "two", base, CONTRADICTING, **changes)
+    assert "from checkpoint-" in caplog.text and "does not exist anymore" not in caplog.text
+    assert differences(tmp_path / "undisturbed", tmp_path / "two") == 0
+    assert curve.equals(expected)
 
 
 def test_a_loss_diverges_when_it_is_no_number_or_far_above_its_start():

@@ -84,7 +84,7 @@ def test_the_model_is_an_ordinary_cross_encoder_folder(trained: tuple[Path, pl.D
 @pytest.mark.long
 def test_the_same_seed_gives_the_same_model_also_after_an_interruption(trained: tuple[Path, pl.DataFrame], tmp_path: Path):
     folder, curve = trained
-    from embed_assets.training.trainer import last_state
+    from embed_assets.training.states import last_state
 
     class KilledError(Exception):
         pass
