@@ -11,13 +11,17 @@ MEMORY = 200_000_000  # bytes of the object store of a node
 
 
 class TwoNodes:
-    """A head node, and another one that can be killed."""
+    """A head node, and another one that can be killed.
 
-    def __init__(self) -> None:
+    Args:
+        of_the_head: further options of the head node.
+    """
+
+    def __init__(self, **of_the_head: Any):
         from ray.cluster_utils import Cluster
 
         options = {"num_cpus": 1, "object_store_memory": MEMORY}
-        self.cluster = Cluster(initialize_head=True, head_node_args=options)
+        self.cluster = Cluster(initialize_head=True, head_node_args=options | of_the_head)
         self._second: Any = self.cluster.add_node(**options)
         self.cluster.wait_for_nodes()
 

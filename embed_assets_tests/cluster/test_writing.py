@@ -24,14 +24,14 @@ def prompts(what: str) -> list[str]:
 
 
 def ask(model: LanguageModel, what: str, kill: str) -> list[Answer]:
-    """Ask, and kill a process as soon as the first answers are kept."""
+    """Ask, and kill the oldest process of a name as soon as the first answers are kept."""
     put, left = model._memo.put_many, [1]
 
     def put_and_kill(rows: list[tuple[str, bytes]]) -> None:
         put(rows)
         left[0] -= 1
         if left[0] == 0:
-            processes(kill)[0].kill()
+            min(processes(kill), key=lambda it: it.create_time()).kill()  # one that is at work, and not getting ready
 
     model._memo.put_many = put_and_kill  # type: ignore[method-assign]
     try:
