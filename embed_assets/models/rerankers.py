@@ -1,15 +1,17 @@
 """Cross-encoders: a query and a passage, read together, to a relevance score."""
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from embed_assets.artifacts.memo import Memo
+from embed_assets.cluster.workers import Workers
 from embed_assets.models.hardware import Compute, keep_freed_memory
-from embed_assets.models.locations import locate_model, model_digest
+from embed_assets.models.locations import files_of_model, locate_model, model_digest
 from embed_assets.models.settings import CrossEncoderSettings
 from embed_assets.progress import track
 
@@ -63,13 +65,37 @@ def load_cross_encoder(
     return model
 
 
+class LoadedReranker:
+    """A cross-encoder that is loaded, in this process or in that of a worker on a cluster; arguments as of Reranker."""
+
+    def __init__(self, compute: Compute, max_tokens: int, trust_remote_code: bool, revision: str, name: str):
+        import torch
+
+        self._batch_size = compute.batch_size
+        self._model = load_cross_encoder(name, compute.torch_device(), max_tokens, trust_remote_code, revision=revision)
+        self._model.to(compute.torch_dtype())
+        # In bfloat16 scores near 4 would come in steps of 0.03, so that many candidates would tie.
+        heads = [name for name, part in self._model.named_modules() if type(part) is torch.nn.Linear and part.out_features == 1]
+        self._model.set_keep_in_fp32_modules(heads)
+
+    def answer(self, blocks: Iterable[Sequence[tuple[str, str]]]) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of each block of pairs and its scores, float32, shape (pairs,)."""
+        import torch
+
+        for number, pairs in enumerate(blocks):
+            scores = self._model.predict(
+                list(pairs), batch_size=self._batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=False
+            )
+            yield number, scores.astype(np.float32)
+
+
 class Reranker:
     """Scores pairs of a query and a passage; the model is loaded only for pairs not seen before.
 
     Args:
         name_or_folder: the cross-encoder, as base_model.name.
         memos: folder of the memos; one file for each model. What was scored before a crash is not scored again.
-        compute: device, dtype and batch size.
+        compute: device, dtype and batch size, or workers on a cluster; what they score is kept here all the same.
         max_tokens: longest query and passage together, in tokens; the longer of the two is cut.
         trust_remote_code: run Python code that comes with the model.
         revision: commit of a model on a hub; empty: the newest.
@@ -90,7 +116,7 @@ class Reranker:
         self.trust_remote_code = trust_remote_code
         self.revision = revision
         self.memo = Memo(memos / "rerankings" / f"{model_digest(self.name, revision).replace('/', '--')}.sqlite")
-        self._model: CrossEncoder | None = None
+        self._model: LoadedReranker | None = None
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """Scores of (query, passage) pairs, float32, shape (len(pairs),).
@@ -103,34 +129,27 @@ class Reranker:
         # Longest first: padding is least, and a batch that does not fit in memory fails at once.
         todo = sorted(missing.items(), key=lambda item: -len(item[1][0]) - len(item[1][1]))
         size = 8 * self.compute.batch_size
-        for start in track(range(0, len(todo), size), f"re-ranking {len(todo)} pairs"):
-            block = todo[start : start + size]
-            rows = list(zip((key for key, _ in block), self._predict([pair for _, pair in block]), strict=True))
+        blocks = [todo[start : start + size] for start in range(0, len(todo), size)]
+        scored = self._scores([[pair for _, pair in block] for block in blocks])
+        for number, scores in track(scored, f"re-ranking {len(todo)} pairs", len(blocks)):
+            rows = [(key, score.tobytes()) for (key, _), score in zip(blocks[number], scores, strict=True)]
             self.memo.put_many(rows)
             known.update(rows)
         return np.array([np.frombuffer(known[key], dtype=np.float32)[0] for key in keys], dtype=np.float32)
 
-    def _predict(self, pairs: list[tuple[str, str]]) -> list[bytes]:
-        import torch
-
-        scores = self._load().predict(
-            pairs, batch_size=self.compute.batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=False
-        )
-        return [score.tobytes() for score in scores.astype(np.float32)]
-
-    def _load(self) -> "CrossEncoder":
+    def _scores(self, blocks: list[list[tuple[str, str]]]) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of each block and its scores, in the order in which they are scored."""
+        if not blocks:
+            return
+        how = (self.max_tokens, self.trust_remote_code, self.revision)
+        if self.compute.cluster is not None:
+            make = functools.partial(LoadedReranker, self.compute.of_a_worker(), *how)
+            with Workers(self.compute.cluster, make, files_of_model(self.name), len(blocks)) as workers:
+                yield from workers.answer([[block] for block in blocks])
+            return
         if self._model is None:
-            import torch
-
-            model = load_cross_encoder(
-                self.name, self.compute.torch_device(), self.max_tokens, self.trust_remote_code, revision=self.revision
-            )
-            model.to(self.compute.torch_dtype())
-            # In bfloat16 scores near 4 would come in steps of 0.03, so that many candidates would tie.
-            heads = [name for name, part in model.named_modules() if type(part) is torch.nn.Linear and part.out_features == 1]
-            model.set_keep_in_fp32_modules(heads)
-            self._model = model
-        return self._model
+            self._model = LoadedReranker(self.compute, *how, self.name)
+        yield from self._model.answer(blocks)
 
 
 def open_reranker(folder: Path, memos: Path, settings: CrossEncoderSettings, compute: Compute = Compute()) -> Reranker:

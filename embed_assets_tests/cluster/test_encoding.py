@@ -1,4 +1,4 @@
-"""Encoding on two nodes: the vectors of one process, whatever dies meanwhile."""
+"""Encoding and re-ranking on two nodes: the vectors and scores of one process, whatever dies meanwhile."""
 
 import signal
 import sqlite3
@@ -13,6 +13,7 @@ from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import locate_model
+from embed_assets.models.rerankers import Reranker, load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets_tests.cluster.conftest import TwoNodes, processes, wait_until
 
@@ -117,4 +118,19 @@ def test_what_a_worker_complains_of_is_told_as_in_this_process(nodes: TwoNodes, 
             (folder / path.name).symlink_to(path)
     with pytest.raises(OSError, match=r"model\.safetensors"):
         Encoder(SETTINGS, tmp_path / "memos", str(folder), ON_TWO).encode_passages(TEXTS)
+    wait_until(lambda: not processes(ACTOR))
+
+
+def test_two_workers_give_the_scores_of_one_process(nodes: TwoNodes, tmp_path: Path):
+    import torch
+
+    folder = tmp_path / "model"
+    torch.manual_seed(0)
+    model = load_cross_encoder(SETTINGS.name, "cpu", 64, new_head=True)
+    model.save_pretrained(str(folder))
+    pairs = [(f"part {number}", text) for number, text in enumerate(TEXTS[:200])]
+    alone = Reranker(str(folder), tmp_path / "alone", PLAIN, 64).score(pairs)
+    reranker = Reranker(str(folder), tmp_path / "two", ON_TWO, 64)
+    np.testing.assert_allclose(reranker.score(pairs), alone, atol=1e-4)
+    assert len(np.unique(alone)) > 100
     wait_until(lambda: not processes(ACTOR))
