@@ -28,7 +28,8 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.log import TrainingDivergedError
 from embed_assets.training.processes import CURVE, MERGES, Training, TrainingProcessError, check_batch_size, error_of
 from embed_assets.training.settings import TrainingSettings
-from embed_assets.training.trainer import STATE
+from embed_assets.training.states import STATE, keep_states, last_state
+from embed_assets.training.states import fetch_states as fetch_kept_states
 
 logger = logging.getLogger(__name__)
 # Folders of the driver beside that of the states, below the one that the desk is for.
@@ -145,6 +146,8 @@ def _run(task: Task, cluster: Cluster, scratch: Path) -> None:
     )
     ended: list[BaseException] = []
     failures: list[Failure] = []
+    fetch_kept_states(scratch)
+    kept = last_state(scratch / STATE)
 
     def fit() -> None:
         try:
@@ -159,6 +162,9 @@ def _run(task: Task, cluster: Cluster, scratch: Path) -> None:
         while thread.is_alive():
             thread.join(SECONDS_BETWEEN_LOOKS)
             _read_news(task.desk, failures)
+            if (last := last_state(scratch / STATE)) != kept:
+                keep_states(scratch)
+                kept = last
     except BaseException:
         ray.shutdown()  # which ends all that this process has started on the cluster
         raise

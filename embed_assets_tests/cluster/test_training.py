@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from embed_assets.artifacts.remote_folder import RemoteFolder, share
 from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.states import COMPLETE
 from embed_assets_tests.cluster.conftest import TwoNodes, processes, wait_until
 from embed_assets_tests.training.test_fine_tuning import COMPUTE, TRIPLETS, base, differences, train
 
@@ -88,6 +90,27 @@ def test_after_a_killed_driver_no_worker_is_left_and_a_new_run_goes_on(
     train(tmp_path, base, TRIPLETS, ON_TWO, **LONG)
     assert caplog.text.count("training on 32 examples") == 1 and "from checkpoint-" in caplog.text
     assert differences(alone, tmp_path) < ROUNDING
+
+
+def test_another_machine_goes_on_after_a_killed_driver_where_the_home_is_on_an_object_store(
+    nodes: TwoNodes, base: BaseModelSettings, alone: Path, tmp_path: Path, remote_address: str, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "embed_assets")
+    for machine in ("one", "two"):
+        share(tmp_path / machine / "scratch", remote_address)
+    remote = RemoteFolder(remote_address)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path / "one"), base.name])
+    try:
+        wait_until(lambda: driver.poll() is not None or any(it.name.endswith(COMPLETE) for it in remote.objects()))
+        driver.send_signal(signal.SIGKILL)
+        assert driver.wait(10) == -signal.SIGKILL
+    finally:
+        driver.kill()
+    wait_until(lambda: not processes(WORKER))
+    time.sleep(1)
+    train(tmp_path / "two", base, TRIPLETS, ON_TWO, **LONG)
+    assert "fetching the training state checkpoint-" in caplog.text and "from checkpoint-" in caplog.text
+    assert differences(alone, tmp_path / "two") < ROUNDING
 
 
 def test_an_error_of_a_worker_is_the_error_of_the_training(nodes: TwoNodes, base: BaseModelSettings, tmp_path: Path):
