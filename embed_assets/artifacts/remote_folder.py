@@ -1,7 +1,8 @@
 """A folder of an object store, such as ``s3://bucket/prefix``; credentials come from the environment alone.
 
 What is written is there as a whole or not at all, and can be written on a condition: that nothing has the name yet, or
-that nobody replaced what was read.
+that nobody replaced what was read. That is why obstore is underneath, and not fsspec: it has both conditions for S3, Google and
+Azure alike, and needs no package but itself.
 """
 
 import functools

@@ -40,7 +40,7 @@ Given = TypeVar("Given")
 Got = TypeVar("Got")
 
 
-class DamagedArtifactError(RuntimeError):
+class DamagedArtifactError(RemoteError):
     """What was fetched is not what was stored; it counts as absent from now on."""
 
 
