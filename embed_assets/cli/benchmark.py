@@ -142,11 +142,11 @@ def benchmark_late_interaction(collection: str, count: int, candidates: int, as_
 def benchmark_token_storage(collection: str, chart: str | None, as_json: bool, data: str, home: str) -> None:
     """nDCG@10 of late interaction against the bytes of a chunk, with the checkpoint and the test queries of a collection."""
     from embed_assets.benchmarks.token_index import benchmark_token_storage as measure
-    from embed_assets.reports.charts import draw_token_storage
+    from embed_assets.reports.charts import draw_storage
 
     table = measure(_collection_of_tokens(collection, data, home))
     if chart is not None:
-        draw_token_storage(Path(chart), collection, table)
+        draw_storage(Path(chart), collection, table)
     _echo_table(table.with_columns(cs.float().round(4)), as_json)
 
 
@@ -160,6 +160,46 @@ def benchmark_token_search(collection: str, as_json: bool, data: str, home: str)
     from embed_assets.benchmarks.token_index import benchmark_token_search as measure
 
     _echo_table(measure(_collection_of_tokens(collection, data, home)), as_json)
+
+
+@benchmark.command("vector-storage")
+@click.argument("collection")
+@click.option("--dimensions", type=click.IntRange(1), multiple=True, help="First dimensions; may be given more than once.")
+@click.option("--chart", type=click.Path(dir_okay=False, writable=True), help="PNG file for nDCG@10 against bytes.")
+@json_option("each way")
+@data_option
+@home_option
+def benchmark_vector_storage(
+    collection: str, dimensions: tuple[int, ...], chart: str | None, as_json: bool, data: str, home: str
+) -> None:
+    """nDCG@10 of dense search in LanceDB against the bytes of a chunk, with the checkpoint and the test queries of a collection.
+
+    Without --dimensions, those that the checkpoint was trained for are looked at, else a half, a quarter and an eighth.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks.vector_storage import benchmark_vector_storage as measure
+    from embed_assets.evaluation.evaluation_set import read_evaluation_set
+    from embed_assets.evaluation.systems import encoder_of
+    from embed_assets.reports.charts import draw_storage
+
+    settings = read_settings(workspace, collection)
+    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
+    try:
+        names = ("evaluation_set", "corpus_chunks", "checkpoint")
+        labels, corpus, tuned = (workspace.store.current(name, collection) for name in names)
+    except MissingArtifactError as error:
+        raise click.ClickException(str(error)) from None
+    dimensions = dimensions or tuple(tuned.manifest["settings"]["training"]["matryoshka_dimensions"])
+    asked = read_evaluation_set(labels.folder, corpus.folder)
+    encoder = encoder_of(tuned, workspace.memos)
+    try:
+        table = measure(chunks, *asked, encoder, dimensions, settings.publishing.rescore, settings.scoring)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    if chart is not None:
+        draw_storage(Path(chart), collection, table)
+    _echo_table(table.with_columns(cs.float().round(4)), as_json)
 
 
 def _collection_of_tokens(collection: str, data: str, home: str) -> "Collection":

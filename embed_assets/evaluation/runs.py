@@ -13,6 +13,7 @@ from embed_assets.models.rerankers import PairScorer
 from embed_assets.retrieval.bm25 import Bm25Index
 from embed_assets.retrieval.fusion import convex_fusion, query_weights
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
+from embed_assets.retrieval.rescoring import dense_scores
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 
 BM25 = "bm25"
@@ -85,7 +86,9 @@ class Systems:
         units, groups = self.units(by_document)
         own = own_units(relevant, units) if by_document else {}
         for block in blocks_of_queries(len(texts), len(self._passages)):
-            scores = {name: vectors[name][block] @ self._vectors[name].T for name in self._encoders}
+            scores = {
+                name: dense_scores(encoder, vectors[name][block], self._vectors[name]) for name, encoder in self._encoders.items()
+            }
             if self._bm25 is not None:
                 scores[BM25] = self._bm25.scores(texts[block])
             for row, unit in own.items():

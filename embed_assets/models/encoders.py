@@ -210,8 +210,13 @@ class FirstDimensions:
         return self._cut(self._encoder.encode_passages(texts))
 
     def _cut(self, vectors: np.ndarray) -> np.ndarray:
-        first = vectors[:, : self._dimensions]
-        return first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        return first_dimensions(vectors, self._dimensions)
+
+
+def first_dimensions(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """The first dimensions of vectors, which are their last axis, of length 1."""
+    first = vectors[..., :dimensions]
+    return first / np.maximum(np.linalg.norm(first, axis=-1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 class _Rows:

@@ -24,6 +24,7 @@ from embed_assets.evaluation.metrics import HEADLINE, score_first_ten
 from embed_assets.models.hardware import Compute
 from embed_assets.production.published import Published, model_of_table
 from embed_assets.production.published_index import metadata_of
+from embed_assets.production.published_vectors import search_vectors
 from embed_assets.production.publishing import system_of
 from embed_assets.production.settings import DriftSettings
 
@@ -143,14 +144,18 @@ def measure_live_scores(published: Published, compute: Compute = Compute()) -> l
             continue
         relevant = relevant_units(tested, labels, rows, by_document=source == HUMAN)
         vectors = encoder.encode_queries(tested["query"].to_list())
-        found = first_tens(table, vectors, relevant, "document_id" if source == HUMAN else "id")
+        found = first_tens(table, vectors, relevant, "document_id" if source == HUMAN else "id", published.settings.rescore)
         noted = metadata["scores"][source][system_of(model)[0]]
         scores.append(LiveScore(source, len(tested), noted, float(score_first_ten(relevant, found).mean())))
     return scores
 
 
 def first_tens(
-    table: "Table", vectors: np.ndarray, relevant: Mapping[str, Mapping[str, int]], unit: Literal["document_id", "id"]
+    table: "Table",
+    vectors: np.ndarray,
+    relevant: Mapping[str, Mapping[str, int]],
+    unit: Literal["document_id", "id"],
+    rescore: int,
 ) -> dict[str, list[str]]:
     """Query → the ids of the ten best chunks, or of the ten documents with the best chunks.
 
@@ -161,19 +166,21 @@ def first_tens(
         vectors: of the queries, shape (queries, dimensions).
         relevant: from relevant_units, of these queries in their order.
         unit: the column with the ids.
+        rescore: as in search_vectors.
     """
     units = pl.DataFrame(table.search().select([unit]).to_arrow())[unit].unique().to_list() if unit == "document_id" else []
     own = own_units(relevant, units)
     return {
-        name: _first_ten(table, vectors[row], unit, units[own[row]] if row in own else None) for row, name in enumerate(relevant)
+        name: _first_ten(table, vectors[row], unit, units[own[row]] if row in own else None, rescore)
+        for row, name in enumerate(relevant)
+        for row, name in enumerate(relevant)
     }
 
 
-def _first_ten(table: "Table", vector: np.ndarray, unit: str, own: str | None) -> list[str]:
+def _first_ten(table: "Table", vector: np.ndarray, unit: str, own: str | None, rescore: int) -> list[str]:
     limit = 10
     while True:
-        search = table.search(vector, vector_column_name="vector").distance_type("cosine")
-        hits = search.select([unit]).limit(limit).to_arrow()
+        hits = search_vectors(table, vector, limit, [unit], rescore)
         found = [name for name in dict.fromkeys(hits[unit].to_pylist()) if name != own]
         if len(found) >= 10 or len(hits) < limit:
             return found[:10]

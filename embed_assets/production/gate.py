@@ -32,6 +32,7 @@ def judge(
     name: str,
     settings: PublishingSettings,
     scoring: ScoringSettings = ScoringSettings(),
+    as_good_will_do: bool = False,
 ) -> Verdict:
     """Compare a system with what is in production, as people search: the systems are hybrids.
 
@@ -47,6 +48,7 @@ def judge(
         name: what the reason calls it.
         settings: level of significance, size of slices that count.
         scoring: resamples and seed.
+        as_good_will_do: it need not be better, as where the same model is only stored otherwise; worse it may not be.
     """
     pairs = paired_scores(per_query, candidate, baseline) if len(per_query) else per_query
     source = deciding_source(dict(pairs.group_by("source").len().iter_rows())) if len(pairs) else None
@@ -55,14 +57,20 @@ def judge(
     if source == LOOKUP:
         return Verdict(False, LOOKUPS_ALONE)
     test = _difference(pairs.filter(pl.col("source") == source), scoring)
-    better = test.difference > 0 and test.p_value < settings.significance
+    significant = test.p_value < settings.significance
+    if as_good_will_do:
+        passed = test.difference >= 0 or not significant
+        words = "not significantly worse" if passed else "significantly worse"
+    else:
+        passed = test.difference > 0 and significant
+        words = "significantly better" if passed else "not significantly better"
     reason = (
-        f"{'significantly better' if better else 'not significantly better'} than {name} in hybrid retrieval: "
+        f"{words} than {name} in hybrid retrieval: "
         f"{test.difference:+.3f} {HEADLINE} on {test.queries} {source} queries about {test.clusters} documents "
         f"(p = {test.p_value:.2g})"
     )
     worse = _worse_slices(pairs, source, settings, scoring)
-    return Verdict(better and not worse, "; ".join([reason, *worse]))
+    return Verdict(passed and not worse, "; ".join([reason, *worse]))
 
 
 def _worse_slices(pairs: pl.DataFrame, decided: str, settings: PublishingSettings, scoring: ScoringSettings) -> list[str]:

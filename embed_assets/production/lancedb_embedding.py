@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from lancedb.embeddings import EmbeddingFunction, register  # noqa: TID253
 
+from embed_assets.models.encoders import FirstDimensions, TextEncoder
 from embed_assets.models.onnx import MODEL, OnnxEncoder
 
 
@@ -19,14 +20,17 @@ class OnnxEmbeddings(EmbeddingFunction):
     Args:
         folder: the artifact.
         file_name: model.onnx or model_int8.onnx.
+        dimensions: how many of the first are taken, as publishing.dimensions; 0: all.
     """
 
     folder: str
     file_name: str = MODEL
+    dimensions: int = 0
 
     @cached_property
-    def _encoder(self) -> OnnxEncoder:
-        return OnnxEncoder(Path(self.folder), self.file_name)
+    def _encoder(self) -> TextEncoder:
+        encoder = OnnxEncoder(Path(self.folder), self.file_name)
+        return FirstDimensions(encoder, self.dimensions) if self.dimensions else encoder
 
     def ndims(self) -> int:
         """The number of dimensions of a vector."""

@@ -8,7 +8,7 @@ from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.files import fingerprint_of
 from embed_assets.artifacts.store import Artifact, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.models.encoders import Encoder
+from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import ModelNotFoundError, model_digest
 from embed_assets.models.settings import BaseModelSettings
@@ -16,6 +16,7 @@ from embed_assets.models.sources import BASE_MODEL
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.production.published_index import PublishedIndex, PublishingError
 from embed_assets.production.published_tokens import Tokens
+from embed_assets.production.published_vectors import StoredVectors
 from embed_assets.production.settings import PublishingSettings
 
 NOTHING = "nothing is published: publishing.uri is empty"
@@ -123,9 +124,33 @@ class Published:
             "metadata_columns": self.metadata_columns(chunks),
             "base_model": dict(model.base_model),
         }
+        made_of |= self.vectors(model).made_of
         if self.settings.tokens:
             made_of |= {"token_pooling": self.settings.token_pooling}
         return made_of | {"fingerprint": fingerprint_of(made_of)}
+
+    def vectors(self, model: Model) -> StoredVectors:
+        """How the vectors of a model are published; those of the base model with all dimensions, it was trained for no other."""
+        settings = self.settings
+        dimensions = 0 if model.is_base else settings.dimensions
+        return StoredVectors(
+            dimensions, settings.whole_vectors, settings.number_type, settings.vector_index, settings.vector_index_rows
+        )
+
+    def live_vectors(self) -> StoredVectors:
+        """How the vectors in production are stored."""
+        index = self.index
+        return StoredVectors.of(index.metadata(index.pointer().current))
+
+    def scored(self, model: Model, compute: Compute = Compute(), stored: StoredVectors | None = None) -> TextEncoder:
+        """An encoder that finds what search finds in the index of a model; as encoder().
+
+        Args:
+            model: the model.
+            compute: where to encode.
+            stored: how its vectors are stored; None: as the settings say.
+        """
+        return (stored or self.vectors(model)).scored(self.encoder(model, compute), self.settings.rescore)
 
     @staticmethod
     def metadata_columns(chunks: Artifact) -> list[str]:

@@ -22,6 +22,7 @@ from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.production.published_tokens import COLUMN as TOKEN_COLUMN
 from embed_assets.production.published_tokens import Tokens, create_token_index
+from embed_assets.production.published_vectors import StoredVectors
 from embed_assets.progress import track
 from embed_assets.text.languages import full_text_options
 
@@ -135,7 +136,7 @@ class PublishedIndex:
         chunks: Path,
         encoder: TextEncoder,
         metadata: dict[str, Any],
-        vector_index_rows: int,
+        vectors: StoredVectors = StoredVectors(),
         columns: Callable[[Sequence[str]], "pa.Table"] | None = None,
         tokens: Tokens | None = None,
     ) -> None:
@@ -146,7 +147,7 @@ class PublishedIndex:
             chunks: Parquet file with the chunks.
             encoder: gives the vectors.
             metadata: what it is made of, kept in the schema.
-            vector_index_rows: from this many rows on there is a vector index.
+            vectors: how vectors are stored.
             columns: gives more columns for chunk ids, one row for each, in the same order.
             tokens: gives the vectors of the tokens, if they are published too.
 
@@ -154,7 +155,7 @@ class PublishedIndex:
             PublishingError: somebody else wrote to the table at the same time, or a column has the name of the tokens.
         """
         import lancedb
-        from lancedb.index import FTS, HnswSq
+        from lancedb.index import FTS
 
         database = lancedb.connect(self.uri)
         table = self._open(name)
@@ -164,7 +165,7 @@ class PublishedIndex:
         for batch in batches:
             missing = batch.filter(~pl.col("id").is_in(there.implode()))
             if len(missing):
-                block = _with_vectors(missing, encoder, metadata, columns, tokens)
+                block = _with_vectors(missing, encoder, metadata, vectors, columns, tokens)
                 if table is None:
                     table = database.create_table(name, schema=block.schema)
                 table.add(block)
@@ -180,8 +181,8 @@ class PublishedIndex:
         indexed = {column for index in table.list_indices() for column in index.columns}
         if "passage" not in indexed:
             table.create_index("passage", config=FTS(**full_text_options(_language(chunks))))
-        if "vector" not in indexed and rows >= vector_index_rows:
-            table.create_index("vector", config=HnswSq(distance_type="cosine"))
+        if vectors.searched not in indexed and rows >= vectors.index_rows:
+            vectors.create_index(table)
         if tokens is not None and TOKEN_COLUMN not in indexed and rows >= tokens.index_rows:
             create_token_index(table)
 
@@ -277,15 +278,14 @@ def _with_vectors(
     rows: pl.DataFrame,
     encoder: TextEncoder,
     metadata: dict[str, Any],
+    vectors: StoredVectors,
     columns: Callable[[Sequence[str]], "pa.Table"] | None,
     tokens: Tokens | None,
 ) -> "pa.Table":
-    import pyarrow as pa
-
-    vectors = encoder.encode_passages(rows["passage"].to_list())
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     # LanceDB's clients read plain strings; Polars hands over string views.
-    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).append_column("vector", column)
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    for name, column in vectors.columns(encoder.encode_passages(rows["passage"].to_list())).items():
+        table = table.append_column(name, column)
     if tokens is not None:
         table = table.append_column(TOKEN_COLUMN, tokens.column(rows["passage"].to_list()))
     more = columns(rows["id"].to_list()) if columns else None

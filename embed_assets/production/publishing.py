@@ -31,7 +31,7 @@ from embed_assets.reports.evaluation import write_comparison
 from embed_assets.text.settings import IdentifierSettings
 
 VERDICT = "verdict.json"
-ROWS = ("chunks", "metadata_columns", "token_pooling")
+ROWS = ("chunks", "metadata_columns", "token_pooling", "dimensions", "whole_vectors", "number_type", "vector_index")
 NEWER_CHUNKS = "the model in production, for newer chunks or other columns"
 NOT_BETTER = f"{BASE_MODEL}: the fine-tuned one was not shown to be better"
 
@@ -48,25 +48,44 @@ def judge_candidate(published: Published, inputs: Inputs, compared_with: str, co
     """
     settings, checkpoint = inputs.block(PublishingSettings), inputs.artifacts["checkpoint"]
     if compared_with == BASE_MODEL:
-        per_query = inputs.table("beir_scores", "per_query")
+        per_query = _scores_of_candidate(published, inputs, compute)[0]
         verdict = judge(per_query, "hybrid", "hybrid_base", "the base model", settings, inputs.block(ScoringSettings))
     else:
         in_use, candidate = published.find(compared_with), model_of(checkpoint)
         if in_use is None:
             reason = f"the model in production, {compared_with}, is not in the store, so nothing can be compared with it"
             verdict = Verdict(False, f"{reason}: {WITHOUT_CHECKPOINT}")
-        elif in_use.digest == candidate.digest:
-            verdict = Verdict(True, NEWER_CHUNKS)
         else:
-            models = {"production": in_use, "tuned": candidate}
-            encoders = {name: published.encoder(model, compute) for name, model in models.items()}
-            hybrids = {"hybrid_production": "production", "hybrid": "tuned"}
-            scores = _score(inputs, encoders, hybrids, [("hybrid", "hybrid_production"), ("tuned", "production")])
-            write_comparison(folder, [score.summary for score in scores])
-            per_query, scoring = join_scores(scores)[0], inputs.block(ScoringSettings)
-            verdict = judge(per_query, "hybrid", "hybrid_production", "the model in production", settings, scoring)
+            live, wanted = published.live_vectors(), published.vectors(candidate)
+            same = in_use.digest == candidate.digest
+            if same and (live.dimensions, live.whole) == (wanted.dimensions, wanted.whole):
+                verdict = Verdict(True, NEWER_CHUNKS)
+            else:
+                encoders = {
+                    "production": published.scored(in_use, compute, live),
+                    "tuned": published.scored(candidate, compute, wanted),
+                }
+                hybrids = {"hybrid_production": "production", "hybrid": "tuned"}
+                scores = _score(inputs, encoders, hybrids, [("hybrid", "hybrid_production"), ("tuned", "production")])
+                write_comparison(folder, [score.summary for score in scores])
+                per_query, scoring = join_scores(scores)[0], inputs.block(ScoringSettings)
+                what = "its vectors as they are published" if same else "the model in production"
+                verdict = judge(per_query, "hybrid", "hybrid_production", what, settings, scoring, as_good_will_do=same)
     write_verdict(folder, verdict)
     return verdict
+
+
+def _scores_of_candidate(
+    published: Published, inputs: Inputs, compute: Compute
+) -> tuple[pl.DataFrame, Sequence[Mapping[str, Any]]]:
+    """The scores of each query and the summaries of the checkpoint as it would be published, and of the base model."""
+    candidate = model_of(inputs.artifacts["checkpoint"])
+    if not published.vectors(candidate).dimensions:
+        return inputs.table("beir_scores", "per_query"), read_summaries(inputs.folder("beir_scores"))
+    base = base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
+    encoders = {"base": published.scored(base, compute), "tuned": published.scored(candidate, compute)}
+    scores = _score(inputs, encoders, {"hybrid_base": "base", "hybrid": "tuned"})
+    return join_scores(scores)[0], [score.summary for score in scores]
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:
@@ -129,7 +148,7 @@ def publish(
             return True, f"in production: {before.reason}"
         if anyway or (verdict.better and before.withdrawn != name):
             reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
-            summaries = read_summaries(inputs.folder("beir_scores"))
+            summaries = _scores_of_candidate(published, inputs, compute)[1]
             _put(published, inputs, before, candidate, compared_with, reason, summaries, compute)
             return True, f"in production: {reason}"
         if verdict.better:
@@ -142,11 +161,13 @@ def publish(
             _put(published, inputs, before, base, compared_with, without, summaries, compute)
             return False, f"in production: {without}"
         stays = f"what is in production stays: {without if model_of_table(live).is_base else verdict.reason}"
-        known = [live, index.metadata(before.withdrawn)]
-        if in_use is None or any(all(it.get(key) == made_of.get(key) for key in ROWS) for it in known):
+        if in_use is None:
+            return False, stays
+        known, made_of = [live, index.metadata(before.withdrawn)], published.made_of(in_use, chunks)
+        if any(all(it.get(key) == made_of.get(key) for key in ROWS) for it in known):
             return False, stays
         dense, hybrid = system_of(in_use)
-        scored = _score(inputs, {dense: published.encoder(in_use, compute)}, {hybrid: dense})
+        scored = _score(inputs, {dense: published.scored(in_use, compute)}, {hybrid: dense})
         summaries = [score.summary for score in scored]
         reason = without if in_use.is_base else NEWER_CHUNKS
         _put(published, inputs, before, in_use, compared_with, reason, summaries, compute)
@@ -189,7 +210,7 @@ def _put(
     else:
         columns = front_matter_columns(chunks.folder, published.metadata_columns(chunks))
     tokens = published.tokens(model, compute)
-    index.write(name, rows, encoder, metadata, inputs.block(PublishingSettings).vector_index_rows, columns, tokens)
+    index.write(name, rows, encoder, metadata, published.vectors(model), columns, tokens)
     index.swap(before, name, reason)
 
 

@@ -15,6 +15,7 @@ from embed_assets.models.rerankers import PairScorer, open_reranker
 from embed_assets.production.published import Published, model_of_table
 from embed_assets.production.published_index import PublishingError, metadata_of
 from embed_assets.production.published_tokens import COLUMN, ROW_ID, search_tokens, stored_scores
+from embed_assets.production.published_vectors import search_vectors
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion, fuse_hits, query_weights
 from embed_assets.retrieval.late_interaction import LateInteraction
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
@@ -72,12 +73,12 @@ class IndexSearch:
         encoder: TextEncoder = self._keep("encoder", metadata, lambda: _encoder(published, metadata))
         vector = encoder.encode_queries([query])[0]
         if mode == "dense":
-            return _hits(_dense(table, vector, limit), limit)
+            return _hits(_dense(table, vector, limit, published.settings.rescore), limit)
         patterns = metadata.get("identifier_patterns", IDENTIFIER_PATTERNS)
         weight = query_weights([query], metadata.get("hybrid_weight", DEFAULT_WEIGHT), patterns).item()
         settings = self._late_interaction if mode == "late" else self._reranking
         fetched = max(limit, DEPTH, settings.top_k if mode != "hybrid" else 0)
-        rows = _fused(_dense(table, vector, fetched), _full_text(table, query, fetched), weight)
+        rows = _fused(_dense(table, vector, fetched, published.settings.rescore), _full_text(table, query, fetched), weight)
         if mode == "hybrid":
             return _hits(rows, limit)
         first, others = rows[: settings.top_k], rows[settings.top_k :]
@@ -139,9 +140,8 @@ def search_index(
     return IndexSearch(published, late_interaction, reranking).search(query, mode, limit)
 
 
-def _dense(table: "Table", vector: np.ndarray, limit: int) -> list[dict]:
-    asked = table.search(vector, vector_column_name="vector").distance_type("cosine").limit(limit)
-    rows = asked.select([*FETCHED, "_distance"]).with_row_id(True).to_list()
+def _dense(table: "Table", vector: np.ndarray, limit: int, rescore: int) -> list[dict]:
+    rows = search_vectors(table, vector, limit, FETCHED, rescore).to_pylist()
     return [row | {SCORE: 1 - row["_distance"]} for row in rows]
 
 

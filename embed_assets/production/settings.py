@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from embed_assets.artifacts.blocks import Address, Block, Database, KeyVariable, added, operation
+from embed_assets.production.published_vectors import IndexKind, NumberType
 
 
 class RetrainingSettings(Block):
@@ -29,6 +30,29 @@ class PublishingSettings(Block):
     min_slice_queries: int = Field(5, ge=2, description="query styles with fewer test queries are not held against a model")
     vector_index_rows: int = Field(
         50_000, ge=256, description="from this many rows on there is a vector index; search in fewer is exact"
+    )
+    vector_index: IndexKind = added(
+        "hnsw_sq",
+        description="how it keeps a dimension: hnsw_sq and ivf_sq as an integer of 8 bits, ivf_pq 16 together as 8 bits, ivf_rq "
+        "as one bit; hnsw_sq is a graph, the others are lists; what it finds is compared once more by the vectors of the table",
+    )
+    number_type: NumberType = added("float32", description="of the vectors in the table; float16 takes half the room")
+    dimensions: int = added(
+        0,
+        ge=0,
+        le=65536,
+        description="search goes through the first n dimensions of a fine-tuned model, as short_vector; best one of "
+        "training.matryoshka_dimensions; 0 goes through all",
+    )
+    whole_vectors: bool = added(
+        True,
+        description="with dimensions: publish whole vectors too, by which hits are compared once more; false saves the room",
+    )
+    rescore: int = operation(
+        10,
+        ge=1,
+        le=1000,
+        description="where search goes through an index or fewer dimensions, so many times the hits are compared once more",
     )
     tokens: bool = added(
         False,

@@ -171,16 +171,19 @@ def draw_saturation(
     _save(figure, folder / REPORT / "saturation.png")
 
 
-def draw_token_storage(path: Path, collection: str, table: pl.DataFrame) -> None:
-    """Draw nDCG@10 of late interaction against the bytes of a chunk, as benchmark_token_storage gives them."""
+def draw_storage(path: Path, collection: str, table: pl.DataFrame) -> None:
+    """Draw nDCG@10 against the bytes of a chunk, as benchmark_token_storage and benchmark_vector_storage give them.
+
+    Rows whose ``storage`` begins with the same words, up to a comma, are a line; one without bytes is a line across.
+    """
     figure, axes = _figure(7, 3.6)
     stored = table.filter(pl.col("bytes") > 0)
     kinds = stored["storage"].str.split(",").list.first()
     for number, kind in enumerate(kinds.unique(maintain_order=True)):
         of_kind = stored.filter(kinds == kind)
         axes.plot(of_kind["bytes"], of_kind[HEADLINE], marker="o", linewidth=1, color=_COLORS[number], label=kind)
-    hybrid = table.filter(pl.col("bytes") == 0)
-    axes.axhline(hybrid[HEADLINE].item(), color="#4a5560", linestyle="--", linewidth=0.8, label=hybrid["storage"].item())
+    for row in table.filter(pl.col("bytes") == 0).iter_rows(named=True):
+        axes.axhline(row[HEADLINE], color="#4a5560", linestyle="--", linewidth=0.8, label=row["storage"])
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("bytes of a chunk")

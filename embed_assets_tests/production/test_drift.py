@@ -219,7 +219,7 @@ def test_the_document_that_a_query_itself_is_does_not_count_unless_it_is_labelle
     rows = [{"id": f"{i}", "document_id": name, "vector": vectors[i]} for i, name in enumerate(documents)]
     table = lancedb.connect(tmp_path).create_table("index", rows)
     asked = vectors[[0, 0, 0]]
-    found = drift.first_tens(table, asked, {"a": {"d3": 1}, "q": {"d3": 1}, "d0": {"d0": 1}}, "document_id")
+    found = drift.first_tens(table, asked, {"a": {"d3": 1}, "q": {"d3": 1}, "d0": {"d0": 1}}, "document_id", 10)
     assert "a" not in found["a"] and len(found["a"]) == 10 == len(set(found["a"]))
     assert found["q"][0] == "a" and found["q"][1:] == found["a"][:9] and "d0" in found["d0"]
-    assert drift.first_tens(table, asked[:1], {"0": {"3": 1}}, "id")["0"][0] == "0"
+    assert drift.first_tens(table, asked[:1], {"0": {"3": 1}}, "id", 10)["0"][0] == "0"

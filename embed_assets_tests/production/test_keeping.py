@@ -50,7 +50,7 @@ def write_table(published: Published, checkpoint: Artifact, chunks: Artifact, pu
     """The table of a candidate, written to the real database."""
     made_of = published.made_of(model_of(checkpoint), chunks) | ({"publisher": publisher} if publisher else {})
     name = published.index.table_name(made_of["fingerprint"] if not publisher else "e" * 12)
-    published.index.write(name, chunks.folder / "chunks.parquet", Upwards(), made_of, 50_000)
+    published.index.write(name, chunks.folder / "chunks.parquet", Upwards(), made_of)
     return name
 
 

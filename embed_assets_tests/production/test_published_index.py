@@ -17,6 +17,7 @@ import pytest
 
 from embed_assets.corpus.settings import INDEX_COLUMNS
 from embed_assets.production.published_index import Pointer, PublishedIndex, PublishingError, metadata_of
+from embed_assets.production.published_vectors import StoredVectors
 
 ROWS = 5000
 DIMENSIONS = 8
@@ -61,7 +62,9 @@ def chunks(tmp_path: Path) -> Path:
 
 def put(index: PublishedIndex, chunks: Path, direction: int, vector_index_rows: int = 10**6, **made_of) -> str:
     name = index.table_name(f"model{direction}")
-    index.write(name, chunks, OneDirection(direction), {"model": direction} | made_of, vector_index_rows)
+    index.write(
+        name, chunks, OneDirection(direction), {"model": direction} | made_of, StoredVectors(index_rows=vector_index_rows)
+    )
     index.swap(index.pointer(), name, f"it's model {direction}")
     return name
 
@@ -94,7 +97,7 @@ def test_every_index_has_these_columns_and_those_that_are_asked_for(index: Publi
     def price(ids: Sequence[str]) -> pa.Table:
         return pa.table({"price": pa.array([int(name[1:]) for name in ids], pa.int16())})
 
-    index.write("support__a", chunks, OneDirection(1), {}, 10**6, price)
+    index.write("support__a", chunks, OneDirection(1), {}, columns=price)
     table = index._open("support__a")
     assert table.schema.names == [*INDEX_COLUMNS, "price"]
     assert table.schema.field("price").type == pa.int16()
@@ -184,6 +187,7 @@ def test_reader_sees_no_mixture_during_swaps(index: PublishedIndex, tmp_path: Pa
 SLOW_WRITER = """
 import sys, time
 from pathlib import Path
+from embed_assets.production.published_vectors import StoredVectors
 from embed_assets.production.published_index import PublishedIndex
 from embed_assets_tests.production.test_published_index import OneDirection
 
@@ -192,7 +196,7 @@ class Slow(OneDirection):
         time.sleep(0.5)
         return super().encode_passages(texts)
 
-PublishedIndex(sys.argv[1], "support").write("support__model2", Path(sys.argv[2]), Slow(2), {"model": 2}, 10**6)
+PublishedIndex(sys.argv[1], "support").write("support__model2", Path(sys.argv[2]), Slow(2), {"model": 2})
 """
 
 
@@ -212,7 +216,7 @@ def test_killed_writer_leaves_the_old_index_and_the_next_one_goes_on(index: Publ
     assert index.open().count_rows() == ROWS
 
     encoder = OneDirection(2)
-    index.write("support__model2", chunks, encoder, {"model": 2}, 10**6)
+    index.write("support__model2", chunks, encoder, {"model": 2})
     index.swap(index.pointer(), "support__model2", "")
     assert encoder.encoded == ROWS - written
     assert index.open().count_rows() == ROWS
@@ -220,11 +224,11 @@ def test_killed_writer_leaves_the_old_index_and_the_next_one_goes_on(index: Publ
 
 
 def test_table_that_somebody_else_wrote_to_is_not_published(index: PublishedIndex, chunks: Path):
-    index.write("support__model1", chunks, OneDirection(1), {}, 10**6)
+    index.write("support__model1", chunks, OneDirection(1), {})
     table = index._open("support__model1")
     table.add(table.search().limit(3).to_arrow())
     with pytest.raises(PublishingError, match="5003 rows where 5000 were expected"):
-        index.write("support__model1", chunks, OneDirection(1), {}, 10**6)
+        index.write("support__model1", chunks, OneDirection(1), {})
     assert index.pointer() == Pointer()
 
 

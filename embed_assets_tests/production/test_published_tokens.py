@@ -86,7 +86,7 @@ def test_the_index_holds_the_tokens_of_each_chunk_pooled(tmp_path: Path):
     encoder = TokenEncoder(BaseModelSettings(), compute=Compute(device="cpu", dtype="float32"))
     index = PublishedIndex(str(tmp_path / "published"), "support")
     for name, pooling in (("whole", 1.0), ("pooled", 2.0)):
-        index.write(name, chunks, OneDirection(1), {}, 10**6, tokens=Tokens(encoder, pooling, 10**6))
+        index.write(name, chunks, OneDirection(1), {}, tokens=Tokens(encoder, pooling, 10**6))
     passages = pl.read_parquet(chunks)["passage"].to_list()
     whole, pooled = (
         {row["passage"]: np.array(row[COLUMN]) for row in index._open(name).search().to_list()} for name in ("whole", "pooled")
@@ -102,4 +102,4 @@ def test_a_column_of_the_users_with_the_name_of_the_tokens_is_told_of(tmp_path: 
     tokens = Tokens(TokenEncoder(BaseModelSettings(), compute=Compute(device="cpu", dtype="float32")), 2.0, 10**6)
     index = PublishedIndex(str(tmp_path / "published"), "support")
     with pytest.raises(PublishingError, match="'token_vectors' is a column of the index already"):
-        index.write("a", chunks, OneDirection(1), {}, 10**6, lambda ids: pa.table({COLUMN: [1] * len(ids)}), tokens)
+        index.write("a", chunks, OneDirection(1), {}, columns=lambda ids: pa.table({COLUMN: [1] * len(ids)}), tokens=tokens)

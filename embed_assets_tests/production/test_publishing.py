@@ -163,3 +163,49 @@ def test_the_base_model_whose_place_was_taken_can_still_be_compared_with(home: H
     to_beat = home.inputs().sources[IN_PRODUCTION].digest
     assert home.publish(BETTER)[0] and home.inputs().sources[IN_PRODUCTION].digest == to_beat
     assert home.published.find(to_beat).settings.max_tokens == 48
+
+
+def store_otherwise(home: Home, **publishing: object) -> None:
+    settings = json.loads((home.folder / "settings.yaml").read_text())
+    (home.folder / "settings.yaml").write_text(json.dumps(settings | {"publishing": {"uri": "published"} | publishing}))
+
+
+def judged(home: Home, folder: Path) -> Verdict:
+    (folder / "verdict" / "report").mkdir(parents=True, exist_ok=True)
+    inputs = home.inputs()
+    return judge_candidate(home.published, inputs, inputs.sources[IN_PRODUCTION].digest, CPU, folder / "verdict")
+
+
+def test_the_base_model_is_published_with_all_dimensions_and_a_fine_tuned_one_with_those_of_the_settings(
+    home: Home, tmp_path: Path
+):
+    store_otherwise(home, dimensions=8, number_type="float16")
+    home.publish(REFUSED)
+    assert home.live.get("dimensions") is None and home.live["number_type"] == "float16"
+    assert home.publish(REFUSED)[1].startswith("what is in production stays"), "nothing is written twice"
+    home.publish(BETTER)
+    table = home.published.index.open()
+    assert home.live["dimensions"] == 8 and table.schema.field("short_vector").type.list_size == 8
+    assert len(search_index(home.published, "dough bread", LATE, RERANKING, "dense", 12)) == 12
+    # What is noted is what search finds, not what the whole vectors would.
+    (score,) = drift.measure_live_scores(home.published, CPU)
+    assert score.now == pytest.approx(score.noted, abs=1e-3)
+
+
+def test_fewer_dimensions_of_the_same_model_are_judged_and_may_be_as_good(home: Home, tmp_path: Path):
+    home.publish(BETTER)
+    store_otherwise(home, dimensions=31)
+    verdict = judged(home, tmp_path)
+    assert verdict.better and verdict.reason.startswith(
+        "not significantly worse than its vectors as they are published in hybrid"
+    )
+    assert home.publish(verdict)[0] and home.live["dimensions"] == 31
+    store_otherwise(home, dimensions=31, vector_index="ivf_rq")
+    assert judged(home, tmp_path).reason == "the model in production, for newer chunks or other columns"
+
+
+def test_the_gate_judges_a_candidate_as_it_would_be_published(home: Home, tmp_path: Path):
+    whole = judged(home, tmp_path)
+    assert "-0.750 ndcg@10" in whole.reason, "these are the scores of beir_scores"
+    store_otherwise(home, dimensions=1, whole_vectors=False)
+    assert "-0.750 ndcg@10" not in judged(home, tmp_path).reason
