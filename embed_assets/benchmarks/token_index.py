@@ -15,7 +15,7 @@ from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.runs import RerankedSystem
 from embed_assets.evaluation.scoring import score_systems
 from embed_assets.evaluation.settings import LateInteractionSettings, ScoringSettings
-from embed_assets.models.encoders import Encoder
+from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.token_encoder import TokenEncoder, pool_tokens
 from embed_assets.production.published_tokens import COLUMN, create_token_index, multivectors, search_tokens, stored_scores
 from embed_assets.retrieval.late_interaction import maxsim
@@ -49,7 +49,7 @@ class Collection:
     chunks: pl.DataFrame
     queries: pl.DataFrame
     labels: pl.DataFrame
-    encoder: Encoder
+    encoder: TextEncoder
     tokens: TokenEncoder
     scoring: ScoringSettings
     late_interaction: LateInteractionSettings

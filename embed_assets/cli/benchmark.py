@@ -11,6 +11,7 @@ from polars import selectors as cs
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, read_table
+from embed_assets.cli.benchmark_all import benchmark_all
 from embed_assets.settings import read_settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 @click.group()
 def benchmark() -> None:
     """Measure speed against the libraries underneath."""
+
+
+benchmark.add_command(benchmark_all)
 
 
 @benchmark.command("questions")
@@ -61,6 +65,24 @@ def benchmark_mining(collection: str, count: int, chunks: int, as_json: bool, da
     pairs = read_table(workspace, collection, "qa_pairs", "pairs.parquet").with_columns(split=pl.lit("train"))
     task = Mining(there, pairs.head(count), settings.base_model, settings.negatives)
     _echo_table(benchmark_mining(enlarged(replace(task, pairs=pairs), chunks, count) if chunks else task), as_json)
+
+
+@benchmark.command("encoding")
+@click.argument("collection")
+@click.option("--count", default=500, show_default=True, help="Number of passages.")
+@json_option("each way")
+@data_option
+@home_option
+def benchmark_encoding(collection: str, count: int, as_json: bool, data: str, home: str) -> None:
+    """Passages per second against sentence-transformers, and of the ONNX files where there are any."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks.encoding import benchmark_encoding as measure
+
+    settings = read_settings(workspace, collection)
+    passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(count).to_list()
+    exported = next(iter(workspace.store.artifacts("onnx_model", collection)), None)
+    _echo_table(measure(passages, settings.base_model, exported.folder if exported else None), as_json)
 
 
 @benchmark.command("readers")

@@ -12,7 +12,7 @@ from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import score_systems
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import encoder_of
-from embed_assets.models.encoders import Encoder
+from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.prompts import own_length
 from embed_assets.models.settings import BaseModelSettings
@@ -60,7 +60,7 @@ def compare_models(
     return [score.summary for score in scores]
 
 
-def _open(workspace: Workspace, collection: str, model: str, base_model: BaseModelSettings, compute: Compute) -> Encoder:
+def _open(workspace: Workspace, collection: str, model: str, base_model: BaseModelSettings, compute: Compute) -> TextEncoder:
     if model == BASE:
         return Encoder(base_model, workspace.memos, compute=compute)
     if (checkpoint := find_checkpoint(workspace, collection, model)) is not None:

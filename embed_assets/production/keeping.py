@@ -43,7 +43,7 @@ def orphan_tables(published: Published) -> list[str]:
         return []
     index = published.index
     pointer = index.pointer()
-    named = {pointer.current, pointer.previous, pointer.withdrawn}
+    named = index.in_use([pointer.current, pointer.previous, pointer.withdrawn])
     ours = {"publisher": published.workspace.home_id, "collection": published.collection}
     others = [name for name in index.candidates() if name not in named]
     return [name for name in others if ours.items() <= index.metadata(name).items()]

@@ -8,12 +8,14 @@ from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.files import fingerprint_of
 from embed_assets.artifacts.store import Artifact, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.evaluation.systems import is_for_queries
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import ModelNotFoundError, model_digest
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.sources import BASE_MODEL
 from embed_assets.models.token_encoder import TokenEncoder
+from embed_assets.models.two_towers import TwoTowers
 from embed_assets.production.published_index import PublishedIndex, PublishingError
 from embed_assets.production.published_tokens import Tokens
 from embed_assets.production.published_vectors import StoredVectors
@@ -31,11 +33,13 @@ class Model:
         checkpoint: fingerprint of the checkpoint; BASE_MODEL for the base model.
         digest: of its content.
         base_model: content of the settings block that it is read with.
+        passages: where it is for queries alone, digest of the base model, which encodes passages.
     """
 
     checkpoint: str
     digest: str
     base_model: Mapping[str, Any]
+    passages: str = ""
 
     @property
     def is_base(self) -> bool:
@@ -53,10 +57,16 @@ class Model:
         """Its length and its prompts."""
         return BaseModelSettings.model_validate(self.base_model)
 
+    @property
+    def of_passages(self) -> tuple[str, Mapping[str, Any]]:
+        """What tells the vectors of its passages from others: the digest of the model that encodes them, and how it is read."""
+        return self.passages or self.digest, self.base_model
+
 
 def model_of(checkpoint: Artifact) -> Model:
     """The model of a checkpoint."""
-    return Model(checkpoint.fingerprint, checkpoint.digest, checkpoint.manifest["settings"]["base_model"])
+    passages = checkpoint.manifest["sources"][BASE_MODEL] if is_for_queries(checkpoint) else ""
+    return Model(checkpoint.fingerprint, checkpoint.digest, checkpoint.manifest["settings"]["base_model"], passages)
 
 
 def base_model_of(settings: BaseModelSettings, digest: str) -> Model:
@@ -66,7 +76,7 @@ def base_model_of(settings: BaseModelSettings, digest: str) -> Model:
 
 def model_of_table(metadata: Mapping[str, Any]) -> Model:
     """The model of a published table, given what the table is made of."""
-    return Model(metadata["checkpoint"], metadata["model"], metadata["base_model"])
+    return Model(metadata["checkpoint"], metadata["model"], metadata["base_model"], metadata.get("passages", ""))
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,8 @@ class Published:
             "metadata_columns": self.metadata_columns(chunks),
             "base_model": dict(model.base_model),
         }
+        if model.passages:
+            made_of |= {"passages": model.passages}
         made_of |= self.vectors(model).made_of
         if self.settings.tokens:
             made_of |= {"token_pooling": self.settings.token_pooling}
@@ -183,17 +195,20 @@ class Published:
                 return model if _has_its_files(model) else None
         return None
 
-    def encoder(self, model: Model, compute: Compute = Compute()) -> Encoder:
+    def encoder(self, model: Model, compute: Compute = Compute()) -> Encoder | TwoTowers:
         """The encoder of a model, with the length and the prompts that it was made with.
 
         Raises:
             MissingArtifactError: the checkpoint is not in the store, or the base model is another one now.
         """
-        return Encoder(model.settings, self.workspace.memos, self._folder(model), compute)
+        encoder = Encoder(model.settings, self.workspace.memos, self._folder(model), compute)
+        if not model.passages:
+            return encoder
+        return TwoTowers(encoder, Encoder(model.settings, self.workspace.memos, self._folder(_base_of(model)), compute))
 
     def token_encoder(self, model: Model, compute: Compute = Compute()) -> TokenEncoder:
-        """What late interaction encodes with; as encoder()."""
-        return TokenEncoder(model.settings, self._folder(model), compute)
+        """What late interaction encodes with, which is the base model where this one is for queries alone; as encoder()."""
+        return TokenEncoder(model.settings, self._folder(_base_of(model) if model.passages else model), compute)
 
     def tokens(self, model: Model, compute: Compute = Compute()) -> Tokens | None:
         """The tokens that an index of a model gets; None where the settings publish none. Errors as of encoder()."""
@@ -244,6 +259,11 @@ class Published:
         if not metadata or not model_of_table(metadata).is_base:
             return ""
         return pointer.reason if pointer.reason.startswith(BASE_MODEL) else f"{BASE_MODEL}: {pointer.reason}"
+
+
+def _base_of(model: Model) -> Model:
+    """The base model that encodes the passages of a model for queries alone."""
+    return Model(BASE_MODEL, model.passages, model.base_model)
 
 
 def _has_its_files(base: Model) -> bool:

@@ -9,7 +9,7 @@ generation, so of two publishers one wins and the other is told.
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 POINTER = "__published"
 METADATA = "embed_assets"
+SHARED = "shares_rows_with"
 COLUMNS = ("chunk_id", "document_id", "start", "end", "text", "passage")
 
 
@@ -186,6 +187,36 @@ class PublishedIndex:
         if tokens is not None and TOKEN_COLUMN not in indexed and rows >= tokens.index_rows:
             create_token_index(table)
 
+    def clone(self, name: str, source: str, metadata: dict[str, Any]) -> None:
+        """Make the table of a candidate that shares rows, vectors and indexes with another one, and copies nothing of them.
+
+        Args:
+            name: the table.
+            source: the other one, or one that shares with it.
+            metadata: what it is made of.
+        """
+        import lancedb
+
+        shared = self._shared(source)
+        root = self._open(shared)
+        if root is None:
+            raise OvertakenError(f"{self.uri}: the table {shared!r} is gone: materialize again")
+        self._drop(name)  # what a killed publisher has left of it
+        if name not in root.tags.list():
+            root.tags.create(name, root.version)  # so that no cleaning of old versions takes what is shared
+        table = lancedb.connect(self.uri).clone_table(name, root.uri, source_tag=name)
+        noted = json.dumps(metadata | {SHARED: shared})
+        table.update_field_metadata({"path": "id", "metadata": {METADATA: noted}})
+
+    def _shared(self, name: str) -> str:
+        """The table whose files a table shares; itself if it has its own."""
+        return self.metadata(name).get(SHARED, name)
+
+    def in_use(self, names: Iterable[str]) -> set[str]:
+        """These tables, and those whose files they share."""
+        named = set(names) - {""}
+        return named | {self._shared(name) for name in named}
+
     def swap(self, before: Pointer, current: str, reason: str) -> None:
         """Put a table into production, in one step; the one in production becomes the previous one.
 
@@ -199,8 +230,8 @@ class PublishedIndex:
         """
         previous = before.current if before.current != current else before.previous
         self._move(before, Pointer(before.generation + 1, current, previous, "", reason, _now()))
-        if before.previous not in ("", current, previous):
-            self._drop(before.previous)
+        for name in self.in_use([before.previous]) - self.in_use([current, previous]):
+            self._drop(name)
 
     def rollback(self) -> Pointer:
         """Bring the previous table, and with it its model, back into production, in one step.
@@ -253,8 +284,10 @@ class PublishedIndex:
 
 
 def metadata_of(table: "Table") -> dict[str, Any]:
-    """What a published table is made of, from its schema."""
-    return json.loads((table.schema.metadata or {}).get(METADATA.encode(), b"{}"))
+    """What a published table is made of, from its schema; one that shares its rows with another has it beside its ids."""
+    schema = table.schema
+    own = schema.field("id").metadata or {} if "id" in schema.names else {}
+    return json.loads(own.get(METADATA.encode()) or (schema.metadata or {}).get(METADATA.encode(), b"{}"))
 
 
 def _ids(table: "Table") -> pl.Series:

@@ -115,7 +115,7 @@ def search_vectors(table: "Table", vector: np.ndarray, limit: int, columns: Sequ
         search = search.nprobes(PROBES).refine_factor(rescore)
     if column == VECTOR:
         return search.limit(limit).select([*columns, "_distance"]).with_row_id(True).to_arrow()
-    found = search.limit(limit * rescore).select([VECTOR]).with_row_id(True).to_arrow()
+    found = search.limit(limit * rescore).select([VECTOR, "_distance"]).with_row_id(True).to_arrow()
     whole = found[VECTOR].combine_chunks().values.to_numpy(zero_copy_only=False).reshape(-1, len(vector)).astype(np.float32)
     distances = 1 - whole @ vector
     order = np.argsort(distances, kind="stable")[:limit]

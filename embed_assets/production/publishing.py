@@ -203,6 +203,11 @@ def _put(
         "hybrid_weight": weight_for_search(summaries, system_of(model)[1]),
         "identifier_patterns": inputs.block(IdentifierSettings).all_patterns,
     }
+    live = index.metadata(before.current)
+    if live and model.passages and _same_passages(live, made_of, model):
+        index.clone(name, before.current, metadata)
+        index.swap(before, name, reason)
+        return
     encoder = published.encoder(model, compute)
     source = ProductionSettings.model_validate(chunks.manifest["settings"]["production"], strict=False)
     if source.uri:
@@ -212,6 +217,11 @@ def _put(
     tokens = published.tokens(model, compute)
     index.write(name, rows, encoder, metadata, published.vectors(model), columns, tokens)
     index.swap(before, name, reason)
+
+
+def _same_passages(live: Mapping[str, Any], made_of: Mapping[str, Any], model: Model) -> bool:
+    """Whether an index holds all that one of a model would hold: only queries are encoded otherwise."""
+    return model_of_table(live).of_passages == model.of_passages and all(live.get(key) == made_of.get(key) for key in ROWS)
 
 
 def system_of(model: Model) -> tuple[str, str]:

@@ -99,7 +99,7 @@ class IndexSearch:
     def _query_tokens(self, metadata: dict, query: str) -> np.ndarray:
         """Unit vectors of the tokens of a query, float32, shape (tokens, dimensions), from the ONNX export if it gives them."""
         encoder = self._keep("encoder", metadata, lambda: _encoder(self._published, metadata))
-        if isinstance(encoder, OnnxEncoder) and encoder.tokens:
+        if isinstance(encoder, OnnxEncoder) and encoder.tokens and not model_of_table(metadata).passages:
             return encoder.encode_query_tokens(query)
         tokens = self._keep("tokens", metadata, lambda: self._published.token_encoder(model_of_table(metadata)))
         return tokens.encode_queries([query])[0].float().cpu().numpy()

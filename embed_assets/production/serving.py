@@ -20,6 +20,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.models.two_towers import TwoTowers
 from embed_assets.production.published import Published, model_of_table
 from embed_assets.production.published_index import metadata_of
 
@@ -156,7 +157,7 @@ class EndpointEncoder:
 def check_endpoint(
     url: str,
     model_name: str,
-    checkpoint: Encoder,
+    checkpoint: Encoder | TwoTowers,
     queries: Sequence[str],
     passages: Sequence[str],
     key_variable: str = "",
@@ -167,7 +168,7 @@ def check_endpoint(
     Args:
         url: base URL of the endpoint.
         model_name: the name under which it serves the model.
-        checkpoint: the model that it should serve, with its prompts.
+        checkpoint: the model that it should serve, with its prompts; of one for queries alone, passages are not compared.
         queries: texts that get the prompt for queries.
         passages: texts that get the prompt for passages.
         key_variable: environment variable with the key; empty: no key.
@@ -176,7 +177,9 @@ def check_endpoint(
     Raises:
         ServingError: no vectors came, or vectors of another number of dimensions.
     """
-    endpoint = EndpointEncoder(url, model_name, checkpoint.settings, checkpoint.name, key_variable)
+    endpoint: TextEncoder = EndpointEncoder(url, model_name, checkpoint.settings, checkpoint.name, key_variable)
+    if isinstance(checkpoint, TwoTowers):
+        endpoint, passages = TwoTowers(endpoint, checkpoint.passages), ()
     cosines = []
     for kind, texts in (("encode_queries", queries), ("encode_passages", passages)):
         if texts:

@@ -1,6 +1,6 @@
 """How good a model is on dev queries, asked while it is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,16 +32,23 @@ class ModelInTraining:
         model: as it is now.
         base_model: with the prompts.
         compute: dtype and batch size.
+        passages: encodes passages in its place, where it is trained for queries alone.
     """
 
-    def __init__(self, model: "SentenceTransformer", base_model: BaseModelSettings, compute: Compute):
-        self._model, self._base_model, self._compute = model, base_model, compute
+    def __init__(
+        self,
+        model: "SentenceTransformer",
+        base_model: BaseModelSettings,
+        compute: Compute,
+        passages: Callable[[Sequence[str]], np.ndarray] | None = None,
+    ):
+        self.model, self._base_model, self._compute, self._passages = model, base_model, compute, passages
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         return self._encode(texts, self._base_model.query_prompt)
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        return self._encode(texts, self._base_model.passage_prompt)
+        return self._encode(texts, self._base_model.passage_prompt) if self._passages is None else self._passages(texts)
 
     def dev_ndcg(self, dev: DevSet, kind: Kind) -> np.ndarray:
         """nDCG@10 on each query of a dev set, by what is trained: the one vector, the tokens, or the mean of the two."""
@@ -63,7 +70,7 @@ class ModelInTraining:
     def _tokens(self, texts: Sequence[str], prompt: str | None) -> "tuple[np.ndarray, list[torch.Tensor]]":
         import torch
 
-        vectors, tokens, layers = [], [], layers_for_tokens(self._model)
+        vectors, tokens, layers = [], [], layers_for_tokens(self.model)
         for start in range(0, len(texts), TEXTS_IN_A_BLOCK):
             for features in self._computed(texts[start : start + TEXTS_IN_A_BLOCK], prompt, output_value=None):
                 vectors.append(features["sentence_embedding"])
@@ -75,9 +82,9 @@ class ModelInTraining:
     def _computed(self, texts: Sequence[str], prompt: str | None, **what: Any) -> Any:
         import torch
 
-        dtype, device = self._compute.torch_dtype(), self._model.device
+        dtype, device = self._compute.torch_dtype(), self.model.device
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            return self._model.encode(
+            return self.model.encode(
                 list(texts),
                 prompt=prompt,
                 batch_size=self._compute.batch_size,
@@ -95,7 +102,13 @@ class ModelInTraining:
         return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
 
 
-def dev_evaluator(dev: DevSet, base_model: BaseModelSettings, kind: Kind, compute: Compute) -> "BaseEvaluator":
+def dev_evaluator(
+    dev: DevSet,
+    base_model: BaseModelSettings,
+    kind: Kind,
+    compute: Compute,
+    passages: Callable[[Sequence[str]], np.ndarray] | None = None,
+) -> "BaseEvaluator":
     """An evaluator for the trainer of sentence-transformers: nDCG@10 on a dev set, by which early stopping goes.
 
     Args:
@@ -103,6 +116,7 @@ def dev_evaluator(dev: DevSet, base_model: BaseModelSettings, kind: Kind, comput
         base_model: with the prompts.
         kind: what is trained, and judged.
         compute: dtype and batch size.
+        passages: as of ModelInTraining.
     """
     from sentence_transformers.base.evaluation import BaseEvaluator
 
@@ -112,7 +126,7 @@ def dev_evaluator(dev: DevSet, base_model: BaseModelSettings, kind: Kind, comput
             self.primary_metric = DEV_METRIC
 
         def __call__(self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> dict[str, float]:
-            metrics = {DEV_METRIC: float(ModelInTraining(model, base_model, compute).dev_ndcg(dev, kind).mean())}
+            metrics = {DEV_METRIC: float(ModelInTraining(model, base_model, compute, passages).dev_ndcg(dev, kind).mean())}
             self.store_metrics_in_model_card_data(model, metrics, epoch, steps)
             return metrics
 

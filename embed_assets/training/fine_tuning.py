@@ -24,6 +24,7 @@ from embed_assets.training.memory import mini_batch_tokens
 from embed_assets.training.merging import UNDECIDED, Merger, choose_merge
 from embed_assets.training.on_cluster import fine_tune_on_cluster
 from embed_assets.training.processes import Training, fine_tune_in_processes
+from embed_assets.training.query_tower import FrozenPassages, note_passages, query_loss
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.token_loss import token_loss
 from embed_assets.training.tokens import add_projection, save_tokens, take_projection
@@ -52,8 +53,9 @@ def fine_tune(
     """Fine-tune the base model and save it as a sentence-transformers folder.
 
     The loss is InfoNCE over in-batch and hard negatives (see contrastive_loss), with a linear warm-up and a cosine
-    decay of the learning rate. With ``lora_rank``, low-rank adapters are trained (arXiv:2106.09685) and merged into
-    the weights that are saved. With ``kind`` late or both, it is the tokens that are compared, or both (see token_loss).
+    decay of the learning rate. With ``towers: query``, passages keep the vectors of the base model (see query_loss). With
+    ``lora_rank``, low-rank adapters are trained (arXiv:2106.09685) and merged into the weights that are saved. With ``kind``
+    late or both, it is the tokens that are compared, or both (see token_loss).
     Then they are averaged with those of the base model, as ``merge`` says (see Merger).
 
     Args:
@@ -85,11 +87,16 @@ def fine_tune(
     base_model = with_prompts(base_model)
     examples = draw_examples(triplets, settings)
     set_seed(settings.seed)
-    evaluator = dev_evaluator(dev, base_model, settings.kind, compute) if dev is not None and settings.early_stopping else None
-    arguments = _arguments(scratch, examples, base_model, settings, compute, f"eval_{DEV_METRIC}" if evaluator else "eval_loss")
+    judged = dev is not None and settings.early_stopping > 0
+    arguments = _arguments(scratch, examples, base_model, settings, compute, f"eval_{DEV_METRIC}" if judged else "eval_loss")
     model = load_sentence_transformer(base_model, compute.torch_device())
     master_weights(model)
     set_dropout(model, settings.dropout)
+    frozen, passages = None, None
+    if settings.towers == "query":
+        frozen = FrozenPassages(ModelInTraining(model, base_model, compute), examples, dev)
+        passages = frozen.encode
+    evaluator = dev_evaluator(dev, base_model, settings.kind, compute, passages) if dev is not None and judged else None
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
     projection = {}
@@ -98,17 +105,22 @@ def fine_tune(
         projection = add_projection(model, in_training, examples.train["positive"].to_list(), settings.token_dimensions)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(arguments.gradient_checkpointing_kwargs)
-    tokens = mini_batch_tokens(model, settings, compute, arguments.per_device_train_batch_size * examples.train.width)
     terms = 1 + len(settings.matryoshka_dimensions) + (settings.kind == "both")
-    loss = contrastive_loss if settings.kind == "dense" else token_loss
     train_rows, dev_rows = examples.numbered()
+    if frozen is not None:
+        loss = query_loss(model, settings, frozen, arguments.world_size, examples.known)
+        train_rows, dev_rows = (rows.select("anchor", "label") for rows in (train_rows, dev_rows))
+    else:
+        tokens = mini_batch_tokens(model, settings, compute, arguments.per_device_train_batch_size * examples.train.width)
+        kind = contrastive_loss if settings.kind == "dense" else token_loss
+        loss = kind(model, settings, tokens, arguments.world_size, examples.known)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_polars(train_rows),
         eval_dataset=Dataset.from_polars(dev_rows) if dev_rows.height >= 2 else None,
         evaluator=evaluator,
-        loss=loss(model, settings, tokens, arguments.world_size, examples.known),
+        loss=loss,
         callbacks=[
             log_callback("training", settings, terms),
             *logger_callbacks(compute.loggers, logs or scratch / "logs"),
@@ -121,28 +133,30 @@ def fine_tune(
     if trainer.is_world_process_zero():
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
-        merges = _merge(model, base_model, settings, compute, dev, projection)
+        in_training = ModelInTraining(model, base_model, compute, passages)
+        merges = _merge(in_training, base_model, settings, dev, projection)
         projected = take_projection(model)
         save_model(model, folder)
         if settings.kind != "dense":
             save_tokens(projected, folder)
+        if settings.towers == "query":
+            note_passages(folder, base_model.name)
     del trainer, model
     release_memory()
     return Training(curve, merges)
 
 
 def _merge(
-    model: "SentenceTransformer",
+    in_training: ModelInTraining,
     base_model: BaseModelSettings,
     settings: TrainingSettings,
-    compute: Compute,
     dev: DevSet | None,
     projection: "Mapping[str, torch.Tensor]",
 ) -> pl.DataFrame | None:
     """Average the weights with those of the base model; returns what choose_merge does if the weight was chosen."""
+    model = in_training.model
     if settings.merge == AUTO and dev is not None:
         model.eval()
-        in_training = ModelInTraining(model, base_model, compute)
         return choose_merge(Merger(model, base_model, projection), dev, lambda asked: in_training.dev_ndcg(asked, settings.kind))
     weight = UNDECIDED if settings.merge == AUTO else float(settings.merge)
     if weight != 1:

@@ -20,6 +20,11 @@ class TrainingSettings(Block):
         description="what is trained: dense, the one vector of a text; late, the vectors of its tokens, which late interaction "
         "compares; both, the sum of the two losses in one pass",
     )
+    towers: Literal["both", "query"] = added(
+        "both",
+        description="which of the two encoders are trained: both, which are one model; query, that of queries alone, in the "
+        "space of the base model, which goes on encoding passages, so that an index of theirs stays",
+    )
     token_dimensions: int = added(
         0,
         ge=0,
@@ -85,6 +90,8 @@ class TrainingSettings(Block):
 
     @model_validator(mode="after")
     def _trains_what_is_there(self) -> "TrainingSettings":
+        if self.towers == "query" and self.kind != "dense":
+            raise ValueError("towers: query keeps the one vector of each passage, so it needs kind: dense")
         if self.token_dimensions and self.kind == "dense":
             raise ValueError("token_dimensions needs kind: late or both; set it to 0")
         if self.matryoshka_dimensions and self.kind == "late":

@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.evaluation.systems import encoder_of
 from embed_assets.lineage import open_published, resolve_trial
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import model_digest
+from embed_assets.models.onnx import OnnxEncoder
+from embed_assets.models.two_towers import TwoTowers
 from embed_assets.notebook import materialize, read_scores, search
 from embed_assets.plan import Outcome, plan
 from embed_assets.production.published_index import metadata_of
 from embed_assets.sweep.trials import TrialError
+from embed_assets.training.parity import parity
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, SETTINGS, override, write_collection, write_labels
 from embed_assets_tests.tiny_models import ARCHITECTURES, HIDDEN, write_model
 
@@ -85,3 +91,21 @@ def test_a_model_from_elsewhere_is_scored_exported_and_published_without_trainin
     assert waiting == {"beir_scores", "onnx_model", "published_index"}
     with pytest.raises(TrialError, match=r"checkpoint\.name is '.*gemma', which is trained already"):
         resolve_trial(place, NAME, "epochs=2")
+
+
+def test_the_chain_of_a_model_for_queries_alone(tmp_path: Path):
+    trained = {"training": SETTINGS["training"] | {"towers": "query", "merge": 1.0, "learning_rate": 1e-2, "epochs": 4.0}}
+    place = write_workspace(tmp_path, base_model=tiny(tmp_path, "bert"), **trained)
+    materialize(place, NAME)
+    checkpoint = place.store.current("checkpoint", NAME)
+    systems = read_scores(place, NAME).filter(labels="human")
+    values = {row["system"]: row["ndcg@10"] for row in systems.iter_rows(named=True)}
+    assert set(values) == {"base", "tuned", "bm25", "hybrid_base", "hybrid", "late"} and values["tuned"] != values["base"]
+    encoder = encoder_of(checkpoint, place.memos, Compute("cpu"))
+    assert isinstance(encoder, TwoTowers)
+    base = Encoder(encoder.settings, place.memos, compute=Compute("cpu"))
+    assert (encoder.encode_passages(["a red light"]) == base.encode_passages(["a red light"])).all()
+    exported = OnnxEncoder(place.store.current("onnx_model", NAME).folder)
+    assert parity(encoder.encode_queries(["a red light"]), exported.encode_queries(["a red light"]))["min_cosine"] > 0.999
+    assert {it["name"]: it["passed"] for it in place.store.current("onnx_model", NAME).findings} == {"agrees_with_torch": True}
+    assert len(search(place, NAME, "router keeps rebooting", "dense", 3)) == 3

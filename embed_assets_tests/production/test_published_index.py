@@ -249,3 +249,32 @@ def test_database_that_cannot_be_written_leaves_what_is_there(index: PublishedIn
     assert (index.pointer().current, index.open().count_rows()) == (first, ROWS)
     put(index, chunks, 2)
     assert (metadata_of(index.open()), index.open().count_rows()) == ({"model": 2}, ROWS)
+
+
+def test_a_clone_shares_all_rows_and_indexes_and_is_made_of_something_else(index: PublishedIndex, chunks: Path):
+    first = put(index, chunks, 3, vector_index_rows=1000)
+    index.clone("support__aaaaaaaaaaaa", first, {"queries": "tuned"})
+    index.clone("support__aaaaaaaaaaaa", first, {"queries": "tuned"})  # as after a publisher that was killed
+    index.swap(index.pointer(), "support__aaaaaaaaaaaa", "better queries")
+    table = index.open()
+    assert metadata_of(table) == {"queries": "tuned", "shares_rows_with": first} and index.metadata(first) == {"model": 3}
+    assert table.count_rows() == ROWS and len(table.list_indices()) == 2
+    assert table.search("c42", query_type="fts").limit(1).to_list()[0]["id"] == "c42"
+    files = [path for path in (Path(index.uri) / "support__aaaaaaaaaaaa.lance").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 20_000, "nothing is copied"
+
+
+def test_what_a_clone_shares_is_kept_as_long_as_it_is_named(index: PublishedIndex, tmp_path: Path):
+    chunks = write_chunks(tmp_path / "few.parquet", 10)
+    root = put(index, chunks, 1)
+    for name in ("support__aaaaaaaaaaaa", "support__bbbbbbbbbbbb", "support__cccccccccccc"):
+        index.clone(name, index.pointer().current, {"queries": name})
+        index.swap(index.pointer(), name, "better queries")
+    # The tables before the last two are gone, but not the one whose rows are shared, through two clones.
+    assert index.candidates() == ["support__bbbbbbbbbbbb", "support__cccccccccccc"] and index._open(root) is not None
+    assert index.in_use(["support__cccccccccccc"]) == {root, "support__cccccccccccc"}
+    index.rollback()
+    assert index.open().count_rows() == 10
+    for direction in (2, 3):
+        put(index, chunks, direction)
+    assert index._open(root) is None and index.candidates() == []

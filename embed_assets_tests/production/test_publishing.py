@@ -8,18 +8,21 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.cli.main import main
 from embed_assets.evaluation.scoring import write_summaries
 from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
 from embed_assets.lineage import open_published, resolve
+from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.two_towers import TwoTowers
 from embed_assets.overview import in_production
 from embed_assets.production import drift
 from embed_assets.production.gate import Verdict
-from embed_assets.production.published import Published
-from embed_assets.production.published_index import metadata_of
+from embed_assets.production.published import Published, model_of_table
+from embed_assets.production.published_index import PublishedIndex, metadata_of
 from embed_assets.production.publishing import judge_candidate, publish
 from embed_assets.production.search import search_index
 from embed_assets.production.settings import DriftSettings
@@ -209,3 +212,32 @@ def test_the_gate_judges_a_candidate_as_it_would_be_published(home: Home, tmp_pa
     assert "-0.750 ndcg@10" in whole.reason, "these are the scores of beir_scores"
     store_otherwise(home, dimensions=1, whole_vectors=False)
     assert "-0.750 ndcg@10" not in judged(home, tmp_path).reason
+
+
+def train_queries_alone(home: Home) -> None:
+    """The checkpoint becomes one that encodes queries as the base model does, but for its prompt."""
+    base = locate_model(BaseModelSettings().name)
+    blocks = {"base_model": content_of(home.settings.base_model), "training": {"towers": "query"}}
+    made_of = {"code_version": "1", "settings": blocks, "inputs": {}}
+    sources = {"base model": model_digest(BaseModelSettings().name)}
+    home.place.store.build("checkpoint", NAME, made_of | {"sources": sources}, lambda it, _: shutil.copytree(base, it / "model"))
+
+
+def test_a_model_for_queries_alone_is_published_without_writing_vectors(home: Home, monkeypatch: pytest.MonkeyPatch):
+    home.publish(REFUSED)
+    written = home.published.index.pointer().current
+    train_queries_alone(home)
+    monkeypatch.setattr(PublishedIndex, "write", None)
+    assert home.publish(BETTER)[0]
+    assert home.live["shares_rows_with"] == written and home.live["checkpoint"] != "base model"
+    encoder = home.published.encoder(model_of_table(home.live))
+    assert isinstance(encoder, TwoTowers) and encoder.passages.name == BaseModelSettings().name
+    assert encoder.queries.name.endswith("/model") and "checkpoint" in encoder.queries.name
+    for mode in ("dense", "hybrid", "late"):
+        assert search_index(home.published, QUESTION, LATE, RERANKING, mode)[0].document_id == "bread.md"
+    assert home.publish(BETTER)[1].startswith("in production: ")
+    # Newer chunks need an index of their own.
+    monkeypatch.undo()
+    home.chunks = home.chunks.with_columns(text=pl.col("text") + " More.", passage=pl.col("passage") + " More.")
+    home.build("corpus_chunks", home.write_corpus, code_version="2")
+    assert home.publish(BETTER)[0] and "shares_rows_with" not in home.live

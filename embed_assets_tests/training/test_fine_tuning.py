@@ -406,7 +406,11 @@ def one_thread_each(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, {"mini_batch_tokens": 60, "matryoshka_dimensions": (16,), "lora_rank": 4}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"mini_batch_tokens": 60, "matryoshka_dimensions": (16,), "lora_rank": 4}, {"towers": "query"}],
+    ids=str,
+)
 def test_two_processes_train_the_model_of_one(base, tmp_path, one_thread_each, caplog, changes):
     """34 examples make batches of 8, 8, 8, 8 and 2."""
     triplets = make_triplets(42)

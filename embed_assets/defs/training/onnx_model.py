@@ -8,9 +8,11 @@ from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.scoring import score_systems, write_summaries
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.models.encoders import Encoder, TextEncoder
+from embed_assets.evaluation.systems import tuned
+from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.onnx import OnnxEncoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.two_towers import TwoTowers
 from embed_assets.reports.training import write_export
 from embed_assets.training.export import INT8_MODEL, export_onnx
 from embed_assets.training.parity import check_parity
@@ -32,8 +34,11 @@ def onnx_model(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
         files = check_parity(model, folder, base_model, sample.to_list())
         summaries = []
         if export.int8 and export.score_int8:
-            tuned = Encoder(base_model, place.memos, str(model), gpu.compute())
-            systems: dict[str, TextEncoder] = {"tuned": tuned, "int8": OnnxEncoder(folder, INT8_MODEL)}
+            encoder = tuned(base_model, inputs.artifacts["checkpoint"], place.memos, gpu.compute())
+            int8: TextEncoder = OnnxEncoder(folder, INT8_MODEL)
+            if isinstance(encoder, TwoTowers):
+                int8 = TwoTowers(int8, encoder.passages)
+            systems: dict[str, TextEncoder] = {"tuned": encoder, "int8": int8}
             comparisons = [("int8", "tuned")]
             queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
             scores = score_systems(inputs.collection, chunks, queries, labels, systems, scoring, comparisons=comparisons)

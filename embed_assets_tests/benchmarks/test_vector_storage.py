@@ -1,0 +1,65 @@
+"""The benchmarks of storage and encoding, and all of them in one."""
+
+import json
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from embed_assets.benchmarks.encoding import benchmark_encoding
+from embed_assets.benchmarks.machine import machine
+from embed_assets.benchmarks.vector_storage import benchmark_vector_storage, ways
+from embed_assets.cli.main import main
+from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
+from embed_assets.evaluation.settings import ScoringSettings
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.hardware import Compute
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.reports.charts import draw_storage
+from embed_assets_tests.scored_home import ASKED, NAME, ScoredHome
+
+HUMAN = [(f"q{n}", query, "", "human", "test") for n, query in enumerate(ASKED)]
+ANSWERS = [(f"q{n}", document, None, None, None, 1) for n, document in enumerate(ASKED.values())]
+
+
+def test_few_dimensions_take_few_bytes_and_find_less_until_they_are_compared_again(
+    chunks: pl.DataFrame, encoder: Encoder, tmp_path
+):
+    queries, labels = (
+        pl.DataFrame(rows, schema=schema, orient="row") for rows, schema in ((HUMAN, QUERY_SCHEMA), (ANSWERS, LABEL_SCHEMA))
+    )
+    table = benchmark_vector_storage(chunks, queries, labels, encoder, [2], 12, ScoringSettings(resamples=100))
+    rows = {row["storage"]: row for row in table.iter_rows(named=True)}
+    whole, alone, both = (
+        rows[name] for name in ("all dimensions, float32", "first dimensions alone, 2", "first dimensions, 2, then all")
+    )
+    assert (whole["bytes"], alone["bytes"], both["bytes"]) == (4 * 384, 4, 4)
+    assert (alone["stored_bytes"], both["stored_bytes"]) == (4, 4 + 4 * 384)
+    assert alone["ndcg@10"] < whole["ndcg@10"] == both["ndcg@10"] and both["difference"] == 0 > alone["difference"]
+    assert whole["difference"] is None and rows["all dimensions, float16"]["bytes"] == 2 * 384
+    draw_storage(tmp_path / "chart.png", "house", table)
+    assert (tmp_path / "chart.png").stat().st_size > 5000
+
+
+def test_every_way_of_storing_is_measured_once():
+    few, many = (dict(ways(384, [], rows)) for rows in (255, 256))
+    assert len(few) == 2 + 2 * 3 and len(many) == 2 + 4 + 3 * 3
+    assert {it.dimensions for it in many.values()} == {0, 192, 96, 48}
+    assert {it.index for it in many.values() if it.index_rows == 0} == {"hnsw_sq", "ivf_sq", "ivf_pq", "ivf_rq"}
+
+
+def test_encoding_is_measured_without_what_was_kept(chunks: pl.DataFrame):
+    table = benchmark_encoding(chunks["passage"].to_list(), BaseModelSettings(max_tokens=32), compute=Compute("cpu"))
+    assert table["system"].to_list() == ["sentence-transformers", "encoder"] and table["ratio"][0] == 1
+    assert (table["texts_per_second"] > 0).all()
+
+
+@pytest.mark.long
+def test_all_benchmarks_say_where_they_ran_and_what_cannot_be_measured(tmp_path, chunks, memos):
+    home = ScoredHome(tmp_path, chunks, memos)
+    folders = ["--data", str(home.place.data), "--home", str(home.place.home)]
+    done = CliRunner().invoke(main, ["benchmark", "all", NAME, "--only", "training", "--json", *folders])
+    first, training, *stages = (json.loads(line) for line in done.stdout.splitlines())
+    assert first["benchmark"] == "machine" and first["device"] == machine()["device"] and first["versions"]["torch"]
+    assert training["benchmark"] == "training" and "triplets" in training["error"]
+    assert {row["asset"] for row in stages} >= {"corpus_chunks", "checkpoint", "beir_scores"} and stages[0]["seconds"] >= 0
