@@ -1,5 +1,6 @@
 """What a training reads: which triplets, in which order and share."""
 
+import logging
 import math
 import re
 from collections import Counter
@@ -8,8 +9,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from embed_assets.queries.pairs import IDENTIFIER, LOOKUP
 from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.settings import TrainingSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def draw_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> Example
             "raise negatives.per_query, or lower training.hard_negatives"
         )
     train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
+    train = telling(train, settings.identifier_answers)
     train = mixed(train, settings.mix, min(settings.mix_at_least, settings.max_examples)).head(settings.max_examples)
     train = train.head(math.ceil(settings.data_share * train.height))
     dev = triplets.filter(pl.col("split") == "dev").head(4 * settings.batch_size)
@@ -73,6 +78,28 @@ def draw_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> Example
     documents = both["positive_document" if "positive_document" in both.columns else "positive"].to_list()
     names = ["anchor", "positive", *(f"negative_{number + 1}" for number in range(wanted))]
     return Examples(train.select(names), dev.select(names), KnownAnswers(both, wanted), documents)
+
+
+def telling(triplets: pl.DataFrame, most_answers: int) -> pl.DataFrame:
+    """The triplets without the look-ups by identifiers that more than so many chunks name; all where too few are left.
+
+    An identifier that stands in many chunks tells none of them from the others, and learning one of them at random spoils
+    what the model knows of the rest (docs/proof.md has the figures).
+
+    Args:
+        triplets: with ``source``, ``style`` and ``answers``, the chunks that answer the anchor; without them, all are left.
+        most_answers: how many chunks.
+    """
+    if not {"source", "style", "answers"} <= set(triplets.columns):
+        return triplets
+    by_identifier = (pl.col("source") == LOOKUP) & (pl.col("style") == IDENTIFIER)
+    left = triplets.filter(~(by_identifier & (pl.col("answers").list.len() > most_answers)).fill_null(False))
+    if left.height < 2:
+        return triplets
+    if without := triplets.height - left.height:
+        words = "%d of %d triplets are left out: look-ups by identifiers that more than %d chunks name"
+        logger.info(words, without, triplets.height, most_answers)
+    return left
 
 
 def mixed(triplets: pl.DataFrame, mix: Mapping[str, float], at_least: int) -> pl.DataFrame:

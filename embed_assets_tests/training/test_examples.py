@@ -1,7 +1,8 @@
 import polars as pl
 import pytest
 
-from embed_assets.training.examples import mixed
+from embed_assets.training.examples import draw_examples, mixed, telling
+from embed_assets.training.settings import TrainingSettings
 
 TRIPLETS = pl.DataFrame(
     {
@@ -41,3 +42,33 @@ def test_the_order_of_the_examples_stays():
 def test_a_mix_of_nothing_that_is_there_is_an_error():
     with pytest.raises(ValueError, match=r"training\.mix gives no share .*: name some of keyword, look-up, own, question"):
         mixed(TRIPLETS, {"written": 1}, 0)
+
+
+NAMED = pl.DataFrame(
+    {
+        "anchor": ["NOX-1", "NOX-2", "NOX-3", "rare words", "what is NOX-2", "7.3"],
+        "source": ["look-up", "look-up", "look-up", "look-up", "synthetic", "own"],
+        "style": ["identifier", "identifier", "identifier", "keyword", "identifier_question", "identifier"],
+        "answers": [["a"], ["a", "b", "c"], ["a", "b"], list("abcd"), list("abcd"), list("abcd")],
+    }
+)
+
+
+def test_look_ups_by_identifiers_that_many_chunks_name_are_not_trained_on():
+    assert telling(NAMED, 2)["anchor"].to_list() == ["NOX-1", "NOX-3", "rare words", "what is NOX-2", "7.3"]
+    assert telling(NAMED, 1)["anchor"].to_list() == ["NOX-1", "rare words", "what is NOX-2", "7.3"]
+    assert telling(NAMED, 3).equals(NAMED)
+
+
+def test_where_nothing_else_is_left_they_are():
+    alone = NAMED.filter(pl.col("anchor") == "NOX-2")
+    assert telling(alone, 2).equals(alone)
+    assert telling(NAMED.select("anchor"), 1).height == NAMED.height
+
+
+def test_the_dev_split_keeps_all_of_them():
+    texts = NAMED.with_columns(positive=pl.lit("text"), negative_1=pl.lit("other"))
+    both = pl.concat([texts.with_columns(split=pl.lit(split)) for split in ("train", "dev")])
+    examples = draw_examples(both, TrainingSettings(hard_negatives=1))
+    assert sorted(examples.train["anchor"]) == sorted(set(NAMED["anchor"]) - {"NOX-2"})
+    assert sorted(examples.dev["anchor"]) == sorted(NAMED["anchor"])
