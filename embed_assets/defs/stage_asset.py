@@ -19,6 +19,7 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetsDefinition,
+    DagsterRunStatus,
     DataVersion,
     FreshnessPolicy,
     MaterializeResult,
@@ -45,6 +46,10 @@ from embed_assets.plan import reasons_of
 from embed_assets.reports.columns import description_of
 from embed_assets.reports.writing import inert
 
+# Is set where dagster-ray has placed a step as a job of its own.
+PLACED = "DAGSTER_RUN_STEP_KEY"
+SECONDS_BETWEEN_LOOKS = 10.0
+ENDED = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 # Without partitions, the result of one collection would hide that of another; Dagster calls it a preview feature.
 warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=PreviewWarning)
 
@@ -107,7 +112,7 @@ def materialize_stage(
         write: called as write(folder, scratch, inputs) to write the artifact; folders as in ArtifactStore.build.
         inputs: what it is made of, if that was resolved before.
     """
-    _die_with_run()
+    _die_with_run(context)
     started = time.monotonic()
     inputs = inputs or resolve(workspace, stage, context.partition_key)
     reasons = [str(reason) for reason in reasons_of(workspace.store, inputs)]
@@ -159,8 +164,8 @@ def build_stage(
     return workspace.store.build(stage.name, inputs.place, inputs.ingredients, write_and_check, may_settle)
 
 
-def _die_with_run() -> None:
-    """Kill this step as soon as the process of its run is gone.
+def _die_with_run(context: AssetExecutionContext) -> None:
+    """Kill this step as soon as the process of its run is gone; on another machine, as soon as the run is known to have ended.
 
     It would go on computing, beside the run that gets its slot of the gpu pool.
     """
@@ -170,8 +175,15 @@ def _die_with_run() -> None:
         run.join()
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def follow_status() -> None:
+        while (of := context.instance.get_run_by_id(context.run.run_id)) is not None and of.status not in ENDED:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
     if run is not None:
         threading.Thread(target=follow, args=(run,), daemon=True).start()
+    elif PLACED in os.environ:
+        threading.Thread(target=follow_status, daemon=True).start()
 
 
 def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
