@@ -188,11 +188,18 @@ def benchmark_token_search(collection: str, as_json: bool, data: str, home: str)
 @click.argument("collection")
 @click.option("--dimensions", type=click.IntRange(1), multiple=True, help="First dimensions; may be given more than once.")
 @click.option("--chart", type=click.Path(dir_okay=False, writable=True), help="PNG file for nDCG@10 against bytes.")
+@click.option(
+    "--rescore",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="As publishing.rescore, of 100 hits; 10 times are all of few chunks.",
+)
 @json_option("each way")
 @data_option
 @home_option
 def benchmark_vector_storage(
-    collection: str, dimensions: tuple[int, ...], chart: str | None, as_json: bool, data: str, home: str
+    collection: str, dimensions: tuple[int, ...], chart: str | None, rescore: int, as_json: bool, data: str, home: str
 ) -> None:
     """nDCG@10 of dense search in LanceDB against the bytes of a chunk, with the checkpoint and the test queries of a collection.
 
@@ -216,7 +223,7 @@ def benchmark_vector_storage(
     asked = read_evaluation_set(labels.folder, corpus.folder)
     encoder = encoder_of(tuned, workspace.memos)
     try:
-        table = measure(chunks, *asked, encoder, dimensions, settings.publishing.rescore, settings.scoring)
+        table = measure(chunks, *asked, encoder, dimensions, rescore, settings.scoring)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     if chart is not None:

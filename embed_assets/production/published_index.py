@@ -197,6 +197,9 @@ class PublishedIndex:
         """
         import lancedb
 
+        pointer = self.pointer()
+        if name in self.in_use([pointer.current, pointer.previous, pointer.withdrawn]):
+            return  # it is whole, and others may share with it
         shared = self._shared(source)
         root = self._open(shared)
         if root is None:

@@ -111,8 +111,7 @@ def search_vectors(table: "Table", vector: np.ndarray, limit: int, columns: Sequ
     dimensions = table.schema.field(column).type.list_size
     asked = first_dimensions(vector, dimensions) if dimensions < len(vector) else vector
     search = table.search(asked.astype(np.float32), vector_column_name=column).distance_type("cosine")
-    if any(column in index.columns for index in table.list_indices()):
-        search = search.nprobes(PROBES).refine_factor(rescore)
+    search = search.nprobes(PROBES).refine_factor(rescore)  # of an index, if there is one
     if column == VECTOR:
         return search.limit(limit).select([*columns, "_distance"]).with_row_id(True).to_arrow()
     found = search.limit(limit * rescore).select([VECTOR, "_distance"]).with_row_id(True).to_arrow()

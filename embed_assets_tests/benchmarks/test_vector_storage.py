@@ -31,7 +31,7 @@ def test_few_dimensions_take_few_bytes_and_find_less_until_they_are_compared_aga
     table = benchmark_vector_storage(chunks, queries, labels, encoder, [2], 12, ScoringSettings(resamples=100))
     rows = {row["storage"]: row for row in table.iter_rows(named=True)}
     whole, alone, both = (
-        rows[name] for name in ("all dimensions, float32", "first dimensions alone, 2", "first dimensions, 2, then all")
+        rows[name] for name in ("all dimensions, float32", "first dimensions alone, 2", "first dimensions then all, 2")
     )
     assert (whole["bytes"], alone["bytes"], both["bytes"]) == (4 * 384, 4, 4)
     assert (alone["stored_bytes"], both["stored_bytes"]) == (4, 4 + 4 * 384)

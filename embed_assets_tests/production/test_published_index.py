@@ -260,6 +260,8 @@ def test_a_clone_shares_all_rows_and_indexes_and_is_made_of_something_else(index
     assert metadata_of(table) == {"queries": "tuned", "shares_rows_with": first} and index.metadata(first) == {"model": 3}
     assert table.count_rows() == ROWS and len(table.list_indices()) == 2
     assert table.search("c42", query_type="fts").limit(1).to_list()[0]["id"] == "c42"
+    index.clone(first, "support__aaaaaaaaaaaa", {"model": 4})
+    assert index.metadata(first) == {"model": 3}, "what others share is not written again"
     files = [path for path in (Path(index.uri) / "support__aaaaaaaaaaaa.lance").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 20_000, "nothing is copied"
 
