@@ -67,7 +67,8 @@ def settings_in(block: type[BaseModel], above: str = "") -> Iterator[str]:
 
 
 @pages
-def test_commands_are_understood_as_they_are_written(page: Path):
+def test_commands_are_understood_as_they_are_written(page: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EMBED_ASSETS_GPU", "")  # which --gpu sets, and the tests after this one must not find
     for words in commands_of(page):
         command, name = main, "embed-assets"
         while isinstance(command, click.Group) and words:
