@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from embed_assets.artifacts.files import fingerprint_of, lock, unused_name, write_atomically
-from embed_assets.artifacts.remote_folder import Listed, RemoteFolder
+from embed_assets.artifacts.remote_folder import Listed, RemoteError, RemoteFolder
 
 logger = logging.getLogger(__name__)
 DOCUMENTS = "documents"
-STATES = ".mirror"
 FRESH_FOR = 30.0  # seconds in which a process looks once
 FILES_AT_ONCE = 16
 TOLD_EVERY = 1000  # files: what was fetched until then is not fetched again
@@ -30,11 +29,13 @@ class Mirror:
 
     Args:
         remote: the folder of the object store.
-        folder: the one of this machine; nothing else writes there.
+        folder: the one of this machine; nothing else writes there. What is known of its files lies beside it, where no
+            object can be put.
     """
 
     def __init__(self, remote: RemoteFolder, folder: Path):
         self.remote, self.folder = remote, folder
+        self.states = folder.with_name(f"{folder.name}.mirror")
 
     def follow(self) -> None:
         """Bring up to date all but the documents of collections, of which there is a folder without them."""
@@ -57,7 +58,7 @@ class Mirror:
                 yield from self._beside_documents(name)
 
     def _follow(self, place: str, look: Callable[[], Iterable[Listed]]) -> None:
-        path = self.folder / STATES / f"{fingerprint_of(place)}.json"
+        path = self.states / f"{fingerprint_of(place)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with lock(path.with_suffix(".lock")):
             if time.monotonic() - _looked.get(path, float("-inf")) < FRESH_FOR:
@@ -100,6 +101,8 @@ class Mirror:
 
     def _remove(self, name: str) -> None:
         path = self.folder / name
+        if not _is_below(name) or not path.parent.resolve().is_relative_to(self.folder.resolve()):
+            raise RemoteError(f"{path}: is not below {self.folder}: it is not removed")
         if name.endswith("/"):
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -117,12 +120,19 @@ def _usable(objects: Iterable[Listed]) -> Iterator[Listed]:
     folders = {above.as_posix() for it in found for above in PurePosixPath(it.name).parents}
     folders |= {it.name.rstrip("/") for it in found if it.name.endswith("/")}
     for it in found:
-        if it.name not in folders and ".." not in PurePosixPath(it.name).parts:
+        if it.name not in folders and _is_below(it.name):
             yield it
+
+
+def _is_below(name: str) -> bool:
+    """Whether a name leads to something below the folder that it is relative to."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        known = dict(json.loads(path.read_text(encoding="utf-8")))
+        return {name: etag for name, etag in known.items() if _is_below(name)}
     except (OSError, ValueError, TypeError):
         return {}

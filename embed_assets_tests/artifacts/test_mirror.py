@@ -1,12 +1,14 @@
 """A data folder on an object store is read as if it lay here, and what did not change is not fetched again."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from embed_assets.artifacts import mirror
-from embed_assets.artifacts.files import files_below
-from embed_assets.artifacts.remote_folder import RemoteFolder
+from embed_assets.artifacts.files import files_below, fingerprint_of
+from embed_assets.artifacts.mirror import Mirror
+from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.corpus.files import source_digest, source_parts
 from embed_assets.settings import read_settings
@@ -109,3 +111,25 @@ def test_objects_that_stand_for_folders_are_no_files(remote, tmp_path):
 def test_nothing_is_written_where_it_would_be_lost(remote, tmp_path):
     with pytest.raises(CollectionError, match="settings and labels are only read there"):
         opened(remote, tmp_path).writable_folder("routers")
+
+
+def test_no_object_and_no_state_leads_out_of_the_folder(remote, tmp_path):
+    """Who can write into the data folder there must not remove anything else here."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "page.md").write_text("not of this data folder")
+    names = ["../../../victim/", "../../../victim/page.md", f"{victim}/", f"{victim}/page.md", "../data/", "", "."]
+    state = json.dumps(dict.fromkeys(names[:-2], "etag"))
+    for place in ("", "collections/routers/documents"):
+        edit(remote, f".mirror/{fingerprint_of(place)}.json", state)
+    place = opened(remote, tmp_path)
+    assert (place.data / names[0]).resolve() == victim
+    folder = place.documents_folder("routers")
+    assert (victim / "page.md").is_file(), "an object was taken for what this machine knows"
+    for path in Mirror(remote, place.data).states.glob("*.json"):
+        path.write_text(state)
+    opened(remote, tmp_path).documents_folder("routers")
+    assert (victim / "page.md").is_file() and (folder / "documents" / "led.md").is_file()
+    for name in names:
+        with pytest.raises(RemoteError, match="is not removed"):
+            Mirror(remote, place.data)._remove(name)
