@@ -5,7 +5,6 @@ own, and send it through a desk beside the driver, so that no folder has to be s
 """
 
 import io
-import json
 import logging
 import shutil
 import tempfile
@@ -28,8 +27,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.log import TrainingDivergedError
 from embed_assets.training.processes import CURVE, MERGES, Training, TrainingProcessError, check_batch_size, error_of
 from embed_assets.training.settings import TrainingSettings
-from embed_assets.training.states import STATE, keep_states, last_state
-from embed_assets.training.states import fetch_states as fetch_kept_states
+from embed_assets.training.states import STATE, fetch_states, find_best_in, keep_states, last_state
 
 logger = logging.getLogger(__name__)
 # Folders of the driver beside that of the states, below the one that the desk is for.
@@ -146,7 +144,7 @@ def _run(task: Task, cluster: Cluster, scratch: Path) -> None:
     )
     ended: list[BaseException] = []
     failures: list[Failure] = []
-    fetch_kept_states(scratch)
+    fetch_states(scratch)
     kept = last_state(scratch / STATE)
 
     def fit() -> None:
@@ -201,7 +199,8 @@ def train_in_worker(task: Task) -> None:
         logging.getLogger("embed_assets").addHandler(news)
         logging.getLogger("embed_assets").setLevel(logging.INFO)
     try:
-        fetch_states(task.desk, place / STATE)
+        task.desk.fetch(STATE, place / STATE)
+        find_best_in(place / STATE, place / STATE)
         done = task.train(
             pl.read_parquet(io.BytesIO(task.triplets)),
             place / RESULT / "model",
@@ -228,16 +227,6 @@ def train_in_worker(task: Task) -> None:
     finally:
         logging.getLogger("embed_assets").removeHandler(news)
         shutil.rmtree(place, ignore_errors=True)
-
-
-def fetch_states(desk: Desk, folder: Path) -> None:
-    """Copy the states of the driver to a folder of this node, where each finds the best one beside it."""
-    desk.fetch(STATE, folder)
-    for path in folder.glob("*/trainer_state.json"):
-        state = json.loads(path.read_text())
-        if best := state.get("best_model_checkpoint"):
-            state["best_model_checkpoint"] = str(folder / Path(best).name)
-            path.write_text(json.dumps(state))
 
 
 def send_states_callback(desk: Desk, place: Path):

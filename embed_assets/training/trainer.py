@@ -131,7 +131,8 @@ def train(trainer: "BaseTrainer", scratch: Path, remedy: str) -> pl.DataFrame:
         trainer.remove_callback(ProgressCallback)
     trainer.add_callback(states_callback(scratch))
     with trainer.args.main_process_first(desc="the fetching of states"):
-        fetch_states(scratch)
+        if trainer.args.local_process_index == 0:
+            fetch_states(scratch)
     last = last_state(scratch / STATE)
     start = f", from {last.name}" if last else ""
     logger.info("training on %d examples on %s%s", len(trainer.train_dataset), trainer.args.device, start)

@@ -331,9 +331,10 @@ def test_another_machine_goes_on_with_a_training_that_was_interrupted(base, tmp_
         train(tmp_path / "one", base, CONTRADICTING, **changes)
     remote = RemoteFolder(f"{remote_address}/scratch")
     here = {path.name for path in (tmp_path / "one" / "scratch" / "trainer").glob("checkpoint-*")}
-    assert len(here) == 2 and set(remote.folders("trainer")) == here, "old states are not kept"
+    (machine,) = remote.folders("trainer")
+    assert len(here) == 2 and set(remote.folders(f"trainer/{machine}")) == here, "old states are not kept"
     # Of one that was killed while it was uploaded, nothing is taken.
-    remote.write("trainer/checkpoint-999/model.safetensors", b"half of it", None)
+    remote.write(f"trainer/{machine}/checkpoint-999/model.safetensors", b"half of it", None)
     shutil.rmtree(tmp_path / "one")
     with caplog.at_level(logging.INFO, logger="embed_assets"):
         curve = train(tmp_path / "two", base, CONTRADICTING, **changes)
