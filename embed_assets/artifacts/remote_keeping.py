@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from embed_assets.artifacts.files import digest_of_hashes
 from embed_assets.artifacts.prune import FINGERPRINT, SWEPT, Removal, aside_name, shelves
@@ -108,18 +109,17 @@ def verify_remote(store: RemoteStore, collection: str) -> Iterator[tuple[str, st
         for fingerprint, objects in _by_fingerprint(store, place).items():
             name = f"{place}/{fingerprint}"
             if any(it.name == f"{name}/{MANIFEST}" for it in objects):
-                problem = _problem(store, name, shelf.asset)
-                if problem is not None:
-                    store.set_aside(name, problem)
+                manifest = read_manifest(store.remote.read(f"{name}/{MANIFEST}"), fingerprint)
+                problem = _problem(store, name, shelf.asset, manifest)
+                if problem is not None and not store.set_aside(name, manifest, problem):
+                    continue  # it was replaced or removed meanwhile
                 yield f"{store.remote.url}/{name}", problem
 
 
-def _problem(store: RemoteStore, name: str, asset: str) -> str | None:
-    fingerprint = name.rpartition("/")[2]
-    manifest = read_manifest(store.remote.read(f"{name}/{MANIFEST}"), fingerprint)
+def _problem(store: RemoteStore, name: str, asset: str, manifest: dict[str, Any] | None) -> str | None:
     if manifest is None:
         return f"{MANIFEST} cannot be read"
-    if problem := problem_of_manifest(manifest, fingerprint, asset):
+    if problem := problem_of_manifest(manifest, manifest["fingerprint"], asset):
         return problem
     if digest_of_hashes(content_of(manifest[HASHES])) != manifest["digest"]:
         return NOT_THE_BYTES

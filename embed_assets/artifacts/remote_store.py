@@ -9,10 +9,8 @@ Files are fetched when a step asks for them, into a folder of this machine that 
 with their hashes. What was not used for longest leaves it when it grows too large.
 """
 
-import fcntl
 import json
 import logging
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,21 +18,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from embed_assets.artifacts.files import digest_of_hashes, digests_of_files, fingerprint_of, lock, unused_name, write_atomically
 from embed_assets.artifacts.memo import send_memos
 from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder, Stored, share
-from embed_assets.artifacts.store import CURRENT, LOCKS, MANIFEST, REPORT, Artifact, ArtifactStore
+from embed_assets.artifacts.room import lock_file, make_room, use
+from embed_assets.artifacts.store import CURRENT, MANIFEST, REPORT, Artifact, ArtifactStore
 
 logger = logging.getLogger(__name__)
 HASHES = "hashes"
 SCRATCH = "scratch"  # what a step keeps there until its result is stored
 FILES_AT_ONCE = 4
 LISTINGS_AT_ONCE = 16
-CACHE_SIZE, DEFAULT_CACHE_SIZE = "EMBED_ASSETS_CACHE_GB", 100.0
-# Held as long as this process lives, so that no other one takes away what it reads: path of the artifact → lock file.
-_in_use: dict[Path, IO[str]] = {}
 _one_at_a_time = threading.RLock()
 Given = TypeVar("Given")
 Got = TypeVar("Got")
@@ -117,29 +113,50 @@ class RemoteStore(ArtifactStore):
             DamagedArtifactError: they are not there, or are others.
         """
         with _one_at_a_time:
-            self._use(artifact.path)
+            use(artifact.path)
             if self._is_here(artifact, names):
                 return
-            with lock(self._lock(artifact.path, "fetch")):
+            with lock(lock_file(artifact.path, "fetch")):
                 self._begin(artifact)
                 missing = [name for name in names if not self._is_here(artifact, [name])]
                 problems = _at_once(FILES_AT_ONCE, partial(self._fetch_file, artifact), missing)
-            for problem in [it for it in problems if it is not None]:
-                self.set_aside(self._name(artifact), problem)
-                raise DamagedArtifactError(f"{artifact.address}: {problem}: it is set aside, and computed again by the next run")
+                damaged = [name for name, problem in zip(missing, problems, strict=True) if problem is not None]
+                # Once more: a machine that has the bytes may have stored them again meanwhile.
+                for problem in (self._fetch_file(artifact, name) for name in damaged):
+                    if problem is not None:
+                        raise self._damaged(artifact, problem)
         self._make_room()
 
-    def set_aside(self, name: str, why: str) -> None:
-        """Let an artifact count as absent: its manifest gets another name."""
-        damaged = self.remote.read(f"{name}/{MANIFEST}")
-        if damaged is not None:
-            self.remote.write(f"{name}/{MANIFEST}.damaged", damaged.content, self.remote.read(f"{name}/{MANIFEST}.damaged"))
-            self.remote.delete([f"{name}/{MANIFEST}"])
+    def _damaged(self, artifact: Artifact, problem: str) -> DamagedArtifactError:
+        if self.set_aside(self._name(artifact), artifact.manifest, problem):
+            return DamagedArtifactError(f"{artifact.address}: {problem}: it is set aside, and computed again by the next run")
+        return DamagedArtifactError(f"{artifact.address}: {problem}: it was replaced or removed meanwhile: run this again")
+
+    def set_aside(self, name: str, damaged: Mapping[str, Any] | None, why: str) -> bool:
+        """Let an artifact count as absent: its manifest gets another name.
+
+        Args:
+            name: of its folder, below the store's.
+            damaged: the manifest that was found to be wrong; None: one that cannot be read. Any other one stays.
+            why: what is wrong, in words.
+
+        Returns:
+            Whether it is the one that is there.
+        """
+        copy = f"{name}/{MANIFEST}.damaged"
+        stored = self.remote.read(f"{name}/{MANIFEST}")
+        if stored is None or not _is_same(read_manifest(stored, PurePosixPath(name).name), damaged):
+            return False
+        self.remote.write(copy, stored.content, self.remote.read(copy))
+        if self.remote.read(f"{name}/{MANIFEST}") != stored:
+            return False
+        self.remote.delete([f"{name}/{MANIFEST}"])
         logger.warning("%s/%s: %s: set aside; the next run computes it again", self.remote.url, name, why)
+        return True
 
     def _build(self, asset: str, folder: Path, ingredients: Mapping[str, Any], write: Callable[[Path, Path], None]) -> Artifact:
         place = folder.parent.relative_to(self.root / asset).as_posix()
-        self._use(folder)
+        use(folder)
         # A killed run has built it, and not stored it to the end; or it was removed there, and is still here.
         built = super().find(asset, place, folder.name)
         if built is None or digest_of_hashes(content_of(self._hashes(built))) != built.digest:
@@ -194,12 +211,6 @@ class RemoteStore(ArtifactStore):
     def _name(self, artifact: Artifact) -> str:
         return artifact.path.relative_to(self.root).as_posix()
 
-    def _lock(self, path: Path, what: str) -> Path:
-        """A lock file of an artifact; its own name is that of the lock of who builds it."""
-        locks = path.parent / LOCKS
-        locks.mkdir(parents=True, exist_ok=True)
-        return locks / f"{path.name}.{what}"
-
     def _is_whole(self, artifact: Artifact, sizes: Mapping[str, int]) -> bool:
         folder = self.files_of(artifact)
         return all(sizes.get(f"{folder}/{name}") == size for name, size in artifact.manifest["files"].items())
@@ -247,47 +258,8 @@ class RemoteStore(ArtifactStore):
         """SHA-256 of each file."""
         return digests_of_files(built.path, (built.path / name for name in built.manifest["files"]))
 
-    def _use(self, path: Path) -> None:
-        """Say, as long as this process lives, that it reads an artifact, and now, for the order of those that go first."""
-        if path not in _in_use:
-            _in_use[path] = self._lock(path, "use").open("a")
-            fcntl.flock(_in_use[path], fcntl.LOCK_SH)
-        if (path / MANIFEST).exists():
-            os.utime(path / MANIFEST)
-
     def _make_room(self) -> None:
-        """Remove from this machine what was not used for longest, and is stored, while it takes more than it may."""
-        with lock(self._lock(self.root / "cache", "room")):
-            here = sorted(((path.stat().st_mtime, path.parent) for path in self.root.rglob(MANIFEST)), reverse=True)
-            left = cache_size()
-            for _, path in here:
-                left -= _size_here(path)
-                if left < 0:
-                    self._drop(path)
-
-    def _drop(self, path: Path) -> None:
-        with self._lock(path, "use").open("a") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            if self.remote.read(f"{path.relative_to(self.root).as_posix()}/{MANIFEST}") is not None:
-                aside = unused_name(path)
-                path.rename(aside)
-                shutil.rmtree(aside)
-
-
-def cache_size() -> float:
-    """How many bytes the artifacts of an object store may take on this machine.
-
-    Raises:
-        RemoteError: the environment variable is no number.
-    """
-    given = os.environ.get(CACHE_SIZE)
-    try:
-        return float(given or DEFAULT_CACHE_SIZE) * 1e9
-    except ValueError:
-        raise RemoteError(f"{CACHE_SIZE} is {given!r}: make it a number of gigabytes") from None
+        make_room(self.root, lambda path: self.remote.read(f"{path.relative_to(self.root).as_posix()}/{MANIFEST}") is not None)
 
 
 def read_manifest(stored: Stored | None, fingerprint: str) -> dict[str, Any] | None:
@@ -304,6 +276,11 @@ def read_manifest(stored: Stored | None, fingerprint: str) -> dict[str, Any] | N
     return manifest if usable else None
 
 
+def _is_same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two manifests, be they readable or not, are of the same upload."""
+    return (one and one[HASHES]) == (other and other[HASHES])
+
+
 def content_of(hashes: Mapping[str, str]) -> dict[str, str]:
     """Those of the files that make up the digest."""
     return {name: it for name, it in hashes.items() if not name.startswith(f"{REPORT}/")}
@@ -311,10 +288,6 @@ def content_of(hashes: Mapping[str, str]) -> dict[str, str]:
 
 def _text(stored: Stored | None) -> str | None:
     return stored.content.decode(errors="replace") if stored is not None else None
-
-
-def _size_here(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def _at_once(count: int, work: Callable[[Given], Got], items: Sequence[Given]) -> list[Got]:

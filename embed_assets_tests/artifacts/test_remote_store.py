@@ -1,6 +1,7 @@
 """One store for several machines, each with a folder of its own."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from embed_assets.artifacts import remote_keeping, remote_store
+from embed_assets.artifacts import remote_keeping, room
 from embed_assets.artifacts.prune import artifacts_to_keep
 from embed_assets.artifacts.remote_folder import RemoteFolder, Stored, shared_at
 from embed_assets.artifacts.remote_keeping import remove_remote, sweepable_remote, verify_remote
-from embed_assets.artifacts.remote_store import CACHE_SIZE, DamagedArtifactError, RemoteStore, read_manifest
+from embed_assets.artifacts.remote_store import DamagedArtifactError, RemoteStore, read_manifest
+from embed_assets.artifacts.room import CACHE_SIZE
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 
 TEXT = "The ferry leaves pier 4 at 06:15.\n"
@@ -53,8 +55,8 @@ def change_bytes(store: RemoteStore, ending: str) -> None:
 
 def nobody_reads_them() -> None:
     """As if all processes that read artifacts had ended."""
-    for path in list(remote_store._in_use):
-        remote_store._in_use.pop(path).close()
+    while room._in_use:
+        room._in_use.popitem()[1].close()
 
 
 def test_what_one_machine_built_the_other_one_finds(machines, tmp_path):
@@ -198,6 +200,40 @@ def test_other_bytes_are_refused_and_the_machine_that_has_them_heals_it(machines
     assert (two.current("checkpoint", "ferry").folder / "model" / "weights").read_text() == TEXT
 
 
+def test_what_took_the_place_of_a_damaged_artifact_is_not_set_aside(machines, tmp_path):
+    one, two = machines
+    one.build("checkpoint", "ferry", SEED, write)
+    seen = two.current("checkpoint", "ferry")
+    change_bytes(one, "weights")
+    assert [problem for _, problem in verify_remote(one, "ferry")] == ["model/weights: its bytes are not those that were written"]
+
+    def write_other(folder: Path, scratch: Path) -> None:
+        (folder / "weights").write_text("rounded otherwise")
+
+    healed = RemoteStore(tmp_path / "three", one.remote).build("checkpoint", "ferry", SEED, write_other)
+    with pytest.raises(DamagedArtifactError, match=r"weights has not the bytes .* run this again"):
+        _ = seen.folder
+    assert (two.current("checkpoint", "ferry").folder / "weights").read_text() == "rounded otherwise"
+    assert not two.set_aside(f"checkpoint/ferry/{healed.fingerprint}", None, "it was not to be read")
+
+
+def test_bytes_that_are_stored_again_meanwhile_are_taken(machines, monkeypatch):
+    one, two = machines
+    built = one.build("checkpoint", "ferry", SEED, write)
+    seen = two.current("checkpoint", "ferry")
+    change_bytes(one, "weights")
+    fetch_file = RemoteStore._fetch_file
+
+    def healed_behind(store: RemoteStore, artifact: Artifact, name: str) -> str | None:
+        problem = fetch_file(store, artifact, name)
+        one.remote.upload(f"{one.files_of(built)}/model/weights", built.path / "model" / "weights")
+        return problem
+
+    monkeypatch.setattr(RemoteStore, "_fetch_file", healed_behind)
+    assert (seen.folder / "model" / "weights").read_text() == TEXT
+    assert two.find("checkpoint", "ferry", built.fingerprint) is not None
+
+
 def test_a_lost_object_counts_as_a_missing_artifact(machines):
     one, two = machines
     built = one.build("checkpoint", "ferry", SEED, write)
@@ -233,8 +269,9 @@ def test_what_was_not_used_for_longest_leaves_the_machine(machines, monkeypatch)
     one, two = machines
     first, second = (one.build("checkpoint", "ferry", {"seed": seed}, write) for seed in (1, 2))
     here = [it.folder for it in (two.find("checkpoint", "ferry", it.fingerprint) for it in (first, second))]
-    room = sum(path.stat().st_size for path in here[1].rglob("*") if path.is_file())
-    monkeypatch.setenv(CACHE_SIZE, str(room / 1e9))
+    size = sum(path.stat().st_size for path in here[1].rglob("*") if path.is_file())
+    monkeypatch.setenv(CACHE_SIZE, str(size / 1e9))
+    monkeypatch.setattr(room, "LOOKED_EVERY", 0.0)
     two._make_room()
     assert all(folder.is_dir() for folder in here), "somebody reads them"
     nobody_reads_them()
@@ -248,9 +285,52 @@ def test_what_is_not_stored_yet_never_leaves_the_machine(machines, monkeypatch):
     built = one.build("checkpoint", "ferry", SEED, write)
     one.remote.delete(objects(one, "manifest.json"))
     monkeypatch.setenv(CACHE_SIZE, "0")
+    monkeypatch.setattr(room, "LOOKED_EVERY", 0.0)
     nobody_reads_them()
     one._make_room()
     assert (built.path / "model" / "weights").is_file()
+
+
+def test_files_that_others_take_away_meanwhile_do_not_matter(machines, monkeypatch):
+    one, _ = machines
+    built = one.build("checkpoint", "ferry", SEED, write)
+    trial = one.build("trial", "ferry/seed=1", SEED, write)
+    # As a file that a listing names, and that is gone when it is looked at.
+    gone = [built.path.with_suffix(".building") / "manifest.json", built.path.with_name("e" * 32) / "manifest.json"]
+    for path in (*gone, built.path / "model" / "weights.part"):
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(built.path / "nowhere")
+    monkeypatch.setenv(CACHE_SIZE, "0")
+    monkeypatch.setattr(room, "LOOKED_EVERY", 0.0)
+    nobody_reads_them()
+    one._make_room()
+    assert not built.path.exists() and not trial.path.exists()
+
+
+def test_room_is_made_every_few_minutes(machines, monkeypatch):
+    one, _ = machines
+    monkeypatch.setenv(CACHE_SIZE, "0")
+    built = one.build("checkpoint", "ferry", SEED, write)
+    nobody_reads_them()
+    one._make_room()
+    assert built.path.is_dir(), "all files were looked at again at once"
+    os.utime(one.root / "locks" / "cache.room", (0, 0))
+    one._make_room()
+    assert not built.path.exists()
+
+
+def test_a_process_has_few_locks_and_what_it_read_long_ago_may_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "MOST_IN_USE", 3)
+    nobody_reads_them()
+    paths = [tmp_path / "checkpoint" / "ferry" / f"{number:032}" for number in range(5)]
+    for path in (*paths[:3], paths[0], *paths[3:]):
+        room.use(path)
+    assert list(room._in_use) == [paths[0], *paths[3:]]
+    dropped = []
+    for path in paths:
+        path.mkdir()
+        room._drop(path, lambda path: dropped.append(path) is None)
+    assert dropped == paths[1:3] and not paths[1].exists() and paths[0].is_dir()
 
 
 def test_verify_reads_every_byte(machines):
