@@ -68,7 +68,7 @@ class Shelf:
 def shelves(store: ArtifactStore, collection: str) -> Iterator[Shelf]:
     """Every place of the store in which artifacts of a collection lie."""
     for asset in store.folders():
-        if collection not in store.folders(asset):
+        if not store.has(asset, collection):
             continue
         folder = store.root / asset / collection
         yield Shelf(asset, collection, folder)

@@ -79,6 +79,9 @@ class RemoteStore(ArtifactStore):
     def folders(self, *below: str) -> list[str]:
         return list(self.remote.folders("/".join(below)))
 
+    def has(self, asset: str, collection: str) -> bool:
+        return next(self.remote.objects(f"{asset}/{collection}"), None) is not None
+
     def find(self, asset: str, collection: str, fingerprint: str) -> Artifact | None:
         manifest = read_manifest(self.remote.read(f"{asset}/{collection}/{fingerprint}/{MANIFEST}"), fingerprint)
         if manifest is None:

@@ -123,6 +123,10 @@ class ArtifactStore:
         place = self.root.joinpath(*below)
         return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
 
+    def has(self, asset: str, collection: str) -> bool:
+        """Whether there is anything of an asset and a collection; takes the same time however many collections there are."""
+        return (self.root / asset / collection).is_dir()
+
     def find(self, asset: str, collection: str, fingerprint: str) -> Artifact | None:
         """The complete artifact with this fingerprint, or None."""
         folder = self.root / asset / collection / fingerprint

@@ -7,14 +7,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial, partialmethod
 from pathlib import Path
 
 import pytest
 
 from embed_assets.artifacts import remote_keeping, room
-from embed_assets.artifacts.prune import artifacts_to_keep
+from embed_assets.artifacts.prune import artifacts_to_keep, shelves
 from embed_assets.artifacts.remote_folder import RemoteFolder, Stored, shared_at
 from embed_assets.artifacts.remote_keeping import remove_remote, sweepable_remote, verify_remote
 from embed_assets.artifacts.remote_store import DamagedArtifactError, RemoteStore, read_manifest
@@ -353,6 +355,28 @@ def test_an_edited_manifest_is_found(machines):
     stored = one.remote.read(name)
     one.remote.write(name, stored.content.replace(b'"seed": 1', b'"seed": 2'), stored)
     assert "does not fit the fingerprint" in next(verify_remote(two, "ferry"))[1]
+
+
+def test_shelves_of_a_collection_are_found_without_listing_the_others(machines, tmp_path, monkeypatch):
+    one, two = machines
+    local = ArtifactStore(tmp_path / "local")
+    for store in (one, local):
+        for asset, place in (("checkpoint", "ferry"), ("trial", "ferry/seed=1"), ("trial", "ferry-2"), ("checkpoint", "pier")):
+            store.build(asset, place, SEED, write)
+    folders = ArtifactStore.folders, RemoteStore.folders
+
+    def not_of_an_asset(of: Callable[..., list[str]], store: ArtifactStore, *below: str) -> list[str]:
+        assert len(below) != 1, f"all collections of {below[0]} are listed for one"
+        return of(store, *below)
+
+    monkeypatch.setattr(ArtifactStore, "folders", partialmethod(partial(not_of_an_asset, folders[0])))
+    monkeypatch.setattr(RemoteStore, "folders", partialmethod(partial(not_of_an_asset, folders[1])))
+    for store in (two, local):
+        found = {
+            collection: [(it.asset, it.place) for it in shelves(store, collection)] for collection in ("ferry", "pier", "fer")
+        }
+        assert found["ferry"] == [("checkpoint", "ferry"), ("trial", "ferry"), ("trial", "ferry/seed=1")]
+        assert found["pier"] == [("checkpoint", "pier")] and found["fer"] == []
 
 
 def test_prune_keeps_what_is_current_and_what_is_young(machines, monkeypatch):
