@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from embed_assets.artifacts.files import fingerprint_of, lock, unused_name, write_atomically
-from embed_assets.artifacts.remote_folder import Listed, RemoteError, RemoteFolder
+from embed_assets.artifacts.remote_folder import Listed, RemoteError, RemoteFolder, ReplacedError
 
 logger = logging.getLogger(__name__)
 DOCUMENTS = "documents"
 FRESH_FOR = 30.0  # seconds in which a process looks once
 FILES_AT_ONCE = 16
+LISTINGS = 3  # of files that are replaced between a listing and the fetch
 TOLD_EVERY = 1000  # files: what was fetched until then is not fetched again
 _looked: dict[Path, float] = {}
 
@@ -63,41 +64,56 @@ class Mirror:
         with lock(path.with_suffix(".lock")):
             if time.monotonic() - _looked.get(path, float("-inf")) < FRESH_FOR:
                 return
-            known = _read(path)
-            there = {it.name: it for it in _usable(look())}
-            for name in known.keys() - there.keys():
-                self._remove(name)
-            state = {name: etag for name, etag in known.items() if name in there}
-            changed = [it for it in there.values() if state.get(it.name) != it.etag or not self._is_here(it)]
-            with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-                for start in range(0, len(changed), TOLD_EVERY):
-                    block = changed[start : start + TOLD_EVERY]
-                    list(pool.map(self._fetch, block))
-                    state |= {it.name: it.etag for it in block}
-                    write_atomically(path, json.dumps(state))
-            if state.keys() != known.keys() and not changed:
+            for _ in range(LISTINGS):
+                replaced = self._follow_once(path, place, look)
+                if not replaced:
+                    _looked[path] = time.monotonic()
+                    return
+        raise ReplacedError(f"{self.remote.url}/{replaced[0]}: is replaced again and again: wait until its writer has ended")
+
+    def _follow_once(self, path: Path, place: str, look: Callable[[], Iterable[Listed]]) -> list[str]:
+        """Returns the names of files that were replaced or removed between the listing and the fetch."""
+        known = _read(path)
+        there = {it.name: it for it in _usable(look())}
+        for name in known.keys() - there.keys():
+            self._remove(name)
+        state = {name: etag for name, etag in known.items() if name in there}
+        changed = [it for it in there.values() if state.get(it.name) != it.etag or not self._is_here(it)]
+        replaced: list[str] = []
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            for start in range(0, len(changed), TOLD_EVERY):
+                block = changed[start : start + TOLD_EVERY]
+                fetched = list(pool.map(self._fetch, block))
+                state |= {it.name: it.etag for it, done in zip(block, fetched, strict=True) if done}
+                replaced += [it.name for it, done in zip(block, fetched, strict=True) if not done]
                 write_atomically(path, json.dumps(state))
-            if changed:
-                count = len(changed)
-                logger.info("%s/%s: fetched %d of %d files, which are new or changed", self.remote.url, place, count, len(there))
-            _looked[path] = time.monotonic()
+        if state.keys() != known.keys() and not changed:
+            write_atomically(path, json.dumps(state))
+        if changed:
+            count = len(changed) - len(replaced)
+            logger.info("%s/%s: fetched %d of %d files, which are new or changed", self.remote.url, place, count, len(there))
+        return replaced
 
     def _is_here(self, it: Listed) -> bool:
         path = self.folder / it.name
         return path.is_dir() if it.name.endswith("/") else path.is_file() and path.stat().st_size == it.size
 
-    def _fetch(self, it: Listed) -> None:
+    def _fetch(self, it: Listed) -> bool:
+        """Returns whether it was there as listed."""
         path = self.folder / it.name
         if it.name.endswith("/"):
             path.mkdir(parents=True, exist_ok=True)
-            return
+            return True
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = unused_name(path)
         try:
-            self.remote.download(it.name, temporary, it.size)
+            self.remote.download(it.name, temporary, it.size, it.etag)
             temporary.replace(path)
+        except (FileNotFoundError, ReplacedError):
+            return False
         finally:
             temporary.unlink(missing_ok=True)
+        return True
 
     def _remove(self, name: str) -> None:
         path = self.folder / name

@@ -33,6 +33,10 @@ class RemoteError(RuntimeError):
     """An object store cannot be read or written; the message names the address, and nothing secret."""
 
 
+class ReplacedError(RemoteError):
+    """An object was replaced or removed while it was read."""
+
+
 class AddressError(ValueError):
     """An address names no object store that can be used, or has credentials in it."""
 
@@ -162,25 +166,39 @@ class RemoteFolder:
         except FileNotFoundError:
             raise RemoteError(f"{self.url}: there is no such bucket") from None
 
-    def download(self, name: str, path: Path, size: int) -> str:
+    def download(self, name: str, path: Path, size: int, etag: str = "") -> str:
         """Write an object to a file of this machine; returns the SHA-256 of its bytes, 64 hexadecimal digits.
+
+        Args:
+            name: of the object.
+            path: of the file.
+            size: of the object, bytes.
+            etag: of the object, as a listing has it; without one, who reads has to compare hashes.
 
         Raises:
             FileNotFoundError: there is none.
+            ReplacedError: it is another one by now.
         """
         total = hashlib.sha256()
         with path.open("wb") as stream:
-            for block in self.blocks(name, size):
+            for block in self.blocks(name, size, etag):
                 total.update(block)
                 stream.write(block)
         return total.hexdigest()
 
-    def blocks(self, name: str, size: int) -> Iterator[bytes]:
-        """The bytes of an object of this size, in pieces. Errors as of download()."""
+    def blocks(self, name: str, size: int, etag: str = "") -> Iterator[bytes]:
+        """The bytes of an object of this size, in pieces. Arguments and errors as of download()."""
+        replaced = _exceptions().PreconditionError
         for start in range(0, size, BYTES_AT_ONCE):
-            with self._explained(name):
-                length = min(BYTES_AT_ONCE, size - start)
-                yield bytes(_obstore().get_range(self._objects, name, start=start, length=length))
+            options: Any = {"range": (start, min(start + BYTES_AT_ONCE, size))}
+            if etag:
+                options["if_match"] = etag
+            try:
+                with self._explained(name, replaced):
+                    block = bytes(_obstore().get(self._objects, name, options=options).bytes())
+            except replaced:
+                raise ReplacedError(f"{self.url}/{name}: was replaced while it was read: try it again") from None
+            yield block
 
     def objects(self, prefix: str = "") -> Iterator[Listed]:
         """All objects below a folder of this one, in no order."""

@@ -1,6 +1,7 @@
 """A data folder on an object store is read as if it lay here, and what did not change is not fetched again."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from embed_assets.artifacts import mirror
 from embed_assets.artifacts.files import files_below, fingerprint_of
 from embed_assets.artifacts.mirror import Mirror
-from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder
+from embed_assets.artifacts.remote_folder import Listed, RemoteError, RemoteFolder, ReplacedError
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.corpus.files import source_digest, source_parts
 from embed_assets.settings import read_settings
@@ -53,9 +54,9 @@ def test_one_changed_document_is_one_file_to_fetch(remote, tmp_path, monkeypatch
     fetched: list[str] = []
     download = RemoteFolder.download
 
-    def counted(remote: RemoteFolder, name: str, path: Path, size: int) -> str:
+    def counted(remote: RemoteFolder, name: str, path: Path, size: int, etag: str) -> str:
         fetched.append(name)
-        return download(remote, name, path, size)
+        return download(remote, name, path, size, etag)
 
     monkeypatch.setattr(RemoteFolder, "download", counted)
     opened(remote, tmp_path).documents_folder("routers")
@@ -72,6 +73,40 @@ def test_one_changed_document_is_one_file_to_fetch(remote, tmp_path, monkeypatch
     remote.delete(["collections/routers/documents/deep/new.md"])
     opened(remote, tmp_path).documents_folder("routers")
     assert not (folder / "documents" / "deep").exists()
+
+
+def test_a_file_that_is_replaced_while_it_is_fetched_is_listed_again(remote, tmp_path, monkeypatch):
+    """All of its ranges are of one object, and never recorded under the ETag of another."""
+    name, blocks, texts = "collections/routers/documents/led.md", RemoteFolder.blocks, iter(["two " * 20, "three " * 20])
+    edit(remote, name, "one " * 20)
+
+    def replaced_between(remote: RemoteFolder, of: str, size: int, etag: str = "") -> Iterator[bytes]:
+        for number, block in enumerate(blocks(remote, of, size, etag)):
+            yield block
+            if of == name and number == 3 and (text := next(texts, None)):
+                edit(remote, name, text)
+
+    monkeypatch.setattr("embed_assets.artifacts.remote_folder.BYTES_AT_ONCE", 8)
+    monkeypatch.setattr(RemoteFolder, "blocks", replaced_between)
+    folder = opened(remote, tmp_path).documents_folder("routers")
+    assert (folder / "documents" / "led.md").read_text() == "three " * 20
+    texts = (f"{number} " * 40 for number in range(10, 99))
+    edit(remote, name, "four " * 20)
+    with pytest.raises(ReplacedError, match=r"led.md: is replaced again and again"):
+        opened(remote, tmp_path).documents_folder("routers")
+    assert (folder / "documents" / "led.md").read_text() == "three " * 20
+
+
+def test_a_file_that_is_removed_while_it_is_fetched_is_none(remote, tmp_path, monkeypatch):
+    fetch = Mirror._fetch
+
+    def removed_before(mirror: Mirror, it: Listed) -> bool:
+        remote.delete(["collections/routers/documents/fan.md"])
+        return fetch(mirror, it)
+
+    monkeypatch.setattr(Mirror, "_fetch", removed_before)
+    folder = opened(remote, tmp_path).documents_folder("routers")
+    assert not (folder / "documents" / "fan.md").exists() and (folder / "documents" / "led.md").is_file()
 
 
 def test_documents_of_another_collection_are_not_fetched(remote, tmp_path):
