@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from embed_assets.artifacts.files import write_atomically
+from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.artifacts.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -145,26 +145,47 @@ class RemoteFolder:
                 try:
                     _obstore().put(self._objects, name, content, mode=mode)
                 except (NotImplementedError, exceptions.NotSupportedError):
-                    if not self.url.startswith("file://"):
+                    if instead_of is None or not self.url.startswith("file://"):
                         raise
-                    _obstore().put(self._objects, name, content)  # a file system replaces a file in one step, and asks nothing
+                    return self._replace_file(name, content, instead_of)
             return True
         except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
             return False
         except FileNotFoundError:
             if instead_of is not None:
                 return False  # somebody removed it
-            raise RemoteError(f"{self.url}: there is no such bucket") from None
+            raise self._no_bucket() from None
+
+    def _replace_file(self, name: str, content: bytes, instead_of: Stored) -> bool:
+        """A file system replaces a file in one step, and asks nothing: who does so holds a lock.
+
+        The lock is a file whose name ends as those of unfinished uploads do, which obstore never lists.
+        """
+        place = Path(unquote(urlsplit(self.url).path)) / name
+        if not place.parent.is_dir():
+            return False
+        with lock(place.with_name(f"{place.name}#0")):
+            now = self.read(name)
+            if now is None or now.version != instead_of.version:
+                return False
+            _obstore().put(self._objects, name, content)
+        return True
 
     def upload(self, name: str, path: Path) -> None:
-        """Write a file of this machine, whatever was there."""
+        """Write a file of this machine, whatever was there.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        # A file of no bytes is no input of a multipart upload.
+        content: Any = path if path.stat().st_size else b""
         try:
             with self._explained(name):
-                # A file of no bytes is no input of a multipart upload.
-                content: Any = path if path.stat().st_size else b""
                 _obstore().put(self._objects, name, content, chunk_size=BYTES_AT_ONCE, max_concurrency=PARTS_AT_ONCE)
         except FileNotFoundError:
-            raise RemoteError(f"{self.url}: there is no such bucket") from None
+            if not path.exists():
+                raise
+            raise self._no_bucket() from None
 
     def download(self, name: str, path: Path, size: int, etag: str = "") -> str:
         """Write an object to a file of this machine; returns the SHA-256 of its bytes, 64 hexadecimal digits.
@@ -228,6 +249,9 @@ class RemoteFolder:
     @property
     def _objects(self) -> Any:
         return _open(self.url)
+
+    def _no_bucket(self) -> RemoteError:
+        return RemoteError(f"{self.url}: there is no such bucket")
 
     @contextmanager
     def _explained(self, name: str, *passed_on: type[Exception]) -> Iterator[None]:

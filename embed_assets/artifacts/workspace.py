@@ -2,7 +2,9 @@
 
 import logging
 import os
+import posixpath
 import re
+import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,10 +162,15 @@ class Workspace:
         return parent if parent.is_dir() else self.data
 
     def database(self, uri: str) -> str:
-        """The URI of a database as LanceDB opens it; a relative path is below the data folder."""
-        if self.data_remote and not is_remote(uri):
-            return f"{self.data_remote}/{uri}"
-        return uri if is_remote(uri) else str(self.data / Path(uri).expanduser())
+        """The URI of a database as LanceDB opens it; a relative path is below the data folder, any other one on this machine."""
+        if is_remote(uri):
+            return uri
+        path = Path(uri).expanduser()
+        if self.data_remote and not path.is_absolute():
+            scheme, _, place = self.data_remote.partition("://")
+            # An object store takes "." and ".." for names.
+            return f"{scheme}://{posixpath.normpath(posixpath.join(place, uri))}"
+        return str(self.data / path)
 
     def prompt_folders(self, collection: str) -> list[Path]:
         """Where prompt files are looked for before the package's own: the collection's, then everybody's."""
@@ -194,11 +201,18 @@ def _shared_id(home: RemoteFolder) -> str:
 
 
 def cache_of(address: str) -> Path:
-    """The folder of this machine for a home on an object store: below $EMBED_ASSETS_CACHE, else the user's cache folder."""
+    """The folder of this machine for a home or a data folder on an object store.
+
+    It is below $EMBED_ASSETS_CACHE, which has to be of this machine alone. Else it is in the user's cache folder, below the
+    name of the host: machines of a cluster often share the home folders of users.
+    """
     named = os.environ.get(CACHE)
-    above = Path(named) if named else cache_folder("homes")
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "-", address.partition("://")[2]).strip("-.")
-    return above.expanduser().resolve() / f"{readable[-60:]}-{fingerprint_of(address)[:8]}"
+    above = Path(named) if named else cache_folder("homes") / _as_name(socket.gethostname())
+    return above.expanduser().resolve() / f"{_as_name(address.partition('://')[2])[-60:]}-{fingerprint_of(address)[:8]}"
+
+
+def _as_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.")
 
 
 def open_workspace(data: str = "", home: str = "") -> Workspace:

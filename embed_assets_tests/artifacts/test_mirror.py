@@ -133,7 +133,11 @@ def test_databases_lie_there_and_are_not_fetched(remote, tmp_path):
     edit(remote, "published/routers.lance/data/1.lance", "rows")
     place = opened(remote, tmp_path)
     assert place.database("published") == f"{remote.url}/published"
+    assert place.database("./deep/../published") == f"{remote.url}/published"
+    assert place.database("../published") == f"{remote.url.rpartition('/')[0]}/published"
     assert place.database("s3://other/index") == "s3://other/index"
+    assert place.database("/srv/lance") == "/srv/lance"
+    assert place.database("~/lance") == str(Path.home() / "lance")
     assert not list(place.data.rglob("*.lance"))
 
 

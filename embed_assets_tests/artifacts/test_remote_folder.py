@@ -1,5 +1,6 @@
 """Objects are written whole, on a condition, and named by addresses without anything secret in them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,7 @@ def test_nothing_is_overwritten_by_who_saw_nothing(remote):
     assert remote.read("current").content == b"one"
 
 
-def test_what_somebody_else_replaced_is_not_overwritten(remote_address):
-    remote = RemoteFolder(remote_address)
+def test_what_somebody_else_replaced_is_not_overwritten(remote):
     remote.write("current", b"one", None)
     seen = remote.read("current")
     assert remote.write("current", b"two", seen)
@@ -33,6 +33,21 @@ def test_what_somebody_else_replaced_is_not_overwritten(remote_address):
     seen = remote.read("current")
     remote.delete(["current"])
     assert not remote.write("current", b"four", seen)
+    assert list(remote.objects()) == [] and remote.read("current") is None
+
+
+def test_of_many_that_replace_at_once_each_has_seen_the_one_before(remote):
+    """A count of which none is lost; each writer has an end of its own."""
+    remote.write("current", b"0", None)
+
+    def count(_: int) -> None:
+        for _ in range(5):
+            while not remote.write("current", str(int((seen := remote.read("current")).content) + 1).encode(), seen):
+                continue
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(4)))
+    assert remote.read("current").content == b"20"
 
 
 def test_files_come_back_as_they_were(remote, tmp_path, monkeypatch):
@@ -73,6 +88,8 @@ def test_an_address_that_cannot_be_used_is_refused_and_not_repeated(address, tmp
 def test_a_missing_bucket_is_named(bucket):
     with pytest.raises(RemoteError, match="s3://nowhere/embeddings: there is no such bucket"):
         RemoteFolder("s3://nowhere/embeddings").write("home_id", b"1", None)
+    with pytest.raises(RemoteError, match=r"s3://nowhere/data.*404"):
+        list(RemoteFolder("s3://nowhere/data").objects())
 
 
 def test_two_machines_have_one_id(remote_address, tmp_path, monkeypatch):
@@ -81,6 +98,23 @@ def test_two_machines_have_one_id(remote_address, tmp_path, monkeypatch):
         monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / machine))
         ids.add(open_workspace(str(tmp_path), remote_address).home_id)
     assert len(ids) == 1
+
+
+def test_machines_that_share_the_folders_of_users_have_their_own(tmp_path, monkeypatch):
+    monkeypatch.delenv("EMBED_ASSETS_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folders = set()
+    for host in ("node-1", "node-2"):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        folders.add(cache_of("s3://house/a"))
+    assert len(folders) == 2
+    monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / "volume"))
+    assert cache_of("s3://house/a").parent == tmp_path / "volume"
+
+
+def test_a_file_that_is_gone_is_not_taken_for_a_bucket_that_is_missing(remote, tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone"):
+        remote.upload("model/weights", tmp_path / "gone")
 
 
 def test_homes_share_no_folder_of_this_machine(tmp_path, monkeypatch):
