@@ -8,7 +8,8 @@ from typing import Any
 
 from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.inputs import PARTS, Asked, Inputs, Source
-from embed_assets.artifacts.remote_folder import RemoteError
+from embed_assets.artifacts.remote_folder import RemoteError, ReplacedError
+from embed_assets.artifacts.remote_store import DamagedArtifactError
 from embed_assets.artifacts.stages import Stage
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
@@ -149,9 +150,9 @@ def _plan_stage(
         reasons = reasons_of(workspace.store, inputs)
         price = stage.price(inputs, workspace.memos) if priced else {}
         return Planned(collection, stage.name, Outcome.COMPUTED, reasons, price=price), None
-    except RemoteError:
-        raise  # nothing at all can be told
     except Exception as error:  # whatever cannot be read keeps this stage from its run, and no other collection
+        if isinstance(error, RemoteError) and not isinstance(error, DamagedArtifactError | ReplacedError):
+            raise  # the object store is out of reach: nothing at all can be told
         return Planned(collection, stage.name, Outcome.FAILS, error=str(error)), None
 
 

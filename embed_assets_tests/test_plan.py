@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from embed_assets.artifacts.workspace import Workspace
+from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.main import main
 from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.plan import Kind, Outcome, Planned, Reason, plan
@@ -72,6 +72,23 @@ def test_documents_are_named(workspace):
     ]
     # The evaluation set was drawn once; a run leaves it as it is.
     assert of(workspace, "evaluation_set").outcome is Outcome.REUSED
+
+
+def test_a_damaged_result_on_an_object_store_is_told_of_its_stage_alone(tmp_path, remote_address, monkeypatch):
+    write_small_collections(tmp_path / "data")
+    monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / "one"))
+    workspace = open_workspace(str(tmp_path / "data"), remote_address)
+    for collection in COLLECTIONS:
+        build(workspace, STAGES["corpus_chunks"], collection)
+    remote = workspace.store.remote
+    (name,) = (it.name for it in remote.objects("corpus_chunks/bakery") if "/report/" in it.name)
+    stored = remote.read(name)
+    remote.write(name, stored.content[::-1], stored)
+    monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / "two"))
+    other = open_workspace(str(tmp_path / "data"), remote_address)
+    damaged, whole = (plan(other, collection, ["corpus_chunks"])[0] for collection in COLLECTIONS)
+    assert damaged.outcome is Outcome.FAILS and "has not the bytes" in damaged.error and whole.outcome is Outcome.REUSED
+    assert of(other, "corpus_chunks").outcome is Outcome.COMPUTED
 
 
 def test_a_prompt_is_named(workspace):
