@@ -109,8 +109,7 @@ def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run:
     if not dry_run:
         for table in tables:
             published.index.drop(table)
-        for it in removals:
-            _remove(store, it)
+        removals = [it for it in removals if _remove(store, it)]
     pruned.removals += removals
     pruned.tables += [(published.index.uri, table) for table in tables]
 
@@ -126,11 +125,12 @@ def _sweepable(store: ArtifactStore, collection: str, kept: Collection[Path]) ->
     yield from sweepable(here, collection, copies, never=NEVER)
 
 
-def _remove(store: ArtifactStore, it: Removal) -> None:
+def _remove(store: ArtifactStore, it: Removal) -> bool:
+    """Returns whether it is gone: on an object store, another machine may need it by now."""
     if isinstance(store, RemoteStore) and isinstance(it, RemoteRemoval):
-        remove_remote(store.remote, it)
-    else:
-        remove(it.path)
+        return remove_remote(store.remote, it)
+    remove(it.path)
+    return True
 
 
 def _current(workspace: Workspace, shelf: Shelf) -> Artifact | None:
@@ -176,8 +176,7 @@ def _prune_memos(workspace: Workspace, dry_run: bool, pruned: Pruned) -> None:
             with lock(lock_of(it.path)) if it.path.suffix == ".sqlite" else nullcontext():
                 remove(it.path)
         if memos:
-            for table in tables:
-                remove_remote(memos, table)
+            tables = [table for table in tables if remove_remote(memos, table)]
     pruned.removals += [*left, *removals, *tables]
 
 

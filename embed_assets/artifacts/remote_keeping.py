@@ -1,6 +1,7 @@
 """What of a store on an object store is still needed, and whether it is what was written.
 
-Other machines may be at work that this one cannot see: what is younger than a day is never swept.
+Other machines may be at work that this one cannot see: what was written, or taken for a result once more, within a day is
+never swept, and each removal looks once more whether somebody needs it by now.
 """
 
 import hashlib
@@ -14,10 +15,11 @@ from typing import Any
 from embed_assets.artifacts.files import digest_of_hashes
 from embed_assets.artifacts.prune import FINGERPRINT, SWEPT, Removal, aside_name, shelves
 from embed_assets.artifacts.remote_folder import Listed, RemoteFolder
-from embed_assets.artifacts.remote_store import HASHES, RemoteStore, content_of, read_manifest
-from embed_assets.artifacts.store import MANIFEST, Artifact
+from embed_assets.artifacts.remote_store import HASHES, REUSED, RemoteStore, content_of, read_manifest
+from embed_assets.artifacts.store import CURRENT, MANIFEST, Artifact
 from embed_assets.artifacts.verify import NOT_THE_BYTES, problem_of_manifest
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 UNSEEN_FOR = timedelta(days=1)  # so long other machines may need what nothing names
 
 
@@ -27,9 +29,15 @@ class RemoteRemoval(Removal):
 
     Args:
         names: of the objects below the store's folder; the manifest, without which the others are not seen, comes first.
+        place: the folder that they are in.
+        newest: when the last object in that folder was written.
+        current: the object that names the current artifact; empty: they are no artifact.
     """
 
     names: tuple[str, ...] = ()
+    place: str = ""
+    newest: datetime = LONG_AGO
+    current: str = ""
 
 
 def sweepable_remote(
@@ -45,12 +53,14 @@ def sweepable_remote(
             path, name = shelf.folder / fingerprint, f"{shelf.asset}/{shelf.place}/{fingerprint}"
             manifest = read_manifest(store.remote.read(f"{name}/{MANIFEST}"), fingerprint)
             files = f"{store.files_of(Artifact(path, manifest))}/" if manifest else ""
-            stored = [it for it in objects if it.name == f"{name}/{MANIFEST}" or (files and it.name.startswith(files))]
+            known = (f"{name}/{MANIFEST}", f"{name}/{REUSED}")
+            stored = [it for it in objects if it.name in known or (files and it.name.startswith(files))]
             left = [it for it in objects if it not in stored]
             if stored and path not in kept and fingerprint != current and _is_older(stored, before):
-                yield _removal(path, shelf.asset if manifest else "damaged", stored)
+                kind = shelf.asset if manifest else "damaged"
+                yield _removal(path, kind, name, stored, objects, f"{shelf.asset}/{shelf.place}/{CURRENT}")
             if left and _is_older(left, before):
-                yield _removal(path.with_suffix(".unfinished"), "unfinished", left)
+                yield _removal(path.with_suffix(".unfinished"), "unfinished", name, left, objects)
 
 
 def _by_fingerprint(store: RemoteStore, place: str) -> dict[str, list[Listed]]:
@@ -63,12 +73,18 @@ def _by_fingerprint(store: RemoteStore, place: str) -> dict[str, list[Listed]]:
 
 
 def _is_older(objects: Collection[Listed], than: datetime) -> bool:
-    return max(it.written for it in objects) < than
+    return _newest(objects) < than
 
 
-def _removal(path: Path, kind: str, objects: Collection[Listed]) -> RemoteRemoval:
-    names = sorted((it.name for it in objects), key=lambda name: (not name.endswith(f"/{MANIFEST}"), name))
-    return RemoteRemoval(path, kind, sum(it.size for it in objects), tuple(names))
+def _newest(objects: Collection[Listed]) -> datetime:
+    return max((it.written for it in objects), default=LONG_AGO)
+
+
+def _removal(
+    path: Path, kind: str, place: str, gone: Collection[Listed], all_there: Collection[Listed], current: str = ""
+) -> RemoteRemoval:
+    names = sorted((it.name for it in gone), key=lambda name: (not name.endswith(f"/{MANIFEST}"), name))
+    return RemoteRemoval(path, kind, sum(it.size for it in gone), tuple(names), place, _newest(all_there), current)
 
 
 def sweepable_memos(memos: RemoteFolder, here: Path, kinds: Collection[str], known: Collection[str]) -> Iterator[RemoteRemoval]:
@@ -86,16 +102,22 @@ def sweepable_memos(memos: RemoteFolder, here: Path, kinds: Collection[str], kno
             digest = name.removesuffix(".lance")
             objects = list(memos.objects(f"{kind}/{name}"))
             if FINGERPRINT.fullmatch(digest) and digest not in known and _is_older(objects, before):
-                yield _removal(here / kind / name, "memo", objects)
+                yield _removal(here / kind / name, "memo", f"{kind}/{name}", objects, objects)
 
 
-def remove_remote(remote: RemoteFolder, removal: RemoteRemoval) -> None:
-    """Take objects away, and what this machine has of them."""
+def remove_remote(remote: RemoteFolder, removal: RemoteRemoval) -> bool:
+    """Take objects away, and what this machine has of them; returns False where somebody needs them by now."""
+    if any(it.written > removal.newest for it in remote.objects(removal.place)):
+        return False
+    current = remote.read(removal.current) if removal.current else None
+    if current is not None and current.content.decode(errors="replace") == removal.path.name:
+        return False
     remote.delete(removal.names)
     if removal.path.is_dir():
         aside = aside_name(removal.path, SWEPT)
         removal.path.rename(aside)
         shutil.rmtree(aside)
+    return True
 
 
 def verify_remote(store: RemoteStore, collection: str) -> Iterator[tuple[str, str | None]]:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from embed_assets.artifacts.store import CURRENT, MANIFEST, REPORT, Artifact, Ar
 
 logger = logging.getLogger(__name__)
 HASHES = "hashes"
+REUSED, MARKED_AFTER = "reused", timedelta(hours=6)
 SCRATCH = "scratch"  # what a step keeps there until its result is stored
 FILES_AT_ONCE = 4
 LISTINGS_AT_ONCE = 16
@@ -193,6 +195,13 @@ class RemoteStore(ArtifactStore):
         self.remote.delete([it.name for it in self.remote.objects(f"{self._name(artifact)}/{SCRATCH}")])
         self._make_room()
         return Artifact(built.path, manifest, origin=artifact.origin)
+
+    def _reuse(self, artifact: Artifact) -> None:
+        """A mark that is as young as the reuse: prune, maybe on another machine, goes by when the last object was written."""
+        name = self._name(artifact)
+        written = max((it.written for it in self.remote.level(name)[0]), default=None)
+        if written is not None and datetime.now(UTC) - written > MARKED_AFTER:
+            self.remote.write(f"{name}/{REUSED}", b"", self.remote.read(f"{name}/{REUSED}"))
 
     def _point(self, artifact: Artifact) -> str | None:
         """Let ``current`` return this artifact; returns the fingerprint that it takes the place of, if it is another.

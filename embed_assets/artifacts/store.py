@@ -214,9 +214,14 @@ class ArtifactStore:
                 artifact = self.find(asset, place, fingerprint)
                 if artifact is None:
                     artifact = self._build(asset, parent / fingerprint, ingredients, write)
+        if artifact.reused:
+            self._reuse(artifact)
         if settle(artifact):
             self._point(artifact)
         return artifact
+
+    def _reuse(self, artifact: Artifact) -> None:
+        """Something that was there already is taken; where others could think that nobody needs it, they are told."""
 
     def _point(self, artifact: Artifact) -> str | None:
         """Let ``current`` return this artifact; returns the fingerprint that it takes the place of, if it is another."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from embed_assets.artifacts import remote_keeping, room
+from embed_assets.artifacts import remote_keeping, remote_store, room
 from embed_assets.artifacts.prune import artifacts_to_keep, shelves
 from embed_assets.artifacts.remote_folder import RemoteFolder, Stored, shared_at
 from embed_assets.artifacts.remote_keeping import remove_remote, sweepable_remote, verify_remote
@@ -377,6 +377,36 @@ def test_shelves_of_a_collection_are_found_without_listing_the_others(machines, 
         }
         assert found["ferry"] == [("checkpoint", "ferry"), ("trial", "ferry"), ("trial", "ferry/seed=1")]
         assert found["pier"] == [("checkpoint", "pier")] and found["fer"] == []
+
+
+def test_what_another_machine_needs_by_now_is_not_removed(machines, monkeypatch):
+    one, two = machines
+    built = [one.build("checkpoint", "ferry", {"seed": seed}, write) for seed in (1, 2, 3, 4)]
+    one.remote.write(f"checkpoint/ferry/{'e' * 32}/scratch/state-1", b"of a training that was killed", None)
+    monkeypatch.setattr(remote_keeping, "UNSEEN_FOR", timedelta(seconds=-5))
+    removals = list(sweepable_remote(two, "ferry", {built[3].path}, never=[]))
+    assert len(removals) == 4
+    # Meanwhile one of them becomes current, one is taken as it is, and the training goes on.
+    one._point(built[0])
+    monkeypatch.setattr(remote_store, "MARKED_AFTER", timedelta(0))
+    time.sleep(1)  # the clock of S3 counts seconds
+    one.build("checkpoint", "ferry", {"seed": 2}, never, lambda artifact: False)
+    one.remote.write(f"checkpoint/ferry/{'e' * 32}/scratch/state-2", b"", None)
+    gone = [it.path.name for it in removals if remove_remote(two.remote, it)]
+    assert gone == [built[2].fingerprint]
+    assert {it.fingerprint for it in two.artifacts("checkpoint", "ferry")} == {built[it].fingerprint for it in (0, 1, 3)}
+    assert len(objects(one, "reused")) == 1 and len(objects(one, "state-1")) == 1
+    # Marks go with what they mark.
+    for it in sweepable_remote(two, "ferry", {built[3].path, built[0].path}, never=[]):
+        assert remove_remote(two.remote, it)
+    assert objects(one, "reused") == []
+
+
+def test_what_is_young_is_not_marked(machines):
+    one, two = machines
+    one.build("checkpoint", "ferry", SEED, write)
+    two.build("checkpoint", "ferry", SEED, never)
+    assert objects(one, "reused") == []
 
 
 def test_prune_keeps_what_is_current_and_what_is_young(machines, monkeypatch):
