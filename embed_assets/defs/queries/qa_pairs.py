@@ -10,7 +10,7 @@ from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.evaluation_set import held_out_documents
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.models.encoders import Encoder
-from embed_assets.models.language_models import LanguageModel
+from embed_assets.models.language_models import LanguageModel, why_no_vllm
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.queries.qa_pairs import make_qa_pairs
 from embed_assets.queries.reviews import REFUSED_QUESTIONS
@@ -37,7 +37,7 @@ def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         refused = inputs.sources[REFUSED_QUESTIONS].value if REFUSED_QUESTIONS in inputs.sources else ()
         pairs = make_qa_pairs(source, documents, chunks, prompts, open_model, encoder, settings, held_out, refused)
         if without_writer:
-            pairs.notes.append("no questions were written, since vLLM is not installed (questions.if_no_writer)")
+            pairs.notes.append(f"no questions were written: {why_no_vllm()} (questions.if_no_writer)")
         kept = pairs.table.filter(pl.col("dropped").is_null())
         answers = ["answer"] if kept["answer"].null_count() < len(kept) else []
         columns = ("query_id", "query", "style", "writer", "document_id", "start", "end", *answers)
