@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from embed_assets.artifacts import remote_folder
 from embed_assets.artifacts.remote_folder import AddressError, RemoteError, RemoteFolder
 from embed_assets.artifacts.workspace import cache_of, open_workspace
 from embed_assets_tests.object_stores import SECRET_KEY
@@ -112,9 +113,15 @@ def test_machines_that_share_the_folders_of_users_have_their_own(tmp_path, monke
     assert cache_of("s3://house/a").parent == tmp_path / "volume"
 
 
-def test_a_file_that_is_gone_is_not_taken_for_a_bucket_that_is_missing(remote, tmp_path):
+def test_a_file_that_is_gone_is_not_taken_for_a_bucket_that_is_missing(remote, tmp_path, monkeypatch):
+    path = tmp_path / "gone"
     with pytest.raises(FileNotFoundError, match="gone"):
-        remote.upload("model/weights", tmp_path / "gone")
+        remote.upload("model/weights", path)
+    # Nor one that goes after its size was read.
+    path.write_text("weights")
+    monkeypatch.setattr(RemoteFolder, "_objects", property(lambda it: path.unlink() or remote_folder._open(it.url)))
+    with pytest.raises(FileNotFoundError):
+        remote.upload("model/weights", path)
 
 
 def test_homes_share_no_folder_of_this_machine(tmp_path, monkeypatch):
