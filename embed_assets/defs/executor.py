@@ -99,6 +99,13 @@ def _schema() -> Field:
     return Field(Selector({**own.fields, "ray": ray}), default_value=execution())
 
 
+def options_with_environment(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of dagster-ray's executor, with what every step needs to find the same folders, and to compute in the same way."""
+    passed = [name for name in PASSED_ON if name in os.environ]
+    # Last, so that "NAME=value" has its say.
+    return dict(options) | {"env_vars": [*passed, *(options.get("env_vars") or [])]}
+
+
 def _ray_executor(context: InitExecutorContext, options: Mapping[str, Any]) -> Executor:
     if importlib.util.find_spec("dagster_ray") is None:
         raise DagsterInvariantViolationError(
@@ -106,9 +113,7 @@ def _ray_executor(context: InitExecutorContext, options: Mapping[str, Any]) -> E
         )
     from dagster_ray import ray_executor
 
-    # A step has to find the same folders, and compute in the same way.
-    passed = [name for name in PASSED_ON if name in os.environ]
-    more = {"retries": {"enabled": {}}, "ray": {"env_vars": passed} | dict(options)}
+    more = {"retries": {"enabled": {}}, "ray": options_with_environment(options)}
     create = ray_executor.executor_creation_fn
     assert create is not None
     return create(context._replace(executor_config=more))

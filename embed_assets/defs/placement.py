@@ -7,10 +7,14 @@ from typing import Any
 
 from embed_assets.defs.resources import options_of_environment
 from embed_assets.graph import STAGES
+from embed_assets.sweep.stages import TRIAL
+from embed_assets.training.stages import CHECKPOINT, TRIPLETS
 
 # Names the environment variable that says what steps need.
 STEPS = "EMBED_ASSETS_STEPS"
 GIB = 2**30
+# Those train the embedding model, for which ``processes`` of the resource gpu wants a GPU each; triplets may train a draft.
+FINE_TUNING = (CHECKPOINT.name, TRIAL.name, TRIPLETS.name)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def op_tags(stage: str, gpu: bool) -> dict[str, Any]:
 
 
 def needs_of(stage: str, gpu: bool, words: Iterable[str]) -> Needs:
-    """What a step needs: a GPU if it computes with models itself, unless the words say otherwise.
+    """What a step needs: a GPU if it computes with models itself, or for each process that trains, unless the words say otherwise.
 
     Args:
         stage: name of the stage.
@@ -58,7 +62,8 @@ def needs_of(stage: str, gpu: bool, words: Iterable[str]) -> Needs:
     compute = options_of_environment()
     # Where workers of a cluster compute, or a CPU does, the step itself has no use for a GPU.
     itself = compute.get("cluster") != "ray" and compute.get("device") != "cpu"
-    needs = Needs(1, 1, 8) if gpu else Needs(0, 1, 4)
+    processes = int(compute.get("processes", 1)) if stage in FINE_TUNING else 1
+    needs = Needs(processes, 1, 8) if gpu else Needs(0, 1, 4)
     needs = needs if itself else replace(needs, gpus=0)
     asked: dict[str, dict[str, float]] = {"": {}, stage: {}}
     for word in words:
