@@ -28,6 +28,7 @@ JSONL, PARQUET = "triplets.jsonl", "triplets.parquet"
 RECIPE: dict[str, Literal["train", "dev"]] = {"train.json": "train", "val.json": "dev"}
 ANCHORS, POSITIVES, NEGATIVES = ("anchor", "query", "question"), ("positive", "pos", "pos_doc"), ("negatives", "neg", "neg_doc")
 NEGATIVE = re.compile(r"negative(_\d+)?")
+METADATA = "merlin_metadata.json"  # in the folder of a corpus: its id
 SPLITS: dict[str | None, Literal["train", "dev"] | None] = {None: None, "train": "train", "dev": "dev", "validation": "dev"}
 
 
@@ -72,7 +73,9 @@ def own_triplets_digest(folder: Path, anew: bool = False) -> str | None:
     files = [path for path in (find_file(folder, JSONL), folder / PARQUET) if path is not None and path.is_file()]
     for name in RECIPE:
         if (path := folder / name).is_file():
-            files += [path, *(file for corpus in _corpora(path, folder).values() for file in corpus)]
+            files.append(path)
+            for corpus in _corpora(path, folder).values():
+                files += [*corpus, *(it for it in (corpus[0].parent / METADATA,) if it.is_file())]
     return digest_of_files(folder.resolve(), {path.resolve() for path in files}, anew) if files else None
 
 
@@ -195,14 +198,20 @@ def _corpora(path: Path, folder: Path) -> dict[str, list[Path]]:
         files = [file for file in sorted(corpus.glob("*.parquet")) if file.resolve().is_relative_to(corpus)]
         if not files:
             raise CollectionError(f"{path}: the corpus {named!a:.200} has no Parquet file")
-        found[_id_of_corpus(corpus) or str(number)] = files
+        name = _id_of_corpus(corpus) or str(number)
+        if name in found:
+            raise CollectionError(
+                f"{path}: the corpora {found[name][0].parent} and {corpus} are both called {name!a:.80}: "
+                f"give each another 'corpus_id' in its {METADATA}, and name that one in the records"
+            )
+        found[name] = files
     if not found:
         raise CollectionError(f"{path}: 'corpus' names no folder of passages")
     return found
 
 
 def _id_of_corpus(corpus: Path) -> str | None:
-    metadata = corpus / "merlin_metadata.json"
+    metadata = corpus / METADATA
     if not metadata.is_file():
         return None
     try:

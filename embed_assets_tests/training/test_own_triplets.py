@@ -179,6 +179,28 @@ def test_the_digest_covers_all_files(tmp_path):
     assert len(digests) == 4
 
 
+def write_corpus(folder: Path, name: str, corpus_id: str, text: str) -> dict[str, str]:
+    (folder / name).mkdir(exist_ok=True)
+    pl.DataFrame({"id": ["a"], "text": [text]}).write_parquet(folder / name / "part.parquet")
+    (folder / name / "merlin_metadata.json").write_text(json.dumps({"corpus_id": corpus_id}))
+    return {"path": name}
+
+
+def test_the_ids_of_corpora_tell_which_passages_are_meant(tmp_path):
+    texts = {"one": "Oak is wood.", "two": "A pump moves water."}
+    corpora = [write_corpus(tmp_path, name, name, text) for name, text in texts.items()]
+    record = {"question": "what is oak", "corpus_id": "one", "pos_doc": ["a"]}
+    (tmp_path / "train.json").write_text(json.dumps({"corpus": corpora, "data": [record]}))
+    before, digest = read_own_triplets(tmp_path)[0], own_triplets_digest(tmp_path)
+    for name, corpus_id in (("one", "two"), ("two", "one")):
+        write_corpus(tmp_path, name, corpus_id, texts[name])
+    assert [it.positive for it in before + read_own_triplets(tmp_path)[0]] == list(texts.values())
+    assert own_triplets_digest(tmp_path) != digest
+    write_corpus(tmp_path, "one", "one", texts["one"])
+    with pytest.raises(CollectionError, match=r"train\.json: the corpora .*one and .*two are both called 'one'"):
+        read_own_triplets(tmp_path)
+
+
 def joined(folder: Path, chunks: pl.DataFrame, encoder, rows: list[dict], per_query: int = 2) -> tuple[pl.DataFrame, ...]:
     """The triplets of rows beside a test query, what was left out of them, and all passages."""
     write_jsonl(folder, rows)
@@ -238,6 +260,29 @@ def test_the_dev_split_is_a_share_of_them_and_none_is_tested(tmp_path, chunks):
     pairs, _, _ = with_own_triplets(tmp_path, NO_PAIRS, chunks, NegativesSettings(), settings)
     counts = dict(pairs["split"].value_counts().iter_rows())
     assert counts.keys() == {"train", "dev"} and 20 <= counts["dev"] <= 60
+
+
+def test_a_query_is_in_one_split(tmp_path, chunks):
+    answers = [
+        {"anchor": "Who greases it?", "positive": "The crew.", "split": "train"},
+        {"anchor": "who greases it", "positive": "The pump is greased by the crew.", "split": "dev"},
+        {"anchor": "who oils it", "positive": "The crew.", "split": "train"},
+    ]
+    write_jsonl(tmp_path, answers)
+    pairs, _, notes = with_own_triplets(tmp_path, NO_PAIRS, chunks, NegativesSettings(), EvaluationSetSettings(dev_share=0.0))
+    assert pairs["split"].to_list() == ["dev", "dev", "train"]
+    assert notes == ["queries of own triplets that were in train and in dev, and are in dev alone: 1"]
+    write_jsonl(tmp_path, answers[1:])
+    assert with_own_triplets(tmp_path, NO_PAIRS, chunks, NegativesSettings(), EvaluationSetSettings())[2] == []
+
+
+@pytest.mark.parametrize(("share", "said", "expected"), [(0.99, "train", "dev"), (0.0, "dev", "dev"), (0.0, "train", "train")])
+def test_a_query_of_a_pair_and_of_a_triplet_is_in_one_split(tmp_path, chunks, share, said, expected):
+    pair = dict.fromkeys(PAIR_SCHEMA) | {"query": "Who greases it?", "document_id": chunks["document_id"][0], "writer": "w"}
+    write_jsonl(tmp_path, [ROW | {"split": said}])
+    settings, pairs = EvaluationSetSettings(test_share=0.0, dev_share=share), pl.DataFrame([pair], schema=PAIR_SCHEMA)
+    joint, _, notes = with_own_triplets(tmp_path, pairs, chunks, NegativesSettings(), settings)
+    assert joint["split"].to_list() == [expected, expected] and bool(notes) == (expected == "dev")
 
 
 def test_what_is_exported_for_the_recipe_is_read_again(tmp_path, chunks, encoder):
