@@ -1,9 +1,11 @@
 """What is refused before a cluster is asked, and folders that are sent to its nodes; no cluster is started."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,28 @@ def test_a_single_file_keeps_its_name(tmp_path: Path, monkeypatch: pytest.Monkey
     model.unlink()
     received = files.receive(parts)
     assert received.name == "writer.gguf" and received.read_bytes() == b"GGUF" and len(list(received.parent.iterdir())) == 1
+
+
+def test_what_was_not_used_for_long_goes_when_something_is_received(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def sent(name: str) -> tuple[DriverFiles, Path]:
+        path = tmp_path / name
+        path.write_text(name)
+        files, parts = DriverFiles.of(path), list(DriverFiles.of(path).parts())
+        path.unlink()
+        return files, files.receive(parts)
+
+    (old, old_path), (used, used_path) = sent("old"), sent("used")
+    half = used_path.parent.parent / ".half.0123"  # of a worker that was killed
+    half.mkdir()
+    long_ago = time.time() - 31 * 24 * 3600
+    for path in (half, *half.parent.glob(".*.lock")):
+        os.utime(path, (long_ago, long_ago))
+    assert used.on_this_node() == used_path and used_path.exists()
+    _, new_path = sent("new")
+    assert old.on_this_node() is None and not old_path.exists() and not half.exists()
+    assert used_path.read_text() == "used" and new_path.read_text() == "new"
 
 
 def test_the_code_location_and_the_encoder_do_not_import_ray():
