@@ -12,7 +12,7 @@ from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
 from embed_assets.evaluation.scoring import read_summaries, scores_table
 from embed_assets.graph import STAGES
-from embed_assets.models.locations import ModelNotFoundError
+from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError
 from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
 from embed_assets.training.stages import CHECKPOINT, RERANKER
@@ -77,7 +77,7 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     try:
         settings = read_settings(workspace, collection)
         summaries = compare_models(workspace, collection, models, settings.base_model, settings.scoring)
-    except (MissingArtifactError, ModelNotFoundError, AmbiguousModelError) as error:
+    except (MissingArtifactError, ModelNotFoundError, ModelNotPinnedError, AmbiguousModelError) as error:
         raise click.ClickException(str(error)) from None
     _echo_summaries(summaries, as_json)
 

@@ -49,7 +49,7 @@ def op_tags(stage: str, gpu: bool) -> dict[str, Any]:
 
 
 def needs_of(stage: str, gpu: bool, words: Iterable[str]) -> Needs:
-    """What a step needs: a GPU if it computes with models itself, or for each process that trains, unless the words say otherwise.
+    """What a step needs: a GPU if it computes with models itself, or for each process that trains; words may say otherwise.
 
     Args:
         stage: name of the stage.

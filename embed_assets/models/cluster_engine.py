@@ -30,7 +30,7 @@ class ClusterEngine:
         assert compute.cluster is not None
         self._cluster = cluster_of_engines(compute.cluster, settings.tensor_parallel_size)
         self._make = functools.partial(VllmWork, settings, compute.of_a_worker())
-        self._model = files_of_model(settings.name)
+        self._model = files_of_model(settings.name, settings.revision)
         self._workers: Workers | None = None
 
     def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:

@@ -13,7 +13,7 @@ from embed_assets.artifacts.memo import Memo, stored_keys
 from embed_assets.cluster.workers import Workers
 from embed_assets.models.hardware import Compute, explain_out_of_memory, keep_freed_memory
 from embed_assets.models.lengths import check_length
-from embed_assets.models.locations import files_of_model, locate_model, model_digest
+from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
@@ -127,6 +127,8 @@ class Encoder:
         self.settings = with_prompts(settings, name)
         self.name = name or settings.name
         self.compute = compute
+        self._revision = _revision(settings, self.name)
+        require_one_memo(memos, self.name, self._revision)
         self.memo = Memo(_memo_path(settings, memos, self.name))
         self._model: LoadedEncoder | None = None
         self._asked, self._encoded = 0, 0
@@ -181,7 +183,7 @@ class Encoder:
             yield from self._load().answer(blocks)
             return
         make = functools.partial(LoadedEncoder, self.settings, self.compute.of_a_worker())
-        with Workers(cluster, make, files_of_model(self.name), len(blocks)) as workers:
+        with Workers(cluster, make, files_of_model(self.name, self._revision), len(blocks)) as workers:
             yield from workers.answer([[block] for block in blocks])
 
     def _load(self) -> LoadedEncoder:
@@ -253,8 +255,11 @@ def count_unencoded(
 
 
 def _memo_path(settings: BaseModelSettings, memos: Path, name: str) -> Path:
-    digest = model_digest(name, settings.revision if name == settings.name else "")
-    return memos / "embeddings" / f"{digest.replace('/', '--')}.sqlite"
+    return memo_of_model(memos, "embeddings", name, _revision(settings, name))
+
+
+def _revision(settings: BaseModelSettings, name: str) -> str:
+    return settings.revision if name == settings.name else ""
 
 
 def _keys(settings: BaseModelSettings, prompt: str, texts: Iterable[str]) -> list[str]:

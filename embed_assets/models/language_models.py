@@ -18,7 +18,7 @@ from typing import Self
 from embed_assets.artifacts.memo import Memo, stored_keys
 from embed_assets.models.answers import Answer, Engine, GenerationError, Sampling
 from embed_assets.models.hardware import Compute
-from embed_assets.models.locations import model_digest
+from embed_assets.models.locations import model_digest, require_one_memo
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.progress import track
 
@@ -84,6 +84,8 @@ class LanguageModel:
         self.settings = settings
         self.usage = Usage()
         self._failed: Counter[str] = Counter()
+        if settings.engine == "vllm":
+            require_one_memo(memos, settings.name, settings.revision)
         self._memo = Memo(memos / ANSWERS)
         self._open = functools.partial(_open_engine, settings, memos, compute)
         self._engine = engine

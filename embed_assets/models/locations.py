@@ -1,13 +1,20 @@
 """Model names in the settings, and the folders they stand for."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 from embed_assets.artifacts.files import digest_of_files, files_below
+from embed_assets.artifacts.remote_folder import shared_at
 from embed_assets.cluster.files import DriverFiles
 from embed_assets.models.split_models import SPLIT_MODELS, ModelNotFoundError, SplitModel
 
 SAMPLE = "sample:"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class ModelNotPinnedError(ValueError):
+    """A name on a hub can stand for another model on each machine that loads it."""
 
 
 def locate_model(name: str) -> Path | str:
@@ -53,8 +60,37 @@ def model_digest(name: str, revision: str = "") -> str:
     return digest_of_files(location.parent if location.is_file() else location, files)
 
 
-def files_of_model(name: str) -> DriverFiles | str:
-    """What workers on other machines need to load the model: its files, or its name where that stands for the same everywhere."""
+def require_one_model(name: str, revision: str, where: str) -> None:
+    """Each machine takes what its own cache has as the newest of a hub's model, and its vectors for those of the others.
+
+    Raises:
+        ModelNotPinnedError: the model is on a hub, and the revision is no full commit.
+    """
+    if on_a_hub(name) and not COMMIT.fullmatch(revision):
+        raise ModelNotPinnedError(
+            f"{where}, so the model {name!r} has to be the same on all: set its revision to a full commit (40 digits and "
+            f"letters, which its page on the hub lists), found {revision!r}; or name a folder"
+        )
+
+
+def memo_of_model(memos: Path, kind: str, name: str, revision: str) -> Path:
+    """Where the results of a model are kept: a memo of its own."""
+    return memos / kind / f"{model_digest(name, revision).replace('/', '--')}.sqlite"
+
+
+def require_one_memo(memos: Path, name: str, revision: str) -> None:
+    """As require_one_model, where the memos are those of a home on an object store; nothing in a home of one machine."""
+    if (address := shared_at(memos)) is not None:
+        require_one_model(name, revision, f"several machines keep results of models at {address}")
+
+
+def files_of_model(name: str, revision: str) -> DriverFiles | str:
+    """What workers on other machines need to load the model: its files, or its name where that stands for the same everywhere.
+
+    Raises:
+        ModelNotPinnedError: the name is on a hub, and does not stand for the same.
+    """
+    require_one_model(name, revision, "each worker of the cluster loads it by itself")
     if on_a_hub(name) or name.startswith(("package:", SAMPLE)):
         return name
     path = locate_model(name)

@@ -11,7 +11,7 @@ import numpy as np
 from embed_assets.artifacts.memo import Memo
 from embed_assets.cluster.workers import Workers
 from embed_assets.models.hardware import Compute, keep_freed_memory
-from embed_assets.models.locations import files_of_model, locate_model, model_digest
+from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.settings import CrossEncoderSettings
 from embed_assets.progress import track
 
@@ -115,7 +115,8 @@ class Reranker:
         self.max_tokens = max_tokens
         self.trust_remote_code = trust_remote_code
         self.revision = revision
-        self.memo = Memo(memos / "rerankings" / f"{model_digest(self.name, revision).replace('/', '--')}.sqlite")
+        require_one_memo(memos, self.name, revision)
+        self.memo = Memo(memo_of_model(memos, "rerankings", self.name, revision))
         self._model: LoadedReranker | None = None
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
@@ -144,7 +145,7 @@ class Reranker:
         how = (self.max_tokens, self.trust_remote_code, self.revision)
         if self.compute.cluster is not None:
             make = functools.partial(LoadedReranker, self.compute.of_a_worker(), *how)
-            with Workers(self.compute.cluster, make, files_of_model(self.name), len(blocks)) as workers:
+            with Workers(self.compute.cluster, make, files_of_model(self.name, self.revision), len(blocks)) as workers:
                 yield from workers.answer([[block] for block in blocks])
             return
         if self._model is None:

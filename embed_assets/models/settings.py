@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from embed_assets.artifacts.blocks import Address, Addresses, Block, KeyVariable, Outside, RemoteCode, added, operation
-from embed_assets.models.locations import on_a_hub
+from embed_assets.models.locations import COMMIT, on_a_hub
 
 REVISION = "commit of the model on its hub; its own code may only run if the commit is named; empty: the newest"
 
@@ -29,7 +29,7 @@ def require_a_revision(name: str, revision: str, trust_remote_code: bool) -> Non
     Raises:
         ValueError: remote code would run, of a model on a hub, and the revision is no commit.
     """
-    if trust_remote_code and on_a_hub(name) and not re.fullmatch(r"[0-9a-f]{40}", revision):
+    if trust_remote_code and on_a_hub(name) and not COMMIT.fullmatch(revision):
         raise ValueError(
             f"trust_remote_code runs code of {name!r}, which its owner can change: set its revision to the full commit "
             f"(40 digits and letters) that you have read, found {revision!r}"

