@@ -20,6 +20,7 @@ from embed_assets.cli import (
     results,
     sweeps,
 )
+from embed_assets.models.locations import ModelNotPinnedError
 
 COMMANDS = (
     initialize.init,
@@ -49,12 +50,12 @@ COMMANDS = (
 
 
 class Commands(click.Group):
-    """Ends a command with one line where data or home cannot be used, such as an object store that cannot be reached."""
+    """Ends a command with one line where data, home or a model cannot be used, such as an object store that cannot be reached."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (AddressError, CollectionError, RemoteError) as error:
+        except (AddressError, CollectionError, ModelNotPinnedError, RemoteError) as error:
             raise click.ClickException(str(error)) from None
 
 

@@ -26,7 +26,7 @@ from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.cluster.ray_cluster import ClusterError, ClusterUnreachableError
 from embed_assets.defs.names import is_ours
 from embed_assets.defs.partitions import PARTITION_TAG
-from embed_assets.models.locations import ModelNotFoundError
+from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError
 from embed_assets.production.notices import NOWHERE, Notice, NoticeError, send
 from embed_assets.production.published_index import OvertakenError, PublishingError
 from embed_assets.queries.prompts import PromptError
@@ -44,6 +44,7 @@ LASTING = (
     SettingsError,
     PromptError,
     ModelNotFoundError,
+    ModelNotPinnedError,
     MissingArtifactError,
     TrialError,
     PublishingError,
