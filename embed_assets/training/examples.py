@@ -80,17 +80,16 @@ def draw_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> Example
     return Examples(train.select(names), dev.select(names), KnownAnswers(both, wanted), documents)
 
 
-def telling(triplets: pl.DataFrame, most_answers: int) -> pl.DataFrame:
+def telling(triplets: pl.DataFrame, most_answers: int | None) -> pl.DataFrame:
     """The triplets without the look-ups by identifiers that more than so many chunks name; all where too few are left.
 
-    An identifier that stands in many chunks tells none of them from the others, and learning one of them at random spoils
-    what the model knows of the rest (docs/proof.md has the figures).
+    An identifier that stands in many chunks tells none of them from the others (docs/proof.md has the figures).
 
     Args:
         triplets: with ``source``, ``style`` and ``answers``, the chunks that answer the anchor; without them, all are left.
-        most_answers: how many chunks.
+        most_answers: how many chunks; None leaves all.
     """
-    if not {"source", "style", "answers"} <= set(triplets.columns):
+    if most_answers is None or not {"source", "style", "answers"} <= set(triplets.columns):
         return triplets
     by_identifier = (pl.col("source") == LOOKUP) & (pl.col("style") == IDENTIFIER)
     left = triplets.filter(~(by_identifier & (pl.col("answers").list.len() > most_answers)).fill_null(False))

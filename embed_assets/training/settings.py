@@ -56,11 +56,11 @@ class TrainingSettings(Block):
         description="where a share has too few examples for its place in mix, it gives all it has, and the others fill up to "
         "this many; above that, the shares hold",
     )
-    identifier_answers: int = Field(
-        2,
+    identifier_answers: int | None = added(
+        None,
         ge=1,
-        description="look-ups by identifiers that more chunks than this name are not trained on: which chunk is meant, nobody "
-        "could tell",
+        description="look-ups by identifiers that more chunks than this name are not trained on, since nobody could tell which "
+        "chunk is meant; null trains on all",
     )
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
     data_share: float = Field(1.0, gt=0, le=1, description="train on this share of them; a smaller share is part of a larger one")

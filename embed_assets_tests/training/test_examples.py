@@ -57,7 +57,7 @@ NAMED = pl.DataFrame(
 def test_look_ups_by_identifiers_that_many_chunks_name_are_not_trained_on():
     assert telling(NAMED, 2)["anchor"].to_list() == ["NOX-1", "NOX-3", "rare words", "what is NOX-2", "7.3"]
     assert telling(NAMED, 1)["anchor"].to_list() == ["NOX-1", "rare words", "what is NOX-2", "7.3"]
-    assert telling(NAMED, 3).equals(NAMED)
+    assert telling(NAMED, 3).equals(NAMED) and telling(NAMED, None).equals(NAMED)
 
 
 def test_where_nothing_else_is_left_they_are():
@@ -69,6 +69,6 @@ def test_where_nothing_else_is_left_they_are():
 def test_the_dev_split_keeps_all_of_them():
     texts = NAMED.with_columns(positive=pl.lit("text"), negative_1=pl.lit("other"))
     both = pl.concat([texts.with_columns(split=pl.lit(split)) for split in ("train", "dev")])
-    examples = draw_examples(both, TrainingSettings(hard_negatives=1))
+    examples = draw_examples(both, TrainingSettings(hard_negatives=1, identifier_answers=2))
     assert sorted(examples.train["anchor"]) == sorted(set(NAMED["anchor"]) - {"NOX-2"})
     assert sorted(examples.dev["anchor"]) == sorted(NAMED["anchor"])
