@@ -54,7 +54,11 @@ OTHER_VALUES = {
     **{(*path, "chat_template_arguments"): {"enable_thinking": False} for path in MODELS},
     **{(*path, "extra_body"): {"top_k": 20} for path in MODELS},
     **{(*block, "matryoshka_dimensions"): [64] for block in (("training",), ("negatives", "draft"))},
-    **{(*block, "hard_negatives"): 1 for block in (("training",), ("negatives", "draft"))},
+    **{
+        (*block, name): 1
+        for block in (("training",), ("negatives", "draft"))
+        for name in ("hard_negatives", "identifier_answers")
+    },
 }
 # What the collections may do in these tests.
 ALLOWED = {

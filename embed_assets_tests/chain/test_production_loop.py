@@ -249,7 +249,7 @@ def test_tokens_that_are_published_give_what_computed_ones_do(loop: Loop):
     other, metadata = replace(published, settings=tokens), metadata_of(published.index.open())
     model, name = model_of_table(metadata), other.index.table_name(metadata["fingerprint"])
     chunks = loop.workspace.store.current("corpus_chunks", COLLECTION).folder / "chunks.parquet"
-    other.index.write(name, chunks, other.encoder(model), metadata, 10**6, tokens=other.tokens(model))
+    other.index.write(name, chunks, other.encoder(model), metadata, tokens=other.tokens(model))
     other.index.swap(other.index.pointer(), name, "a test")
     computed, stored = (search_index(index, query, *blocks, "late", limit=30) for index in (published, other))
     assert [hit.chunk_id for hit in stored] == [hit.chunk_id for hit in computed]

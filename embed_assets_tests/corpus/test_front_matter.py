@@ -12,6 +12,7 @@ from embed_assets.corpus.source import read_source
 from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.lineage import resolve
 from embed_assets.production.published_index import PublishedIndex
+from embed_assets.production.published_vectors import StoredVectors
 from embed_assets_tests.small_collections import override, write_collection
 
 KEYS = ["product", "year", "price", "public", "tags", "release"]
@@ -43,7 +44,7 @@ def test_searches_filter_on_front_matter(tmp_path):
     folder = corpus(tmp_path, KEYS)
     index = PublishedIndex(str(tmp_path / "index"), "kitchen")
     metadata = {"fingerprint": "0"}
-    index.write("kitchen__0", folder / "chunks.parquet", Lengths(), metadata, 50_000, front_matter_columns(folder, KEYS))
+    index.write("kitchen__0", folder / "chunks.parquet", Lengths(), metadata, StoredVectors(), front_matter_columns(folder, KEYS))
     table = index._open("kitchen__0")
 
     def found(where: str) -> set[str]:
