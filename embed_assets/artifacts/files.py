@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 
@@ -27,6 +27,12 @@ def files_below(folder: Path) -> Iterator[Path]:
                 yield from files_below(Path(entry.path))
             elif entry.is_file():
                 yield Path(entry.path)
+
+
+def is_below(name: str) -> bool:
+    """Whether a name that came from elsewhere leads to something below the folder that it is relative to."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def digests_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> dict[str, str]:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from embed_assets.artifacts.files import fingerprint_of, lock, unused_name, write_atomically
+from embed_assets.artifacts.files import fingerprint_of, is_below, lock, unused_name, write_atomically
 from embed_assets.artifacts.remote_folder import Listed, RemoteError, RemoteFolder, ReplacedError
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Mirror:
 
     def _remove(self, name: str) -> None:
         path = self.folder / name
-        if not _is_below(name) or not path.parent.resolve().is_relative_to(self.folder.resolve()):
+        if not is_below(name) or not path.parent.resolve().is_relative_to(self.folder.resolve()):
             raise RemoteError(f"{path}: is not below {self.folder}: it is not removed")
         if name.endswith("/"):
             shutil.rmtree(path, ignore_errors=True)
@@ -136,19 +136,13 @@ def _usable(objects: Iterable[Listed]) -> Iterator[Listed]:
     folders = {above.as_posix() for it in found for above in PurePosixPath(it.name).parents}
     folders |= {it.name.rstrip("/") for it in found if it.name.endswith("/")}
     for it in found:
-        if it.name not in folders and _is_below(it.name):
+        if it.name not in folders and is_below(it.name):
             yield it
-
-
-def _is_below(name: str) -> bool:
-    """Whether a name leads to something below the folder that it is relative to."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _read(path: Path) -> dict[str, str]:
     try:
         known = dict(json.loads(path.read_text(encoding="utf-8")))
-        return {name: etag for name, etag in known.items() if _is_below(name)}
+        return {name: etag for name, etag in known.items() if is_below(name)}
     except (OSError, ValueError, TypeError):
         return {}

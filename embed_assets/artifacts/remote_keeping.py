@@ -5,7 +5,6 @@ never swept, and each removal looks once more whether somebody needs it by now.
 """
 
 import hashlib
-import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embed_assets.artifacts.files import digest_of_hashes
-from embed_assets.artifacts.prune import FINGERPRINT, SWEPT, Removal, aside_name, shelves
+from embed_assets.artifacts.prune import FINGERPRINT, Removal, remove, shelves
 from embed_assets.artifacts.remote_folder import Listed, RemoteFolder
 from embed_assets.artifacts.remote_store import HASHES, REUSED, RemoteStore, content_of, read_manifest
 from embed_assets.artifacts.store import CURRENT, MANIFEST, Artifact
@@ -114,9 +113,7 @@ def remove_remote(remote: RemoteFolder, removal: RemoteRemoval) -> bool:
         return False
     remote.delete(removal.names)
     if removal.path.is_dir():
-        aside = aside_name(removal.path, SWEPT)
-        removal.path.rename(aside)
-        shutil.rmtree(aside)
+        remove(removal.path)
     return True
 
 

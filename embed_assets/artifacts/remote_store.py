@@ -11,7 +11,6 @@ with their hashes. What was not used for longest leaves it when it grows too lar
 
 import json
 import logging
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +20,17 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from embed_assets.artifacts.files import digest_of_hashes, digests_of_files, fingerprint_of, lock, unused_name, write_atomically
+from embed_assets.artifacts.files import (
+    digest_of_hashes,
+    digests_of_files,
+    fingerprint_of,
+    is_below,
+    lock,
+    unused_name,
+    write_atomically,
+)
 from embed_assets.artifacts.memo import send_memos
+from embed_assets.artifacts.prune import remove
 from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder, Stored, share
 from embed_assets.artifacts.room import lock_file, make_room, use
 from embed_assets.artifacts.store import CURRENT, MANIFEST, REPORT, Artifact, ArtifactStore
@@ -243,9 +251,7 @@ class RemoteStore(ArtifactStore):
         if self._is_here(artifact, []):
             return
         if artifact.path.exists():
-            aside = unused_name(artifact.path)
-            artifact.path.rename(aside)
-            shutil.rmtree(aside)
+            remove(artifact.path)
         (artifact.path / REPORT).mkdir(parents=True)
         write_atomically(artifact.path / MANIFEST, json.dumps(artifact.manifest, indent=2))
 
@@ -281,7 +287,7 @@ def read_manifest(stored: Stored | None, fingerprint: str) -> dict[str, Any] | N
     try:
         manifest = json.loads(stored.content)
         names = manifest["files"].keys()
-        below = all(".." not in PurePosixPath(name).parts and not PurePosixPath(name).is_absolute() for name in names)
+        below = all(map(is_below, names))
         usable = below and manifest["fingerprint"] == fingerprint and manifest[HASHES].keys() == names and manifest["digest"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -6,7 +6,6 @@ Other processes fetch, build and remove at the same time, so any file that is lo
 import fcntl
 import glob
 import os
-import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -15,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from embed_assets.artifacts.files import is_locked, lock, unused_name
-from embed_assets.artifacts.prune import FINGERPRINT
+from embed_assets.artifacts.files import is_locked, lock
+from embed_assets.artifacts.prune import FINGERPRINT, remove
 from embed_assets.artifacts.remote_folder import RemoteError
 from embed_assets.artifacts.store import LOCKS, MANIFEST
 
@@ -107,7 +106,5 @@ def _drop(path: Path, is_stored: Callable[[Path], bool]) -> None:
         except BlockingIOError:
             return
         if is_stored(path):
-            aside = unused_name(path)
             with suppress(FileNotFoundError):
-                path.rename(aside)
-                shutil.rmtree(aside)
+                remove(path)
