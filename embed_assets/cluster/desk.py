@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from embed_assets.artifacts.files import files_below
-from embed_assets.cluster.files import BYTES_IN_A_PART
+from embed_assets.cluster.files import BYTES_IN_A_PART, append, parts_of
 
 BUILDING = ".building-"
 
@@ -39,10 +39,7 @@ class Folder:
 
     def write(self, folder: str, name: str, part: bytes, first: bool) -> None:
         """Write a part of a file of a folder that is not there yet: it comes with its commit."""
-        target = self._building(folder) / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb" if first else "ab") as stream:
-            stream.write(part)
+        append(self._building(folder) / name, part, anew=first)
 
     def commit(self, folder: str, keep: list[str] | None = None) -> None:
         """Give a folder that was written its name, in the place of one that had it.
@@ -125,20 +122,10 @@ class Desk:
     def fetch(self, folder: str, target: Path) -> None:
         """Copy a folder of the driver to this node."""
         for name, part in self.parts(folder):
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as stream:
-                stream.write(part)
+            append(target / name, part)
 
     def send(self, source: Path, folder: str, names: Iterable[str]) -> None:
         """Copy files of a folder of this node to a folder of the driver, which is there once it is committed."""
         for name in names:
-            for first, part in _parts(source / name):
-                self.ask("write", folder, name, part, first)
-
-
-def _parts(path: Path) -> Iterator[tuple[bool, bytes]]:
-    with path.open("rb") as stream:
-        yield True, stream.read(BYTES_IN_A_PART)
-        while part := stream.read(BYTES_IN_A_PART):
-            yield False, part
+            for number, part in enumerate(parts_of(source / name)):
+                self.ask("write", folder, name, part, number == 0)

@@ -58,11 +58,7 @@ class DriverFiles:
         """The files in parts that fit in memory, each with the name of its file."""
         root = self.path.parent if self.is_file else self.path
         for file in [self.path] if self.is_file else sorted(files_below(self.path)):
-            with file.open("rb") as stream:
-                part = stream.read(BYTES_IN_A_PART)
-                yield file.relative_to(root).as_posix(), part  # of an empty file, too
-                while part := stream.read(BYTES_IN_A_PART):
-                    yield file.relative_to(root).as_posix(), part
+            yield from ((file.relative_to(root).as_posix(), part) for part in parts_of(file))
 
     def receive(self, parts: Iterable[tuple[str, bytes]]) -> Path:
         """Write the parts of all files to the cache of this node, unless it has them; returns where.
@@ -75,10 +71,7 @@ class DriverFiles:
             if not folder.exists():
                 with write_folder_atomically(folder) as building:
                     for name, part in parts:
-                        target = building / name
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        with target.open("ab") as stream:
-                            stream.write(part)
+                        append(building / name, part)
             self._use()
         _remove_unused(folder.parent)
         return self._received()
@@ -93,6 +86,21 @@ class DriverFiles:
 
     def _received(self) -> Path:
         return self._folder() / self.path.name if self.is_file else self._folder()
+
+
+def parts_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file in parts that fit in memory; of an empty file, an empty one."""
+    with path.open("rb") as stream:
+        yield stream.read(BYTES_IN_A_PART)
+        while part := stream.read(BYTES_IN_A_PART):
+            yield part
+
+
+def append(path: Path, part: bytes, anew: bool = False) -> None:
+    """Write a part behind those that a file has, or in their place; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb" if anew else "ab") as stream:
+        stream.write(part)
 
 
 def _lock_of(folder: Path) -> Path:

@@ -25,7 +25,7 @@ from embed_assets.models.hardware import Compute, OutOfMemoryError
 from embed_assets.models.locations import files_of_model
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.log import TrainingDivergedError
-from embed_assets.training.processes import CURVE, MERGES, Training, TrainingProcessError, check_batch_size, error_of
+from embed_assets.training.processes import Training, TrainingProcessError, check_batch_size, error_of
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.states import STATE, fetch_states, find_best_in, keep_states, last_state
 
@@ -116,8 +116,7 @@ def fine_tune_on_cluster(
     if logs is not None and (scratch / LOGS).is_dir():
         shutil.copytree(scratch / LOGS, logs, dirs_exist_ok=True)
     result = scratch / RESULT
-    merges = result / MERGES
-    done = Training(pl.read_parquet(result / CURVE), pl.read_parquet(merges) if merges.is_file() else None)
+    done = Training.read(result)
     shutil.copytree(result / "model", folder, dirs_exist_ok=True)
     return done
 
@@ -213,9 +212,7 @@ def train_in_worker(task: Task) -> None:
             [send_states_callback(task.desk, place)],
         )
         if rank == 0:
-            if done.merges is not None:
-                done.merges.write_parquet(place / RESULT / MERGES)
-            done.curve.write_parquet(place / RESULT / CURVE)
+            done.write(place / RESULT)
             for folder in (LOGS, RESULT):
                 _send_all(task.desk, place / folder, folder)
     except Exception as error:

@@ -36,6 +36,18 @@ class Training:
     curve: pl.DataFrame
     merges: pl.DataFrame | None = None
 
+    def write(self, folder: Path) -> None:
+        """Write it for the process that asked for the training: curve.parquet, and merges.parquet if there are any."""
+        if self.merges is not None:
+            self.merges.write_parquet(folder / MERGES)
+        self.curve.write_parquet(folder / CURVE)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Training":
+        """What write has written."""
+        merges = folder / MERGES
+        return cls(pl.read_parquet(folder / CURVE), pl.read_parquet(merges) if merges.is_file() else None)
+
 
 class TrainingProcessError(RuntimeError):
     """A training process failed; the message ends with its traceback."""
@@ -80,8 +92,7 @@ def fine_tune_in_processes(
     last_lines = _torchrun(work, compute.processes)
     if last_lines is not None:
         raise _error(work, last_lines)
-    merges = work / MERGES
-    return Training(pl.read_parquet(work / CURVE), pl.read_parquet(merges) if merges.is_file() else None)
+    return Training.read(work)
 
 
 def _torchrun(work: Path, processes: int) -> list[str] | None:

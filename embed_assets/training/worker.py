@@ -21,7 +21,7 @@ from embed_assets.evaluation.dev_set import read_dev_set
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.fine_tuning import fine_tune
-from embed_assets.training.processes import CURVE, MERGES, NEWS
+from embed_assets.training.processes import NEWS
 from embed_assets.training.settings import TrainingSettings
 
 
@@ -50,9 +50,7 @@ def main() -> None:
         write_atomically(work / f"error-{rank}.json", json.dumps(failure))
         raise
     if rank == 0:
-        if training.merges is not None:
-            training.merges.write_parquet(work / MERGES)
-        training.curve.write_parquet(work / CURVE)
+        training.write(work)
 
 
 def _end_with(process: int) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,19 @@ def test_two_workers_train_the_model_of_one_process_with_its_early_stop(nodes: T
     wait_until(lambda: not processes(WORKER))
 
 
+def start_and_kill_driver(folder: Path, base: BaseModelSettings, when: Callable[[], object]) -> None:
+    """Train in a process of its own, kill it, and wait until no worker is left."""
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(folder), base.name])
+    try:
+        wait_until(lambda: driver.poll() is not None or when())
+        driver.send_signal(signal.SIGKILL)
+        assert driver.wait(10) == -signal.SIGKILL
+    finally:
+        driver.kill()
+    wait_until(lambda: not processes(WORKER))
+    time.sleep(1)
+
+
 def test_after_a_killed_worker_all_go_on_from_the_last_state(
     nodes: TwoNodes, base: BaseModelSettings, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -78,15 +92,7 @@ def test_after_a_killed_driver_no_worker_is_left_and_a_new_run_goes_on(
     nodes: TwoNodes, base: BaseModelSettings, alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO, "embed_assets")
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path), base.name])
-    try:
-        wait_until(lambda: driver.poll() is not None or saved(tmp_path))
-        driver.send_signal(signal.SIGKILL)
-        assert driver.wait(10) == -signal.SIGKILL
-    finally:
-        driver.kill()
-    wait_until(lambda: not processes(WORKER))
-    time.sleep(1)
+    start_and_kill_driver(tmp_path, base, lambda: saved(tmp_path))
     train(tmp_path, base, TRIPLETS, ON_TWO, **LONG)
     assert caplog.text.count("training on 32 examples") == 1 and "from checkpoint-" in caplog.text
     assert differences(alone, tmp_path) < ROUNDING
@@ -99,15 +105,7 @@ def test_another_machine_goes_on_after_a_killed_driver_where_the_home_is_on_an_o
     for machine in ("one", "two"):
         share(tmp_path / machine / "scratch", remote_address)
     remote = RemoteFolder(remote_address)
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path / "one"), base.name])
-    try:
-        wait_until(lambda: driver.poll() is not None or any(it.name.endswith(COMPLETE) for it in remote.objects()))
-        driver.send_signal(signal.SIGKILL)
-        assert driver.wait(10) == -signal.SIGKILL
-    finally:
-        driver.kill()
-    wait_until(lambda: not processes(WORKER))
-    time.sleep(1)
+    start_and_kill_driver(tmp_path / "one", base, lambda: any(it.name.endswith(COMPLETE) for it in remote.objects()))
     train(tmp_path / "two", base, TRIPLETS, ON_TWO, **LONG)
     assert "fetching the training state checkpoint-" in caplog.text and "from checkpoint-" in caplog.text
     assert differences(alone, tmp_path / "two") < ROUNDING
