@@ -63,7 +63,7 @@ def draw_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> Example
             "raise negatives.per_query, or lower training.hard_negatives"
         )
     train = triplets.filter(pl.col("split") == "train").sample(fraction=1.0, shuffle=True, seed=settings.seed)
-    train = telling(train, settings.identifier_answers)
+    train = without_common_identifiers(train, settings.identifier_answers)
     train = mixed(train, settings.mix, min(settings.mix_at_least, settings.max_examples)).head(settings.max_examples)
     train = train.head(math.ceil(settings.data_share * train.height))
     dev = triplets.filter(pl.col("split") == "dev").head(4 * settings.batch_size)
@@ -80,7 +80,7 @@ def draw_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> Example
     return Examples(train.select(names), dev.select(names), KnownAnswers(both, wanted), documents)
 
 
-def telling(triplets: pl.DataFrame, most_answers: int | None) -> pl.DataFrame:
+def without_common_identifiers(triplets: pl.DataFrame, most_answers: int | None) -> pl.DataFrame:
     """The triplets without the look-ups by identifiers that more than so many chunks name; all where too few are left.
 
     An identifier that stands in many chunks tells none of them from the others (docs/proof.md has the figures).

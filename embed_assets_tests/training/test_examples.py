@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from embed_assets.training.examples import draw_examples, mixed, telling
+from embed_assets.training.examples import draw_examples, mixed, without_common_identifiers
 from embed_assets.training.settings import TrainingSettings
 
 TRIPLETS = pl.DataFrame(
@@ -55,15 +55,15 @@ NAMED = pl.DataFrame(
 
 
 def test_look_ups_by_identifiers_that_many_chunks_name_are_not_trained_on():
-    assert telling(NAMED, 2)["anchor"].to_list() == ["NOX-1", "NOX-3", "rare words", "what is NOX-2", "7.3"]
-    assert telling(NAMED, 1)["anchor"].to_list() == ["NOX-1", "rare words", "what is NOX-2", "7.3"]
-    assert telling(NAMED, 3).equals(NAMED) and telling(NAMED, None).equals(NAMED)
+    assert without_common_identifiers(NAMED, 2)["anchor"].to_list() == ["NOX-1", "NOX-3", "rare words", "what is NOX-2", "7.3"]
+    assert without_common_identifiers(NAMED, 1)["anchor"].to_list() == ["NOX-1", "rare words", "what is NOX-2", "7.3"]
+    assert without_common_identifiers(NAMED, 3).equals(NAMED) and without_common_identifiers(NAMED, None).equals(NAMED)
 
 
 def test_where_nothing_else_is_left_they_are():
     alone = NAMED.filter(pl.col("anchor") == "NOX-2")
-    assert telling(alone, 2).equals(alone)
-    assert telling(NAMED.select("anchor"), 1).height == NAMED.height
+    assert without_common_identifiers(alone, 2).equals(alone)
+    assert without_common_identifiers(NAMED.select("anchor"), 1).height == NAMED.height
 
 
 def test_the_dev_split_keeps_all_of_them():
