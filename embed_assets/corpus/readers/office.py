@@ -1,17 +1,19 @@
 """PowerPoint, OpenDocument, EPUB and AsciiDoc files, and what all archives of office programs have in common."""
 
 import io
+import os
 import re
-import resource
 import signal
 import subprocess
 import zipfile
 from dataclasses import replace
+from functools import partial
 from html import unescape
 from itertools import zip_longest
 
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
 from embed_assets.corpus.readers.html import parse, to_markdown
+from embed_assets.corpus.readers.limits import limit_program
 
 MOST_UNPACKED = 200_000_000
 MOST_PARTS = 20_000
@@ -150,9 +152,6 @@ def _pandoc(content: bytes, source: str, *options: str) -> Converted:
     """What pandoc reads; its sandbox opens no file, and it has the memory that this process may take."""
     import pypandoc
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (PANDOC_SECONDS, PANDOC_SECONDS + 1))
-
     done = subprocess.run(
         [
             pypandoc.get_pandoc_path(),
@@ -167,7 +166,7 @@ def _pandoc(content: bytes, source: str, *options: str) -> Converted:
         ],
         input=content,
         capture_output=True,
-        preexec_fn=limit,
+        preexec_fn=partial(limit_program, PANDOC_SECONDS, os.getpid()),
         check=False,
     )
     # Not by the clock: on a busy machine another try may have enough of it.

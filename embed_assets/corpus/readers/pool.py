@@ -2,14 +2,13 @@
 
 import multiprocessing
 import os
-import resource
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING
 
 from embed_assets.corpus.readers.conversion import OUT_OF_MEMORY, convert
 from embed_assets.corpus.readers.converted import Converted
+from embed_assets.corpus.readers.limits import limit_worker
 
 if TYPE_CHECKING:
     from embed_assets.corpus.settings import DocumentsSettings
@@ -40,7 +39,7 @@ def convert_all(
     with ProcessPool(
         workers,
         max_tasks=FILES_OF_A_WORKER,
-        initializer=_limit,
+        initializer=limit_worker,
         initargs=(settings.reader_megabytes,),
         context=multiprocessing.get_context("forkserver"),
     ) as pool:
@@ -57,11 +56,3 @@ def convert_all(
                     yield f"its reader takes longer than documents.reader_seconds ({settings.reader_seconds:g} s)", False
                 except ProcessExpired:
                     yield f"its reader died; the limit documents.reader_megabytes is {settings.reader_megabytes} MB", False
-
-
-def _limit(megabytes: int) -> None:
-    """Limits of a worker: memory, no file that is written, no core dump, and what is nested deeply is no fault yet."""
-    resource.setrlimit(resource.RLIMIT_AS, (megabytes * 1_000_000, megabytes * 1_000_000))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.setrecursionlimit(5000)

@@ -1,6 +1,10 @@
 import io
+import os
+import subprocess
+import sys
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,6 +39,44 @@ def test_a_file_that_takes_too_long_or_too_much_is_skipped_by_name_and_the_other
     assert reasons["bomb.docx"] == "unpacks to 250 MB in 1 parts, more than a document has"
     assert reasons["deep.ipynb"] == "nested too deeply"
     assert "documents.reader_" in reasons["long.docx"]
+
+
+def running_pandocs() -> set[str]:
+    """Ids of the processes of this session that run pandoc."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
+            program = (place / "cmdline").read_bytes().partition(b"\0")[0]
+        except OSError:  # it has ended meanwhile
+            continue
+        if session == str(os.getsid(0)) and state != "Z" and program.endswith(b"/pandoc"):
+            found.add(place.name)
+    return found
+
+
+READER = "from embed_assets.corpus.readers.office import read_asciidoc\nread_asciidoc(b'[' * 20_000)\n"
+RUN = """from embed_assets.corpus.readers.pool import convert_all
+from embed_assets.corpus.settings import DocumentsSettings
+if __name__ == "__main__":
+    list(convert_all([(lambda: b"[" * 20_000, ".adoc")], DocumentsSettings()))
+"""
+
+
+@pytest.mark.parametrize("script", [READER, pytest.param(RUN, marks=pytest.mark.long)])
+def test_what_a_killed_reader_or_run_had_started_ends_with_it(tmp_path, script):
+    (tmp_path / "run.py").write_text(script)
+    before, started = running_pandocs(), time.monotonic()
+    run = subprocess.Popen([sys.executable, tmp_path / "run.py"])
+    while not (seen := running_pandocs() - before) and time.monotonic() < started + 30:
+        time.sleep(0.02)
+    run.kill()
+    run.wait()
+    assert seen, "it had not begun"
+    deadline = time.monotonic() + 5
+    while running_pandocs() & seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not running_pandocs() & seen
 
 
 HOSTILE = [
