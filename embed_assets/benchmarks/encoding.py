@@ -9,9 +9,10 @@ import polars as pl
 
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
+from embed_assets.models.lengths import PASSAGE, as_task, set_lengths
 from embed_assets.models.locations import locate_model
 from embed_assets.models.onnx import PROVIDERS, OnnxEncoder
-from embed_assets.models.prompts import with_prompts
+from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 
 
@@ -40,13 +41,12 @@ def benchmark_encoding(
         trust_remote_code=base_model.trust_remote_code,
         revision=base_model.revision or None,
     )
-    plain.max_seq_length = base_model.max_tokens
+    set_lengths(plain, base_model)
+    options = {"normalize_embeddings": True, "show_progress_bar": False} | as_task(base_model, PASSAGE)
     with tempfile.TemporaryDirectory() as memos:
         encoder = Encoder(base_model, Path(memos), compute=compute)
         ways: dict[str, Callable[[Sequence[str]], object]] = {
-            "sentence-transformers": lambda texts: plain.encode(
-                list(texts), prompt=base_model.passage_prompt, normalize_embeddings=True, show_progress_bar=False
-            ),
+            "sentence-transformers": lambda texts: plain.encode(list(texts), prompt=prompt_of(base_model, PASSAGE), **options),
             "encoder": encoder.encode_passages,
         }
         for path in sorted((exported / "onnx").glob("*.onnx")) if exported is not None else ():

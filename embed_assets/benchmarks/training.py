@@ -7,9 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from embed_assets.models.hardware import Compute
+from embed_assets.models.lengths import set_lengths
 from embed_assets.models.locations import locate_model
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training.batches import collator
 from embed_assets.training.examples import training_examples
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.settings import TrainingSettings
@@ -76,7 +78,8 @@ def _train_plainly(
     device = compute.torch_device()
     base_model = with_prompts(base_model)
     model = SentenceTransformer(str(locate_model(base_model.name)), device=device, trust_remote_code=base_model.trust_remote_code)
-    model.max_seq_length = base_model.max_tokens
+    set_lengths(model, base_model)
+    prompts = {"anchor": base_model.query_prompt or ""} | dict.fromkeys(train.columns[1:], base_model.passage_prompt or "")
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
@@ -86,12 +89,13 @@ def _train_plainly(
             per_device_train_batch_size=min(settings.batch_size, len(train)),
             learning_rate=settings.learning_rate,
             batch_sampler=BatchSamplers.NO_DUPLICATES,
-            prompts={"anchor": base_model.query_prompt} | dict.fromkeys(train.columns[1:], base_model.passage_prompt),
+            prompts=prompts,
             seed=settings.seed,
             disable_tqdm=True,
             report_to="none",
         ),
         train_dataset=Dataset.from_polars(train),
+        data_collator=collator(model, base_model, prompts),
         loss=MultipleNegativesRankingLoss(model, scale=1 / settings.temperature),
     )
     loss = trainer.train().training_loss

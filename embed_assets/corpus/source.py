@@ -13,8 +13,8 @@ from embed_assets.corpus.files import SkippedDocument
 from embed_assets.corpus.front_matter import check_keys
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.corpus.spans import with_language
-from embed_assets.models.lengths import check_length
-from embed_assets.models.prompts import with_prompts
+from embed_assets.models.lengths import PASSAGE, check_length, tokens_of
+from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 
@@ -47,7 +47,7 @@ def read_source(
         folder = workspace.documents_folder(inputs.collection)
         found, skipped = read_documents(folder, inputs.block(DocumentsSettings), workspace.memos)
         check_keys(found, inputs.block(DocumentsSettings).metadata_columns)
-        prompt = with_prompts(model).passage_prompt
-        room = model.max_tokens - len(tokenizer.encode(prompt, add_special_tokens=False))
+        prompt = prompt_of(with_prompts(model), PASSAGE)
+        room = tokens_of(model, PASSAGE) - len(tokenizer.encode(prompt, add_special_tokens=False))
         documents, chunks = pl.DataFrame(found), chunk_documents(found, inputs.block(ChunkingSettings), tokenizer, room)
     return documents, skipped, with_language(chunks, inputs.block(DocumentsSettings).language)

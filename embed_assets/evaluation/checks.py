@@ -61,7 +61,7 @@ def check_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
     if not summaries:
         return [Finding("tuned_beats_base", False, "there is no test query: add human labels or documents")]
     summary = _deciding(summaries)
-    test, message = _test_in_words(summary, "tuned", "base")
+    test, message = test_in_words(summary, "tuned", "base")
     if summary["labels"] == LOOKUP:
         message = f"{message}; {LOOKUPS_ALONE}"
     perfect = summary["systems"]["base"][HEADLINE] == 1
@@ -73,7 +73,7 @@ def check_reranker_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Findin
     """reranking_does_no_harm, on the label source that decides."""
     if not summaries:
         return [Finding("reranking_does_no_harm", False, "there is no test query: add human labels or documents")]
-    test, message = _test_in_words(_deciding(summaries), "hybrid_reranked", "hybrid")
+    test, message = test_in_words(_deciding(summaries), "hybrid_reranked", "hybrid")
     worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
     return [Finding("reranking_does_no_harm", not worse, message)]
 
@@ -83,7 +83,7 @@ def check_forgetting(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
     if not summaries:
         return [Finding("nothing_forgotten", True, "nothing was looked at: name a collection in forgetting.collection")]
     summary = _deciding(summaries)
-    test, message = _test_in_words(summary, "tuned", "base")
+    test, message = test_in_words(summary, "tuned", "base")
     worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
     return [Finding("nothing_forgotten", not worse, f"{summary['collection']}: {message}")]
 
@@ -117,7 +117,8 @@ def _test(summary: Mapping[str, Any], system: str, baseline: str) -> Mapping[str
     return next(test for test in summary["tests"] if (test["system"], test["baseline"]) == (system, baseline))
 
 
-def _test_in_words(summary: Mapping[str, Any], system: str, baseline: str) -> tuple[Mapping[str, Any], str]:
+def test_in_words(summary: Mapping[str, Any], system: str, baseline: str) -> tuple[Mapping[str, Any], str]:
+    """The test of a system against another on the queries of one label source, and what it says, in words."""
     test = _test(summary, system, baseline)
     message = (
         f"{test['difference']:+.3f} {HEADLINE} on {summary['queries']} {summary['labels']} queries about "

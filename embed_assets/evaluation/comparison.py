@@ -14,7 +14,7 @@ from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import encoder_of
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
-from embed_assets.models.prompts import own_length
+from embed_assets.models.prompts import own_lengths
 from embed_assets.models.settings import BaseModelSettings
 
 BASE = "base"
@@ -65,8 +65,10 @@ def _open(workspace: Workspace, collection: str, model: str, base_model: BaseMod
         return Encoder(base_model, workspace.memos, compute=compute)
     if (checkpoint := find_checkpoint(workspace, collection, model)) is not None:
         return encoder_of(checkpoint, workspace.memos, compute)
-    # Another model is read as its own configuration says: with its prompts, and its length.
-    own = {"query_prompt": None, "passage_prompt": None, "max_tokens": own_length(model) or base_model.max_tokens}
+    # Another model is read as its own configuration says: with its prompts, and its lengths.
+    lengths = own_lengths(model)
+    longest = lengths["max_tokens"] or base_model.max_tokens
+    own = {"query_prompt": None, "passage_prompt": None} | lengths | {"max_tokens": longest}
     return Encoder(base_model.model_copy(update=own), workspace.memos, model, compute)
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from embed_assets.artifacts.memo import Memo, stored_keys
 from embed_assets.cluster.workers import Workers
 from embed_assets.models.hardware import Compute, explain_out_of_memory, keep_freed_memory
-from embed_assets.models.lengths import check_length
+from embed_assets.models.lengths import PASSAGE, QUERY, Task, as_task, check_length, set_lengths, tokens_of
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
-from embed_assets.models.prompts import with_prompts
+from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
 
@@ -40,12 +40,12 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
     Only safetensors weights are loaded.
 
     Args:
-        settings: length and prompts.
+        settings: lengths and prompts.
         device: "cpu", "cuda" …
         name: folder or name of the model, if it is not the base model.
 
     Raises:
-        ValueError: the model has no positions for that length.
+        ValueError: the model has no positions for that length, or cannot cut queries and passages apart.
     """
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
@@ -64,11 +64,11 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
     )
     if model.transformers_model is not None:
         check_length(settings, model.transformers_model.config.to_dict())
-    model.max_seq_length = settings.max_tokens
+    set_lengths(model, settings)
     return model
 
 
-TextBlock = tuple[str, Sequence[str]]
+TextBlock = tuple[Task, Sequence[str]]
 
 
 class LoadedEncoder:
@@ -81,7 +81,7 @@ class LoadedEncoder:
     """
 
     def __init__(self, settings: BaseModelSettings, compute: Compute, name: str):
-        self._name, self._compute = name, compute
+        self._name, self._settings, self._compute = name, settings, compute
         self._model = load_sentence_transformer(settings, compute.torch_device(), name)
         self._model.to(compute.torch_dtype())
 
@@ -89,20 +89,21 @@ class LoadedEncoder:
         """Encode blocks of texts.
 
         Args:
-            blocks: a prompt and texts, longest first.
+            blocks: what texts are, and texts, longest first.
 
         Yields:
             The number of a block and its vectors, float32, shape (texts, dimensions), normalized in the dtype of the model.
         """
-        for number, (prompt, texts) in enumerate(blocks):
+        for number, (task, texts) in enumerate(blocks):
             with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
                 vectors = self._model.encode(
                     list(texts),
-                    prompt=prompt,
+                    prompt=prompt_of(self._settings, task),
                     batch_size=self._compute.batch_size,
                     normalize_embeddings=True,
                     convert_to_tensor=True,
                     show_progress_bar=False,
+                    **as_task(self._settings, task),
                 )
             if not vectors.isfinite().all():
                 raise ValueError(
@@ -116,7 +117,7 @@ class Encoder:
     """Encodes queries and passages with one model; the model is loaded only for texts not seen before.
 
     Args:
-        settings: the base model's settings (length in tokens and prompts hold for its fine-tuned versions too; prompts
+        settings: the base model's settings (lengths in tokens and prompts hold for its fine-tuned versions too; prompts
             that they do not name are those of the model's own configuration).
         memos: folder of the memos; one file for each model.
         name: folder of a fine-tuned model; the base model if None.
@@ -145,17 +146,17 @@ class Encoder:
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
-        return self._encode(texts, self.settings.query_prompt or "")
+        return self._encode(texts, QUERY)
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of passages, float32, shape (len(texts), dimensions)."""
-        return self._encode(texts, self.settings.passage_prompt or "")
+        return self._encode(texts, PASSAGE)
 
-    def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+    def _encode(self, texts: Sequence[str], task: Task) -> np.ndarray:
         if not texts:
             raise ValueError("there is no text to encode")
         rows: dict[str, list[int]] = {}
-        for row, key in enumerate(_keys(self.settings, prompt, texts)):
+        for row, key in enumerate(_keys(self.settings, task, texts)):
             rows.setdefault(key, []).append(row)
         # One array that is filled in place: a second or a third copy of the vectors of a million texts would not fit.
         filled = _Rows(rows, len(texts))
@@ -167,7 +168,7 @@ class Encoder:
         self._asked += len(texts)
         self._encoded += len(todo)
         blocks = [todo[start : start + 8 * self.compute.batch_size] for start in range(0, len(todo), 8 * self.compute.batch_size)]
-        vectors = self._vectors([(prompt, [texts[rows[key][0]] for key in block]) for block in blocks])
+        vectors = self._vectors([(task, [texts[rows[key][0]] for key in block]) for block in blocks])
         for number, of_block in track(vectors, f"encoding {len(todo)} texts", len(blocks)):
             encoded = [(key, vector.tobytes()) for key, vector in zip(blocks[number], of_block, strict=True)]
             self.memo.put_many(encoded)
@@ -250,7 +251,7 @@ def count_unencoded(
 ) -> int:
     """How many of the texts a model has not encoded yet; arguments as of Encoder. Nothing is encoded or written."""
     settings = with_prompts(settings, name)
-    keys = {*_keys(settings, settings.query_prompt or "", queries), *_keys(settings, settings.passage_prompt or "", passages)}
+    keys = {*_keys(settings, QUERY, queries), *_keys(settings, PASSAGE, passages)}
     return len(keys - stored_keys(_memo_path(settings, memos, name or settings.name), keys))
 
 
@@ -262,7 +263,7 @@ def _revision(settings: BaseModelSettings, name: str) -> str:
     return settings.revision if name == settings.name else ""
 
 
-def _keys(settings: BaseModelSettings, prompt: str, texts: Iterable[str]) -> list[str]:
+def _keys(settings: BaseModelSettings, task: Task, texts: Iterable[str]) -> list[str]:
     """What tells the vector of each text from others in the memo."""
-    prefix = f"{settings.max_tokens}\0{prompt}"
+    prefix = f"{tokens_of(settings, task)}\0{prompt_of(settings, task)}"
     return [hashlib.sha256(f"{prefix}{text}".encode()).hexdigest() for text in texts]

@@ -1,13 +1,20 @@
-"""How long a text an embedding model can read."""
+"""How long a text an embedding model can read, and how long a query and a passage may be: the one place for it."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+# As sentence-transformers names what a text is encoded for.
+Task = Literal["query", "document"]
+QUERY: Task = "query"
+PASSAGE: Task = "document"
 # Their positions begin after the number of the padding token.
 POSITIONS_AFTER_PADDING = (
     "camembert",
@@ -19,6 +26,44 @@ POSITIONS_AFTER_PADDING = (
     "xlm-roberta-xl",
     "xmod",
 )
+
+
+def tokens_of(settings: BaseModelSettings, task: Task) -> int:
+    """The longest query, or the longest passage, in tokens: special ones and the prompt included."""
+    return settings.query_max_tokens or settings.max_tokens if task == QUERY else settings.max_tokens
+
+
+def are_apart(settings: BaseModelSettings) -> bool:
+    """Whether queries are cut at another length than passages."""
+    return tokens_of(settings, QUERY) != tokens_of(settings, PASSAGE)
+
+
+def as_task(settings: BaseModelSettings, task: Task) -> dict[str, Task]:
+    """What ``encode`` of a model has to be told, so that it cuts texts as set_lengths says; nothing where all are cut alike.
+
+    Some models with code of their own know no such tasks.
+    """
+    return {"task": task} if are_apart(settings) else {}
+
+
+def set_lengths(model: "SentenceTransformer", settings: BaseModelSettings) -> None:
+    """Have a model cut queries and passages at their lengths, also when others load it once it was saved.
+
+    Raises:
+        ValueError: they have different ones, and the model cannot tell them apart.
+    """
+    from sentence_transformers.base.modules import Transformer
+
+    if not isinstance(model[0], Transformer) and are_apart(settings):
+        raise ValueError(
+            f"base_model.query_max_tokens needs a transformer, but {settings.name} begins with {type(model[0]).__name__}: "
+            "set it to null"
+        )
+    lengths = [tokens_of(settings, task) for task in (QUERY, PASSAGE)]
+    model.max_seq_length = max(lengths)
+    if isinstance(model[0], Transformer):
+        # Without these, it cuts all texts at max_seq_length.
+        model[0].query_length, model[0].document_length = lengths if are_apart(settings) else (None, None)
 
 
 def positions(config: Mapping[str, Any]) -> int | None:
@@ -42,14 +87,18 @@ def check_length(settings: BaseModelSettings, config: Mapping[str, Any] | None =
         config: the config.json of its transformer; None reads that of a model in a folder, and nothing of one on a hub.
 
     Raises:
-        ValueError: base_model.max_tokens is too large.
+        ValueError: base_model.max_tokens or base_model.query_max_tokens is too large.
     """
     most = positions(_config(settings.name) if config is None else config)
-    if most is not None and settings.max_tokens > most:
-        raise ValueError(
-            f"base_model.max_tokens is {settings.max_tokens}, but {settings.name} has positions for {most} tokens: "
-            f"set it to at most {most}, and chunking.max_tokens with it"
-        )
+    for name, length, too in (
+        ("max_tokens", settings.max_tokens, ", and chunking.max_tokens with it"),
+        ("query_max_tokens", settings.query_max_tokens or 0, ""),
+    ):
+        if most is not None and length > most:
+            raise ValueError(
+                f"base_model.{name} is {length}, but {settings.name} has positions for {most} tokens: "
+                f"set it to at most {most}{too}"
+            )
 
 
 def _config(name: str) -> Mapping[str, Any]:

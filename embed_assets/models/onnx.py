@@ -3,12 +3,17 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embed_assets.models.lengths import PASSAGE, QUERY
 from embed_assets.progress import track
 
-MODEL = "model.onnx"
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MODEL, FP16_MODEL, INT8_MODEL = "model.onnx", "model_fp16.onnx", "model_int8.onnx"
 # Outputs: the vectors of tokens where something projects them, and those of the last layer.
 TOKEN_VECTORS, LAST_LAYER = "token_vectors", "last_hidden_state"
 # Fastest first; onnxruntime takes those that its build and the machine have.
@@ -30,16 +35,22 @@ class _OnnxModel:
         self.session = onnxruntime.InferenceSession(folder / "onnx" / file_name, options, providers=there)
 
     def _run_all(
-        self, inputs: Sequence[str] | Sequence[tuple[str, str]], lengths: Sequence[int], output: str, batch_size: int, what: str
+        self,
+        inputs: Sequence[str] | Sequence[tuple[str, str]],
+        lengths: Sequence[int],
+        output: str,
+        batch_size: int,
+        what: str,
+        tokenizer: "Tokenizer",
     ) -> np.ndarray:
         # Inputs of like length share a batch, so that there is little padding.
         order = sorted(range(len(inputs)), key=lambda row: -lengths[row])
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        blocks = [self._run([inputs[row] for row in rows], output) for rows in track(batches, what)]
+        blocks = [self._run([inputs[row] for row in rows], output, tokenizer) for rows in track(batches, what)]
         return np.concatenate(blocks)[np.argsort(order)]
 
-    def _run(self, inputs: Sequence[str | tuple[str, str]], output: str) -> np.ndarray:
-        encodings = self.tokenizer.encode_batch(inputs)
+    def _run(self, inputs: Sequence[str | tuple[str, str]], output: str, tokenizer: "Tokenizer") -> np.ndarray:
+        encodings = tokenizer.encode_batch(inputs)
         features = {
             "input_ids": [encoding.ids for encoding in encodings],
             "attention_mask": [encoding.attention_mask for encoding in encodings],
@@ -56,7 +67,7 @@ class OnnxEncoder(_OnnxModel):
 
     Args:
         folder: what export_onnx wrote; the prompts are read from it.
-        file_name: model.onnx, model_fp16.onnx or model_int8.onnx.
+        file_name: model.onnx, model_fp16.onnx, or model_int8.onnx if the check int8_holds of onnx_model says that it will do.
         threads: number of threads; 0 leaves the choice to onnxruntime.
         providers: where to compute, best first: the CPU, or PROVIDERS to use TensorRT or CUDA where they are.
     """
@@ -64,25 +75,41 @@ class OnnxEncoder(_OnnxModel):
     def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = PROVIDERS[-1:]):
         super().__init__(folder, file_name, threads, providers)
         self.prompts = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
+        lengths = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
+        # tokenizer.json cuts all texts at the longer of the two; where they are alike, these are not there.
+        self._tokenizers = {task: self._cutting_at(lengths.get(f"{task}_length")) for task in (QUERY, PASSAGE)}
+
+    def _cutting_at(self, length: int | None) -> "Tokenizer":
+        from tokenizers import Tokenizer
+
+        if length is None:
+            return self.tokenizer
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        tokenizer.enable_truncation(length, direction=(self.tokenizer.truncation or {}).get("direction", "right"))
+        return tokenizer
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of queries, float32, shape (len(texts), dimensions)."""
-        return self.encode(texts, self.prompts.get("query", ""))
+        return self._encode(texts, self.prompts.get("query", ""), self._tokenizers[QUERY])
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of passages, float32, shape (len(texts), dimensions)."""
-        return self.encode(texts, self.prompts.get("document", ""))
+        return self._encode(texts, self.prompts.get("document", ""), self._tokenizers[PASSAGE])
 
     def encode(self, texts: Sequence[str], prompt: str = "", batch_size: int = 32) -> np.ndarray:
-        """Unit vectors, float32, shape (len(texts), dimensions).
+        """Unit vectors, float32, shape (len(texts), dimensions); texts are cut where the longest queries or passages end.
 
         Raises:
             ValueError: there is no text.
         """
+        return self._encode(texts, prompt, self.tokenizer, batch_size)
+
+    def _encode(self, texts: Sequence[str], prompt: str, tokenizer: "Tokenizer", batch_size: int = 32) -> np.ndarray:
         if not texts:
             raise ValueError("there is no text to encode")
         prompted = [prompt + text for text in texts]
-        return self._run_all(prompted, [*map(len, texts)], "sentence_embedding", batch_size, f"encoding {len(texts)} texts")
+        lengths, what = [*map(len, texts)], f"encoding {len(texts)} texts"
+        return self._run_all(prompted, lengths, "sentence_embedding", batch_size, what, tokenizer)
 
     @property
     def tokens(self) -> str:
@@ -100,7 +127,7 @@ class OnnxEncoder(_OnnxModel):
         """
         if not (output := self.tokens):
             raise ValueError(f"{self.folder} gives no vectors of tokens: materialize onnx_model again")
-        vectors = self._run([self.prompts.get("query", "") + text], output)[0]
+        vectors = self._run([self.prompts.get("query", "") + text], output, self._tokenizers[QUERY])[0]
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -119,4 +146,4 @@ class OnnxReranker(_OnnxModel):
         if not pairs:
             return np.empty(0, dtype=np.float32)
         lengths = [len(query) + len(passage) for query, passage in pairs]
-        return self._run_all(pairs, lengths, "logits", batch_size, f"re-ranking {len(pairs)} pairs")[:, 0]
+        return self._run_all(pairs, lengths, "logits", batch_size, f"re-ranking {len(pairs)} pairs", self.tokenizer)[:, 0]

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from embed_assets.models.lengths import QUERY, Task, positions
 from embed_assets.models.locations import ModelNotFoundError, locate_model
 from embed_assets.models.settings import BaseModelSettings
 
 CONFIGURATION = "config_sentence_transformers.json"
 # The names under which sentence-transformers looks for the prompts of encode_query and encode_document.
 QUERY_NAMES, PASSAGE_NAMES = ("query",), ("document", "passage", "corpus")
+LONGEST = 32768  # as base_model.max_tokens
 
 
 def with_prompts(settings: BaseModelSettings, name: str | None = None) -> BaseModelSettings:
@@ -34,14 +36,26 @@ def with_prompts(settings: BaseModelSettings, name: str | None = None) -> BaseMo
     return settings.model_copy(update={"query_prompt": query, "passage_prompt": passage})
 
 
-def own_length(name: str) -> int | None:
-    """The longest input that a model's own configuration gives, in tokens; None where it gives none.
+def prompt_of(settings: BaseModelSettings, task: Task) -> str:
+    """What stands in front of a query, or of a passage; the settings have the model's own prompts (with_prompts)."""
+    return (settings.query_prompt if task == QUERY else settings.passage_prompt) or ""
+
+
+def own_lengths(name: str) -> dict[str, int | None]:
+    """``max_tokens`` and ``query_max_tokens`` that a model's own configuration gives, each None where it gives none.
 
     Raises:
         ModelNotFoundError: the model is not there.
     """
-    length = _read(name, "sentence_bert_config.json").get("max_seq_length")
-    return length if isinstance(length, int) and length > 0 else None
+    configured = _read(name, "sentence_bert_config.json")
+    of_any = configured.get("max_seq_length") or _read(name, "tokenizer_config.json").get("model_max_length")
+    # The configuration of a tokenizer that has no bound gives 10^30.
+    most = positions(_read(name, "config.json")) or LONGEST
+    longest, query, passage = (
+        min(length, most) if isinstance(length, int) and 0 < length <= LONGEST else None
+        for length in (of_any, configured.get("query_length"), configured.get("document_length"))
+    )
+    return {"max_tokens": passage or longest, "query_max_tokens": query}
 
 
 def _read(name: str, file: str, revision: str = "") -> dict[str, Any]:

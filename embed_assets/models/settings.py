@@ -44,7 +44,15 @@ class BaseModelSettings(Block):
         min_length=1,
         description="a folder, a Hugging Face model name, or package:NAME/FOLDER inside an installed Python package",
     )
-    max_tokens: int = Field(160, ge=16, le=32768, description="longest input in tokens; longer text is cut")
+    max_tokens: int = Field(
+        160,
+        ge=16,
+        le=32768,
+        description="longest passage in tokens with its prompt, and longest query unless query_max_tokens is set; more is cut",
+    )
+    query_max_tokens: int | None = added(
+        None, ge=8, le=32768, description="longest query in tokens with its prompt, if not that of passages; null: max_tokens"
+    )
     query_prompt: str | None = Field(
         None, description="text put in front of every query; null: what the model's own configuration says; empty: none"
     )

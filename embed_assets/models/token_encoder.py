@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute, explain_out_of_memory
+from embed_assets.models.lengths import PASSAGE, QUERY, Task, tokens_of
 from embed_assets.models.locations import locate_model
-from embed_assets.models.prompts import with_prompts
+from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_projection import TOKENS, layers_for_tokens, load_projection
 
@@ -28,7 +29,7 @@ class TokenEncoder:
     says, and in models that pool one token alone they are what was trained.
 
     Args:
-        settings: the base model's settings (length in tokens and prompts hold for its fine-tuned versions too).
+        settings: the base model's settings (lengths in tokens and prompts hold for its fine-tuned versions too).
         name: folder of a fine-tuned model; the base model if None.
         compute: device, dtype and batch size.
     """
@@ -41,17 +42,17 @@ class TokenEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> "list[torch.Tensor]":
         """Unit vectors of the tokens of each query, float16, shape (tokens, dimensions)."""
-        return self._encode(texts, "query", self.settings.query_prompt)
+        return self._encode(texts, QUERY)
 
     def encode_passages(self, texts: Sequence[str]) -> "list[torch.Tensor]":
         """Unit vectors of the tokens of each passage; as encode_queries."""
-        return self._encode(texts, "document", self.settings.passage_prompt)
+        return self._encode(texts, PASSAGE)
 
     def blocks(self, texts: Sequence[str], tokens: int = TOKENS_IN_A_BLOCK) -> Iterator[list[str]]:
-        """The texts in blocks that have at most so many tokens together, longest first; a single text may have more."""
-        # Mostly a token has a character at least, and the model reads no more than max_tokens.
-        ordered = sorted(texts, key=len, reverse=True)
-        sizes = [min(len(text), self.settings.max_tokens) for text in ordered]
+        """The passages in blocks that have at most so many tokens together, longest first; a single text may have more."""
+        # Mostly a token has a character at least, and the model reads no more than so many tokens of a passage.
+        ordered, longest = sorted(texts, key=len, reverse=True), tokens_of(self.settings, PASSAGE)
+        sizes = [min(len(text), longest) for text in ordered]
         starts, size = [], tokens
         for row, of_text in enumerate(sizes):
             if size + of_text > tokens:
@@ -61,8 +62,10 @@ class TokenEncoder:
         for start, end in pairwise([*starts, len(ordered)]):
             yield ordered[start:end]
 
-    def _encode(self, texts: Sequence[str], task: str, prompt: str | None) -> "list[torch.Tensor]":
+    def _encode(self, texts: Sequence[str], task: Task) -> "list[torch.Tensor]":
         import torch
+
+        prompt = prompt_of(self.settings, task)
 
         with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
             found = self._load().encode(

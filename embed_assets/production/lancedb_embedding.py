@@ -19,7 +19,7 @@ class OnnxEmbeddings(EmbeddingFunction):
 
     Args:
         folder: the artifact.
-        file_name: model.onnx or model_int8.onnx.
+        file_name: model.onnx, or model_int8.onnx if the check int8_holds of the artifact passed.
         dimensions: how many of the first are taken, as publishing.dimensions; 0: all.
     """
 

@@ -17,7 +17,8 @@ from embed_assets.models.answers import GenerationError
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.endpoint import open_client, read_key
 from embed_assets.models.hardware import Compute
-from embed_assets.models.prompts import with_prompts
+from embed_assets.models.lengths import PASSAGE, QUERY, Task, tokens_of
+from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
 from embed_assets.models.two_towers import TwoTowers
@@ -71,7 +72,7 @@ class EndpointEncoder:
     Args:
         url: base URL, such as http://localhost:8000/v1.
         model_name: the name under which it serves the model.
-        settings: prompts and length of the model.
+        settings: prompts and lengths of the model.
         tokenizer: folder or name of the model, whose tokenizer tells where a long text is cut.
         key_variable: environment variable with the key; empty: no key.
         timeout_seconds: how long to wait for an answer.
@@ -94,7 +95,6 @@ class EndpointEncoder:
         self.settings = with_prompts(settings, tokenizer)
         self.timeout_seconds = timeout_seconds
         self._tokenizer = load_tokenizer(tokenizer)
-        self._tokenizer.enable_truncation(settings.max_tokens)
         try:
             self._key = read_key(key_variable, "publishing.endpoint_key_variable")
         except GenerationError as error:
@@ -106,13 +106,15 @@ class EndpointEncoder:
         Raises:
             ServingError: the endpoint does not answer, or with something else.
         """
-        return self._encode(texts, self.settings.query_prompt or "")
+        return self._encode(texts, QUERY)
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of passages; as encode_queries."""
-        return self._encode(texts, self.settings.passage_prompt or "")
+        return self._encode(texts, PASSAGE)
 
-    def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+    def _encode(self, texts: Sequence[str], task: Task) -> np.ndarray:
+        self._tokenizer.enable_truncation(tokens_of(self.settings, task))
+        prompt = prompt_of(self.settings, task)
         vectors = asyncio.run(self._ask([self._cut(prompt + text) for text in texts]))
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

@@ -93,7 +93,7 @@ def write_export(folder: Path, files: Mapping[str, Mapping[str, float]], summari
     """Report on onnx_model: parity and size of each file, and the scores of int8 beside those of torch."""
     _write_parity(folder, files)
     write_score_tables(folder, summaries)
-    write_findings(folder, check_export(files))
+    write_findings(folder, check_export(files, summaries))
 
 
 def write_reranker_export(folder: Path, files: Mapping[str, Mapping[str, float]]) -> None:

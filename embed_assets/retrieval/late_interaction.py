@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embed_assets.artifacts.memo import Memo
+from embed_assets.models.lengths import PASSAGE, QUERY, are_apart, tokens_of
 from embed_assets.models.locations import memo_of_model, require_one_memo
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.progress import track
@@ -110,5 +111,6 @@ class LateInteraction:
 
     def _key(self, query: str, passage: str) -> str:
         settings = self.encoder.settings
-        parts = (settings.max_tokens, settings.query_prompt, query, settings.passage_prompt, passage)
+        lengths = [tokens_of(settings, task) for task in (PASSAGE, QUERY)] if are_apart(settings) else [settings.max_tokens]
+        parts = (*lengths, settings.query_prompt, query, settings.passage_prompt, passage)
         return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()

@@ -1,11 +1,42 @@
-"""Batches of training examples, for one process or several."""
+"""Batches of training examples, for one process or several, and their texts as tokens."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from embed_assets.models.lengths import PASSAGE, QUERY, Task, are_apart
+from embed_assets.models.settings import BaseModelSettings
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.sampler import DefaultBatchSampler
+    from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+
+
+def collator(
+    model: "SentenceTransformer", base_model: BaseModelSettings, prompts: dict[str, str]
+) -> "SentenceTransformerDataCollator | None":
+    """What makes tokens of the texts of a batch, queries first, each cut at its length; None: the trainer's own does.
+
+    Args:
+        model: has the lengths (lengths.set_lengths).
+        base_model: the same lengths.
+        prompts: of each column.
+    """
+    from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+
+    if not are_apart(base_model):
+        return None
+
+    class ByTask(SentenceTransformerDataCollator):
+        def _get_task_for_column(self, column_name: str, column_position: int, router_mapping: dict[str, str]) -> Task:
+            return QUERY if column_position == 0 else PASSAGE
+
+        def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+            # The model computes both alike: with their tasks beside them, they could not share a forward pass.
+            return {name: value for name, value in super().__call__(features).items() if not name.endswith("_task")}
+
+    return ByTask(preprocess_fn=model.preprocess, prompts=prompts)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
 """What can be wrong with triplets, with a training and with an export."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from embed_assets.artifacts.checks import Check, Finding
+from embed_assets.evaluation.checks import SIGNIFICANCE, test_in_words
 from embed_assets.evaluation.evaluation_set import HUMAN, OWN
+from embed_assets.evaluation.statistics import holm
+from embed_assets.models.onnx import INT8_MODEL, MODEL
 from embed_assets.text.near_duplicates import normalize_query
 
 MOST_RANDOM_NEGATIVES, MOST_CUT_PASSAGES = 0.2, 0.1
@@ -30,6 +34,7 @@ TRAINING_CHECKS = {
 }
 EXPORT_CHECKS = {
     "agrees_with_torch": Check(f"The float32 file agrees with torch to a cosine of {LEAST_COSINE}.", error=True),
+    "int8_holds": Check("The int8 file finds significantly worse than the float model on no label source.", error=True),
 }
 RERANKER_EXPORT_CHECKS = {
     "agrees_with_torch": Check(f"The scores of the float32 file are within {LARGEST_DIFFERENCE} of torch's.", error=True),
@@ -106,13 +111,38 @@ def check_training(curve: pl.DataFrame) -> list[Finding]:
     return [Finding("loss_fell", last < first, f"the loss went from {first:.3f} to {last:.3f}")]
 
 
-def check_export(files: Mapping[str, Mapping[str, float]]) -> list[Finding]:
-    """agrees_with_torch."""
-    least = files["model.onnx"]["min_cosine"]
-    return [Finding("agrees_with_torch", least >= LEAST_COSINE, f"least cosine to torch: {least:.6f}")]
+def check_export(files: Mapping[str, Mapping[str, float]], summaries: Sequence[Mapping[str, Any]] = ()) -> list[Finding]:
+    """agrees_with_torch and int8_holds.
+
+    Args:
+        files: from check_parity.
+        summaries: the scores of ``int8`` and of ``tuned`` by label source. The latter is torch's, with which the float32 file
+            agrees; that its vectors are compared, which are kept already, saves encoding all passages once more.
+    """
+    least = files[MODEL]["min_cosine"]
+    agrees = Finding("agrees_with_torch", least >= LEAST_COSINE, f"least cosine to torch: {least:.6f}")
+    if INT8_MODEL not in files:
+        return [agrees, Finding("int8_holds", True, "there is no int8 file: export.int8 is false")]
+    if not summaries:
+        return [agrees, Finding("int8_holds", True, "it was not scored: export.score_int8 is false, or there is no test query")]
+    return [agrees, _int8_holds(summaries)]
+
+
+def _int8_holds(summaries: Sequence[Mapping[str, Any]]) -> Finding:
+    """Corrected for the number of sources (Holm): one of them may look worse by chance."""
+    tests = {summary["labels"]: test_in_words(summary, "int8", "tuned") for summary in summaries}
+    p_values = holm({source: test["p_value"] for source, (test, _) in tests.items()})
+    worse = [source for source, (test, _) in tests.items() if test["difference"] < 0 and p_values[source] < SIGNIFICANCE]
+    words = "; ".join(message for _, message in tests.values())
+    if worse:
+        words = (
+            f"significantly worse on {' and '.join(worse)} queries, so use {MODEL}, and set export.int8 to false to write no "
+            f"int8 file, or export.per_channel to true if it is not: {words}"
+        )
+    return Finding("int8_holds", not worse, words)
 
 
 def check_reranker_export(files: Mapping[str, Mapping[str, float]]) -> list[Finding]:
     """agrees_with_torch, for a re-ranker."""
-    largest = files["model.onnx"]["max_difference"]
+    largest = files[MODEL]["max_difference"]
     return [Finding("agrees_with_torch", largest <= LARGEST_DIFFERENCE, f"largest difference to torch's scores: {largest:.6f}")]

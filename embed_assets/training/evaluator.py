@@ -8,6 +8,8 @@ import numpy as np
 from embed_assets.evaluation.dev_set import DevSet, dev_ndcg, metrics_of_scores
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.models.hardware import Compute
+from embed_assets.models.lengths import PASSAGE, QUERY, Task, as_task
+from embed_assets.models.prompts import prompt_of
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_projection import PROJECTED, TOKENS, layers_for_tokens, token_vectors
 from embed_assets.retrieval.late_interaction import maxsim
@@ -30,7 +32,7 @@ class ModelInTraining:
 
     Args:
         model: as it is now.
-        base_model: with the prompts.
+        base_model: with the prompts and the lengths.
         compute: dtype and batch size.
         passages: encodes passages in its place, where it is trained for queries alone.
     """
@@ -45,16 +47,16 @@ class ModelInTraining:
         self.model, self._base_model, self._compute, self._passages = model, base_model, compute, passages
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        return self._encode(texts, self._base_model.query_prompt)
+        return self._encode(texts, QUERY)
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        return self._encode(texts, self._base_model.passage_prompt) if self._passages is None else self._passages(texts)
+        return self._encode(texts, PASSAGE) if self._passages is None else self._passages(texts)
 
     def dev_ndcg(self, dev: DevSet, kind: Kind) -> np.ndarray:
         """nDCG@10 on each query of a dev set, by what is trained: the one vector, the tokens, or the mean of the two."""
         if kind == "dense":
             return dev_ndcg(self, dev)
-        queries = self._tokens(list(dev.queries.values()), self._base_model.query_prompt)
+        queries = self._tokens(list(dev.queries.values()), QUERY)
         passages = self.tokens_of_passages(dev.passages["passage"].to_list())
         blocks = [maxsim(queries[1], passages[1][start : start + AT_ONCE]) for start in range(0, len(passages[1]), AT_ONCE)]
         late = metrics_of_scores(np.hstack([block.cpu().numpy() for block in blocks]), dev)[HEADLINE]
@@ -62,34 +64,35 @@ class ModelInTraining:
 
     def tokens_of_passages(self, texts: Sequence[str]) -> "tuple[np.ndarray, list[torch.Tensor]]":
         """Unit vectors of passages, shape (len(texts), dimensions), and those of the tokens of each, float32."""
-        return self._tokens(texts, self._base_model.passage_prompt)
+        return self._tokens(texts, PASSAGE)
 
-    def _encode(self, texts: Sequence[str], prompt: str | None) -> np.ndarray:
-        return self._unit(self._computed(texts, prompt, convert_to_tensor=True))
+    def _encode(self, texts: Sequence[str], task: Task) -> np.ndarray:
+        return self._unit(self._computed(texts, task, convert_to_tensor=True))
 
-    def _tokens(self, texts: Sequence[str], prompt: str | None) -> "tuple[np.ndarray, list[torch.Tensor]]":
+    def _tokens(self, texts: Sequence[str], task: Task) -> "tuple[np.ndarray, list[torch.Tensor]]":
         import torch
 
         vectors, tokens, layers = [], [], layers_for_tokens(self.model)
         for start in range(0, len(texts), TEXTS_IN_A_BLOCK):
-            for features in self._computed(texts[start : start + TEXTS_IN_A_BLOCK], prompt, output_value=None):
+            for features in self._computed(texts[start : start + TEXTS_IN_A_BLOCK], task, output_value=None):
                 vectors.append(features["sentence_embedding"])
                 computed = {name: features[name].float() for name in (TOKENS, PROJECTED) if name in features}
                 of_text = token_vectors(computed, layers)[features["attention_mask"].bool()]
                 tokens.append(torch.nn.functional.normalize(of_text.float(), dim=1))
         return self._unit(torch.stack(vectors)), tokens
 
-    def _computed(self, texts: Sequence[str], prompt: str | None, **what: Any) -> Any:
+    def _computed(self, texts: Sequence[str], task: Task, **what: Any) -> Any:
         import torch
 
         dtype, device = self._compute.torch_dtype(), self.model.device
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             return self.model.encode(
                 list(texts),
-                prompt=prompt,
+                prompt=prompt_of(self._base_model, task),
                 batch_size=self._compute.batch_size,
                 show_progress_bar=False,
                 device=str(device),  # else all processes of a training share the texts, and only this one is in autocast
+                **as_task(self._base_model, task),
                 **what,
             )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embed_assets.models.encoders import load_sentence_transformer
-from embed_assets.models.onnx import LAST_LAYER, MODEL, TOKEN_VECTORS
+from embed_assets.models.onnx import FP16_MODEL, INT8_MODEL, LAST_LAYER, MODEL, TOKEN_VECTORS
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import CrossEncoder, SentenceTransformer
     from sentence_transformers.base.modules import Dense
-
-
-FP16_MODEL = "model_fp16.onnx"
-INT8_MODEL = "model_int8.onnx"
 
 
 def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings, settings: ExportSettings) -> list[Path]:

@@ -15,7 +15,7 @@ from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute, release_memory
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.batches import Batches
+from embed_assets.training.batches import Batches, collator
 from embed_assets.training.evaluator import DEV_METRIC, ModelInTraining, dev_evaluator
 from embed_assets.training.examples import Examples, draw_examples
 from embed_assets.training.log import early_stopping_callback, log_callback, logger_callbacks
@@ -119,6 +119,7 @@ def fine_tune(
         args=arguments,
         train_dataset=Dataset.from_polars(train_rows),
         eval_dataset=Dataset.from_polars(dev_rows) if dev_rows.height >= 2 else None,
+        data_collator=collator(model, base_model, arguments.prompts),
         evaluator=evaluator,
         loss=loss,
         callbacks=[

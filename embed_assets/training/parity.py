@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.lengths import PASSAGE, as_task
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
-from embed_assets.models.prompts import with_prompts
+from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.settings import RerankerSettings
@@ -33,7 +34,8 @@ def check_parity(
     model = load_sentence_transformer(base_model, "cpu", str(model_folder))
 
     def encode_with_torch(texts: Sequence[str]) -> np.ndarray:
-        return model.encode(list(texts), prompt=base_model.passage_prompt, normalize_embeddings=True, show_progress_bar=False)
+        options = {"normalize_embeddings": True, "show_progress_bar": False} | as_task(base_model, PASSAGE)
+        return model.encode(list(texts), prompt=prompt_of(base_model, PASSAGE), **options)
 
     reference, torch_seconds = _timed(encode_with_torch, texts)
     files = {}

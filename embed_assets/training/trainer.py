@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LOGGED_LOSSES = 25
+LENGTHS_CARD = """
+## Lengths
+
+Queries are cut at {query} tokens and passages at {passage}, prompts included, by `encode_query` and `encode_document`:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("FOLDER")
+cosines = model.similarity(model.encode_query(["a query"]), model.encode_document(["a passage"]))
+```
+
+`encode` cuts both at {longest}, unless it is told `task="query"` or `task="document"`.
+"""
 
 
 def training_arguments(
@@ -162,4 +176,8 @@ def save_model(model: "SentenceTransformer | CrossEncoder", folder: Path) -> Non
     model.save_pretrained(str(folder), safe_serialization=True)
     card = folder / "README.md"
     varying = re.compile(r"^### Training (Logs|Time)\n.*?(?=^##)", re.DOTALL | re.MULTILINE)
-    card.write_text(varying.sub("", card.read_text(encoding="utf-8")), encoding="utf-8")
+    words = varying.sub("", card.read_text(encoding="utf-8"))
+    query, passage = (getattr(model[0], name, None) for name in ("query_length", "document_length"))
+    if query and passage:
+        words += LENGTHS_CARD.format(query=query, passage=passage, longest=model.max_seq_length)
+    card.write_text(words, encoding="utf-8")

@@ -47,7 +47,8 @@ def test_the_chain_of_an_architecture(tmp_path: Path, architecture: str):
     materialize(place, NAME)
     assert set(read_scores(place, NAME)["system"]) == {"base", "tuned", "bm25", "hybrid_base", "hybrid", "late"}
     exported = place.store.current("onnx_model", NAME)
-    assert {it["name"]: it["passed"] for it in exported.findings} == {"agrees_with_torch": True}, exported.findings
+    passed = {"agrees_with_torch": True, "int8_holds": True}
+    assert {it["name"]: it["passed"] for it in exported.findings} == passed, exported.findings
     assert open_published(place, NAME).index.open().schema.field("vector").type.list_size == HIDDEN
     assert len(search(place, NAME, "router keeps rebooting", "dense", 3)) == 3
 
@@ -107,5 +108,8 @@ def test_the_chain_of_a_model_for_queries_alone(tmp_path: Path):
     assert (encoder.encode_passages(["a red light"]) == base.encode_passages(["a red light"])).all()
     exported = OnnxEncoder(place.store.current("onnx_model", NAME).folder)
     assert parity(encoder.encode_queries(["a red light"]), exported.encode_queries(["a red light"]))["min_cosine"] > 0.999
-    assert {it["name"]: it["passed"] for it in place.store.current("onnx_model", NAME).findings} == {"agrees_with_torch": True}
+    assert {it["name"]: it["passed"] for it in place.store.current("onnx_model", NAME).findings} == {
+        "agrees_with_torch": True,
+        "int8_holds": True,
+    }
     assert len(search(place, NAME, "router keeps rebooting", "dense", 3)) == 3

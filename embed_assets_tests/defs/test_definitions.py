@@ -28,7 +28,7 @@ evaluation_set <- corpus_chunks, qa_pairs; evaluation; polars; can_tell, enough_
 triplets <- corpus_chunks, evaluation_set, qa_pairs; training; polars; hard_negatives_found, no_leaked_documents, no_leaked_test_queries, passages_fit
 checkpoint <- triplets; training; huggingface, pytorch; loss_fell
 beir_scores <- checkpoint, corpus_chunks, evaluation_set; evaluation; ranx; labels_hold, sources_agree, tuned_beats_base
-onnx_model <- checkpoint, corpus_chunks, evaluation_set; training; onnx; agrees_with_torch
+onnx_model <- checkpoint, corpus_chunks, evaluation_set; training; onnx; agrees_with_torch, int8_holds
 published_index <- beir_scores, checkpoint, corpus_chunks, evaluation_set; production; lancedb; endpoint_agrees, promoted
 reranker <- triplets; training; huggingface, pytorch; loss_fell
 reranker_scores <- checkpoint, corpus_chunks, evaluation_set, reranker; evaluation; ranx; reranking_does_no_harm

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from embed_assets.models.lengths import check_length, positions
+from embed_assets.models.lengths import PASSAGE, QUERY, are_apart, check_length, positions, tokens_of
 from embed_assets.models.settings import BaseModelSettings
 
 
@@ -27,8 +27,16 @@ def test_a_length_beyond_the_positions_is_refused_before_the_model_is_loaded(tmp
     check_length(BaseModelSettings(name=str(tmp_path), max_tokens=64))
     with pytest.raises(ValueError, match=r"base_model\.max_tokens is 65, .* has positions for 64 tokens: set it to at most 64"):
         check_length(BaseModelSettings(name=str(tmp_path), max_tokens=65))
+    with pytest.raises(ValueError, match=r"base_model\.query_max_tokens is 65, .*: set it to at most 64$"):
+        check_length(BaseModelSettings(name=str(tmp_path), max_tokens=64, query_max_tokens=65))
 
 
 def test_the_sample_base_model_has_512_positions():
     with pytest.raises(ValueError, match="positions for 512 tokens"):
         check_length(BaseModelSettings(max_tokens=513))
+
+
+def test_queries_are_as_long_as_passages_unless_they_have_a_length_of_their_own():
+    assert [tokens_of(BaseModelSettings(max_tokens=64), task) for task in (QUERY, PASSAGE)] == [64, 64]
+    assert [tokens_of(BaseModelSettings(max_tokens=64, query_max_tokens=16), task) for task in (QUERY, PASSAGE)] == [16, 64]
+    assert not are_apart(BaseModelSettings(max_tokens=64, query_max_tokens=64))

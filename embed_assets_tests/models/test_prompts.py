@@ -8,7 +8,7 @@ import pytest
 from embed_assets.models.encoders import Encoder, count_unencoded, load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import ModelNotFoundError, locate_model
-from embed_assets.models.prompts import own_length, with_prompts
+from embed_assets.models.prompts import own_lengths, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 
 E5 = {"prompts": {"query": "query: ", "passage": "passage: "}}
@@ -47,10 +47,17 @@ def test_a_configuration_that_is_no_json_is_named(tmp_path):
         with_prompts(BaseModelSettings(name=model_with(tmp_path / "model", "{")))
 
 
-def test_the_length_is_that_of_the_configuration(tmp_path):
-    assert own_length(BaseModelSettings().name) == 256
-    (tmp_path / "bare").mkdir()
-    assert own_length(str(tmp_path / "bare")) is None
+def test_lengths_are_those_of_the_configuration(tmp_path):
+    assert own_lengths(BaseModelSettings().name) == {"max_tokens": 256, "query_max_tokens": None}
+    assert own_lengths(str(tmp_path)) == {"max_tokens": None, "query_max_tokens": None}
+    # As sentence-transformers writes them today.
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"query_length": 32}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 8192}))
+    assert own_lengths(str(tmp_path)) == {"max_tokens": 8192, "query_max_tokens": 32}
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 512}))
+    assert own_lengths(str(tmp_path))["max_tokens"] == 512
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 10**30}))
+    assert own_lengths(str(tmp_path))["max_tokens"] is None
 
 
 def test_the_model_is_loaded_with_them_and_they_change_what_is_encoded(tmp_path):

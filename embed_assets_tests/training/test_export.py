@@ -7,10 +7,10 @@ import pytest
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.locations import locate_model
-from embed_assets.models.onnx import MODEL, PROVIDERS, OnnxEncoder, OnnxReranker
+from embed_assets.models.onnx import FP16_MODEL, INT8_MODEL, MODEL, PROVIDERS, OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.export import FP16_MODEL, INT8_MODEL, export_onnx, export_onnx_reranker
+from embed_assets.training.export import export_onnx, export_onnx_reranker
 from embed_assets.training.parity import check_parity, check_reranker_parity, parity
 from embed_assets.training.settings import ExportSettings, RerankerSettings
 

@@ -10,11 +10,11 @@ from embed_assets.evaluation.scoring import score_systems, write_summaries
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import tuned
 from embed_assets.models.encoders import TextEncoder
-from embed_assets.models.onnx import OnnxEncoder
+from embed_assets.models.onnx import INT8_MODEL, OnnxEncoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.two_towers import TwoTowers
 from embed_assets.reports.training import write_export
-from embed_assets.training.export import INT8_MODEL, export_onnx
+from embed_assets.training.export import export_onnx
 from embed_assets.training.parity import check_parity
 from embed_assets.training.settings import ExportSettings
 from embed_assets.training.stages import ONNX_MODEL
