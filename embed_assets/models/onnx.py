@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embed_assets.models.lengths import PASSAGE, QUERY
+from embed_assets.models.onnx_session import CPU, MOST_TEXTS, TENSORRT, open_session
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
@@ -16,23 +17,19 @@ if TYPE_CHECKING:
 MODEL, FP16_MODEL, INT8_MODEL = "model.onnx", "model_fp16.onnx", "model_int8.onnx"
 # Outputs: the vectors of tokens where something projects them, and those of the last layer.
 TOKEN_VECTORS, LAST_LAYER = "token_vectors", "last_hidden_state"
-# Fastest first; onnxruntime takes those that its build and the machine have.
-PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 class _OnnxModel:
     """A tokenizer and an ONNX file in a folder that export_onnx or export_onnx_reranker wrote."""
 
-    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = PROVIDERS[-1:]):
-        import onnxruntime
+    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = (CPU,)):
         from tokenizers import Tokenizer
 
         self.folder = folder
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        there = [provider for provider in providers if provider in onnxruntime.get_available_providers()]
-        self.session = onnxruntime.InferenceSession(folder / "onnx" / file_name, options, providers=there)
+        longest = (self.tokenizer.truncation or {})["max_length"]
+        self.session = open_session(folder / "onnx" / file_name, longest, threads, providers)
+        self._most = MOST_TEXTS if TENSORRT in self.session.get_providers() else None
 
     def _run_all(
         self,
@@ -43,6 +40,7 @@ class _OnnxModel:
         what: str,
         tokenizer: "Tokenizer",
     ) -> np.ndarray:
+        batch_size = min(batch_size, self._most or batch_size)
         # Inputs of like length share a batch, so that there is little padding.
         order = sorted(range(len(inputs)), key=lambda row: -lengths[row])
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -72,7 +70,7 @@ class OnnxEncoder(_OnnxModel):
         providers: where to compute, best first: the CPU, or PROVIDERS to use TensorRT or CUDA where they are.
     """
 
-    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = PROVIDERS[-1:]):
+    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = (CPU,)):
         super().__init__(folder, file_name, threads, providers)
         self.prompts = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
         lengths = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))

@@ -41,3 +41,15 @@ def test_wrong_settings_and_a_missing_data_folder_are_said(workspace_folder: Pat
     write_small_collections(workspace_folder / "data")
     override(workspace_folder / "data", "bakery", {"training": {"epoch": 2}})
     assert "did you mean 'epochs'?" in doctor(workspace_folder)[1]["settings of bakery"]["words"]
+
+
+def test_two_onnxruntimes_in_one_folder_are_told(workspace_folder: Path, monkeypatch):
+    write_small_collections(workspace_folder / "data")
+    assert doctor(workspace_folder)[1]["onnxruntime"]["well"]
+    packages = workspace_folder / "packages" / "onnxruntime_gpu-1.31.1.dist-info"
+    packages.mkdir(parents=True)
+    (packages / "METADATA").write_text("Metadata-Version: 2.4\nName: onnxruntime-gpu\nVersion: 1.31.1\n")
+    monkeypatch.syspath_prepend(packages.parent)
+    done, found = doctor(workspace_folder)
+    assert done.exit_code == 1
+    assert "onnxruntime-gpu 1.31.1 overwrite each other's files: run 'make onnx-gpu'" in found["onnxruntime"]["words"]

@@ -7,7 +7,8 @@ import pytest
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.locations import locate_model
-from embed_assets.models.onnx import FP16_MODEL, INT8_MODEL, MODEL, PROVIDERS, OnnxEncoder, OnnxReranker
+from embed_assets.models.onnx import FP16_MODEL, INT8_MODEL, MODEL, OnnxEncoder, OnnxReranker
+from embed_assets.models.onnx_session import PROVIDERS
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.export import export_onnx, export_onnx_reranker
