@@ -14,7 +14,9 @@ from embed_assets.progress import track
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MODEL, FP16_MODEL, INT8_MODEL = "model.onnx", "model_fp16.onnx", "model_int8.onnx"
+MODEL = "model.onnx"
+FP16_MODEL = "model_fp16.onnx"
+INT8_MODEL = "model_int8.onnx"
 # Outputs: the vectors of tokens where something projects them, and those of the last layer.
 TOKEN_VECTORS, LAST_LAYER = "token_vectors", "last_hidden_state"
 
