@@ -11,7 +11,7 @@ from embed_assets.evaluation.labels import own_units
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.rerankers import PairScorer
 from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.retrieval.fusion import convex_fusion, query_weights
+from embed_assets.retrieval.fusion import convex_fusion, cosine_deviation, query_weights
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
 from embed_assets.retrieval.rescoring import dense_scores
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
@@ -56,6 +56,7 @@ class Systems:
         self.chunks, self.patterns, self._encoders = chunks, patterns, encoders
         self._passages = chunks["passage"].to_list()
         self._vectors = {name: encoder.encode_passages(self._passages) for name, encoder in encoders.items()}
+        self.deviations = {name: cosine_deviation(vectors) for name, vectors in self._vectors.items()}
         self._bm25 = Bm25Index(self._passages, language_of(chunks)) if with_bm25 else None
 
     @property
@@ -97,6 +98,11 @@ class Systems:
                         values[row - block.start, groups == unit] = 0 if system == BM25 else -np.inf
             yield texts[block], scores
 
+    def fuse(self, queries: Sequence[str], scores: Mapping[str, np.ndarray], dense: str, weight: float) -> np.ndarray:
+        """What a dense system and BM25 give together to each chunk, shape (queries, chunks), from what search_blocks yields."""
+        weights = query_weights(queries, weight, self.patterns)
+        return convex_fusion(scores[dense], scores[BM25], weights, deviation=self.deviations[dense])
+
     def rank(
         self,
         queries: pl.DataFrame,
@@ -126,7 +132,7 @@ class Systems:
         for of_block, scores in self.search_blocks(queries, relevant, by_document):
             texts += of_block
             for name, (dense, weight) in hybrids.items():
-                scores[name] = convex_fusion(scores[dense], scores[BM25], query_weights(of_block, weight, self.patterns))
+                scores[name] = self.fuse(of_block, scores, dense, weight)
             for name, values in scores.items():
                 blocks.setdefault(name, []).append(_first(name, best_per_group(values, groups), top_k))
             for name, system in reranked.items():

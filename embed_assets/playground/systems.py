@@ -114,7 +114,7 @@ class SideBySide:
         self.source = deciding_source({summary["labels"]: summary["queries"] for summary in self.summaries})
         self._per_query = pl.read_parquet(scores.folder / "per_query.parquet")
         self._queries, self._labels = read_evaluation_set(made_of["evaluation_set"].folder, made_of["corpus_chunks"].folder)
-        self._weight = weight_for_search(self.summaries)
+        self._weight, _ = weight_for_search(self.summaries)
         logger.info("%s: encoding %d chunks, as far as they are new to the models", collection, len(self.chunks))
         models = (base_model, made_of["checkpoint"], workspace.memos, compute)
         encoders = base_and_tuned(*models)

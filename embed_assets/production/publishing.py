@@ -195,12 +195,14 @@ def _put(
     made_of = published.made_of(model, chunks)
     name = index.table_name(made_of["fingerprint"])
     rows = chunks.folder / "chunks.parquet"
+    weight, deviation = weight_for_search(summaries, system_of(model)[1])
     metadata = made_of | {
         "rows": pl.scan_parquet(rows).select(pl.len()).collect().item(),
         "took_the_place_of": compared_with,
         "evaluation_set": inputs.artifacts["evaluation_set"].digest,
         "scores": _headlines(summaries),
-        "hybrid_weight": weight_for_search(summaries, system_of(model)[1]),
+        "hybrid_weight": weight,
+        "cosine_deviation": deviation,
         "identifier_patterns": inputs.block(IdentifierSettings).all_patterns,
     }
     live = index.metadata(before.current)

@@ -78,7 +78,8 @@ class IndexSearch:
         weight = query_weights([query], metadata.get("hybrid_weight", DEFAULT_WEIGHT), patterns).item()
         settings = self._late_interaction if mode == "late" else self._reranking
         fetched = max(limit, DEPTH, settings.top_k if mode != "hybrid" else 0)
-        rows = _fused(_dense(table, vector, fetched, published.settings.rescore), _full_text(table, query, fetched), weight)
+        dense, words = _dense(table, vector, fetched, published.settings.rescore), _full_text(table, query, fetched)
+        rows = _fused(dense, words, weight, metadata.get("cosine_deviation"))
         if mode == "hybrid":
             return _hits(rows, limit)
         first, others = rows[: settings.top_k], rows[settings.top_k :]
@@ -151,10 +152,11 @@ def _full_text(table: "Table", query: str, limit: int) -> list[dict]:
     return [row | {SCORE: row["_score"]} for row in rows]
 
 
-def _fused(dense: list[dict], full_text: list[dict], weight: float) -> list[dict]:
+def _fused(dense: list[dict], full_text: list[dict], weight: float, deviation: float | None) -> list[dict]:
     rows = {row["id"]: row for row in [*dense, *full_text]}
     first, second = ({row["id"]: row[SCORE] for row in found} for found in (dense, full_text))
-    return [rows[name] | {SCORE: score} for name, score in fuse_hits(first, second, weight).items()]
+    fused = fuse_hits(first, second, weight, deviation=deviation)
+    return [rows[name] | {SCORE: score} for name, score in fused.items()]
 
 
 def _reordered(rows: list[dict], scores: np.ndarray, others: list[dict], weight: float | None) -> list[dict]:

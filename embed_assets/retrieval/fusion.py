@@ -13,6 +13,27 @@ DEPTH = 100
 DEFAULT_WEIGHT = 0.5
 # The same for a query that is little but identifiers, which encoders tell apart badly: measured, see docs/proof.md.
 IDENTIFIER_WEIGHT = 0.2
+PASSAGES_FOR_DEVIATION = 1000
+
+
+def cosine_deviation(vectors: np.ndarray) -> float | None:
+    """The standard deviation of the cosines between different passages: what is much and what is little for a model.
+
+    Args:
+        vectors: unit vectors of passages, shape (passages, dimensions); of more than 1,000, that many are taken at equal
+            distances.
+
+    Returns:
+        None where all are equal, or there are fewer than three.
+    """
+    some = (
+        vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), PASSAGES_FOR_DEVIATION)).astype(int)]
+        if len(vectors)
+        else vectors
+    )
+    cosines = (some.astype(np.float32) @ some.astype(np.float32).T)[np.triu_indices(len(some), 1)]
+    deviation = float(cosines.std()) if len(cosines) > 1 else 0.0
+    return deviation if deviation > 1e-6 else None
 
 
 def query_weights(queries: Sequence[str], weight: float, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> np.ndarray:
@@ -29,7 +50,11 @@ def query_weights(queries: Sequence[str], weight: float, patterns: Sequence[str]
 
 
 def convex_fusion(
-    first: np.ndarray, second: np.ndarray, weight: float | np.ndarray = DEFAULT_WEIGHT, depth: int = DEPTH
+    first: np.ndarray,
+    second: np.ndarray,
+    weight: float | np.ndarray = DEFAULT_WEIGHT,
+    depth: int = DEPTH,
+    deviation: float | None = None,
 ) -> np.ndarray:
     """The weighted mean of two scores of the same passages, each scaled from its 100th to its first.
 
@@ -37,24 +62,37 @@ def convex_fusion(
     of each run counts 1, its 100th 0, and so does all that comes after it or was not found. What counts 0 in both runs
     comes last, in the order of the first.
 
+    With ``deviation``, the first run keeps its own scale: where its best stands far above its 100th, the model is sure, and
+    counts more. To stretch each query's cosines from 0 to 1 throws that away (measured, see docs/proof.md).
+
     Args:
         first, second: scores, shape (queries, passages); -inf where a run did not find the passage. Of BM25, 0 is what
             no word matches.
         weight: of the first, from 0 to 1, for all queries or for each (query_weights); the second has the rest.
         depth: how many passages of each run are scaled; all where there are fewer.
+        deviation: how far above its 100th a score of the first run counts 1 (cosine_deviation); None: as far as the best.
 
     Returns:
         float32, same shape; what neither run found is -inf.
     """
-    of_first, of_second = (_scaled(scores, _Scale.of(scores, kth_best(scores, depth))) for scores in (first, second))
+    of_first, of_second = (
+        _scaled(scores, _Scale.of(scores, kth_best(scores, depth), unit)) for scores, unit in ((first, deviation), (second, None))
+    )
     return _mean(of_first, of_second, weight)
 
 
-def fused_top_k(first: np.ndarray, second: np.ndarray, k: int, weight: float = DEFAULT_WEIGHT, depth: int = DEPTH) -> np.ndarray:
+def fused_top_k(
+    first: np.ndarray,
+    second: np.ndarray,
+    k: int,
+    weight: float = DEFAULT_WEIGHT,
+    depth: int = DEPTH,
+    deviation: float | None = None,
+) -> np.ndarray:
     """What top_k finds in convex_fusion, without fusing what can be none of the first k: a hundred times less of a million.
 
     Args:
-        first, second, weight, depth: as in convex_fusion.
+        first, second, weight, depth, deviation: as in convex_fusion.
         k: how many.
 
     Returns:
@@ -63,8 +101,8 @@ def fused_top_k(first: np.ndarray, second: np.ndarray, k: int, weight: float = D
     k = min(k, first.shape[1])
     near, named = top_k(first, max(depth, k)), top_k(second, depth)
     scales = [
-        _Scale.of(scores, _gather(scores, columns)[:, min(depth, columns.shape[1]) - 1, None])
-        for scores, columns in ((first, near), (second, named))
+        _Scale.of(scores, _gather(scores, columns)[:, min(depth, columns.shape[1]) - 1, None], unit)
+        for scores, columns, unit in ((first, near, deviation), (second, named, None))
     ]
     columns = np.concatenate([near, named], axis=1)
     of_first, of_second = (
@@ -78,19 +116,23 @@ def fused_top_k(first: np.ndarray, second: np.ndarray, k: int, weight: float = D
     best = in_order(fused, columns)[:, :k]
     # More passages than are scaled may be equally good, and then all of them count.
     for row in np.flatnonzero(np.logical_or(*(scale.all_best for scale in scales))):
-        best[row] = top_k(convex_fusion(first[row, None], second[row, None], weight, depth), k)[0]
+        best[row] = top_k(convex_fusion(first[row, None], second[row, None], weight, depth, deviation), k)[0]
     return best
 
 
 def fuse_hits(
-    first: Mapping[str, float], second: Mapping[str, float], weight: float = DEFAULT_WEIGHT, depth: int = DEPTH
+    first: Mapping[str, float],
+    second: Mapping[str, float],
+    weight: float = DEFAULT_WEIGHT,
+    depth: int = DEPTH,
+    deviation: float | None = None,
 ) -> dict[str, float]:
     """convex_fusion of the hits of two searches for one query, best first.
 
     Args:
         first: id → score of each hit of the dense search; a higher score is better.
         second: id → BM25 score of each hit; what is missing had no match, or was not fetched.
-        weight, depth: as in convex_fusion; both searches have to fetch that many hits.
+        weight, depth, deviation: as in convex_fusion; both searches have to fetch ``depth`` hits.
     """
     ids = list(dict.fromkeys([*first, *second]))
     if not ids:
@@ -99,32 +141,38 @@ def fuse_hits(
         np.array([[hits.get(name, missing) for name in ids]], dtype=np.float32)
         for hits, missing in ((first, -np.inf), (second, 0.0))
     )
-    fused = convex_fusion(of_first, of_second, weight, depth)[0]
+    fused = convex_fusion(of_first, of_second, weight, depth, deviation)[0]
     return {ids[place]: float(fused[place]) for place in np.argsort(-fused, kind="stable")}
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """Of each row the best score, which counts 1, the last, which counts 0, and whether the row says nothing."""
+    """Of each row the best score, the last, which counts 0, whether the row says nothing, and how far above the last counts 1.
+
+    Where no unit is given, the best counts 1.
+    """
 
     best: np.ndarray
     last: np.ndarray
     says_nothing: np.ndarray
+    unit: float | None
 
     @classmethod
-    def of(cls, scores: np.ndarray, kth: np.ndarray) -> "_Scale":
+    def of(cls, scores: np.ndarray, kth: np.ndarray, unit: float | None) -> "_Scale":
         best, worst = (extreme(scores, axis=1, keepdims=True) for extreme in (np.max, np.min))
         last, few = kth.copy(), ~np.isfinite(kth[:, 0])
         last[few] = np.min(scores[few], axis=1, keepdims=True, initial=np.inf, where=np.isfinite(scores[few]))
-        return cls(best, last, best <= worst)
+        return cls(best, last, best <= worst, unit)
 
     @property
     def all_best(self) -> np.ndarray:
-        return ((self.best <= self.last) & ~self.says_nothing)[:, 0]
+        return ((self.best <= self.last) & ~self.says_nothing & (self.unit is None))[:, 0]
 
 
 def _scaled(scores: np.ndarray, scale: _Scale) -> np.ndarray:
-    """The scores so that the best is 1 and the last 0; all 0 where all are equal."""
+    """The scores so that the last is 0 and the best, or what stands a unit above the last, is 1; all 0 where all are equal."""
+    if scale.unit is not None:
+        return np.where(np.isfinite(scores), (scores - scale.last) / scale.unit, -np.inf)
     span = scale.best - scale.last
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = np.where(span > 0, (scores - scale.last) / span, np.where(scores >= scale.best, 1.0, scores - scale.best))

@@ -6,7 +6,7 @@ import numpy as np
 
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, fused_top_k
+from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, cosine_deviation, fused_top_k
 from embed_assets.retrieval.ranking import blocks_of_queries
 from embed_assets.text.languages import ENGLISH
 
@@ -33,7 +33,7 @@ class HybridRetriever:
         self._encoder = encoder
         self._vectors = encoder.encode_passages(passages)
         self._bm25 = Bm25Index(passages, language)
-        self._depth, self._weight = depth, weight
+        self._depth, self._weight, self._deviation = depth, weight, cosine_deviation(self._vectors)
 
     def search_blocks(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
         """Search block by block, so that memory is bounded whatever the number of queries.
@@ -47,7 +47,7 @@ class HybridRetriever:
         for block in blocks_of_queries(len(queries), len(self._vectors)):
             dense = query_vectors[block] @ self._vectors.T
             bm25 = self._bm25.scores(queries[block])
-            yield block.start, fused_top_k(dense, bm25, k, self._weight), dense, bm25
+            yield block.start, fused_top_k(dense, bm25, k, self._weight, deviation=self._deviation), dense, bm25
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Search query by query.

@@ -42,7 +42,7 @@ def where_nothing_is_trained(blocks: Mapping[str, Block]) -> tuple[str, ...]:
 TRIPLETS = Stage(
     name="triplets",
     group="training",
-    code_version="5",
+    code_version="6",
     settings=("base_model", IDENTIFIERS, "evaluation_set", "negatives"),
     inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
     sources=(base_model, cross_encoder, own_triplets),
@@ -52,7 +52,7 @@ TRIPLETS = Stage(
 CHECKPOINT = Stage(
     name="checkpoint",
     group="training",
-    code_version="4",
+    code_version="5",
     settings=("base_model", "training", "checkpoint"),
     inputs=("triplets",),
     sources=(base_model, own_checkpoint),

@@ -73,9 +73,9 @@ def test_a_weight_of_the_settings_is_taken():
     assert chosen(False, dev_queries("human", 36, answer=1), setting=0.2).weight == 0.2
 
 
-def test_search_takes_the_weight_that_was_scored():
-    summaries = [{"labels": "human"}, {"labels": "synthetic", "hybrid_weights": {"hybrid": {"weight": 0.7}}}]
-    assert weight_for_search(summaries) == 0.7 and weight_for_search([]) == 0.5
+def test_search_fuses_as_it_was_scored():
+    summaries = [{"labels": "human"}, {"labels": "synthetic", "hybrid_weights": {"hybrid": {"weight": 0.7, "deviation": 0.1}}}]
+    assert weight_for_search(summaries) == (0.7, 0.1) and weight_for_search([]) == (0.5, None)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embed_assets.retrieval.fusion import convex_fusion, fuse_hits, fused_top_k, query_weights
+from embed_assets.retrieval.fusion import convex_fusion, cosine_deviation, fuse_hits, fused_top_k, query_weights
 from embed_assets.retrieval.ranking import top_k
 
 NONE = -np.inf
@@ -39,19 +39,40 @@ def test_one_word_match_counts_in_full_and_nothing_found_stays_nothing():
     assert fused([0.5, 0.4, NONE], [0.0, 3.0, 0.0]) == pytest.approx([0.5, 0.5, NONE])
 
 
+def test_with_a_deviation_the_model_counts_as_far_as_it_tells_passages_apart():
+    """The words give 1, 0.5 and 0 to the first three; a cosine .2 above the last one counts 1."""
+    words = np.array([[8.0, 4.0, 0.0]] * 2, dtype=np.float32)
+    dense = np.array([[0.1, 0.1, 0.5], [0.1, 0.1, 0.14]], dtype=np.float32)
+    sure, unsure = convex_fusion(dense, words, deviation=0.2)
+    assert sure == pytest.approx([0.5, 0.25, 1.0]) and unsure == pytest.approx([0.5, 0.25, 0.1])
+    # Stretched from 0 to 1, both queries look the same.
+    assert convex_fusion(dense, words).tolist() == [[0.5, 0.25, 0.5]] * 2
+
+
+def test_the_deviation_is_that_of_the_cosines_of_different_passages():
+    # Cosines 0, .6 and .8: mean .4667, squares of the distances .2178, .0178 and .1111.
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], dtype=np.float32)
+    assert cosine_deviation(vectors) == pytest.approx((0.3467 / 3) ** 0.5, abs=1e-4)
+    # A third of the pairs are now equal passages: mean .6444, mean of the squares .5556.
+    assert cosine_deviation(np.repeat(vectors, 2000, axis=0)) == pytest.approx(0.3746, abs=1e-3)
+    assert cosine_deviation(vectors[:2]) is None and cosine_deviation(vectors[:0]) is None
+    assert cosine_deviation(np.repeat(vectors[:1], 9, axis=0)) is None
+
+
 def test_equal_best_scores_all_count_one():
     assert fused([0.9, 0.9, 0.1], [0.0, 0.0, 5.0], depth=2) == pytest.approx([0.5, 0.5, 0.5])
 
 
-def test_hits_of_two_searches_are_fused_as_the_whole_matrix_would_be():
+@pytest.mark.parametrize("deviation", [None, 0.8])
+def test_hits_of_two_searches_are_fused_as_the_whole_matrix_would_be(deviation):
     """300 passages, of which each search fetches its first 100; word scores are zero for most of them."""
     random = np.random.default_rng(5)
     dense = random.normal(size=300).astype(np.float32)
     words = np.where(random.random(300) < 0.2, random.gamma(2.0, 3.0, 300), 0).astype(np.float32)
-    whole = convex_fusion(dense[None], words[None], 0.3)[0]
+    whole = convex_fusion(dense[None], words[None], 0.3, deviation=deviation)[0]
     first = {str(place): float(dense[place]) for place in np.argsort(-dense)[:100]}
     second = {str(place): float(words[place]) for place in np.argsort(-words)[:100] if words[place] > 0}
-    hits = fuse_hits(first, second, 0.3)
+    hits = fuse_hits(first, second, 0.3, deviation=deviation)
     assert list(hits)[:80] == [str(place) for place in np.argsort(-whole, kind="stable")[:80]]
     assert [hits[name] for name in list(hits)[:80]] == pytest.approx(sorted(whole, reverse=True)[:80], abs=1e-6)
 
@@ -92,14 +113,15 @@ def test_no_hits_give_none():
     assert list(fuse_hits({}, {"a": 2.0, "b": 1.0})) == ["a", "b"]
 
 
+@pytest.mark.parametrize("deviation", [None, 0.3])
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize(("columns", "k", "depth"), [(300, 20, 50), (300, 80, 50), (60, 100, 100), (7, 3, 2), (300, 300, 10)])
-def test_the_first_of_a_fusion_are_found_without_fusing_all(columns, k, depth, weight):
+def test_the_first_of_a_fusion_are_found_without_fusing_all(columns, k, depth, weight, deviation):
     """Scores with many ties, words that match few passages or none, equal rows and passages that were not found."""
     random = np.random.default_rng(columns + k)
     dense = random.integers(-40, 40, size=(40, columns)).astype(np.float32) / 40
     words = np.where(random.random((40, columns)) < 0.2, random.integers(1, 9, size=(40, columns)), 0).astype(np.float32)
     dense[3], words[4], words[5], words[6, 1:], dense[7, random.random(columns) < 0.9] = 0.5, 0.0, 2.0, 1.0, NONE
     words[8, : columns // 2], dense[9] = 4.0, NONE
-    expected = top_k(convex_fusion(dense, words, weight, depth), k)
-    assert fused_top_k(dense, words, k, weight, depth).tolist() == expected.tolist()
+    expected = top_k(convex_fusion(dense, words, weight, depth, deviation), k)
+    assert fused_top_k(dense, words, k, weight, depth, deviation).tolist() == expected.tolist()
