@@ -1,8 +1,14 @@
 """Bytes of a text file as text, in whatever encoding it was saved."""
 
 import codecs
+import contextlib
 import re
 import unicodedata
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from webencodings import Encoding
 
 # The longest mark first: that of UTF-32 begins with that of UTF-16.
 BYTE_ORDER_MARKS = (
@@ -20,6 +26,12 @@ _BEYOND_ASCII = re.compile(
     rb"|([\x80-\xff])"
 )
 MIXED = "utf-8 and windows-1252"
+# Encodings that say with escapes what follows: their bytes are those of ASCII.
+_ESCAPED = re.compile(rb"\x1b\$[@B]")
+_SEVEN_BITS = re.compile(r"(?:csiso-?|iso-?)2022[\w-]*|hz(?:-gb-2312)?|utf-?7", re.IGNORECASE)
+_NO_PAGES = ("utf", "punycode", "idna", "raw", "unicode", "undefined")
+# Four of five letters beyond ASCII, all of them Thai. The detector takes them for accented Latin ones.
+_THAI = re.compile(rb"(?:[\x00-\x7f]{0,40}[\xa1-\xda\xdf-\xfb\x85\x91-\x97]{4,})+[\x00-\x7f]*")
 
 
 class BinaryDataError(ValueError):
@@ -45,17 +57,20 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
             return _checked(content[len(mark) :].decode(encoding, "replace")), "" if encoding == "utf-8" else encoding
     if wide := _without_mark(content):
         return _checked(content.decode(wide, "replace")), wide
+    if narrow := _of_seven_bits(content, declared or ""):
+        return narrow
     try:
         return _checked(content.decode()), ""
     except UnicodeDecodeError:
         pass
-    label = webencodings.lookup(declared or "")
+    label = webencodings.lookup(declared or "") or _known_to_python(declared or "")
     if label is not None and label.name == "utf-8" and len(_wrong(content)) * 100 < len(content):
         return _checked(content.decode(errors="replace")), ""
     if _mostly_utf8(content[:SAMPLE]):
         return _checked(_decode_mixed(content)), MIXED
     if label is None or label.name in ("utf-8", "utf-16le", "utf-16be"):
-        label = webencodings.lookup(detect(content[:SAMPLE], allow_utf8=False)) or webencodings.lookup("windows-1252")
+        guess = "windows-874" if _THAI.fullmatch(content[:SAMPLE]) else detect(content[:SAMPLE], allow_utf8=False)
+        label = webencodings.lookup(guess) or webencodings.lookup("windows-1252")
     return _checked(label.codec_info.decode(content, "replace")[0]), label.name
 
 
@@ -80,18 +95,48 @@ def _wrong(content: bytes) -> str:
     return "".join(character for character in content.decode(errors="replace") if character == "\ufffd")
 
 
-def _without_mark(content: bytes) -> str | None:
-    """UTF-16 without its mark: nearly every other byte of a text in Latin letters is zero."""
-    sample = content[: min(len(content), 4096) // 2 * 2]
-    if len(sample) < 8 or len(content) % 2:
-        return None
-    zeros = sample[0::2].count(0), sample[1::2].count(0)
-    half = len(sample) // 2
-    if zeros[1] > 0.7 * half and not zeros[0]:
-        return "utf-16-le"
-    if zeros[0] > 0.7 * half and not zeros[1]:
-        return "utf-16-be"
+def _of_seven_bits(content: bytes, declared: str) -> tuple[str, str] | None:
+    """Text in ISO-2022-JP, as Japanese mails are, or in another such encoding that a mail or page says it is in."""
+    for encoding in filter(
+        None, [declared if _SEVEN_BITS.fullmatch(declared) else "", _ESCAPED.search(content) and "iso2022_jp"]
+    ):
+        with contextlib.suppress(LookupError, ValueError):
+            return _checked(content.decode(encoding)), codecs.lookup(encoding).name
     return None
+
+
+def _known_to_python(declared: str) -> "Encoding | None":
+    """An encoding that browsers do not know by this name, such as cp874 or mac_cyrillic."""
+    from webencodings import Encoding
+
+    with contextlib.suppress(LookupError, ValueError):
+        found = codecs.lookup(declared)
+        # There are codecs for compressed bytes and the like as well.
+        if getattr(found, "_is_text_encoding", False) and not found.name.startswith(
+            ("utf", "punycode", "idna", "raw", "unicode")
+        ):
+            return Encoding(found.name, found)
+    return None
+
+
+def _without_mark(content: bytes) -> str | None:
+    """UTF-16 without its mark: it has zero bytes, of blanks and line ends at least, and only one order makes words of it."""
+    sample = content[: min(len(content), 4096) // 2 * 2]
+    if len(sample) < 8 or len(content) % 2 or b"\0" not in sample:
+        return None
+    return next((encoding for encoding in ("utf-16-le", "utf-16-be") if _is_prose(sample, encoding)), None)
+
+
+def _is_prose(sample: bytes, encoding: str) -> bool:
+    """Whether the bytes are letters for the most part, with blanks or line ends between them, and nothing unassigned."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    kinds = Counter(unicodedata.category(character) for character in text if character not in "\t\r\n")
+    letters = sum(number for kind, number in kinds.items() if kind[0] in "LMN")
+    spaced = sum(map(text.count, " \r\n"))
+    return not kinds.keys() & {"Cn", "Co", "Cs", "Cc"} and letters > 0.5 * kinds.total() and spaced > 0
 
 
 def _checked(text: str) -> str:

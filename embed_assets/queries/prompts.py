@@ -19,6 +19,8 @@ from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.text.near_duplicates import normalize_query
 
 LONGEST_PROMPT = 1_000_000  # characters
+# Of a prompt file: bytes, and variables, words of Jinja and constants. Jinja takes seconds for ten times as many.
+LONGEST_SOURCE, MOST_NODES = 200_000, 5_000
 # Loops in loops over the text of passages would end, but not today.
 DEEPEST_LOOP = 2
 FILTERS = (
@@ -152,9 +154,9 @@ class Prompt:
                 parts.append(part)
                 if (length := length + len(part)) > LONGEST_PROMPT:
                     raise PromptError(f"prompt {self.name!r}: longer than {LONGEST_PROMPT:,} characters with its passages")
-        except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, PromptError):
-                raise
+        except PromptError:
+            raise
+        except Exception as error:  # whatever the methods and filters that a stranger's file calls may raise
             raise PromptError(f"prompt {self.name!r}: {error}") from None
         return "".join(parts).rstrip()
 
@@ -181,11 +183,11 @@ def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
         hint = f": did you mean {near[0].removesuffix('.jinja')!r}?" if near else ""
         raise PromptError(f"prompt {file!r} is in none of {', '.join(map(str, places))}{hint}")
     try:
-        if path.stat().st_size > LONGEST_PROMPT:
-            raise PromptError(f"{path}: larger than {LONGEST_PROMPT:,} bytes")
-        return _checked(path, path.read_text(encoding="utf-8"))
+        if path.stat().st_size > LONGEST_SOURCE:
+            raise PromptError(f"{path}: larger than {LONGEST_SOURCE:,} bytes")
+        return _checked(path, path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise PromptError(f"{path}: not UTF-8: {error}") from None
+        raise PromptError(f"{path}: not UTF-8: {error}: save it as UTF-8") from None
 
 
 @lru_cache(maxsize=1000)
@@ -199,6 +201,8 @@ def _checked(path: Path, source: str) -> Prompt:
         others = list(jinja2.meta.find_referenced_templates(ENVIRONMENT.parse(prompt.source)))
     except jinja2.TemplateSyntaxError as error:
         raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
+    except (RecursionError, SyntaxError, MemoryError):  # of Jinja, or of Python for what Jinja makes of it
+        raise PromptError(f"{path}: its expressions or conditions are nested too deeply") from None
     if others:
         raise PromptError(f"{path}: a prompt is one file and cannot include or extend another one; found {others}")
     found = ", ".join(sorted(variables)) or "none"
@@ -221,8 +225,11 @@ def _checked(path: Path, source: str) -> Prompt:
 def _check_nodes(path: Path, source: str) -> None:
     """Refuse what a prompt does not need and could be used to fill memory or to run for ever."""
     waiting: list[tuple[nodes.Node, int]] = [(ENVIRONMENT.parse(source), 0)]
+    number = 0
     while waiting:
         node, depth = waiting.pop()
+        if (number := number + 1) > MOST_NODES:
+            raise PromptError(f"{path}: more than {MOST_NODES:,} variables, words of Jinja and constants")
         depth += isinstance(node, nodes.For)
         if not isinstance(node, NODES):
             raise PromptError(

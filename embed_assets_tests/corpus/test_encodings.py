@@ -17,6 +17,12 @@ GERMAN = "Die Größe der Pumpe ist für uns „wichtig“."
         ("電源を切ってからファンを交換してください。", "shift_jis", "shift_jis"),
         ("Выключите питание перед заменой вентилятора.", "windows-1251", "windows-1251"),
         ("Před výměnou ventilátoru vypněte napájení.", "windows-1250", "windows-1250"),
+        ("請先關閉電源，再更換風扇。濾網堵塞時壓力會升高。", "big5", "big5"),
+        ("افصل التيار قبل استبدال المروحة.", "windows-1256", "windows-1256"),
+        ("ปิดเครื่องก่อนเปลี่ยนพัดลม ล้างตัวกรองทุกเดือน", "cp874", "windows-874"),
+        ("電源を切ってからファンを交換してください。", "iso2022_jp", "iso2022_jp"),
+        ("電源を切ってからファンを交換してください。\n", "utf-16-le", "utf-16-le"),
+        ("Выключите питание перед заменой.", "utf-16-be", "utf-16-be"),
     ],
 )
 def test_text_is_read_in_the_encoding_it_was_saved_in(text, saved_as, read_as):
@@ -29,6 +35,24 @@ def test_labels_mean_what_browsers_take_them_for():
 
 def test_one_bad_byte_of_a_page_that_says_utf8_costs_one_character():
     assert decode(("Größe " * 200).encode() + b"\xff", "utf-8") == ("Größe " * 200 + "\ufffd", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "declared", "read_as"),
+    [
+        ("ปิดเครื่อง once", "cp874", "cp874"),
+        ("Выключите питание", "mac_cyrillic", "mac-cyrillic"),
+        ("请先关闭电源", "hz-gb-2312", "hz"),
+        ("Größe", "utf-7", "utf-7"),
+    ],
+)
+def test_names_of_encodings_that_browsers_do_not_know_hold_as_well(text, declared, read_as):
+    assert decode(text.encode(declared), declared) == (text, read_as)
+
+
+@pytest.mark.parametrize("declared", ["rot13", "base64_codec", "zlib_codec", "unicode_escape", "nonsense", "utf-7\0"])
+def test_what_is_no_encoding_of_text_is_passed_over(declared):
+    assert decode("Größe 3".encode("windows-1252"), declared) == ("Größe 3", "windows-1252")
 
 
 @pytest.mark.parametrize("content", [b"\x00\x01\x02" * 20, b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(range(256))])

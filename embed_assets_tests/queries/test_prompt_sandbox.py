@@ -45,6 +45,32 @@ def test_an_attack_of_a_prompt_file_ends_at_once_and_changes_nothing(tmp_path, a
     assert not proof.exists()
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{{ " + "(" * 3000 + "passage" + ")" * 3000 + " }}", "nested too deeply"),
+        ("{{ passage" + " | trim" * 3000 + " }}", "nested too deeply"),
+        ("{{ passage }}" * 6000, "more than 5,000"),
+        ("{{ passage }}" * 20_000, "larger than 200,000 bytes"),
+        ("{{ passage | dictsort }}", "'str' object has no attribute 'items'"),
+        ("{{ passage[0 : passage] }}", "slice indices"),
+    ],
+    ids=range(6),
+)
+def test_whatever_a_prompt_file_is_made_of_it_is_named(tmp_path, source, words):
+    (tmp_path / "odd.jinja").write_text(source)
+    begin = time.monotonic()
+    with pytest.raises(PromptError, match=words) as caught:
+        load_prompt("odd.jinja", [tmp_path]).render(VARIABLES)
+    assert time.monotonic() - begin < 5 and "odd" in str(caught.value)
+
+
+def test_a_prompt_that_an_editor_saved_with_a_byte_order_mark_has_its_version(tmp_path):
+    (tmp_path / "own.jinja").write_text("{#- version 4 -#}\nAsk about {{ passage }}", encoding="utf-8-sig")
+    prompt = load_prompt("own.jinja", [tmp_path])
+    assert prompt.version == "4" and prompt.render({"passage": "fans"}) == "Ask about fans"
+
+
 def test_a_prompt_that_grows_beyond_all_measure_is_refused():
     prompt = Prompt("long", "{% for a in passage %}{{ passage }}{% endfor %}")
     with pytest.raises(PromptError, match="longer than 1,000,000 characters"):

@@ -40,6 +40,10 @@ _RAISED = str.maketrans("0123456789-−+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁺
 LONGEST_UNIT = 3  # letters of a unit or a variable, such as mol²
 LOOKED_AT = 50  # characters before raised digits; more would only take time
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
+# Links that lead to their own place, or back from a note.
+_ARROWS = ("¶", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
+_ONLY_HEARD = ["sr-only", "visually-hidden", "screen-reader-text", "MJX_Assistive_MathML"]
+_TEX = re.compile(r"\s*(?:\\\((.*)\\\)|\\\[(.*)\\\]|\{\\displaystyle\s*(.*)\})\s*", re.DOTALL)
 
 
 def read_html(content: bytes) -> Converted:
@@ -108,8 +112,14 @@ def to_markdown(tree: "Tag") -> str:
     """A tree as Markdown: headings, lists, tables and code keep their marks, all else is the text that a reader sees."""
     from markdownify import MarkdownConverter
 
+    class Converter(MarkdownConverter):
+        """Definitions without the colon and the indent of one Markdown, in which other ones see no fences and no lists."""
+
+        def convert_dd(self, el: "Tag", text: str, parent_tags: set[str]) -> str:
+            return f"{(text or '').strip()}\n\n"
+
     _simplify(tree)
-    converter = MarkdownConverter(
+    converter = Converter(
         heading_style="ATX",
         bullets="-",
         escape_asterisks=False,
@@ -126,16 +136,17 @@ def to_markdown(tree: "Tag") -> str:
 
 
 def _simplify(tree: "Tag") -> None:
+    _show_formulas(tree)
     for tag in tree.find_all(_NOT_SEEN):
         tag.decompose()
     for link in tree.find_all("a"):
-        if link.get_text(strip=True) in ("¶", "#", "§", "\uf0c1", "🔗"):
+        if link.get_text(strip=True) in _ARROWS:
             link.decompose()
-    for tag in tree.find_all(class_=["linenos", "lineno", "linenumber", "gutter", "sr-only"]):
+    for tag in tree.find_all(class_=["linenos", "lineno", "linenumber", "gutter", *_ONLY_HEARD]):
         if not tag.decomposed:
             tag.decompose()
     for image in tree.find_all(["img", "area"]):
-        words = "" if image.find_parent("pre") else _words(image, "alt").strip()
+        words = "" if image.find_parent("pre") or _is_caption(image) else _words(image, "alt").strip()
         inline = isinstance(image.previous_sibling, str) and image.previous_sibling.strip()
         image.replace_with(f"{' ' if inline else ''}{words} " if words else "")
     for raised in tree.find_all("sup"):
@@ -145,6 +156,12 @@ def _simplify(tree: "Tag") -> None:
             box.replace_with(f" {box['value']} ")
     for tag in tree.find_all(["option", "dt"]):
         tag.append("\n")
+    for tag in tree.find_all("span", class_="classifier"):
+        tag.insert_before(" : ")
+    for label in tree.find_all("span", class_="label"):
+        note = label.find_next_sibling()
+        if note is not None and note.name == "p":
+            note.insert(0, f"{label.extract().get_text()} ")
     for heading in tree.find_all(_HEADINGS):
         for line in heading.find_all("br"):
             line.replace_with(" ")
@@ -162,12 +179,43 @@ def _simplify(tree: "Tag") -> None:
                 part.name = "div"
 
 
+def _show_formulas(tree: "Tag") -> None:
+    """Formulas once, as their source if it is there: pages hold them as drawn, to be read out, and as a picture as well."""
+    for script in tree.find_all("script", type=re.compile("^math/tex")):
+        drawn = script.find_previous_sibling()
+        if drawn is None or not drawn.get_text(strip=True) or "MathJax" not in _words(drawn, "class"):
+            script.replace_with(script.get_text())
+    for formula in tree.find_all("math"):
+        source = formula.find("annotation", encoding="application/x-tex")
+        if words := source.get_text() if source else _words(formula, "alttext"):
+            formula.replace_with(_without_delimiters(words))
+    for tag in tree.find_all(class_="math"):
+        if not tag.decomposed and _TEX.fullmatch(tag.get_text()):
+            tag.string = _without_delimiters(tag.get_text())
+    for tag in tree.find_all(class_=["katex-html", "mwe-math-fallback-image-inline", "mwe-math-fallback-image-display"]):
+        if tag.find_previous_sibling() is not None:
+            tag.decompose()
+
+
+def _without_delimiters(words: str) -> str:
+    match = _TEX.fullmatch(words)
+    return (next(filter(None, match.groups()), "") if match else words).strip()
+
+
+def _is_caption(image: "Tag") -> bool:
+    """Whether the words that stand in for a picture are read below it as well."""
+    figure = image.find_parent("figure")
+    caption = figure.find("figcaption") if figure else None
+    return caption is not None and line_key(_words(image, "alt")) in line_key(caption.get_text(" "))
+
+
 def _set_apart(raised: "Tag") -> None:
     """Keep raised digits from becoming a part of the word or number before them: 10⁶, m², and footnote marks as [1]."""
     words = raised.get_text(strip=True)
-    before = raised.previous_sibling
+    link = raised.parent if raised.parent is not None and raised.parent.name == "a" else None
+    before = raised.previous_sibling if link is None or raised.previous_sibling is not None else link.previous_sibling
     word = re.search(r"\w*$", before[-LOOKED_AT:])[0] if isinstance(before, str) else ""
-    is_note = raised.find("a") is not None or (word.isalpha() and len(word) > LONGEST_UNIT)
+    is_note = link is not None or raised.find("a") is not None or (word.isalpha() and len(word) > LONGEST_UNIT)
     if re.fullmatch(r"\[?[\d,]{1,9}\]?|[*†‡]", words) and is_note:
         raised.replace_with(f"[{words.strip('[]')}]")
     elif word and re.fullmatch(r"[-−+]?\d{1,3}", words):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted
+from embed_assets.corpus.readers.flavours import mark_code, split_title_block, without_blocks, without_flavour, without_roles
 from embed_assets.corpus.readers.front_matter import split_front_matter
 from embed_assets.corpus.readers.plain import encoding_notes
 
@@ -17,6 +18,8 @@ MOST_NESTED = 100  # elements in one another in such a table; deeper ones would 
 _SHALLOW = {"td", "th", "tr", "thead", "tbody", "tfoot", "col", "p", "li", "br", "hr", "img", "input", "wbr", "option"}
 # An escape in the middle of a name. It is never needed there, and exporters write MAX\_RETRY\_COUNT nevertheless.
 _ESCAPED = re.compile(r"(?<=\w)\\([_*~])(?=\w)|(?<=\w)\\(_)|\\(_)(?=\w)")
+# An escape behind a word, where what it escapes begins no block, no link and no cell; not where there is TeX.
+_NEEDLESS = re.compile(r"(?<=[^\s>\\])((?:[ ](?=\\))?)\\([-.#+=!<>&~'\"(){}@,;?/^%\\]|[\[\]:](?![(\[:])|\*(?=\s))")
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^[ ]{0,3}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE)
 _ESM = re.compile(
     r"^(?:import\s[^'\";\n]*(?:\{[^{}'\"]*\}[^'\"\n]*)?['\"][^\n]*"
@@ -36,11 +39,17 @@ def read_markdown(content: bytes) -> Converted:
     """Markdown as it is written, without its front matter, needless escapes, comments, tags and entities of HTML."""
     text, encoding = decode(content)
     metadata, body = split_front_matter(text)
+    if not metadata and body.startswith("%"):
+        metadata, body = split_title_block(body)
+    found: dict[str, int] = {}
     if "<!--" in body:
         body = without_comments(body)
-    body = _outside_code(body, _as_seen)
+    body = without_blocks(mark_code(body), found)
+    body = _outside_fences(body, without_roles)
+    body = _outside_code(body, lambda part: _as_seen(without_flavour(part, found)))
     title = metadata.get("title", "")
-    return Converted(body, title if isinstance(title, str) else "", True, metadata, encoding_notes(encoding))
+    notes = (*encoding_notes(encoding), *(f"{what} left out ({number})" for what, number in sorted(found.items())))
+    return Converted(body, title if isinstance(title, str) else "", True, metadata, notes)
 
 
 def read_mdx(content: bytes) -> Converted:
@@ -61,7 +70,8 @@ def _as_seen(part: str) -> str:
     part = _ESCAPED.sub(lambda match: match[1] or match[2] or match[3], part)
     if "<" in part:
         part = _TAG.sub(_without_tag, _without_whole_elements(part))
-    return _ENTITY.sub(_character, part) if "&" in part else part
+    part = _ENTITY.sub(_character, part) if "&" in part else part
+    return part if "$" in part or "\\" not in part else _NEEDLESS.sub(r"\1\2", part)
 
 
 def _without_whole_elements(part: str) -> str:
@@ -147,6 +157,14 @@ def _outside_code(text: str, change) -> str:
     for start, end in _code(text):
         parts += [change(text[place:start]), text[start:end]]
         place = end
+    return "".join([*parts, change(text[place:])])
+
+
+def _outside_fences(text: str, change) -> str:
+    parts, place = [], 0
+    for fence in _FENCE.finditer(text):
+        parts += [change(text[place : fence.start()]), fence[0]]
+        place = fence.end()
     return "".join([*parts, change(text[place:])])
 
 

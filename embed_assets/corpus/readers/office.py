@@ -119,12 +119,20 @@ def core_title(archive: zipfile.ZipFile, part: str) -> str:
 
 def read_odt(content: bytes) -> Converted:
     """An OpenDocument text."""
-    return replace(_pandoc(content, "odt"), title=core_title(open_zip(content), "meta.xml"))
+    archive = open_zip(content)
+    manifest = "META-INF/manifest.xml"
+    if manifest in archive.namelist() and b"encryption-data" in archive.read(manifest):
+        raise UnreadableError("protected by a password")
+    return replace(_pandoc(content, "odt"), title=core_title(archive, "meta.xml"))
 
 
 def read_epub(content: bytes) -> Converted:
     """An electronic book, its chapters in the order of reading."""
     archive = open_zip(content)
+    locked = "META-INF/encryption.xml"
+    # Fonts may be encrypted in any book.
+    if locked in archive.namelist() and re.search(rb"""URI=["'][^"']+\.x?html?["']""", archive.read(locked)):
+        raise UnreadableError("protected against copying (DRM)")
     package = next((name for name in archive.namelist() if name.endswith(".opf")), "")
     return replace(_pandoc(content, "epub"), title=core_title(archive, package))
 

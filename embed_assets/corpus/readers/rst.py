@@ -28,7 +28,10 @@ _ARGUMENT_NOT_SEEN = {"only", "ifconfig", "grid", "hlist", "tab-set", "cssclass"
 # Fields at the beginning of a file that say how to treat it.
 _FIELDS_OF_THE_FILE = re.compile(r"\s*(?::(?:orphan|tocdepth|nocomments|no-?search|hide-?toc):[^\n]*\n\s*)+")
 # Directives that show nothing at their place.
-_INVISIBLE = {"index", "highlight", "currentmodule", "module", "default-domain", "meta", "tabularcolumns", "role", "default-role"}
+_INVISIBLE = {
+    *("index", "highlight", "currentmodule", "module", "default-domain", "meta", "tabularcolumns", "role", "default-role"),
+    *("sectionauthor", "codeauthor", "moduleauthor"),
+}
 _LABELS = {
     "versionadded": "Added in version",
     "versionchanged": "Changed in version",
@@ -135,7 +138,7 @@ def _generic_directives(left_out: dict[str, int]) -> Iterator[None]:
         from docutils.nodes import Text
 
         found = known_role(name, language, line, reporter)[0] if name != "raw" else None
-        return found or (lambda name, raw, text, *rest, **more: ([Text(_role_text(text, name))], [])), []
+        return found or (lambda name, raw, text, *rest, **more: ([Text(role_text(text, name))], [])), []
 
     directives.directive, roles.role = directive, role
     try:
@@ -144,7 +147,7 @@ def _generic_directives(left_out: dict[str, int]) -> Iterator[None]:
         directives.directive, roles.role = known_directive, known_role
 
 
-def _role_text(text: str, role: str) -> str:
+def role_text(text: str, role: str) -> str:
     """What a reader sees of a role: the words in front of the target, without the marks of a cross-reference."""
     from docutils.utils import unescape
 

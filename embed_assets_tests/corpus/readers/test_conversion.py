@@ -273,6 +273,13 @@ def test_a_mail_that_an_editor_saved_anew_is_one(encoding):
     assert read(".eml", "Subject: Pump\n\nIt runs.\n".encode(encoding)).text == "Pump\n\nIt runs."
 
 
+def test_a_japanese_mail_is_read_as_it_says():
+    message = email.message.EmailMessage()
+    message["Subject"] = "ポンプ"
+    message.set_content("電源を切る。\n", charset="iso-2022-jp")
+    assert read(".eml", message.as_bytes()).text == "ポンプ\n\n電源を切る。"
+
+
 def test_the_html_of_a_mail_is_read_where_its_plain_text_is_empty():
     message = email.message.EmailMessage()
     message["Subject"] = "Pump"
@@ -288,10 +295,55 @@ def test_the_html_of_a_mail_is_read_where_its_plain_text_is_empty():
         ("the word<sup>3</sup> ends", "the word[3] ends"),
         ("is so<sup><a href=#f>2</a></sup>.", "is so[2]."),
         ("the 4<sup>th</sup> try", "the 4th try"),
+        ('Prune<a href="#n"><sup>1</sup></a>.', "Prune[1]."),
+        ('Prune.<a href="#r">↩︎</a>', "Prune."),
     ],
 )
 def test_raised_digits_are_no_part_of_the_word_before_them(source, text):
     assert read(".html", f"<p>{source}</p>").text == text
+
+
+TEX = '<annotation encoding="application/x-tex">x^2</annotation>'
+MATH = f"<math><semantics><msup><mi>x</mi><mn>2</mn></msup>{TEX}</semantics></math>"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (f"Let {MATH} be.", "Let x^2 be."),
+        (
+            f'Let <span class="katex"><span class="katex-mathml">{MATH}</span>'
+            '<span class="katex-html"><i>x</i><sup>2</sup></span></span> be.',
+            "Let x^2 be.",
+        ),
+        ('Let <span class="katex"><span class="katex-html"><i>x</i></span></span> be.', "Let x be."),
+        (
+            '<span class="mwe-math-element"><span><math alttext="{\\displaystyle x^2}"><mi>x</mi></math></span>'
+            '<img class="mwe-math-fallback-image-inline" alt="{\\displaystyle x^2}"></span>',
+            "x^2",
+        ),
+        ("Let <math><mi>x</mi></math> be.", "Let x be."),
+        ('Let <span class="math notranslate">\\(x^2\\)</span> be.', "Let x^2 be."),
+        ('Let <script type="math/tex">x^2</script> be.', "Let x^2 be."),
+        ('Let <span class="MathJax">x2</span><script type="math/tex">x^2</script> be.', "Let x2 be."),
+        ('<figure><img alt="Fan tray"><figcaption>1: Fan tray</figcaption></figure>', "1: Fan tray"),
+        ('<figure><img alt="A worn tray"><figcaption>Fan</figcaption></figure>', "A worn tray\n\nFan"),
+        ('Next<span class="visually-hidden">Next page</span>', "Next"),
+        ("<dl><dt>jumbo</dt><dd><p>Large.</p><pre>a\nb</pre></dd></dl>", "jumbo\nLarge.\n\n```\na\nb\n```"),
+    ],
+)
+def test_what_a_reader_sees_once_stands_once(source, text):
+    assert read(".html", f"<body>{source}</body>").text == text
+
+
+def test_authors_terms_and_notes_of_restructured_text_stand_once_and_as_they_are_seen():
+    source = (
+        "Guide\n=====\n\n:Author: Ada Moss\n:Version: 3\n\n.. sectionauthor:: Ada Moss <ada@example.org>\n\n"
+        "See [1]_.\n\n.. [1] A note.\n\ndepth : int\n   In metres.\n"
+    )
+    assert read(".rst", source).text == (
+        "# Guide\n\nAuthor:\nAda Moss\n\nVersion:\n3\n\nSee [1].\n\n[1] A note.\n\ndepth : int\nIn metres."
+    )
 
 
 def test_signatures_of_sphinx_are_no_markup_and_what_is_for_the_writer_is_not_seen():

@@ -3,10 +3,12 @@
 import email.message
 import io
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from embed_assets.corpus.readers import office
 from embed_assets.corpus.readers.conversion import convert
 from embed_assets.corpus.readers.converted import Converted
 
@@ -236,3 +238,21 @@ def test_a_mail_that_forwards_itself_for_ever_is_read():
         message = outer
     page = read(message.as_bytes(), ".eml")
     assert "words 39" in page.text and "words 30" in page.text and page.notes == ("attached files left out: message/rfc822",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text", "reason"),
+    [
+        ("odt", "META-INF/manifest.xml", "<manifest:encryption-data/>", "protected by a password"),
+        ("epub", "META-INF/encryption.xml", '<CipherReference URI="EPUB/ch1.xhtml"/>', "protected against copying (DRM)"),
+        ("epub", "META-INF/encryption.xml", '<CipherReference URI="EPUB/font.otf"/>', "pandoc: "),
+        ("odt", "x.xml", " " * 3000, "unpacks to 0 MB in 1 parts, more than a document has"),
+    ],
+)
+def test_locked_and_overfull_files_of_pandoc_say_why_they_are_not_read(monkeypatch, kind: str, name: str, text: str, reason: str):
+    monkeypatch.setattr(office, "MOST_UNPACKED", 2000)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, text)
+    page = convert(out.getvalue(), f".{kind}")
+    assert isinstance(page, str) and page.startswith(reason)

@@ -1,0 +1,183 @@
+"""Marks that only one kind of Markdown has, as readers see them.
+
+Wiki links and call-outs of Obsidian and GitHub, fenced divisions of Pandoc, directives and roles of MyST, short codes of Hugo,
+tags of Jekyll, and admonitions of MkDocs and Docusaurus.
+"""
+
+import re
+
+_WIKI_LINK = re.compile(r"(!?)\[\[(?:[^\[\]|\n]{1,300}\|)?([^\[\]|\n]{1,300})\]\]")
+_CALL_OUT = re.compile(r"^((?:[ ]{0,3}>[ ]?)+)\[!(\w{1,40})\][-+]?[ \t]*(.*)$", re.MULTILINE)
+_HIGHLIGHT = re.compile(r"(?<![=\w])==(?=[^\s=])([^=\n]{1,300})(?<=\S)==(?![=\w])")
+_KEYS = re.compile(r"(?<![\w+])\+\+(\w{1,20}(?:\+\w{1,20}){0,5})\+\+(?![\w+])")
+# {#id .class key=value} behind headings, links, spans and code, and {: .class} of Kramdown.
+_ATTRIBUTES = re.compile(
+    r"(?:(?<=[\])])|(?<=^)|[ \t]+(?=\{[^{}\n]{1,300}\}[ \t]*$))\{[ ]?(?:[#.][\w:]|:[ \w.#])[^{}\n]{0,300}\}", re.M
+)
+_SPAN = re.compile(r"\[([^\[\]\n]{1,300})\]\{[ ]?[#.][^{}\n]{1,300}\}")
+_TITLE_BLOCK = re.compile(r"% ?([^\n]{1,300})\n(?:%([^\n]{0,300})\n)?(?:%([^\n]{0,300})\n)?")
+_TARGET = re.compile(
+    r"^\([\w:. -]{1,100}\)=[ \t]*\n?|^(?:\[TOC\]|\[\[_TOC_\]\]|\{:toc\})[ \t]*$\n?", re.MULTILINE | re.IGNORECASE
+)
+_ROLE = re.compile(r"\{([a-zA-Z][\w:.+-]{0,60})\}`([^`\n]{1,500})`")
+_SHORT_CODE = re.compile(r"\{\{[<%]\s*/?\s*(\w[^{}<>%\n]{0,500}|\w[^{}\n]{0,500}?)\s*/?[>%]\}\}")
+_TAG = re.compile(r"\{%-?\s*(\w[^{}%\n]{0,500}(?:%(?!\})[^{}%\n]{0,500}){0,5})-?%\}")
+_COMMENT = re.compile(r"\{%-?\s*comment\s*-?%\}(?:(?!\{%).){0,5000}\{%-?\s*endcomment\s*-?%\}", re.DOTALL)
+_HIGHLIGHTED = re.compile(
+    r"^(?:\{\{[<%]\s*highlight\s+(\w{1,20})[^{}\n]{0,200}[>%]\}\}|\{%-?\s*highlight\s+(\w{1,20})[^{}\n]{0,200}%\})[ \t]*$", re.M
+)
+_HIGHLIGHTED_END = re.compile(r"^(?:\{\{[<%]\s*/\s*highlight\s*[>%]\}\}|\{%-?\s*endhighlight\s*-?%\})[ \t]*$", re.MULTILINE)
+_SEEN = re.compile(r"\b(?:title|caption|alt|content|text|summary)=(?:\"([^\"\n]{0,300})\"|'([^'\n]{0,300})')")
+_SNIPPET = re.compile(r"^[ \t]*-{1,3}8<-{1,3}[^\n]{0,300}\n?", re.MULTILINE)
+# Lines that open a division (or close one, if nothing follows), an admonition, or a tab.
+_DIVISION = re.compile(r"[ ]{0,3}(:{3,})[ ]*([^\n]{0,400}?)[ ]*:*[ ]*")
+_DIRECTIVE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})[ ]*(\{[\w:+-]{1,40}\}[^\n`]{0,400})")
+_KIND = re.compile(r"(?:\{([\w:+-]{0,40})[^{}\n]{0,200}\}|([\w-]{1,40})(?:\[([^\[\]\n]{0,200})\])?)(?:[ ]+(.*))?")
+_ADMONITION = re.compile(
+    r"(?:!!!|\?\?\?\+?)[ ]+([\w-]{1,40})(?:[ ]+[\w-]{1,40}){0,3}[ ]*(?:\"([^\"\n]{0,300})\")?[ ]*"
+    r"|===[!+]?[ ]+\"([^\"\n]{1,300})\"[ ]*"
+)
+_OPTION = re.compile(r"[ ]{0,3}:([\w-]{1,40}):(?:[ ](.{0,300}))?")
+_FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})")
+_ADMONITIONS = {
+    *("note", "tip", "hint", "info", "important", "warning", "caution", "danger", "attention", "error", "seealso", "example"),
+    *("question", "success", "failure", "bug", "abstract", "quote"),
+}
+_CODE = {"code", "code-block", "code-cell", "sourcecode", "math", "mermaid", "doctest", "parsed-literal"}
+_LEFT_OUT = {"toctree", "include", "literalinclude", "eval-rst", "bibliography", "tableofcontents", "contents", "index"}
+
+
+def split_title_block(text: str) -> tuple[dict[str, str], str]:
+    """Title, author and date of the lines with "%" that a page of Pandoc begins with, and the text below them."""
+    match = _TITLE_BLOCK.match(text)
+    if match is None:
+        return {}, text
+    values = zip(("title", "author", "date"), match.groups(), strict=True)
+    return {key: value.strip() for key, value in values if value and value.strip()}, text[match.end() :]
+
+
+def mark_code(text: str) -> str:
+    """Code that is not between fences, between fences: whoever looks for code finds it."""
+    if "highlight" not in text:
+        return text
+    text = _HIGHLIGHTED.sub(lambda match: f"```{match[1] or match[2]}", text)
+    return _HIGHLIGHTED_END.sub("```", text)
+
+
+def without_flavour(part: str, notes: dict[str, int]) -> str:
+    """A part of a page without code, its marks as a reader sees them; ``notes`` counts what is not in this file."""
+
+    def count(what: str, seen: str = "") -> str:
+        notes[what] = notes.get(what, 0) + 1
+        return seen
+
+    part = _TARGET.sub("", part)
+    if "[" in part:
+        part = _WIKI_LINK.sub(lambda match: count("embedded pages") if match[1] else match[2].partition("#")[0] or match[2], part)
+        part = _CALL_OUT.sub(lambda match: match[1] + (match[3] or match[2].capitalize()), part)
+    if "{" in part:
+        part = _COMMENT.sub("", part)
+        part = _SHORT_CODE.sub(lambda match: count("short codes", _seen(match[1])), part)
+        part = _TAG.sub(lambda match: count("template tags", _seen(match[1])), part)
+        part = _ATTRIBUTES.sub("", _SPAN.sub(r"\1", part))
+    part = _SNIPPET.sub(lambda match: count("embedded pages"), part) if "8<" in part else part
+    part = _HIGHLIGHT.sub(r"\1", part) if "==" in part else part
+    return _KEYS.sub(r"\1", part) if "++" in part else part
+
+
+def _seen(attributes: str) -> str:
+    return " ".join(next(filter(None, found), "") for found in _SEEN.findall(attributes))
+
+
+class _Blocks:
+    """Goes through the lines of a page: what opens and closes a block of a flavour goes, its title and what it holds stays."""
+
+    def __init__(self, notes: dict[str, int]):
+        self._notes = notes
+        self._kept: list[str] = []
+        self._code = ""  # the fence of the code that the line is in
+        self._open: list[str] = []  # the fences of the divisions and directives around the line
+        self._indents: list[int] = []  # of the admonitions around it
+        self._options = self._skipped = False
+
+    def read(self, text: str) -> str:
+        for line in text.split("\n"):
+            self._line(self._dedented(line))
+        return "\n".join(self._kept)
+
+    def _dedented(self, line: str) -> str:
+        if self._indents and line.strip():
+            indent = len(line) - len(line.lstrip(" "))
+            while self._indents and indent < self._indents[-1]:
+                self._indents.pop()
+        return line[self._indents[-1] :] if self._indents else line
+
+    def _line(self, line: str) -> None:
+        opening = _FENCE.match(line) or _DIVISION.match(line)
+        fence = opening[1] if opening else ""
+        closes = bool(fence) and not line.strip(" `~:")
+        if self._code:
+            if closes and fence.startswith(self._code):
+                self._keep("```" if self._code[0] == ":" else line)
+                self._code, self._skipped = "", False
+            else:
+                self._body(line)
+        elif closes and self._open and fence.startswith(self._open[-1]):
+            self._open.pop()
+        elif match := _DIRECTIVE.fullmatch(line) or _DIVISION.fullmatch(line):
+            self._opening(line, match[1], match[2])
+        elif match := _ADMONITION.fullmatch(line.lstrip(" ")):
+            self._keep(match[2] or match[3] or _label(match[1] or ""))
+            indent = len(line) - len(line.lstrip(" ")) + (self._indents[-1] if self._indents else 0)
+            self._indents.append(indent + 4)
+        else:
+            if fence and fence[0] != ":":
+                self._code = fence
+            self._body(line)
+
+    def _opening(self, line: str, fence: str, rest: str) -> None:
+        kind = _KIND.fullmatch(rest)
+        if kind is None:
+            self._body(line)
+            return
+        name, title = (kind[1] or kind[2] or "").lower(), kind[3] or kind[4] or ""
+        self._options = kind[1] is not None
+        if self._options and name in _CODE | _LEFT_OUT:
+            self._code, self._skipped = fence, name in _LEFT_OUT
+            if self._skipped:
+                self._notes[f"directive {name}"] = self._notes.get(f"directive {name}", 0) + 1
+            self._keep(f"{'```' if fence[0] == ':' else fence}{title.partition(' ')[0]}")
+            return
+        self._open.append(fence)
+        self._keep(title or _label(name))
+
+    def _body(self, line: str) -> None:
+        if self._options and (option := _OPTION.fullmatch(line)):
+            if option[1] in ("caption", "title", "alt"):
+                place = len(self._kept) - 1 if self._code else len(self._kept)
+                self._kept.insert(place, option[2] or "")
+            return
+        self._options = False
+        self._keep(line)
+
+    def _keep(self, line: str) -> None:
+        if not self._skipped:
+            self._kept.append(line)
+
+
+def _label(name: str) -> str:
+    return name.capitalize() if name.lower() in _ADMONITIONS else ""
+
+
+def without_blocks(text: str, notes: dict[str, int]) -> str:
+    """The page without the lines that open and close divisions, directives and admonitions; ``notes`` as without_flavour."""
+    if not re.search(r"^[ ]*(?:`{3,}[ ]*\{|~{3,}[ ]*\{|:{3,}|!!!|\?\?\?|===[!+]?[ ]+\")", text, re.MULTILINE):
+        return text
+    return _Blocks(notes).read(text)
+
+
+def without_roles(part: str) -> str:
+    """A part of a page without fences, with what a reader sees of the roles of MyST."""
+    from embed_assets.corpus.readers.rst import role_text
+
+    return _ROLE.sub(lambda match: role_text(match[2], match[1]), part) if "}`" in part else part

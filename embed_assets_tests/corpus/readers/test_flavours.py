@@ -1,0 +1,60 @@
+"""Markdown as wikis, documentation sites and note books write it."""
+
+import pytest
+
+from embed_assets_tests.corpus.readers.test_conversion import read
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "notes"),
+    [
+        ("See [[Pump]], [[Pump#Oil|its oil]] and ![[plan.png]].", "See Pump, its oil and .", ("embedded pages left out (1)",)),
+        ("> [!WARNING]\n> Hot.\n\n> [!tip]- Cold start\n> Wait.", "> Warning\n> Hot.\n\n> Cold start\n> Wait.", ()),
+        ("A ==bright== lamp, a == b, press ++ctrl+c++ in C++ or g++.", "A bright lamp, a == b, press ctrl+c in C++ or g++.", ()),
+        ("::: {.warning #a}\nHot.\n:::\n\n:::tip My tip\nUse it.\n:::\n", "\nHot.\n\nMy tip\nUse it.\n", ()),
+        ("::::note[Outer]\n:::tip\nIn.\n:::\nOut.\n::::\nEnd.", "Outer\nTip\nIn.\nOut.\nEnd.", ()),
+        ("# Pump {#pump .unlisted}\n\n[a span]{.x} `c`{.py} {: .y}\nand {name}.", "# Pump\n\na span `c`\nand {name}.", ()),
+        (
+            "(at)=\n```{note}\n:class: x\nSee {ref}`the end <end>` or {doc}`/a`.\n```\n\n"
+            "```{code-block} sh\n:caption: Try\nrun {x}\n```",
+            "Note\nSee the end or /a.\n\nTry\n```sh\nrun {x}\n```",
+            (),
+        ),
+        ("```{toctree}\n:maxdepth: 1\na\n```\nText.", "Text.", ("directive toctree left out (1)",)),
+        (":::{code-block} sh\nrun :::\n:::\nText.", "```sh\nrun :::\n```\nText.", ()),
+        ("```md\n:::note\n[[a]] {% b %}\n```\n`[[a]] {{< b >}}`", "```md\n:::note\n[[a]] {% b %}\n```\n`[[a]] {{< b >}}`", ()),
+        (
+            '{{< note title="Mind" >}}\nHot.\n{{< /note >}}\n{{< highlight go >}}\nx := 1\n{{< /highlight >}}',
+            "Mind\nHot.\n\n```go\nx := 1\n```",
+            ("short codes left out (2)",),
+        ),
+        (
+            "{% include a.html %}{% raw %}{{ x }}{% endraw %}\n{% highlight sh %}\nrun\n{% endhighlight %}\n"
+            "{% comment %} no {% endcomment %}5% off%",
+            "{{ x }}\n```sh\nrun\n```\n5% off%",
+            ("template tags left out (3)",),
+        ),
+        (
+            '!!! note "Mind"\n    It is hot.\n\n        code\n\nAfter.\n\n'
+            '=== "Linux"\n\n    ??? tip\n        Run.\n\nSetext\n===\n',
+            "Mind\nIt is hot.\n\n    code\n\nAfter.\n\nLinux\n\nTip\nRun.\n\nSetext\n===\n",
+            (),
+        ),
+        ('--8<-- "a.md"\nText.\n\n[TOC]\n', "Text.\n\n", ("embedded pages left out (1)",)),
+        (
+            "Use 3\\.5 \\<name\\> of a\\-b, x\\[0\\], 5 \\* 3.\n1\\. no item\n\\# none",
+            "Use 3.5 <name> of a-b, x[0], 5 * 3.\n1. no item\n\\# none",
+            (),
+        ),
+        ("Costs $\\{a\\}$ or \\[no\\](link).", "Costs $\\{a\\}$ or \\[no\\](link).", ()),
+    ],
+)  # fmt: skip
+def test_marks_of_one_kind_of_markdown_are_what_a_reader_sees_of_them(source, text, notes):
+    page = read(".md", source)
+    assert (page.text, page.notes) == (text, notes)
+
+
+def test_a_title_block_of_pandoc_is_metadata():
+    page = read(".md", "% The pump\n% Ada Moss\n\nText with 5 % of it.\n")
+    assert (page.title, page.metadata) == ("The pump", {"title": "The pump", "author": "Ada Moss"})
+    assert page.text == "\nText with 5 % of it.\n"

@@ -1,0 +1,98 @@
+"""PDF files with what printers, offices and forms put around the text."""
+
+import pytest
+
+from embed_assets_tests.corpus.readers.test_conversion import read
+
+
+def pdf(*pages: list[str] | bytes, page: bytes = b"", catalog: bytes = b"", others: tuple[bytes, ...] = ()) -> bytes:
+    """A PDF file of pages with lines, or with a content of their own; ``others`` are objects from 4 on."""
+    first = 4 + len(others)
+    kids = b" ".join(b"%d 0 R" % (first + 2 * i) for i in range(len(pages)))
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog,
+        b"<< /Type /Pages /Kids [%s] /Count %d /MediaBox [0 0 612 792] >>" % (kids, len(pages)),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        *others,
+    ]
+    for i, lines in enumerate(pages):
+        stream = lines
+        if isinstance(lines, list):
+            shown = b" ".join(b"(%s) Tj T*" % line.encode("latin-1") for line in lines)
+            stream = b"BT /F1 12 Tf 14 TL 72 720 Td %s ET" % shown
+        objects += [
+            b"<< /Type /Page /Parent 2 0 R %s /Resources << /Font << /F1 3 0 R >> >> /Contents %d 0 R >>"
+            % (page, first + 2 * i + 1),
+            b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        ]
+    content, places = b"%PDF-1.6\n", []
+    for number, body in enumerate(objects, start=1):
+        places.append(len(content))
+        content += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    end = b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<< /Size %d /Root 1 0 R /Info 4 0 R >>\nstartxref\n%d\n%%%%EOF\n"
+    return content + end % (len(objects) + 1, table, len(objects) + 1, len(content))
+
+
+def test_all_text_of_a_turned_page_is_read():
+    sideways = b"BT /F1 12 Tf 0 1 -1 0 60 40 Tm (High up) Tj 0 1 -1 0 580 740 Tm (and far out) Tj ET"
+    assert read(".pdf", pdf(sideways, page=b"/Rotate 90")).text.split() == ["High", "up", "and", "far", "out"]
+
+
+def test_what_was_cut_off_a_page_is_not_read():
+    marks = b"BT /F1 12 Tf 72 720 Td (Text.) Tj 0 60 Td (book.indd 3) Tj ET"
+    assert read(".pdf", pdf(marks, page=b"/CropBox [50 50 560 750]")).text == "Text."
+
+
+def test_what_is_filled_into_a_form_is_text_and_comments_are_counted():
+    appearance = b"BT /F1 12 Tf 2 5 Td (Ada Moss) Tj ET"
+    form = b"<< /Type /XObject /Subtype /Form /BBox [0 0 200 20] /Resources << /Font << /F1 3 0 R >> >> /Length %d >>"
+    others = (
+        b"<< /Producer (none) >>",
+        b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (name) /V (Ada Moss) /Rect [120 690 320 710] /F 4 /AP << /N 6 0 R >> >>",
+        form % len(appearance) + b"\nstream\n" + appearance + b"\nendstream",
+        b"<< /Type /Annot /Subtype /Text /Rect [10 10 30 30] /Contents (Is that so?) >>",
+    )
+    content = pdf(["Name:"], page=b"/Annots [5 0 R 7 0 R]", catalog=b"/AcroForm << /Fields [5 0 R] >>", others=others)
+    page = read(".pdf", content)
+    assert page.text.split() == ["Name:", "Ada", "Moss"] and page.notes == ("1 comments left out",)
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"), [("Pump Manual", "Pump Manual"), ("Microsoft Word - doc1", ""), ("Template 2019", ""), ("", "")]
+)
+def test_the_title_of_the_properties_holds_if_the_first_page_has_its_words(title, expected):
+    page = read(".pdf", pdf(["The pump manual, 2nd issue"], ["Template 2019"], others=(b"<< /Title (%s) >>" % title.encode(),)))
+    assert page.title == expected
+
+
+NUMBERS, CHAPTERS = ("one", "two", "three", "four", "five", "six"), (4, 9, 11, 18, 20, 31)
+
+
+@pytest.mark.parametrize(
+    ("head", "foot"),
+    [
+        ("ACME 2024 - Rev. 3", "Page {} of 6"),
+        ("{}  ACME 2024", "12.08.2024 14:33"),
+        ("ACME | {}", "{}"),
+    ],
+)
+def test_heads_and_feet_are_left_out_and_numbered_chapters_stay(head, foot):
+    chapters = [[f"Part {chapter}", f"It has {words} parts."] for chapter, words in zip(CHAPTERS, NUMBERS, strict=True)]
+    text = read(".pdf", pdf(*([head.format(i), *lines, foot.format(i)] for i, lines in enumerate(chapters, start=1)))).text
+    assert [line for line in text.splitlines() if line] == [line for chapter in chapters for line in chapter]
+
+
+def test_roman_numbers_of_a_preface_are_page_numbers_as_well():
+    pages = [[f"Words {NUMBERS[i]}.", f"Manual {numeral}"] for i, numeral in enumerate(("iii", "iv", "v", "vi"))]
+    assert "Manual" not in read(".pdf", pdf(*pages)).text
+
+
+def test_pages_of_one_line_are_not_taken_for_empty_ones():
+    assert read(".pdf", pdf(["Slide 1"], ["Slide 2"], ["Slide 3"], ["Slide 4"])).text.count("Slide") == 4
+
+
+def test_hyphens_of_letters_and_of_compounds_stay():
+    page = ["The cool-", "ant of the X-", "ray and the long-", "term test."]
+    text = read(".pdf", pdf(page, ["No other long-term use of e-", "mail."])).text
+    assert " ".join(text.split()) == "The coolant of the X-ray and the long-term test. No other long-term use of e-mail."
