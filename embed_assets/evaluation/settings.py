@@ -52,7 +52,7 @@ class LateInteractionSettings(Block):
     enabled: bool = Field(True, description="score it beside the other systems; search finds with it in any case")
     top_k: int = Field(100, ge=1, le=10_000, description="re-order the first k chunks of hybrid retrieval")
     weight: float | None = Field(
-        0.5,
+        0.3,
         gt=0,
         le=1,
         description="weight of the tokens in the convex fusion with the scores of hybrid retrieval, which have the rest; null "

@@ -369,7 +369,7 @@ def prompts_of(prompt, chunks, candidates) -> list[str]:
     shown = [("pump.md",), ("tax.md",), ("filter.md", "bread.md")]
     queries = candidates["query"].unique(maintain_order=True)
     return [
-        prompt.render({"passage": "\n\n".join(texts[name] for name in names), "query": query})
+        prompt.render({"passage": "\n\n".join(texts[name] for name in names), "query": query, "answer": ""})
         for query, names in zip(queries, shown, strict=False)
     ]
 
