@@ -11,7 +11,7 @@ from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.evaluator import ModelInTraining
 from embed_assets.training.fine_tuning import fine_tune
-from embed_assets.training.merging import CANDIDATES, chosen_merge
+from embed_assets.training.merging import CANDIDATES, best_share, chosen_merge
 from embed_assets.training.processes import Training
 from embed_assets_tests.training.test_fine_tuning import COMPUTE, TRIPLETS, base, settings, weights
 
@@ -50,6 +50,26 @@ def test_the_average_that_answers_dev_queries_best_is_taken(base, tmp_path, righ
     for name, value in chosen.items():
         assert np.allclose(value, weight * tuned[name] + (1 - weight) * before[name], atol=1e-6)
     assert dev_ndcg(encoder(base, tmp_path / "chosen"), dev).mean() == pytest.approx(found[weight])
+
+
+# nDCG@10 of the base model on eight dev queries, half of them at 0.4 and half at 0.6.
+OF_BASE = np.array([0.4, 0.6] * 4)
+
+
+@pytest.mark.parametrize(
+    ("half", "all_of_it", "expected"),
+    [
+        # Both halves of the queries gain: all weights are best by more than a standard error, or about as good as a half.
+        (OF_BASE + 0.05, OF_BASE + 0.2, 1.0),
+        (OF_BASE + [0.1, 0.0] * 4, OF_BASE + [0.0, 0.12] * 4, 0.5),
+        # A half is worse by less than a standard error, and is not taken all the same.
+        (OF_BASE + [-0.11, 0.1] * 4, OF_BASE - 0.2, 0.0),
+        # As good as the base model is no loss.
+        (OF_BASE + [-0.1, 0.1] * 4, OF_BASE - 0.2, 0.5),
+    ],
+)
+def test_no_share_is_taken_that_is_below_the_base_model(half, all_of_it, expected):
+    assert best_share({0.0: OF_BASE, 0.5: half, 1.0: all_of_it}, list(range(8))) == expected
 
 
 def test_without_dev_queries_there_is_nothing_to_choose(base, tmp_path):
