@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.hardware import Compute
 from embed_assets.models.lengths import PASSAGE, as_task
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.training.settings import RerankerSettings
+
+# How many texts are compared token by token, one at a time, as search does with a query.
+TEXTS_BY_TOKENS = 20
 
 
 def check_parity(
@@ -27,8 +32,9 @@ def check_parity(
         texts: real passages.
 
     Returns:
-        For each ONNX file its least and mean cosine to torch, its size in megabytes (10^6 bytes), the texts per second
-        that it encodes on the CPU, and their ratio to torch's in float32, measured here.
+        For each ONNX file its least and mean cosine to torch, the least one of the vectors of tokens where it gives them, its
+        size in megabytes (10^6 bytes), the texts per second that it encodes on the CPU, and their ratio to torch's in float32,
+        measured here.
     """
     base_model = with_prompts(base_model, str(model_folder))
     model = load_sentence_transformer(base_model, "cpu", str(model_folder))
@@ -38,10 +44,18 @@ def check_parity(
         return model.encode(list(texts), prompt=prompt_of(base_model, PASSAGE), **options)
 
     reference, torch_seconds = _timed(encode_with_torch, texts)
-    files = {}
+    queries = texts[:TEXTS_BY_TOKENS]
+    tokens = TokenEncoder(base_model, str(model_folder), Compute("cpu", dtype="float32"))
+    files: dict[str, dict[str, float]] = {}
     for path in sorted((folder / "onnx").glob("*.onnx")):
-        vectors, seconds = _timed(OnnxEncoder(folder, path.name).encode_passages, texts)
-        files[path.name] = parity(reference, vectors) | {
+        exported = OnnxEncoder(folder, path.name)
+        vectors, seconds = _timed(exported.encode_passages, texts)
+        files[path.name] = parity(reference, vectors)
+        if exported.tokens:
+            of_torch = np.concatenate([of_text.numpy() for of_text in tokens.encode_queries(queries)])
+            of_file = np.concatenate([exported.encode_query_tokens(query) for query in queries])
+            files[path.name] |= {"min_cosine_of_tokens": parity(of_torch, of_file)["min_cosine"]}
+        files[path.name] |= {
             "megabytes": _megabytes(path),
             "texts_per_second": round(len(texts) / seconds, 1),
             "ratio_to_torch": round(torch_seconds / seconds, 2),

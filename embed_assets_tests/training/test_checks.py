@@ -30,6 +30,13 @@ def test_an_int8_file_that_is_significantly_worse_on_any_source_fails(p_values, 
     assert ("worse on look-up queries, so use model.onnx, and set export.int8 to false" in finding.message) is not passed
 
 
+@pytest.mark.parametrize(("of_texts", "of_tokens", "passed"), [(1.0, 1.0, True), (1.0, 0.99, False), (0.99, 1.0, False)])
+def test_an_export_agrees_by_texts_and_by_tokens_or_fails(of_texts, of_tokens, passed):
+    finding = check_export({MODEL: {"min_cosine": of_texts, "min_cosine_of_tokens": of_tokens}})[0]
+    assert (finding.name, finding.passed) == ("agrees_with_torch", passed)
+    assert f"of texts: {of_texts:.6f}" in finding.message and f"of tokens: {of_tokens:.6f}" in finding.message
+
+
 def test_a_better_int8_file_passes():
     assert check_export(FILES, [scores("human", 0.02, 0.001)])[1].passed
 

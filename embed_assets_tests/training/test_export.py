@@ -59,6 +59,7 @@ def test_each_file_is_compared_with_torch_in_agreement_size_and_speed(model_fold
         and files[FP16_MODEL]["min_cosine"] > 0.9999
         and files[INT8_MODEL]["min_cosine"] > 0.95
     )
+    assert files[MODEL]["min_cosine_of_tokens"] > 0.9999 > files[INT8_MODEL]["min_cosine_of_tokens"] > 0.5
     assert files[MODEL]["megabytes"] > 1.9 * files[FP16_MODEL]["megabytes"] > 3.5 * files[INT8_MODEL]["megabytes"] / 2
     assert all(row["texts_per_second"] > 0 and row["ratio_to_torch"] > 0 for row in files.values())
 
