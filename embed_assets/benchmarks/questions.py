@@ -18,7 +18,7 @@ from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.models.vllm_worker import answer_prompts, load_engine, sampling_params
-from embed_assets.queries.jobs import plan_jobs, seed_of
+from embed_assets.queries.jobs import plan_jobs, seed_of, writing_prompts
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.questions import question_sampling, render_job
 from embed_assets.queries.settings import QuestionsSettings
@@ -46,7 +46,6 @@ def benchmark_questions(
     settings: QuestionsSettings,
     encoder: Encoder,
     memos: Path,
-    count: int = 200,
     rounds: int = 3,
     compute: Compute = Compute(),
 ) -> pl.DataFrame:
@@ -57,24 +56,30 @@ def benchmark_questions(
     Args:
         chunks: the collection's chunks.
         prompts: from load_question_prompts.
-        settings: the writer, the styles and their shares.
+        settings: the writer, how many prompts, the styles and their shares.
         encoder: the base model, for prompts that show several chunks.
         memos: folder of converted models.
-        count: how many prompts.
         rounds: how often each is timed; the median counts.
         compute: share of the GPU's memory.
 
     Returns:
         One row each for bare vLLM and for the writer: questions, new tokens and prompt tokens per second, the share of
         the prompt tokens that came from the prefix cache, and the ratio of questions per second to bare vLLM.
+
+    Raises:
+        ValueError: nothing would be asked, or the writer is an endpoint.
     """
     writer = settings.writer
-    jobs = plan_jobs(chunks, list(prompts.values()), encoder, settings.model_copy(update={"max_questions": count}))
+    if writer.engine != "vllm":
+        raise ValueError("the writer is an endpoint, whose speed is not that of this machine")
+    jobs = plan_jobs(chunks, writing_prompts(prompts, settings), encoder, settings)
+    if not jobs:
+        raise ValueError("no chunk says enough to be asked about")
     rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
     texts = [render_job(job, rows, settings, {}, language_of(chunks)) for job in jobs]
     seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
     sampling = question_sampling(settings, settings.questions_per_chunk)
-    digest = model_digest(writer.name).replace("/", "--")
+    digest = model_digest(writer.name, writer.revision).replace("/", "--")
     engine = load_engine(
         str(locate_model(writer.name)), memos / "models" / digest, writer.model_dump(mode="json"), compute.memory_share
     )

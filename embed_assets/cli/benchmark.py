@@ -42,9 +42,15 @@ def benchmark_questions(collection: str, count: int, as_json: bool, data: str, h
 
     settings = read_settings(workspace, collection)
     chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
-    prompts = load_question_prompts(settings.questions, workspace.prompt_folders(collection))
+    # A collection that has no questions written may be asked how fast they would be.
+    asked = settings.questions.model_copy(update={"max_questions": count})
+    prompts = load_question_prompts(asked, workspace.prompt_folders(collection))
     encoder = Encoder(settings.base_model, workspace.memos)
-    _echo_table(measure(chunks, prompts, settings.questions, encoder, workspace.memos, count), as_json)
+    try:
+        table = measure(chunks, prompts, asked, encoder, workspace.memos)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    _echo_table(table, as_json)
 
 
 @benchmark.command("mining")

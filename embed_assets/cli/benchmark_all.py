@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -16,15 +16,24 @@ from embed_assets.graph import STAGES
 # Of the other benchmarks, those of one collection's own models and data.
 MEASURED = ("questions", "encoding", "mining", "training", "late-interaction", "vector-storage")
 LONGEST_ERROR = 300  # characters
+# Sizes that show whether everything runs here, in some minutes; the figures are rough.
+QUICK = {
+    "questions": ("--count", "16"),
+    "encoding": ("--count", "48"),
+    "mining": ("--count", "48"),
+    "training": ("--examples", "32"),
+    "late-interaction": ("--count", "8", "--candidates", "16"),
+}
 
 
 @click.command("all")
 @click.argument("collection")
 @click.option("--only", type=click.Choice(MEASURED), multiple=True, help="Only these; may be given more than once.")
+@click.option("--quick", is_flag=True, help="Few texts in each, to see whether all run; the figures are rough.")
 @json_option("each way of each benchmark")
 @data_option
 @home_option
-def benchmark_all(collection: str, only: tuple[str, ...], as_json: bool, data: str, home: str) -> None:
+def benchmark_all(collection: str, only: tuple[str, ...], quick: bool, as_json: bool, data: str, home: str) -> None:
     """All benchmarks of a collection that was built, each in a process of its own, and what its stages took.
 
     The first line says on what machine. What cannot be measured here, such as questions without vLLM, has an error in its place.
@@ -36,14 +45,14 @@ def benchmark_all(collection: str, only: tuple[str, ...], as_json: bool, data: s
     on = machine()
     echo_json({"benchmark": "machine", **on}) if as_json else click.echo(_in_words(on))
     for name in only or MEASURED:
-        for row in _measured(name, collection, workspace):
+        for row in _measured(name, collection, workspace, QUICK.get(name, ()) if quick else ()):
             _echo(name, row, as_json)
     for row in _stages(workspace, collection):
         _echo("stages", row, as_json)
 
 
-def _measured(name: str, collection: str, workspace: Workspace) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "embed_assets.cli", "benchmark", name, collection, "--json"]
+def _measured(name: str, collection: str, workspace: Workspace, sizes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    command = [sys.executable, "-m", "embed_assets.cli", "benchmark", name, collection, *sizes, "--json"]
     folders = ["--data", str(workspace.data), "--home", str(workspace.home)]
     done = subprocess.run([*command, *folders], capture_output=True, text=True)
     if done.returncode:

@@ -48,7 +48,7 @@ class GpuResource(ConfigurableResource):
     batch_size: int = Field(default=64, ge=1, description="texts encoded at once")
     mini_batch_tokens: int = Field(default=0, ge=0, description="overrides training.mini_batch_tokens where memory is short")
     memory_share: float = Field(default=0.85, gt=0, le=1, description="share of the GPU's memory for the language model")
-    processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own")
+    processes: int = Field(default=1, ge=1, description="GPUs that train, encode and re-rank together, each in a process")
     loggers: list[str] = Field(
         default=["tensorboard"],
         description="where the loss curve also goes: tensorboard, mlflow, wandb; keys come from their own environment variables",

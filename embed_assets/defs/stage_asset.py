@@ -42,6 +42,7 @@ from embed_assets.defs.partitions import collections
 from embed_assets.defs.placement import op_tags
 from embed_assets.defs.pools import GPU_POOL
 from embed_assets.lineage import resolve
+from embed_assets.models.hardware import release_memory
 from embed_assets.plan import reasons_of
 from embed_assets.reports.columns import description_of
 from embed_assets.reports.writing import inert
@@ -117,6 +118,7 @@ def materialize_stage(
     inputs = inputs or resolve(workspace, stage, context.partition_key)
     reasons = [str(reason) for reason in reasons_of(workspace.store, inputs)]
     artifact = build_stage(workspace, stage, inputs, write)
+    release_memory()  # of a process that goes on with other steps
     words = "reused" if artifact.reused else f"computed ({'; '.join(reasons)})"
     context.log.info("%s of %s: %s in %.1f s", stage.name, inputs.place, words, time.monotonic() - started)
     return MaterializeResult(

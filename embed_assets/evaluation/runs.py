@@ -1,5 +1,6 @@
 """What each system retrieves for each query."""
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from embed_assets.retrieval.rescoring import dense_scores
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 
 BM25 = "bm25"
+BYTES_IN_MEMORY = 2**28
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Systems:
     ):
         self.chunks, self.patterns, self._encoders = chunks, patterns, encoders
         self._passages = chunks["passage"].to_list()
-        self._vectors = {name: encoder.encode_passages(self._passages) for name, encoder in encoders.items()}
+        self._vectors = {name: _kept(encoder.encode_passages(self._passages)) for name, encoder in encoders.items()}
         self.deviations = {name: cosine_deviation(vectors) for name, vectors in self._vectors.items()}
         self._bm25 = Bm25Index(self._passages, language_of(chunks)) if with_bm25 else None
 
@@ -167,6 +169,20 @@ class Systems:
         if system.weight is None:
             return scores
         return convex_fusion(scores, np.where(found, retrieved, -np.inf), system.weight, system.top_k)
+
+
+def _kept(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of a system; large ones lie in a file, which is dropped from memory where that is short.
+
+    All systems are read for each block of queries, so that memory would else have to hold the vectors of all at once.
+    """
+    if vectors.nbytes < BYTES_IN_MEMORY:
+        return vectors
+    # A file without a name is gone with the process, however that ends.
+    with tempfile.TemporaryFile() as file:
+        vectors.tofile(file)
+        file.flush()
+        return np.memmap(file, dtype=vectors.dtype, mode="r", shape=vectors.shape)
 
 
 def _first(system: str, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -58,6 +58,7 @@ def score_systems(
     reranked: Mapping[str, RerankedSystem] | None = None,
     split: Split = "test",
     patterns: Sequence[str] = IDENTIFIER_PATTERNS,
+    variants: Sequence[tuple[str, str]] = (),
 ) -> list[Scores]:
     """Score systems on the queries of a split, human labels, the user's own pairs, written questions and look-ups apart.
 
@@ -74,10 +75,12 @@ def score_systems(
         settings: length of the runs, fusion and statistics.
         hybrids: name of a hybrid system → the dense system that is fused with BM25, with the weight that the settings
             give or that is chosen on the dev queries; BM25 itself is scored as ``bm25`` where this is not None.
-        comparisons: (system, baseline) pairs that are tested.
+        comparisons: (system, baseline) pairs that are tested, with p-values corrected for how many they are.
         reranked: systems that re-order the chunks of another one, by name.
         split: whose queries are used; choices are made on dev, so that test stays a fair judge.
         patterns: what an identifier looks like, for the hybrid of queries that are little else.
+        variants: further pairs, such as a model with fewer dimensions, corrected among themselves: however many of them are
+            looked at, they take nothing from the comparisons.
 
     Returns:
         One Scores for each label source that has queries, human first.
@@ -91,7 +94,7 @@ def score_systems(
         relevant = relevant_units(tested, labels, chunks, by_document)
         runs = systems.rank(tested, relevant, by_document, settings.top_k, fused, reranked or {})
         clusters, (units, _) = query_clusters(tested, labels), systems.units(by_document)
-        scores = _evaluate(collection, source, tested, clusters, relevant, runs, units, settings, comparisons)
+        scores = _evaluate(collection, source, tested, clusters, relevant, runs, units, settings, (comparisons, variants))
         more = {
             "label_counts": label_counts(queries, labels, source, split),
             "hybrid_weights": weights_summary(weights),
@@ -123,7 +126,7 @@ def _evaluate(
     runs: dict[str, tuple[np.ndarray, np.ndarray]],
     units: list[str],
     settings: ScoringSettings,
-    comparisons: Sequence[tuple[str, str]],
+    families: Sequence[Sequence[tuple[str, str]]],
 ) -> Scores:
     names = queries["query_id"].to_list()
     per_query, ranked = [], []
@@ -158,7 +161,7 @@ def _evaluate(
             system: list(mean_interval(table.filter(pl.col("system") == system)[HEADLINE].to_numpy(), clusters, settings))
             for system in runs
         },
-        "tests": _tests(table, comparisons, settings),
+        "tests": [test for family in families for test in _tests(table, family, settings)],
         "styles": _slices(table),
     }
     return Scores(summary, table, pl.concat(ranked), relevant)

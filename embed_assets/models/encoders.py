@@ -11,7 +11,8 @@ import numpy as np
 
 from embed_assets.artifacts.memo import Memo, stored_keys
 from embed_assets.cluster.workers import Workers
-from embed_assets.models.hardware import Compute, explain_out_of_memory, keep_freed_memory
+from embed_assets.models.device_pool import DevicePool, device_to_load_on, texts_at_once
+from embed_assets.models.hardware import DTYPE_NAMES, Compute, explain_out_of_memory, keep_freed_memory
 from embed_assets.models.lengths import PASSAGE, QUERY, Task, as_task, check_length, set_lengths, tokens_of
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.prompts import prompt_of, with_prompts
@@ -82,8 +83,9 @@ class LoadedEncoder:
 
     def __init__(self, settings: BaseModelSettings, compute: Compute, name: str):
         self._name, self._settings, self._compute = name, settings, compute
-        self._model = load_sentence_transformer(settings, compute.torch_device(), name)
+        self._model = load_sentence_transformer(settings, device_to_load_on(compute), name)
         self._model.to(compute.torch_dtype())
+        self._pool = DevicePool(self._model, compute)
 
     def answer(self, blocks: Iterable[TextBlock]) -> Iterator[tuple[int, np.ndarray]]:
         """Encode blocks of texts.
@@ -104,6 +106,7 @@ class LoadedEncoder:
                     convert_to_tensor=True,
                     show_progress_bar=False,
                     **as_task(self._settings, task),
+                    **self._pool.options,
                 )
             if not vectors.isfinite().all():
                 raise ValueError(
@@ -156,7 +159,7 @@ class Encoder:
         if not texts:
             raise ValueError("there is no text to encode")
         rows: dict[str, list[int]] = {}
-        for row, key in enumerate(_keys(self.settings, task, texts)):
+        for row, key in enumerate(_keys(self.settings, self.compute.dtype_name(), task, texts)):
             rows.setdefault(key, []).append(row)
         # One array that is filled in place: a second or a third copy of the vectors of a million texts would not fit.
         filled = _Rows(rows, len(texts))
@@ -167,7 +170,8 @@ class Encoder:
         todo = sorted((key for key in keys if key not in filled.there), key=lambda key: -len(texts[rows[key][0]]))
         self._asked += len(texts)
         self._encoded += len(todo)
-        blocks = [todo[start : start + 8 * self.compute.batch_size] for start in range(0, len(todo), 8 * self.compute.batch_size)]
+        size = texts_at_once(self.compute)
+        blocks = [todo[start : start + size] for start in range(0, len(todo), size)]
         vectors = self._vectors([(task, [texts[rows[key][0]] for key in block]) for block in blocks])
         for number, of_block in track(vectors, f"encoding {len(todo)} texts", len(blocks)):
             encoded = [(key, vector.tobytes()) for key, vector in zip(blocks[number], of_block, strict=True)]
@@ -249,10 +253,17 @@ class _Rows:
 def count_unencoded(
     settings: BaseModelSettings, memos: Path, queries: Iterable[str], passages: Iterable[str], name: str | None = None
 ) -> int:
-    """How many of the texts a model has not encoded yet; arguments as of Encoder. Nothing is encoded or written."""
+    """How many of the texts a model has not encoded yet, in no dtype; arguments as of Encoder. Nothing is encoded or written."""
     settings = with_prompts(settings, name)
-    keys = {*_keys(settings, QUERY, queries), *_keys(settings, PASSAGE, passages)}
-    return len(keys - stored_keys(_memo_path(settings, memos, name or settings.name), keys))
+    memo, asked = _memo_path(settings, memos, name or settings.name), {QUERY: list(queries), PASSAGE: list(passages)}
+    # Whoever plans need not know the device that will encode.
+    left = {
+        keys
+        for task, texts in asked.items()
+        for keys in zip(*(_keys(settings, dtype, task, texts) for dtype in DTYPE_NAMES), strict=True)
+    }
+    stored = stored_keys(memo, {key for keys in left for key in keys})
+    return sum(stored.isdisjoint(keys) for keys in left)
 
 
 def _memo_path(settings: BaseModelSettings, memos: Path, name: str) -> Path:
@@ -263,7 +274,7 @@ def _revision(settings: BaseModelSettings, name: str) -> str:
     return settings.revision if name == settings.name else ""
 
 
-def _keys(settings: BaseModelSettings, task: Task, texts: Iterable[str]) -> list[str]:
-    """What tells the vector of each text from others in the memo."""
-    prefix = f"{tokens_of(settings, task)}\0{prompt_of(settings, task)}"
+def _keys(settings: BaseModelSettings, dtype: str, task: Task, texts: Iterable[str]) -> list[str]:
+    """What tells the vector of each text from others in the memo, which is that of one model and revision."""
+    prefix = f"{dtype}\0{tokens_of(settings, task)}\0{prompt_of(settings, task)}"
     return [hashlib.sha256(f"{prefix}{text}".encode()).hexdigest() for text in texts]

@@ -10,6 +10,7 @@ import numpy as np
 
 from embed_assets.artifacts.memo import Memo
 from embed_assets.cluster.workers import Workers
+from embed_assets.models.device_pool import DevicePool, device_to_load_on, texts_at_once
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.settings import CrossEncoderSettings
@@ -72,11 +73,13 @@ class LoadedReranker:
         import torch
 
         self._batch_size = compute.batch_size
-        self._model = load_cross_encoder(name, compute.torch_device(), max_tokens, trust_remote_code, revision=revision)
+        device = device_to_load_on(compute)
+        self._model = load_cross_encoder(name, device, max_tokens, trust_remote_code, revision=revision)
         self._model.to(compute.torch_dtype())
         # In bfloat16 scores near 4 would come in steps of 0.03, so that many candidates would tie.
         heads = [name for name, part in self._model.named_modules() if type(part) is torch.nn.Linear and part.out_features == 1]
         self._model.set_keep_in_fp32_modules(heads)
+        self._pool = DevicePool(self._model, compute)
 
     def answer(self, blocks: Iterable[Sequence[tuple[str, str]]]) -> Iterator[tuple[int, np.ndarray]]:
         """The number of each block of pairs and its scores, float32, shape (pairs,)."""
@@ -84,7 +87,11 @@ class LoadedReranker:
 
         for number, pairs in enumerate(blocks):
             scores = self._model.predict(
-                list(pairs), batch_size=self._batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=False
+                list(pairs),
+                batch_size=self._batch_size,
+                activation_fn=torch.nn.Identity(),
+                show_progress_bar=False,
+                **self._pool.options,
             )
             yield number, scores.astype(np.float32)
 
@@ -124,12 +131,13 @@ class Reranker:
 
         They are logits, so any number; a sigmoid makes them probabilities of relevance.
         """
-        keys = [hashlib.sha256(f"{self.max_tokens}\0{query}\0{passage}".encode()).hexdigest() for query, passage in pairs]
+        how = f"{self.compute.dtype_name()}\0{self.max_tokens}"
+        keys = [hashlib.sha256(f"{how}\0{query}\0{passage}".encode()).hexdigest() for query, passage in pairs]
         known = self.memo.get_many(sorted(set(keys)))
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
         # Longest first: padding is least, and a batch that does not fit in memory fails at once.
         todo = sorted(missing.items(), key=lambda item: -len(item[1][0]) - len(item[1][1]))
-        size = 8 * self.compute.batch_size
+        size = texts_at_once(self.compute)
         blocks = [todo[start : start + size] for start in range(0, len(todo), size)]
         scored = self._scores([[pair for _, pair in block] for block in blocks])
         for number, scores in track(scored, f"re-ranking {len(todo)} pairs", len(blocks)):

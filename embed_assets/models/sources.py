@@ -11,7 +11,12 @@ BASE_MODEL = "base model"
 
 def base_model(asked: Asked) -> dict[str, Source]:
     """The embedding model that is fine-tuned."""
-    return {BASE_MODEL: Source(model_digest(asked.block(BaseModelSettings).name))}
+    return {BASE_MODEL: Source(digest_of_base(asked.block(BaseModelSettings)))}
+
+
+def digest_of_base(settings: BaseModelSettings) -> str:
+    """What tells the base model from others."""
+    return model_digest(settings.name, settings.revision)
 
 
 def own_checkpoint(asked: Asked) -> dict[str, Source]:
@@ -25,5 +30,5 @@ def own_checkpoint(asked: Asked) -> dict[str, Source]:
 
 def reranker_start(asked: Asked) -> dict[str, Source]:
     """The model that the re-ranker starts from, if the settings name one."""
-    name = asked.block(CrossEncoderSettings).name
-    return {"re-ranker": Source(model_digest(name))} if name else {}
+    start = asked.block(CrossEncoderSettings)
+    return {"re-ranker": Source(model_digest(start.name, start.revision))} if start.name else {}

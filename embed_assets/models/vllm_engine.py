@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from embed_assets.models.answers import Answer, GenerationError, Sampling
-from embed_assets.models.hardware import Compute
+from embed_assets.models.hardware import Compute, visible_gpus
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.settings import LanguageModelSettings
 
 logger = logging.getLogger(__name__)
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class VllmEngine:
@@ -24,7 +26,7 @@ class VllmEngine:
     Args:
         settings: the model.
         memos: folder of converted models.
-        compute: share of the GPU's memory.
+        compute: device, and share of its memory.
 
     Raises:
         GenerationError: vLLM could not start; the message ends with the last lines that it wrote.
@@ -40,6 +42,7 @@ class VllmEngine:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            env=_environment(compute, settings.tensor_parallel_size),
         )
         try:
             self._send(
@@ -99,3 +102,9 @@ class VllmEngine:
         self._log.seek(0)
         last = "".join(self._log.readlines()[-15:])
         return GenerationError(f"vLLM with the model {self._name!r} failed:\n{last}")
+
+
+def _environment(compute: Compute, gpus: int) -> dict[str, str]:
+    """That of the process: vLLM takes the first GPUs that it sees, whatever device the others of a run compute on."""
+    visible = visible_gpus(compute.device, gpus, os.environ.get(VISIBLE))
+    return os.environ | ({} if visible is None else {VISIBLE: visible})

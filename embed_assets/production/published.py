@@ -11,9 +11,9 @@ from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.systems import is_for_queries
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
-from embed_assets.models.locations import ModelNotFoundError, model_digest
+from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.models.sources import BASE_MODEL
+from embed_assets.models.sources import BASE_MODEL, digest_of_base
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.models.two_towers import TwoTowers
 from embed_assets.production.published_index import PublishedIndex, PublishingError
@@ -268,7 +268,7 @@ def _base_of(model: Model) -> Model:
 
 def _has_its_files(base: Model) -> bool:
     try:
-        return model_digest(base.settings.name) == base.digest
+        return digest_of_base(base.settings) == base.digest
     except ModelNotFoundError:
         return False
 

@@ -2,9 +2,8 @@
 
 from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.artifacts.stages import Stage
-from embed_assets.models.locations import model_digest
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.models.sources import base_model
+from embed_assets.models.sources import base_model, digest_of_base
 from embed_assets.production.checks import PUBLISHED_INDEX_CHECKS
 from embed_assets.production.published import Published, base_model_of
 from embed_assets.production.settings import PublishingSettings
@@ -20,7 +19,7 @@ def in_production(asked: Asked) -> dict[str, Source]:
         return {}
     checkpoint, chunks = (asked.artifacts[name] for name in ("checkpoint", "corpus_chunks"))
     block = asked.block(BaseModelSettings)
-    base = base_model_of(block, model_digest(block.name))
+    base = base_model_of(block, digest_of_base(block))
     return {IN_PRODUCTION: Source(Published(asked.workspace, asked.collection, settings).to_beat(checkpoint, chunks, base))}
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embed_assets.artifacts.memo import Memo
-from embed_assets.models.lengths import PASSAGE, QUERY, are_apart, tokens_of
+from embed_assets.models.lengths import PASSAGE, QUERY, tokens_of
 from embed_assets.models.locations import memo_of_model, require_one_memo
+from embed_assets.models.prompts import prompt_of
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.progress import track
 
@@ -64,6 +65,7 @@ class LateInteraction:
         revision = settings.revision if encoder.name == settings.name else ""
         require_one_memo(memos, encoder.name, revision)
         self.memo = Memo(memo_of_model(memos, "late_interactions", encoder.name, revision))
+        self._dtype = encoder.compute.dtype_name()
         self._kept: dict[str, torch.Tensor] = {}
         self._bytes_left = BYTES_KEPT
 
@@ -111,6 +113,5 @@ class LateInteraction:
 
     def _key(self, query: str, passage: str) -> str:
         settings = self.encoder.settings
-        lengths = [tokens_of(settings, task) for task in (PASSAGE, QUERY)] if are_apart(settings) else [settings.max_tokens]
-        parts = (*lengths, settings.query_prompt, query, settings.passage_prompt, passage)
-        return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+        how = [self._dtype, *(f"{tokens_of(settings, task)}\0{prompt_of(settings, task)}" for task in (QUERY, PASSAGE))]
+        return hashlib.sha256("\0".join((*how, query, passage)).encode()).hexdigest()

@@ -3,10 +3,11 @@
 import logging
 from typing import TYPE_CHECKING
 
-from embed_assets.models.hardware import Compute
+from embed_assets.models.hardware import Compute, OutOfMemoryError
 from embed_assets.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
@@ -26,19 +27,41 @@ def mini_batch_tokens(model: "SentenceTransformer", settings: TrainingSettings, 
 
     Returns:
         The number of tokens; 0 if a whole batch of the longest texts has room, which takes no GradCache.
+
+    Raises:
+        OutOfMemoryError: a GPU has no room for what training the weights takes, however few texts it computes at once.
     """
     chosen = compute.mini_batch_tokens or settings.mini_batch_tokens
     if chosen or model.transformers_model is None:
         return chosen
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    free = compute.free_memory() - BYTES_OF_A_TRAINED_WEIGHT * trained
+    free, needed = compute.free_memory(), BYTES_OF_A_TRAINED_WEIGHT * trained
+    if free <= needed and compute.torch_device().startswith("cuda"):
+        raise OutOfMemoryError(
+            f"the gradients of {trained / 1e9:.1f} billion weights and the optimizer's state take {needed / 1e9:.0f} GB, and "
+            f"{compute.torch_device()} has {free / 1e9:.0f} GB for them. To need less: train adapters alone, with "
+            "training.lora_rank, or take a smaller base model"
+        )
+    free -= needed
     each = bytes_per_token(model, compute)
     fitting = max(1, int(free / each))
+    fitting = least_of_all(fitting, model.device)
     if fitting >= texts * model.max_seq_length:
         return 0
     tokens = max(model.max_seq_length, fitting)
     logger.info("mini-batches of %d tokens, each of which takes %d kB while it is trained on", tokens, each / 1000)
     return tokens
+
+
+def least_of_all(number: int, device: "torch.device") -> int:
+    """The least number that any of the processes that train together has: all have to make mini-batches, or none."""
+    import torch
+
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return number
+    least = torch.tensor(number, dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+    return int(least.item())
 
 
 def bytes_per_token(model: "SentenceTransformer", compute: Compute) -> float:

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -206,7 +206,7 @@ def train_in_worker(task: Task) -> None:
             place,
             task.base_model.model_copy(update={"name": _locate(task)}),
             task.settings,
-            task.compute,
+            _compute(task),
             place / LOGS,
             task.dev,
             [send_states_callback(task.desk, place)],
@@ -224,6 +224,14 @@ def train_in_worker(task: Task) -> None:
     finally:
         logging.getLogger("embed_assets").removeHandler(news)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _compute(task: Task) -> Compute:
+    """That of this worker: of several on a node, each sees the GPUs of all."""
+    import ray.train.torch
+
+    on_gpu = task.compute.torch_device() == "cuda"
+    return replace(task.compute, device=str(ray.train.torch.get_device())) if on_gpu else task.compute
 
 
 def send_states_callback(desk: Desk, place: Path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from embed_assets.evaluation.dev_set import DevSet
-from embed_assets.models.hardware import Compute, OutOfMemoryError
+from embed_assets.models.hardware import Compute, OutOfMemoryError, require_gpus
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.log import TrainingDivergedError
 from embed_assets.training.settings import TrainingSettings
@@ -66,11 +66,14 @@ def fine_tune_in_processes(
     """As fine_tune, under torchrun: training_worker.py in each process, all on the same batches.
 
     Raises:
-        ValueError: as fine_tune, or the batch size is not a multiple of the number of processes.
+        ValueError: as fine_tune, or there are not so many GPUs, or the batch size is not a multiple of their number.
         TrainingDivergedError: as fine_tune.
         TrainingProcessError: a process failed in another way.
     """
     check_batch_size(settings, compute.processes)
+    import torch
+
+    require_gpus(compute.torch_device(), compute.processes, torch.cuda.device_count())
     work = (scratch / "processes").resolve()
     work.mkdir(parents=True, exist_ok=True)
     for name in ("error-*.json", "dev_*.parquet", MERGES):

@@ -20,8 +20,9 @@ OWN_TRIPLETS = "own triplets"
 
 def cross_encoder(asked: Asked) -> dict[str, Source]:
     """The cross-encoder that reads candidates for hard negatives, if the settings name one."""
-    name = asked.block(NegativesSettings).cross_encoder
-    return {"cross-encoder": Source(model_digest(name))} if name else {}
+    settings = asked.block(NegativesSettings)
+    name, revision = settings.cross_encoder, settings.cross_encoder_revision
+    return {"cross-encoder": Source(model_digest(name, revision))} if name else {}
 
 
 def own_triplets(asked: Asked) -> dict[str, Source]:

@@ -41,7 +41,7 @@ def main() -> None:
             Path(request["scratch"]),
             BaseModelSettings.model_validate_json(json.dumps(request["base_model"])),
             TrainingSettings.model_validate_json(json.dumps(request["settings"])),
-            Compute(**request["compute"]),
+            Compute(**request["compute"]).of_a_process(int(os.environ["LOCAL_RANK"])),
             Path(request["logs"]) if request["logs"] else None,
             read_dev_set(work),
         )

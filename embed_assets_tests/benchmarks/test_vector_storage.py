@@ -4,6 +4,7 @@ import json
 
 import polars as pl
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from embed_assets.benchmarks.encoding import benchmark_encoding
@@ -58,8 +59,18 @@ def test_encoding_is_measured_without_what_was_kept(chunks: pl.DataFrame):
 def test_all_benchmarks_say_where_they_ran_and_what_cannot_be_measured(tmp_path, chunks, memos):
     home = ScoredHome(tmp_path, chunks, memos)
     folders = ["--data", str(home.place.data), "--home", str(home.place.home)]
-    done = CliRunner().invoke(main, ["benchmark", "all", NAME, "--only", "training", "--json", *folders])
-    first, training, *stages = (json.loads(line) for line in done.stdout.splitlines())
+    # What a machine without vLLM has: a server elsewhere writes its questions.
+    settings = home.place.collection_folder(NAME) / "settings.yaml"
+    writer = {"writer": {"engine": "endpoint", "url": "http://localhost:1/v1", "name": "able"}}
+    content = (yaml.safe_load(settings.read_text()) if settings.is_file() else {}) | {"questions": writer}
+    settings.write_text(json.dumps(content))
+    (home.place.data / "settings.yaml").write_text(json.dumps({"allowed": {"hosts": ["localhost:1"]}}))
+    only = ["--only", "questions", "--only", "encoding", "--only", "training"]
+    done = CliRunner().invoke(main, ["benchmark", "all", NAME, *only, "--quick", "--json", *folders])
+    assert done.exit_code == 0, done.output
+    first, questions, plain, ours, training, *stages = (json.loads(line) for line in done.stdout.splitlines())
+    assert questions == {"benchmark": "questions", "error": "the writer is an endpoint, whose speed is not that of this machine"}
+    assert plain["ratio"] == 1 and plain["texts"] == ours["texts"] == len(chunks)
     assert first["benchmark"] == "machine" and first["device"] == machine()["device"] and first["versions"]["torch"]
     assert training["benchmark"] == "training" and "triplets" in training["error"]
     assert {row["asset"] for row in stages} >= {"corpus_chunks", "checkpoint", "beir_scores"} and stages[0]["seconds"] >= 0

@@ -13,6 +13,7 @@ from embed_assets.artifacts.store import FINDINGS, REPORT
 from embed_assets.corpus.documents import Document, read_documents
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
+from embed_assets.evaluation import runs
 from embed_assets.evaluation.checks import check_scores
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.evaluation.labels import relevant_units
@@ -304,6 +305,33 @@ def extremes():
     )
     (scores,) = score_systems("numbers", numbered(120), queries, labels, encoders, SETTINGS, comparisons=pairs)
     return scores
+
+
+def test_vectors_that_lie_in_files_score_the_same(monkeypatch):
+    chunks, queries, labels, encoders = random_collection("human")
+    in_memory = score_systems("random", chunks, queries, labels, encoders, SETTINGS)
+    monkeypatch.setattr(runs, "BYTES_IN_MEMORY", 1)
+    in_files = score_systems("random", chunks, queries, labels, encoders, SETTINGS)
+    assert in_files[0].runs.equals(in_memory[0].runs)
+    assert isinstance(runs.Systems(chunks, encoders, False)._vectors["base"], np.memmap)
+
+
+def test_variants_of_a_model_take_nothing_from_the_comparisons():
+    texts = {f"q{number}": f"query {number}" for number in range(6)}
+    better = TableEncoder({text: ranking(f"passage {number}") for number, text in enumerate(texts.values())})
+    worse = TableEncoder({text: ranking("passage 7", f"passage {number}") for number, text in enumerate(texts.values())})
+    labels = human_labels(*((name, f"d{number:03}", 1) for number, name in enumerate(texts)))
+    encoders = {"base": worse, "tuned": better, "tuned_8": worse, "tuned_4": worse}
+    data = ("numbers", numbered(12), make_queries("human", texts), labels, encoders, SETTINGS)
+
+    def p_values(**pairs) -> dict[str, float]:
+        return {test["system"]: test["p_value"] for test in score_systems(*data, **pairs)[0].summary["tests"]}
+
+    main, short = [("tuned", "base")], [("tuned_8", "tuned"), ("tuned_4", "tuned")]
+    alone, together = p_values(comparisons=main), p_values(comparisons=main, variants=short)
+    assert alone["tuned"] == together["tuned"] == 2 / 2**6
+    assert together["tuned_8"] == together["tuned_4"] == 2 * alone["tuned"]
+    assert p_values(comparisons=main + short)["tuned"] == 3 * alone["tuned"]
 
 
 def test_a_perfect_system_scores_one_and_a_useless_one_zero(extremes):

@@ -61,6 +61,18 @@ def test_the_encoder_cuts_both_and_keeps_their_vectors_apart(base, tmp_path):
     assert count_unencoded(base.model_copy(update={"query_max_tokens": 13}), tmp_path, NINES, NINES) == len(NINES)
 
 
+def test_what_is_kept_of_one_dtype_is_not_taken_for_another(base, tmp_path):
+    exact, rough = (Compute(device="cpu", dtype=dtype, batch_size=64) for dtype in ("float32", "bfloat16"))
+    first = Encoder(base, tmp_path, compute=exact).encode_passages(TEXTS)
+    assert count_unencoded(base, tmp_path, [], TEXTS) == 0  # whatever they will be encoded in
+    again, other = (Encoder(base, tmp_path, compute=compute) for compute in (exact, rough))
+    assert np.array_equal(again.encode_passages(TEXTS), first) and again.saved_work.startswith("3 of 3")
+    assert not np.array_equal(other.encode_passages(TEXTS), first) and other.saved_work.startswith("0 of 3")
+    pairs = [(TEXTS[0], TEXTS[1])]
+    scores = [LateInteraction(TokenEncoder(base, compute=compute), tmp_path).score(pairs)[0] for compute in (exact, rough)]
+    assert scores[0] != scores[1]
+
+
 def test_late_interaction_cuts_both_and_keeps_their_scores_apart(base, tmp_path):
     tokens = TokenEncoder(base, compute=CPU)
     assert len(tokens.encode_queries(["9" * 100])[0]) == QUERY

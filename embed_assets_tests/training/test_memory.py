@@ -2,8 +2,17 @@
 
 import pytest
 
+from embed_assets.models import hardware
 from embed_assets.models.encoders import load_sentence_transformer
-from embed_assets.models.hardware import Compute, OutOfMemoryError, explain_out_of_memory
+from embed_assets.models.hardware import (
+    Compute,
+    OutOfMemoryError,
+    devices_together,
+    explain_out_of_memory,
+    keep_freed_memory,
+    require_gpus,
+    visible_gpus,
+)
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.loss import contrastive_loss
 from embed_assets.training.memory import bytes_per_token, mini_batch_tokens
@@ -39,6 +48,12 @@ def test_mini_batches_are_as_large_as_the_memory(model, monkeypatch, free, token
     assert mini_batch_tokens(model, TrainingSettings(), CPU, texts=96) == 100
     assert mini_batch_tokens(model, TrainingSettings(mini_batch_tokens=64), CPU, texts=96) == 64
     assert mini_batch_tokens(model, TrainingSettings(mini_batch_tokens=64), Compute("cpu", mini_batch_tokens=33), texts=96) == 33
+
+
+def test_weights_that_a_gpu_has_no_room_to_train_are_refused_at_once(model, monkeypatch):
+    monkeypatch.setattr(Compute, "free_memory", lambda self: 1000)
+    with pytest.raises(OutOfMemoryError, match=r"cuda:1 has 0 GB for them\. To need less: train adapters alone, with training"):
+        mini_batch_tokens(model, TrainingSettings(), Compute("cuda:1", dtype="float32"), texts=96)
 
 
 def test_no_mini_batch_has_more_tokens_than_it_may_padding_included(model):
@@ -80,9 +95,81 @@ def test_a_trainer_takes_the_device_that_it_is_given(tmp_path, monkeypatch):
         training_arguments(kind, tmp_path, 8, settings, Compute("cpu", dtype="float16"), **options)
 
 
-@pytest.mark.parametrize(("native", "dtype"), [(True, "bfloat16"), (False, "float16")])
-def test_a_gpu_that_only_imitates_bfloat16_computes_in_float16(monkeypatch, native, dtype):
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16"), ((7, 0), "float16"), ((6, 1), "float32")],
+    ids=["H100", "A100", "T4", "V100", "GTX 1080"],
+)
+def test_a_gpu_computes_in_what_it_multiplies(tmp_path, monkeypatch, capability, dtype):
     import torch
+    from sentence_transformers import SentenceTransformerTrainingArguments
 
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
-    assert str(Compute("cuda").torch_dtype()) == f"torch.{dtype}"
+    asked = []
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability if device == "cuda:1" else (9, 0))
+    compute = Compute("cuda:1")
+    assert str(compute.torch_dtype()) == f"torch.{dtype}"
+    if dtype != "bfloat16":  # which transformers refuses where torch finds no such GPU
+        options = {"weight_decay": 0.0, "evaluate": False}
+        arguments = training_arguments(SentenceTransformerTrainingArguments, tmp_path, 8, TrainingSettings(), compute, **options)
+        assert (arguments.bf16, arguments.fp16) == (False, dtype == "float16")
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "gpus", "devices"),
+    [
+        ("cuda", 1, 4, ("cuda",)),
+        ("cuda", 2, 4, ("cuda:0", "cuda:1")),
+        ("cuda", 4, 2, ("cuda:0", "cuda:1")),
+        ("cuda", 4, 1, ("cuda",)),
+        ("cuda:1", 2, 4, ("cuda:1",)),
+        ("cuda:1", 1, 4, ("cuda:1",)),
+        ("cpu", 2, 0, ("cpu",)),
+    ],
+)
+def test_so_many_gpus_compute_together_as_there_are_processes(device, processes, gpus, devices):
+    assert devices_together(device, processes, gpus) == devices
+
+
+def test_a_training_is_refused_where_its_processes_have_no_gpu_each():
+    with pytest.raises(ValueError, match="processes of the resource 'gpu' is 4, but there are 2 GPUs"):
+        require_gpus("cuda", 4, 2)
+    with pytest.raises(ValueError, match="has device cuda:1 and processes 2: set device to cuda"):
+        require_gpus("cuda:1", 2, 2)
+    require_gpus("cuda", 2, 2)
+    require_gpus("cpu", 2, 0)
+
+
+def test_each_process_of_a_training_has_a_gpu_of_its_own():
+    asked = Compute("cuda", processes=2)
+    assert [asked.of_a_process(number).torch_device() for number in range(2)] == ["cuda:0", "cuda:1"]
+    assert Compute("cpu", processes=2).of_a_process(1) == Compute("cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "visible", "expected"),
+    [
+        ("auto", 2, None, None),
+        ("cuda", 1, "4,5", None),
+        ("cuda:1", 1, None, "1"),
+        ("cuda:1", 2, None, "1,2"),
+        ("cuda:1", 1, "4,5", "5"),
+        ("cuda:0", 2, "GPU-a,GPU-b", "GPU-a,GPU-b"),
+    ],
+)
+def test_vllm_sees_the_device_that_was_asked_for(device, count, visible, expected):
+    assert visible_gpus(device, count, visible) == expected
+
+
+def test_vllm_is_refused_more_gpus_than_there_are_from_its_device_on():
+    with pytest.raises(ValueError, match=r"2 GPUs from there on are needed, but CUDA_VISIBLE_DEVICES is '4,5'"):
+        visible_gpus("cuda:1", 2, "4,5")
+
+
+def test_malloc_is_set_up_for_computing_on_the_cpu_alone(monkeypatch):
+    calls = []
+    monkeypatch.setattr(hardware, "_set_up_malloc", lambda: calls.append("set up"))
+    keep_freed_memory("cuda:0")
+    assert not calls
+    keep_freed_memory("cpu")
+    assert calls == ["set up"]

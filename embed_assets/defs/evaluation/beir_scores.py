@@ -38,7 +38,7 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
             reranked = {LATE: RerankedSystem("hybrid", late_interaction_of(*models), late.top_k, late.weight)}
         encoders = base_and_tuned(*models)
         short = first_dimensions(encoders["tuned"], inputs.artifacts["checkpoint"])
-        comparisons = [*COMPARISONS, *((name, it.system) for name, it in reranked.items()), *((name, "tuned") for name in short)]
+        comparisons = [*COMPARISONS, *((name, it.system) for name, it in reranked.items())]
         scores = score_systems(
             inputs.collection,
             chunks,
@@ -50,6 +50,7 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
             comparisons,
             reranked,
             patterns=inputs.block(IdentifierSettings).all_patterns,
+            variants=[(name, "tuned") for name in short],
         )
         write_scored(folder, scores)
         before = place.store.latest(inputs.stage, inputs.collection, {"evaluation_set": yardstick.digest})
