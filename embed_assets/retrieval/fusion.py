@@ -26,12 +26,9 @@ def cosine_deviation(vectors: np.ndarray) -> float | None:
     Returns:
         None where all are equal, or there are fewer than three.
     """
-    some = (
-        vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), PASSAGES_FOR_DEVIATION)).astype(int)]
-        if len(vectors)
-        else vectors
-    )
-    cosines = (some.astype(np.float32) @ some.astype(np.float32).T)[np.triu_indices(len(some), 1)]
+    drawn = np.linspace(0, len(vectors) - 1, min(len(vectors), PASSAGES_FOR_DEVIATION)).astype(int)
+    some = vectors[drawn].astype(np.float32)
+    cosines = (some @ some.T)[np.triu_indices(len(some), 1)]
     deviation = float(cosines.std()) if len(cosines) > 1 else 0.0
     return deviation if deviation > 1e-6 else None
 
