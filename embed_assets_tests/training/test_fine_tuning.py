@@ -409,7 +409,7 @@ def one_thread_each(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"mini_batch_tokens": 60, "matryoshka_dimensions": (16,), "lora_rank": 4}, {"towers": "query"}],
+    [{}, {"mini_batch_tokens": 60, "matryoshka_dimensions": (16,), "lora_rank": 4}, {"towers": "query"}, {"kind": "both"}],
     ids=str,
 )
 def test_two_processes_train_the_model_of_one(base, tmp_path, one_thread_each, caplog, changes):
