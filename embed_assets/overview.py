@@ -9,6 +9,7 @@ import polars as pl
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.evaluation_set import HUMAN, SYNTHETIC
+from embed_assets.evaluation.labels import shows_gain
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.lineage import open_published, out_of_date
@@ -87,8 +88,9 @@ def in_production(workspace: Workspace, collection: str) -> dict[str, str]:
 
 def _row(collection: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     (test,) = [test for test in summary["tests"] if (test["system"], test["baseline"]) == ("tuned", "base")]
-    significant = test["p_value"] < SIGNIFICANCE
-    verdict = (GAINS if test["difference"] > 0 else LOSES) if significant else CANNOT_TELL
+    loses = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
+    gains = shows_gain(summary["labels"], test["difference"], test["low"], test["p_value"], SIGNIFICANCE)
+    verdict = GAINS if gains else LOSES if loses else CANNOT_TELL
     systems = ("base", "tuned", "bm25", "hybrid_base", "hybrid", "late")
     figures = {name: summary["systems"].get(name, {}).get(HEADLINE) for name in systems}
     about = {"collection": collection, "labels": summary["labels"], "queries": summary["queries"]}

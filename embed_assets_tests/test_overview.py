@@ -54,7 +54,7 @@ def test_what_each_source_of_labels_says_stands_side_by_side(place: Workspace):
     assert scores.select("collection", "labels", "tuned", "gain", "verdict").rows() == [
         ("contrary", "human", pytest.approx(0.44), -0.06, "loses"),
         ("contrary", "synthetic", pytest.approx(0.65), 0.15, "gains"),
-        ("contrary", "look-up", pytest.approx(0.7), 0.2, "gains"),
+        ("contrary", "look-up", pytest.approx(0.7), 0.2, "cannot tell"),
         ("good", "human", pytest.approx(0.6), 0.1, "gains"),
         ("good", "synthetic", pytest.approx(0.52), 0.02, "cannot tell"),
     ]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from embed_assets.evaluation.evaluation_set import LOOKUP
-from embed_assets.evaluation.labels import deciding_source
+from embed_assets.evaluation.evaluation_set import LOOKUP, SYNTHETIC
+from embed_assets.evaluation.labels import FLATTERY, deciding_source, shows_gain
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import CLUSTER, PairedDifference, holm, paired_difference, paired_scores
@@ -36,9 +36,10 @@ def judge(
 ) -> Verdict:
     """Compare a system with what is in production, as people search: the systems are hybrids.
 
-    It has to be significantly better on the label source that decides (deciding_source: the most trusted one with enough
-    queries), and may not be significantly worse on another source or on the queries of any style, by an exact test for
-    few documents and with Holm's correction for the number of these slices. Look-ups alone decide nothing.
+    It has to be better on the label source that decides (deciding_source: the most trusted one with enough queries), beyond
+    chance and beyond what written questions flatter (shows_gain). And it may not be significantly worse on another source or
+    on the queries of any style, by an exact test for few documents and with Holm's correction for the number of these
+    slices. Look-ups alone decide nothing.
 
     Args:
         per_query: the scores of each query: ``source``, ``style``, ``system``, ``query_id``, the metrics and, where it is
@@ -58,16 +59,20 @@ def judge(
         return Verdict(False, LOOKUPS_ALONE)
     test = _difference(pairs.filter(pl.col("source") == source), scoring)
     significant = test.p_value < settings.significance
+    flatters = ""
     if as_good_will_do:
         passed = test.difference >= 0 or not significant
         words = "not significantly worse" if passed else "significantly worse"
     else:
-        passed = test.difference > 0 and significant
+        passed = shows_gain(source, test.difference, test.low, test.p_value, settings.significance)
         words = "significantly better" if passed else "not significantly better"
+        if source == SYNTHETIC and significant and test.difference > 0 and not passed:
+            words = "better, but by no more than written questions flatter,"
+            flatters = f"; the 95% interval begins at {test.low:+.3f} and has to lie above {FLATTERY:+.2f}: add queries of people"
     reason = (
         f"{words} than {name} in hybrid retrieval: "
         f"{test.difference:+.3f} {HEADLINE} on {test.queries} {source} queries about {test.clusters} documents "
-        f"(p = {test.p_value:.2g})"
+        f"(p = {test.p_value:.2g}{flatters})"
     )
     worse = _worse_slices(pairs, source, settings, scoring)
     return Verdict(passed and not worse, "; ".join([reason, *worse]))

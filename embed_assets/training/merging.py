@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from embed_assets.evaluation.dev_set import DevSet
+from embed_assets.evaluation.evaluation_set import SYNTHETIC
 from embed_assets.evaluation.statistics import nearest_within_error
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.settings import BaseModelSettings
@@ -73,6 +74,8 @@ class Merger:
 def choose_merge(merger: Merger, dev: DevSet, judge: Callable[[DevSet], np.ndarray]) -> pl.DataFrame:
     """Merge with that of CANDIDATES which is the best share of the fine-tuned weights on dev queries.
 
+    Written questions are like those that were trained on, and would take more than people gain by: at most UNDECIDED there.
+
     Args:
         merger: of the fine-tuned model.
         dev: by what it is judged.
@@ -83,6 +86,8 @@ def choose_merge(merger: Merger, dev: DevSet, judge: Callable[[DevSet], np.ndarr
     """
     judged: dict[float, np.ndarray] = {}
     for weight in CANDIDATES:
+        if dev.source == SYNTHETIC and weight > UNDECIDED:
+            break
         merger.merge(weight)
         judged[weight] = judge(dev)
         logger.info("merged with %g of the fine-tuned weights: nDCG@10 %.4f on dev queries", weight, judged[weight].mean())

@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
-from embed_assets.evaluation.labels import own_units
+from embed_assets.evaluation.labels import own_units, shows_gain
 from embed_assets.evaluation.scoring import score_systems
 from embed_assets.evaluation.settings import ScoringSettings
 
@@ -31,3 +31,20 @@ def test_a_query_that_is_a_document_does_not_find_itself(query_id, score):
     labels = pl.DataFrame([(query_id, "a2", None, None, None, 1)], schema=LABEL_SCHEMA, orient="row")
     (scores,) = score_systems("c", chunks, queries, labels, {}, ScoringSettings(resamples=100), hybrids={})
     assert scores.summary["systems"]["bm25"]["ndcg@10"] == pytest.approx(score, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("source", "difference", "low", "p_value", "shown"),
+    [
+        ("human", 0.02, 0.01, 0.01, True),
+        ("human", 0.02, -0.01, 0.2, False),
+        ("human", -0.02, -0.03, 0.01, False),
+        ("own", 0.02, 0.01, 0.01, True),
+        ("synthetic", 0.1, 0.06, 0.01, True),
+        ("synthetic", 0.1, 0.04, 0.01, False),  # no more than they flatter
+        ("synthetic", 0.1, 0.06, 0.2, False),
+        ("look-up", 0.3, 0.25, 1e-9, False),
+    ],
+)
+def test_a_gain_is_shown_beyond_chance_and_beyond_what_the_queries_flatter(source, difference, low, p_value, shown):
+    assert shows_gain(source, difference, low, p_value, 0.05) is shown

@@ -60,6 +60,18 @@ def test_four_human_labels_do_not_outvote_hundreds_of_questions():
     assert not verdict({("human", ""): WORSE * 5, ("synthetic", "question"): BETTER * 40}).better
 
 
+def test_written_questions_flatter_and_people_do_not():
+    """A gain of .04 that is beyond chance."""
+    small = [0.02, 0.06, 0.04, 0.03, 0.05] * 20
+    assert verdict({("human", ""): small}).better
+    found = verdict({("synthetic", "question"): small})
+    assert not found.better and found.reason.startswith(
+        "better, but by no more than written questions flatter, than the base model"
+    )
+    assert "has to lie above +0.05: add queries of people" in found.reason
+    assert verdict({("synthetic", "question"): [value + 0.05 for value in small]}).better
+
+
 def test_look_ups_alone_cannot_tell():
     found = verdict({("look-up", "keyword"): BETTER * 40})
     assert not found.better and found.reason.startswith("cannot tell")

@@ -1,5 +1,6 @@
 """How much of the fine-tuned weights is taken is chosen on dev queries."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,13 @@ OF_BASE = np.array([0.4, 0.6] * 4)
 )
 def test_no_share_is_taken_that_is_below_the_base_model(half, all_of_it, expected):
     assert best_share({0.0: OF_BASE, 0.5: half, 1.0: all_of_it}, list(range(8))) == expected
+
+
+def test_written_questions_take_no_more_than_a_half(base, tmp_path):
+    trained(tmp_path / "tuned", base, merge=1)
+    of_people = answered_as_by(encoder(base, tmp_path / "tuned"))
+    done = trained(tmp_path / "chosen", base, replace(of_people, source="synthetic"), merge="auto")
+    assert done.merges["merge"].to_list() == [0.0, 0.3, 0.5] and chosen_merge(done.merges) == 0.5
 
 
 def test_without_dev_queries_there_is_nothing_to_choose(base, tmp_path):
