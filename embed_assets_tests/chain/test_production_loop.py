@@ -270,7 +270,7 @@ def test_hybrid_search_fuses_with_the_weight_that_was_scored(loop: Loop):
         for mode in ("dense", "full-text", "hybrid")
     )
     assert 0 <= metadata["hybrid_weight"] <= 1
-    assert hybrid == pytest.approx(fuse_hits(dense, words, metadata["hybrid_weight"]))
+    assert hybrid == pytest.approx(fuse_hits(dense, words, metadata["hybrid_weight"], deviation=metadata["cosine_deviation"]))
 
 
 def test_readers_filter_on_metadata_columns(loop: Loop):
