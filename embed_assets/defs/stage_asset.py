@@ -45,6 +45,7 @@ from embed_assets.lineage import resolve
 from embed_assets.models.hardware import release_memory
 from embed_assets.plan import reasons_of
 from embed_assets.reports.columns import description_of
+from embed_assets.reports.small_charts import as_markdown
 from embed_assets.reports.writing import inert
 
 # Is set where dagster-ray has placed a step as a job of its own.
@@ -191,10 +192,10 @@ def _die_with_run(context: AssetExecutionContext) -> None:
 def metadata_of(artifact: Artifact) -> dict[str, MetadataValue]:
     """All that is in the artifact's report/ folder, the columns of its main table, and what it was made of.
 
-    Of an artifact that was there already, charts and texts are left out: the event log has them from when it was built.
+    Of an artifact that was there already, large charts and texts are left out: the event log has them from when it was built.
     """
     manifest = artifact.manifest
-    metadata: dict[str, Any] = dict(artifact.summary)
+    metadata: dict[str, Any] = small_pictures(artifact.report) | artifact.summary
     metadata["reused"] = artifact.reused
     tables = [pl.scan_parquet(path) for path in artifact.path.glob("*.parquet")]  # none are fetched for this
     if tables:
@@ -224,6 +225,14 @@ def pictures_and_texts(report: Path) -> dict[str, MetadataValue]:
     """The charts and the texts in a folder, by name."""
     names = sorted({path.stem for path in report.iterdir() if path.suffix in (".png", ".md")})
     return {name: MetadataValue.md(_picture_and_text(report, name)) for name in names}
+
+
+def small_pictures(report: Path) -> dict[str, MetadataValue]:
+    """The charts in a folder that the UI shows without a click, by name."""
+    return {
+        path.stem: MetadataValue.md(as_markdown(path.stem, path.read_text(encoding="utf-8")))
+        for path in sorted(report.glob("*.svg"))
+    }
 
 
 def _picture_and_text(report: Path, name: str) -> str:

@@ -21,6 +21,7 @@ from embed_assets.evaluation.scoring import Scores, join_scores, scores_table
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import LATE
 from embed_assets.reports.charts import draw_dimensions, draw_scores
+from embed_assets.reports.small_charts import Bar, write_bars
 from embed_assets.reports.writing import write_findings, write_notes, write_summary, write_table, write_text
 
 QUERIES_SHOWN = 20
@@ -92,8 +93,16 @@ def _write_scores(
         draw_scores(folder, summary)
         for system in [name for name in systems if name in summary["systems"]]:
             figures[f"{labels}_{HEADLINE.replace('@', '_at_')}_{system}"] = round(summary["systems"][system][HEADLINE], 4)
+    if deciding := deciding_source({summary["labels"]: summary["queries"] for summary in summaries}):
+        _write_bars(folder, next(summary for summary in summaries if summary["labels"] == deciding))
     write_summary(folder, figures)
     write_findings(folder, findings)
+
+
+def _write_bars(folder: Path, summary: Mapping[str, Any]) -> None:
+    """The scores at a glance."""
+    bars = [Bar(name, found[HEADLINE], summary["intervals"][name]) for name, found in summary["systems"].items()]
+    write_bars(folder, "scores", bars, f"{HEADLINE} of {summary['queries']:,} {summary['labels']} queries, lines: 95%")
 
 
 def write_comparison(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:

@@ -219,6 +219,8 @@ def test_a_run_from_the_launch_window_builds_every_asset(first_run: dict[str, An
 
 def test_the_scores_are_drawn_on_the_page_of_the_partition(dagster: Dagster, page: Page, first_run: dict[str, Any]):
     page.goto(f"{dagster.url}/assets/beir_scores?view=partitions&partition=routers")
+    at_once = page.locator("img[src^='data:image/svg+xml']")
+    assert at_once.evaluate("async image => { await image.decode(); return image.naturalWidth }") == 460
     page.get_by_role("row").filter(has_text="human_queries").get_by_text("[Show Markdown]").click()
     window = page.get_by_role("dialog")
     chart = window.locator("img[src^='data:image/png']")
