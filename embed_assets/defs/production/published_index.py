@@ -8,9 +8,9 @@ from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.lineage import resolve
-from embed_assets.production.gate import Verdict
+from embed_assets.production.gate import Verdict, read_verdict, write_verdict
 from embed_assets.production.published import NOTHING, Published
-from embed_assets.production.publishing import judge_candidate, publish, read_verdict, write_verdict
+from embed_assets.production.publishing import judge_candidate, publish
 from embed_assets.production.settings import PublishingSettings
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 from embed_assets.reports.writing import inert
