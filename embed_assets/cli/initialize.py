@@ -10,7 +10,7 @@ from embed_assets.settings import Settings, describe_settings
 
 HEAD = """\
 # What all collections share; collections/NAME/settings.yaml overrides single keys. Take the '#' away from what is to be
-# other than the default.
+# other than the default, which is shown. Only publishing.uri is set: the index lies in the folder published/ beside this file.
 """
 DOCUMENT = """\
 # Put your documents here
@@ -26,6 +26,9 @@ Each folder below collections/ is one collection. Its documents lie in documents
 def init(folder: Path, collection: str, as_json: bool) -> None:
     """Write a new data FOLDER with a settings.yaml that explains itself, and the folder of one COLLECTION."""
     settings = "".join(_commented(line) + "\n" for line in describe_settings(Settings()).splitlines())
+    # So that a first run ends with an index that can be searched.
+    head, block, tail = settings.partition("# publishing:\n")
+    settings = head + block.removeprefix("# ") + tail.replace('#   uri: ""\n', "  uri: published\n", 1)
     try:
         with write_folder_atomically(folder) as building:
             (building / "settings.yaml").write_text(f"{HEAD}\n{settings}", encoding="utf-8")

@@ -6,15 +6,16 @@ from click.testing import CliRunner
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.main import main
+from embed_assets.production.settings import PublishingSettings
 from embed_assets.settings import Settings, read_settings
 
 
-def test_a_new_folder_has_a_collection_with_the_default_settings(tmp_path: Path):
+def test_a_new_folder_has_a_collection_with_the_default_settings_and_publishes(tmp_path: Path):
     done = CliRunner().invoke(main, ["init", str(tmp_path / "data"), "manuals"])
     assert done.exit_code == 0, done.output
     workspace = Workspace(tmp_path / "data", tmp_path / "home")
     assert list(workspace.collections()) == ["manuals"]
-    assert read_settings(workspace, "manuals") == Settings()
+    assert read_settings(workspace, "manuals") == Settings(publishing=PublishingSettings(uri="published"))
 
 
 def test_each_setting_works_when_its_comment_mark_is_taken_away(tmp_path: Path):
