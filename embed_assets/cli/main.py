@@ -17,6 +17,7 @@ from embed_assets.cli import (
     planning,
     playground,
     production,
+    prompts,
     results,
     sweeps,
 )
@@ -28,6 +29,7 @@ COMMANDS = (
     building.run,
     planning.plan_command,
     planning.preview,
+    prompts.prompts_command,
     results.scores,
     overview.overview_command,
     results.path,

@@ -173,7 +173,7 @@ class Encoder:
         size = texts_at_once(self.compute)
         blocks = [todo[start : start + size] for start in range(0, len(todo), size)]
         vectors = self._vectors([(task, [texts[rows[key][0]] for key in block]) for block in blocks])
-        for number, of_block in track(vectors, f"encoding {len(todo)} texts", len(blocks)):
+        for number, of_block in track(vectors, f"encoding {len(todo)} texts, in blocks", len(blocks)):
             encoded = [(key, vector.tobytes()) for key, vector in zip(blocks[number], of_block, strict=True)]
             self.memo.put_many(encoded)
             filled.put(encoded)

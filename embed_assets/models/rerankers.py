@@ -140,7 +140,7 @@ class Reranker:
         size = texts_at_once(self.compute)
         blocks = [todo[start : start + size] for start in range(0, len(todo), size)]
         scored = self._scores([[pair for _, pair in block] for block in blocks])
-        for number, scores in track(scored, f"re-ranking {len(todo)} pairs", len(blocks)):
+        for number, scores in track(scored, f"re-ranking {len(todo)} pairs, in blocks", len(blocks)):
             rows = [(key, score.tobytes()) for (key, _), score in zip(blocks[number], scores, strict=True)]
             self.memo.put_many(rows)
             known.update(rows)

@@ -78,16 +78,16 @@ def _replace(text: str, old: str, new: str) -> str:
 
 
 ENVIRONMENT = PromptEnvironment()
-# What a prompt may use and need not: who asks, and the language of the collection in words, "" for English.
+# What a prompt may use and need not: who asks, and the language of the passages in words, "" for English.
 OPTIONAL_VARIABLES = {"artifacts", "reader", "language"}
-OPTIONAL_IN_TASKS = OPTIONAL_VARIABLES | {"written", "answer", "answers", "context"}
+OPTIONAL_IN_TASKS = OPTIONAL_VARIABLES | {"written", "answer", "answers", "context", "hops"}
 # A prompt of a style shows one chunk or several, and may ask about an identifier of it.
 STYLE_VARIABLES = ({"passage", "passages"}, {"identifier"} | OPTIONAL_VARIABLES)
 # The style of the questions about identifiers that no other query names.
 ABOUT_IDENTIFIERS = "identifier_question"
 BATCH, ARTIFACTS, ANSWERABLE, JUDGE = (f"{name}.jinja" for name in TASK_PROMPTS)
 TASK_VARIABLES = {
-    BATCH: {"passages", "styles", "descriptions", "reasoning_types", "min_complexity", "written", "answers", "context"}
+    BATCH: {"passages", "styles", "descriptions", "reasoning_types", "min_complexity", "written", "answers", "context", "hops"}
     | OPTIONAL_VARIABLES,
     ARTIFACTS: {"passage"},
     ANSWERABLE: {"passage", "query"},
@@ -166,6 +166,16 @@ class Prompt:
         return frozenset(normalize_query(line.partition(": ")[2]) for line in self.text.splitlines())
 
 
+def prompt_places(folders: Sequence[Path]) -> list[Path]:
+    """Where prompt files are looked for, in order: the package's own come last."""
+    return [*folders, Path(__file__).parent / "prompts"]
+
+
+def find_prompts(folders: Sequence[Path]) -> dict[str, Path]:
+    """The file of each prompt that is used under its name, by name; arguments as of load_prompt."""
+    return {path.stem: path for place in reversed(prompt_places(folders)) for path in sorted(place.glob("*.jinja"))}
+
+
 def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
     """Load a prompt file.
 
@@ -176,7 +186,7 @@ def load_prompt(file: str, folders: Sequence[Path]) -> Prompt:
     Raises:
         PromptError: it is in no folder, is no valid template, or lacks a variable or has an unknown one.
     """
-    places = [*folders, Path(__file__).parent / "prompts"]
+    places = prompt_places(folders)
     path = next((place / file for place in places if (place / file).is_file()), None)
     if path is None:
         near = difflib.get_close_matches(file, [there.name for place in places for there in place.glob("*.jinja")], n=1)

@@ -81,7 +81,7 @@ class LateInteraction:
             texts = sorted({query for asked in missing.values() for query in asked})
             queries = dict(zip(texts, self.encoder.encode_queries(texts), strict=True))
             blocks = list(self.encoder.blocks(list(missing)))
-            for block in track(blocks, f"comparing the tokens of {len(texts)} queries and {len(missing)} passages"):
+            for block in track(blocks, f"comparing the tokens of {len(texts)} queries and {len(missing)} passages, in blocks"):
                 rows = [
                     row
                     for passage, tokens in zip(block, self._tokens(block), strict=True)
