@@ -15,6 +15,7 @@ from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifac
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.graph import needed
 from embed_assets.lineage import resolve
+from embed_assets.queries.price import ASKED_FOR
 from embed_assets.settings import Settings, read_settings
 
 MOST_REASONS = 12
@@ -262,8 +263,14 @@ def in_words(rows: Sequence[Planned]) -> str:
         lines = [str(reason) for reason in row.reasons[:MOST_REASONS]]
         if len(row.reasons) > MOST_REASONS:
             lines.append(f"and {len(row.reasons) - MOST_REASONS} more")
-        prices = [PRICES_IN_WORDS.get(what, f"{{:,}} {what}").format(count) for what, count in row.price.items()]
+        asked = {what.removeprefix(ASKED_FOR): count for what, count in row.price.items() if what.startswith(ASKED_FOR)}
+        prices = [
+            PRICES_IN_WORDS.get(what, f"{{:,}} {what}").format(count)
+            for what, count in row.price.items()
+            if not what.startswith(ASKED_FOR)
+        ]
         lines += [f"takes {', '.join(prices)}"] if prices else []
+        lines += [f"asks for {', '.join(f'{count:,} {style}' for style, count in asked.items())}"] if asked else []
         lines += row.error.splitlines()
         outcome = f"waits for {', '.join(row.waits_for)}" if row.outcome is Outcome.WAITS else str(row.outcome)
         words += [f"  {row.stage:16} {outcome}", *(f"{'':19} - {line}" for line in lines)]

@@ -62,7 +62,7 @@ def _read_once(path: Path, size: int, modified: int) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: expected blocks such as 'chunking:', found {type(content).__name__}")
-    _check_keys(path, content)
+    content = _with_names(path, content)
     # A block whose lines are all comments.
     return {key: {} if value is None else value for key, value in content.items()}
 
@@ -72,14 +72,16 @@ def _line(error: Any) -> int:
     return mark.line + 1 if mark else 1
 
 
-def _check_keys(path: Path, content: Any, depth: int = 0) -> None:
+def _with_names(path: Path, content: dict[Any, Any], depth: int = 0) -> dict[str, Any]:
+    """Blocks whose keys are texts; whole numbers become texts, as keys of JSON are."""
     if depth > 20:
         raise SettingsError(f"{path}: blocks lie in blocks without end: does an alias (*) name what it is part of?")
+    named: dict[str, Any] = {}
     for key, value in content.items():
-        if not isinstance(key, str):
+        if isinstance(key, bool) or not isinstance(key, str | int):
             raise SettingsError(f"{path}: the key {key!r} is not a text: put it into quotes, or give the name of a setting")
-        if isinstance(value, dict):
-            _check_keys(path, value, depth + 1)
+        named[str(key)] = _with_names(path, value, depth + 1) if isinstance(value, dict) else value
+    return named
 
 
 def line_of(path: Path, keys: list[str]) -> int | None:

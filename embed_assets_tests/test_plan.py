@@ -11,7 +11,7 @@ from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.main import main
 from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.plan import Kind, Outcome, Planned, Reason, plan
-from embed_assets.queries.price import tokens_of
+from embed_assets.queries.price import ASKED_FOR, tokens_of
 from embed_assets_tests.plans import build, build_everything
 from embed_assets_tests.small_collections import override, write_small_collections
 
@@ -100,7 +100,7 @@ def test_a_prompt_is_named(workspace):
     assert [(reason.kind, reason.name) for reason in row.reasons] == [(Kind.SOURCE, "prompt question")]
     assert (str(row.reasons[0]), row.price) == (
         "prompt question: changed",
-        {"prompts": 2, "prompt_tokens": 55, "answer_tokens": 80},
+        {"prompts": 2, "prompt_tokens": 55, "answer_tokens": 80, f"{ASKED_FOR}question": 2},
     )
 
 
@@ -191,6 +191,15 @@ def test_tokens_and_cost_are_told_before_anything_ran(tmp_path):
     output = cli(workspace, "bakery")
     assert f"takes 1,000 prompts, about {row.price['prompt_tokens']:,} prompt tokens, at most 40,000 answer tokens, " in output
     assert f"{row.price['cost']:.2f} at most for both" in output
+    assert "- asks for 500 question, 300 how_to, 200 identifier_question\n" in output
+
+
+def test_the_plan_tells_the_shares_of_styles_and_hops(tmp_path):
+    shares = {"styles": {"question": 3, "multi_hop": 2}, "hops": {1: 1, 3: 3}}
+    workspace = priced(tmp_path, max_questions=100, **shares)
+    asked = {what: count for what, count in of(workspace, "qa_pairs").price.items() if what.startswith(ASKED_FOR)}
+    expected = {"question": 60, "multi_hop with 1 hop": 10, "multi_hop with 3 hops": 30}
+    assert asked == {f"{ASKED_FOR}{style}": count for style, count in expected.items()}
 
 
 def test_extractor_and_judge_are_in_the_price_and_what_is_shown_around_a_chunk(tmp_path):

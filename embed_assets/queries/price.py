@@ -1,24 +1,27 @@
 """What asking the language models would take, told without asking."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from embed_assets.artifacts.inputs import Inputs
-from embed_assets.corpus.spans import language_of
 from embed_assets.models.language_models import unanswered
 from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
-from embed_assets.queries.jobs import Job, plan_jobs, seed_of, shares_of_prompts, writing_prompts
+from embed_assets.queries.jobs import Job, plan_jobs, seed_of, writing_prompts
+from embed_assets.queries.passage_languages import PassageLanguages
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.questions import question_sampling, render_job
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.shares import MULTI_HOP, exact_counts, questions_of_calls, shares_of_prompts
 from embed_assets.queries.surroundings import CHARACTERS_OF_A_TOKEN, surroundings
 
 LETTERS_OF_A_TOKEN = 4  # of English text; other scripts take a token for one or two letters
 LETTERS_OF_A_QUESTION = 80
+ASKED_FOR = "asked for: "  # before a style
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class Task:
         model: its settings.
         prompts: how many.
         prompt_tokens: of all together, estimated.
+        asked_for: of the writer, how many questions of which style, and with how many hops.
     """
 
     model: LanguageModelSettings
     prompts: int
     prompt_tokens: int
+    asked_for: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def answer_tokens(self) -> int:
@@ -59,7 +64,8 @@ def price_of_pairs(inputs: Inputs, memos: Path) -> dict[str, float]:
         memos: folder of the memos.
 
     Returns:
-        ``prompts``, and ``prompt_tokens``, ``answer_tokens`` and, with prices, ``cost``, where there is anything to ask.
+        ``prompts``, and where there is anything to ask ``prompt_tokens``, ``answer_tokens``, with prices ``cost``, and after
+        ASKED_FOR how many questions of which style, and with how many hops, those that were answered before included.
     """
     settings = inputs.block(QuestionsSettings)
     prompts = {it.value.name: it.value for it in inputs.sources.values() if isinstance(it.value, Prompt)}
@@ -75,6 +81,8 @@ def price_of_pairs(inputs: Inputs, memos: Path) -> dict[str, float]:
         }
     if asked and (cost := sum(task.cost for task in tasks)):
         price["cost"] = round(cost, 2)
+    if asked:
+        price |= {f"{ASKED_FOR}{what}": count for what, count in tasks[0].asked_for.items() if count}
     return price
 
 
@@ -89,25 +97,33 @@ def _tasks(
     certain = not settings.extract_artifacts and not any(several for _, _, several in shares_of_prompts(writing, settings))
     if chunks is not None and certain:
         jobs, around = plan_jobs(chunks, writing, None, settings), surroundings(chunks, settings)
+        languages = PassageLanguages(chunks)
         rows = chunks.select("passage").rows(named=True)
-        texts = [render_job(job, rows, settings, {}, language_of(chunks), around(job)) for job in jobs]
+        texts = [render_job(job, rows, settings, {}, map(languages.of, job.rows), around(job)) for job in jobs]
         seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
         new = unanswered(models["writer"], memos, texts, seeds, question_sampling(settings, settings.questions_per_chunk))
-        yield Task(models["writer"], len(new), sum(tokens_of(texts[number]) for number in new))
+        asked_for: Counter[str] = Counter()
+        for job in jobs:
+            asked_for.update(dict(job.styles) or {job.prompt.name: 1})
+        yield Task(models["writer"], len(new), sum(tokens_of(texts[number]) for number in new), asked_for)
         questions = sum(jobs[number].questions for number in new)
     else:
-        calls, tokens = 0, 0
+        calls, tokens, shows = 0, 0, 0
+        asked_for = Counter()
         for prompt, count, several in shares_of_prompts(writing, settings):
             if chunks is not None:
                 count = min(count, len(chunks) * (1 if settings.mode == "batch" else settings.questions_per_chunk))
-            bundle = settings.bundle_chunks if several else 1
-            job = Job(prompt, tuple(range(bundle)), 0, "identifier", tuple((style, 1) for style in settings.styles))
-            text = render_job(job, [{"passage": typical}] * bundle, settings, {})
-            calls, tokens = calls + count, tokens + count * (tokens_of(text) + _context_tokens(settings, typical))
-        yield Task(models["writer"], calls, tokens)
-        questions = calls * (settings.questions_per_chunk if settings.mode == "batch" else 1)
+            asked_for.update(dict(questions_of_calls(count, several, prompt.name, settings)))
+            for hops, number in exact_counts(settings.hops if several else {1: 1}, count).items():
+                styles = ((MULTI_HOP, 1),) if several else tuple((style, 1) for style in settings.styles)
+                job = Job(prompt, tuple(range(hops)), 0, "identifier", styles)
+                text = render_job(job, [{"passage": typical}] * hops, settings, {})
+                calls, shows = calls + number, shows + number * hops
+                tokens += number * (tokens_of(text) + _context_tokens(settings, typical))
+        yield Task(models["writer"], calls, tokens, asked_for)
+        questions = sum(asked_for.values())
         if "extractor" in models:
-            shown = calls * settings.bundle_chunks if chunks is None else min(calls * settings.bundle_chunks, len(chunks))
+            shown = shows if chunks is None else min(shows, len(chunks))
             yield Task(models["extractor"], shown, shown * tokens_of(prompts["artifacts"].render({"passage": typical})))
     if "judge" in models:
         variables = {"passage": typical, "query": "x" * LETTERS_OF_A_QUESTION, "answer": ""}

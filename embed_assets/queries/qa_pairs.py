@@ -21,6 +21,7 @@ from embed_assets.queries.pairs import PAIR_SCHEMA
 from embed_assets.queries.prompts import ABOUT_IDENTIFIERS, Prompt
 from embed_assets.queries.questions import write_questions
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.shares import MULTI_HOP, multi_hop_questions
 
 MOST_ATTEMPTS = 3  # of asking about an identifier
 FEWEST_MARKS, MOST_EQUAL = 20, 0.95
@@ -154,17 +155,23 @@ def preview_questions(
         count: questions of each style; in batch mode, calls.
 
     Returns:
-        ``style``, ``query``, ``dropped`` (why the rules refuse it; null if they do not) and ``passage``.
+        ``style``, ``query``, ``dropped`` (why the rules refuse it; null if they do not), ``hops`` (how many chunks it is
+        about), and ``passage``, with a row for each of them. All numbers of hops that have a share are tried.
     """
-    if settings.mode == "batch":  # its prompts name the styles, by their shares
-        few = settings.model_copy(update={"max_questions": count * settings.questions_per_chunk})
-    else:
-        styles = {style: 1.0 for style, share in settings.styles.items() if share}
-        few = settings.model_copy(update={"styles": styles, "max_questions": count * len(styles)})
-    written = _write(chunks, prompts, open_model, encoder, few, {})
+    settings = settings.model_copy(update={"hops": {hops: 1.0 for hops, share in settings.hops.items() if share}})
+    styles = {style: 1.0 for style, share in settings.styles.items() if share}
+    if settings.mode == "single":
+        parts = [{"styles": styles, "max_questions": count * len(styles)}]
+    else:  # its prompts name the styles, by their shares, and those about several chunks have calls of their own
+        others = {style: share for style, share in settings.styles.items() if share and style != MULTI_HOP}
+        parts = [{"styles": others, "max_questions": count * settings.questions_per_chunk}] if others else []
+        if MULTI_HOP in styles:
+            parts.append({"styles": {MULTI_HOP: 1.0}, "max_questions": count * multi_hop_questions(settings)})
+    written = pl.concat(_write(chunks, prompts, open_model, encoder, settings.model_copy(update=part), {}) for part in parts)
     passages = chunks.select("document_id", "start", "end", "passage")
     joined = written.join(passages, on=["document_id", "start", "end"], how="left", maintain_order="left")
-    return joined.select("style", "query", "dropped", "passage")
+    hops = pl.struct("document_id", "start").n_unique().over("query_id")
+    return joined.select("style", "query", "dropped", hops.alias("hops"), "passage")
 
 
 def _write(chunks, prompts, open_model, encoder, settings, usage) -> pl.DataFrame:

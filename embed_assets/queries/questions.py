@@ -1,11 +1,10 @@
 """Questions about chunks, written by a language model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
 
-from embed_assets.corpus.spans import language_of
 from embed_assets.models.answers import TOO_LONG, Answer, Sampling
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.queries.answers import read_question
@@ -19,11 +18,13 @@ from embed_assets.queries.batch_answers import (
     read_batch,
 )
 from embed_assets.queries.filters import QuestionRules
-from embed_assets.queries.jobs import Job, deal_reasoning_types, seed_of
+from embed_assets.queries.jobs import Job, seed_of
 from embed_assets.queries.pairs import PAIR_SCHEMA, make_pairs
+from embed_assets.queries.passage_languages import PassageLanguages, in_words
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.shares import deal_reasoning_types
 from embed_assets.queries.surroundings import surroundings
-from embed_assets.text.languages import ENGLISH, name_of
+from embed_assets.text.languages import ENGLISH
 
 JOBS_IN_A_BLOCK = 4096
 
@@ -50,10 +51,10 @@ def write_questions(
     """
     rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
     rules = QuestionRules(settings)
-    language, around = language_of(chunks), surroundings(chunks, settings)
+    languages, around = PassageLanguages(chunks), surroundings(chunks, settings)
 
     def ask(block: Sequence[Job], what: str) -> list[Answer]:
-        texts = [render_job(job, rows, settings, artifacts or {}, language, around(job)) for job in block]
+        texts = [render_job(job, rows, settings, artifacts or {}, map(languages.of, job.rows), around(job)) for job in block]
         seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(block, texts, strict=True)]
         answers: dict[int, Answer] = {}
         for count in dict.fromkeys(job.questions for job in block):  # a schema holds for a whole batch of prompts
@@ -71,13 +72,13 @@ def write_questions(
         pairs: list[dict] = []
         if settings.mode == "single":
             for job, answer in zip(block, answers, strict=True):
-                pairs += _read_single(job, answer, rows, rules, settings)
+                pairs += _read_single(job, answer, rows, rules, settings, languages.of(job.rows[0]))
         for again in range(settings.ask_again + 1) if settings.mode == "batch" else ():
             last = again == settings.ask_again
             short = []
             for job, answer in zip(block, answers, strict=True):
                 questions = read_batch(answer, job, settings)
-                pairs += batch_pairs(questions, job, rows, rules, settings)
+                pairs += batch_pairs(questions, job, rows, rules, settings, languages.of(job.rows[0]))
                 if missing := missing_styles(job, questions):
                     # What failed for a reason that may pass was sent again already.
                     if last or answer.problem == TOO_LONG or not answer.final:
@@ -115,7 +116,7 @@ def render_job(
     rows: Sequence[dict],
     settings: QuestionsSettings,
     artifacts: Mapping[int, str],
-    language: str = ENGLISH,
+    languages: Iterable[str] = (ENGLISH,),
     context: str = "",
 ) -> str:
     """The prompt of a job.
@@ -125,25 +126,27 @@ def render_job(
         rows: all chunks.
         settings: who asks, and reasoning types.
         artifacts: row of a chunk → its artifacts in words.
-        language: of the collection, an ISO 639-1 code; prompts ask for it where it is not English, the language of the prompts.
+        languages: of the passages of the job, as ISO 639-1 codes.
         context: what stands around the chunks, from surroundings.
     """
     passages = [rows[row]["passage"] for row in job.rows]
     described = dict(job.prompt.styles)
+    types = deal_reasoning_types(job.questions, job.sample, passages, settings) if settings.mode == "batch" else ()
     return job.prompt.render(
         {
             "passage": passages[0],
             "passages": passages,
             "identifier": job.identifier,
             "reader": _reader_of(passages, settings),
-            "language": _in_words(language),
+            "language": in_words([*languages]),
             "artifacts": "\n".join(artifacts[row] for row in job.rows if row in artifacts),
             "styles": dict(job.styles),
             "descriptions": {style: described.get(style, "") for style, _ in job.styles},
             "written": job.written,
             "context": context,
             "answers": settings.answers,
-            "reasoning_types": dict(deal_reasoning_types(job, passages, settings)) if settings.mode == "batch" else {},
+            "reasoning_types": dict(types),
+            "hops": job.hops,
             "min_complexity": settings.min_complexity,
         }
     )
@@ -153,12 +156,6 @@ def _reader_of(passages: Sequence[str], settings: QuestionsSettings) -> str:
     """Who asks about these passages: drawn from them, so that the prompts of others stay when there is a new document."""
     readers = (settings.reader, *settings.more_readers)
     return readers[seed_of(settings.seed, len(readers), passages[0]) % len(readers)]
-
-
-def _in_words(language: str) -> str:
-    """What a prompt says of the language of its questions; nothing where it is that of the prompts."""
-    name = name_of(language)
-    return "" if language == ENGLISH else f"{name}, the language of the passages" if name else "the language of the passages"
 
 
 def question_sampling(settings: QuestionsSettings, count: int = 1) -> Sampling:
@@ -171,8 +168,10 @@ def question_sampling(settings: QuestionsSettings, count: int = 1) -> Sampling:
     )
 
 
-def _read_single(job: Job, answer: Answer, rows: Sequence[dict], rules: QuestionRules, settings: QuestionsSettings) -> list[dict]:
+def _read_single(
+    job: Job, answer: Answer, rows: Sequence[dict], rules: QuestionRules, settings: QuestionsSettings, language: str = ENGLISH
+) -> list[dict]:
     query = read_question(answer.text)
     shown = [rows[row] for row in job.rows]
-    dropped = answer.problem or rules.refuse(query, [row["passage"] for row in shown], job.prompt.examples)
+    dropped = answer.problem or rules.refuse(query, [row["passage"] for row in shown], job.prompt.examples, language)
     return make_pairs(query, job.prompt.name, shown, settings.writer.name, job.prompt.fingerprint, dropped=dropped or None)

@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.queries.jobs import MULTI_HOP
 from embed_assets.queries.pairs import PAIR_SCHEMA
+from embed_assets.queries.shares import MULTI_HOP
 
 PAIRS = "deduplicated_qa_pairs"
 LEAST_QUALITY = 7.0  # mean mark, 1 to 10: what the recipe keeps by default

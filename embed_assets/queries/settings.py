@@ -23,6 +23,7 @@ ABLE: dict[str, Any] = {
 }
 # Prompt files of other tasks than writing one question.
 TASK_PROMPTS = ("batch", "artifacts", "answerable", "judge")
+Hops = Annotated[int, Field(ge=1, le=5, strict=False)]
 Ways = Annotated[tuple[Literal["similar", "identifier", "link", "document"], ...], Strict(False)]
 # Where the settings say what an identifier looks like.
 IDENTIFIERS = "questions.identifiers"
@@ -75,8 +76,10 @@ class QuestionsSettings(Block):
     max_questions: int = Field(
         1200, ge=0, description="at most this many written questions; chunks are drawn evenly over documents; 0 writes none"
     )
-    bundle_chunks: int = Field(
-        2, ge=2, le=5, description="related chunks, of one or several documents, that a multi-hop question is asked about"
+    hops: dict[Hops, Annotated[float, Field(ge=0, strict=False)]] = Field(
+        {2: 1},
+        description="multi-hop questions by how many related chunks, of one or several documents, they need: number, from 1 to "
+        "5, and its share; the shares come out exactly. With 1 a question puts statements of one chunk together",
     )
     bundle_by: Ways = Field(
         ("similar",),
@@ -193,6 +196,8 @@ class QuestionsSettings(Block):
             raise ValueError("writer.name is empty: name a language model, or set max_questions to 0")
         if self.max_questions and not any(self.styles.values()):
             raise ValueError("all styles have the share 0: give one of them a share, or set max_questions to 0")
+        if not any(self.hops.values()):
+            raise ValueError("hops: no number of hops has a share; {2: 1} asks about two chunks each time")
         judge = self.language_models.get("judge")
         if self.min_answerability and judge is not None and judge.thinks:
             raise ValueError(
@@ -202,6 +207,11 @@ class QuestionsSettings(Block):
         if self.min_words > self.max_words:
             raise ValueError(f"min_words is {self.min_words}, which is more than max_words, {self.max_words}")
         return self
+
+    @property
+    def most_hops(self) -> int:
+        """The most chunks that a multi-hop question is asked about."""
+        return max(hops for hops, share in self.hops.items() if share)
 
     @property
     def language_models(self) -> dict[str, LanguageModelSettings]:

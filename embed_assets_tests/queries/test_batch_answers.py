@@ -12,11 +12,12 @@ from embed_assets.queries.answers import read_json
 from embed_assets.queries.artifacts import Artifacts
 from embed_assets.queries.batch_answers import batch_pairs, missing_styles, read_batch
 from embed_assets.queries.filters import QuestionRules
-from embed_assets.queries.jobs import Job, deal_styles, plan_jobs
+from embed_assets.queries.jobs import Job, plan_jobs
 from embed_assets.queries.judges import drop_badly_judged
 from embed_assets.queries.prompts import PromptError, load_prompt, load_question_prompts
 from embed_assets.queries.questions import render_job, write_questions
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.shares import deal_styles
 from embed_assets.queries.surroundings import surroundings
 
 BATCH = load_prompt("batch.jinja", [])

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from embed_assets.corpus.documents import Document
-from embed_assets.queries.bundles import _turned, bundle_chunks
+from embed_assets.queries.bundles import Bundles, _turned
 from embed_assets.queries.settings import QuestionsSettings
 
 ROOT = (
@@ -24,9 +24,9 @@ def chunks(cut) -> pl.DataFrame:
 
 
 def beside_start(chunks, encoder, *ways: str, bundle: int = 2) -> list[str]:
-    settings = QuestionsSettings(bundle_by=ways, bundle_chunks=bundle)
+    settings = QuestionsSettings(bundle_by=ways, hops={bundle: 1})
     row = chunks["document_id"].to_list().index("guide/start.md")
-    found = bundle_chunks(chunks, [row], [True] * len(chunks), encoder, settings)[row]
+    found = Bundles(chunks, [True] * len(chunks), encoder, settings).around(row)
     return chunks["document_id"].gather(found).to_list()
 
 
@@ -52,4 +52,4 @@ def test_each_way_is_first_for_about_as_many_passages():
 def test_what_says_nothing_is_not_shown(chunks, encoder):
     row = chunks["document_id"].to_list().index("guide/start.md")
     settings = QuestionsSettings(bundle_by=("identifier",))
-    assert bundle_chunks(chunks, [row], [False] * len(chunks), encoder, settings)[row] == ()
+    assert Bundles(chunks, [False] * len(chunks), encoder, settings).around(row) == ()

@@ -22,7 +22,6 @@ PRINTER = (
     "Restart the spooler service with --force, or wait for release 3.8.1, which contains the fix."
 )
 BACKUP = "Backup\nSnapshots are kept for 30 days by default. Set keep_days to change it. Expired snapshots are removed at night."
-SICHERUNG = "Sicherung\nSicherungen werden in der Regel dreißig Tage lang behalten und danach in der Nacht gelöscht."
 
 
 @pytest.mark.parametrize(
@@ -111,7 +110,7 @@ def test_an_identifier_is_known_as_a_whole():
 
 def test_a_question_without_spaces_is_not_too_short():
     query, passage = "なぜポンプは水なしで動き続けるのですか？", "フロートスイッチが固着するとポンプが空運転します。"
-    assert RULES.refuse(query, [passage]) is None
+    assert RULES.refuse(query, [passage], language="ja") is None
 
 
 def test_limits_of_the_rules_can_be_set():
@@ -131,24 +130,23 @@ def test_a_question_about_several_passages_may_name_the_identifiers_of_each():
 
 
 @pytest.mark.parametrize(
-    ("query", "passage", "reason"),
+    ("query", "language", "reason"),
     [
-        ("Wie lange werden die Sicherungen aufbewahrt?", BACKUP, "another language"),
-        ("Combien de temps les sauvegardes sont-elles conservées ?", BACKUP, "another language"),
-        ("How long are the snapshots kept, and who removes them?", BACKUP, None),
-        ("How long are the snapshots kept, and who removes them?", SICHERUNG, "another language"),
-        ("Wie lange werden die Sicherungen aufbewahrt?", SICHERUNG, None),
-        ("PRT-7719 large print jobs stuck since clock change", PRINTER, None),
-        ("spooler --force after PRT-7719 in 3.8.1", PRINTER, None),
-        ("keep_days snapshots removed nachts", BACKUP, None),
-        pytest.param(
-            "Which versions of Apache are affected by the vulnerability?", "CVE-2021-41773\nApache HTTP Server 2.4.49", None
-        ),
+        ("Wie lange werden die Sicherungen aufbewahrt?", "en", "another language"),
+        ("Combien de temps les sauvegardes sont-elles conservées ?", "en", "another language"),
+        ("How long are the snapshots kept, and who removes them?", "en", None),
+        ("How long are the snapshots kept, and who removes them?", "de", "another language"),
+        ("Wie lange werden die Sicherungen aufbewahrt?", "de", None),
+        ("PRT-7719 large print jobs stuck since clock change", "en", None),
+        ("spooler --force after PRT-7719 in 3.8.1", "en", None),
+        ("keep_days snapshots removed nachts", "en", None),
+        ("Hvor lenge blir sikkerhetskopiene lagret, og hvem sletter dem?", "nn", None),
+        pytest.param("Which versions of Apache are affected by the vulnerability?", "en", None),
     ],
 )
-def test_a_question_in_another_language_than_its_passage_is_refused(query, passage, reason):
-    assert RULES.refuse(query, [passage]) == reason
-    assert QuestionRules(QuestionsSettings(same_language=False)).refuse(query, [passage]) is None
+def test_a_question_in_another_language_than_was_asked_for_is_refused(query, language, reason):
+    assert RULES.refuse(query, [BACKUP, PRINTER], language=language) == reason
+    assert QuestionRules(QuestionsSettings(same_language=False)).refuse(query, [BACKUP, PRINTER], language=language) is None
 
 
 def test_the_round_trip_keeps_what_finds_its_chunk_and_drops_what_does_not(chunks, encoder):

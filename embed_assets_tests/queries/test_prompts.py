@@ -21,6 +21,7 @@ BATCH = {
     "reasoning_types": {"factual": 2, "causal": 1},
     "min_complexity": 2,
     "artifacts": "",
+    "hops": 0,
 }
 WHO = {"reader": "a baker at night", "language": ""}
 

@@ -288,11 +288,27 @@ def test_a_preview_has_the_same_number_of_each_style_and_is_not_asked_for_again(
         return LanguageModel(model, tmp_path, engine=parrot)
 
     found = preview_questions(chunks, prompts, open_model, encoder, settings, 2)
-    assert found.columns == ["style", "query", "dropped", "passage"]
+    assert found.columns == ["style", "query", "dropped", "hops", "passage"]
     assert found["style"].to_list() == ["question"] * 2 + ["how_to"] * 2 and parrot.asked == 4
     assert set(found["passage"]) <= set(chunks["passage"])
     make_qa_pairs(tmp_path, TABLE, chunks, prompts, open_model, encoder, settings)
     assert parrot.asked == 12 + 1  # of the how_to questions, a run wants only one
+
+
+def test_a_preview_shows_multi_hop_questions_with_each_number_of_hops(chunks, encoder, tmp_path):
+    shares = {"styles": {"question": 9, "multi_hop": 1}, "hops": {1: 5, 3: 1}, "max_questions": 12}
+
+    def hops(**more) -> list[tuple[str, int]]:
+        settings = QuestionsSettings(**shares, **more)
+        prompts, engine = load_question_prompts(settings, []), Parrot()
+        found = preview_questions(
+            chunks, prompts, lambda model: LanguageModel(model, tmp_path, engine=engine), encoder, settings, 2
+        )
+        return sorted(found.select("style", "hops").unique().rows())
+
+    assert hops() == [("multi_hop", 1), ("multi_hop", 3), ("question", 1)]
+    batch = hops(mode="batch", questions_per_chunk=4, ask_again=0)
+    assert {style for style, _ in batch} == {"multi_hop", "question"}
 
 
 class Asker:

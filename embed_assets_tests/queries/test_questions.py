@@ -107,7 +107,7 @@ def test_identifiers_are_asked_about_the_rarest_first(cut, encoder):
 
 @pytest.mark.parametrize("bundle", [2, 4])
 def test_a_prompt_for_several_passages_gets_the_most_similar_ones(chunks, encoder, bundle):
-    jobs = jobs_of(chunks, encoder, {"multi_hop": 1}, bundle_chunks=bundle)
+    jobs = jobs_of(chunks, encoder, {"multi_hop": 1}, hops={bundle: 1})
     vectors = encoder.encode_passages(chunks["passage"].to_list())
     similarity = vectors @ vectors.T - 2 * np.eye(12, dtype=np.float32)
     assert len(jobs) == 12
@@ -132,7 +132,7 @@ def test_a_chunk_with_nothing_but_a_copy_beside_it_is_left_out(cut, encoder):
 
 def test_two_copies_are_not_both_related_to_a_chunk(cut, encoder):
     chunks = cut([*DOCUMENTS, replace(DOCUMENTS[0], document_id="copy.md")])
-    shown = [set(chunks["document_id"].gather(job.rows)) for job in jobs_of(chunks, encoder, {"multi_hop": 1}, bundle_chunks=5)]
+    shown = [set(chunks["document_id"].gather(job.rows)) for job in jobs_of(chunks, encoder, {"multi_hop": 1}, hops={5: 1})]
     assert not any({"pump.md", "copy.md"} <= names for names in shown)
 
 
@@ -199,7 +199,7 @@ def test_every_prompt_has_a_seed_of_its_own():
 
 def test_an_answer_ends_with_its_line_unless_it_is_json_or_chat():
     single, chat = QuestionsSettings(), QuestionsSettings(writer=LanguageModelSettings(chat=True, temperature=0.1))
-    batch = QuestionsSettings(mode="batch", styles={"question": 1, "search": 0.5}, bundle_chunks=3, questions_per_chunk=4)
+    batch = QuestionsSettings(mode="batch", styles={"question": 1, "search": 0.5}, hops={1: 1, 3: 1, 5: 0}, questions_per_chunk=4)
     assert question_sampling(single).stop == ("\n",) and question_sampling(single).json_schema == ""
     assert question_sampling(chat).stop == () and question_sampling(chat).temperature == 0.1
     assert question_sampling(batch, 4).stop == ()
