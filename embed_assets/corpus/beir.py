@@ -73,7 +73,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except (json.JSONDecodeError, RecursionError) as error:
             raise CollectionError(f"{path}:{number}: not JSON: {error}: each line has to be one JSON object by itself") from None
         if not isinstance(row, dict):
-            raise CollectionError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
+            raise CollectionError(
+                f"{path}:{number}: expected a JSON object, found {type(row).__name__}: each line has to be one by itself"
+            )
         yield number, row
 
 
@@ -106,7 +108,8 @@ def read_queries(path: Path) -> dict[str, tuple[str, str]]:
     for number, row in read_jsonl(path):
         query_id, text = _id_of(path, number, row, seen), row.get("text")
         if not isinstance(text, str) or not text.strip():
-            raise CollectionError(f"{path}:{number}: 'text' of the query {query_id!r} must be a non-empty string")
+            there = "" if "text" in row else f"; the keys of this line are {', '.join(map(ascii, list(row)[:10]))}"
+            raise CollectionError(f"{path}:{number}: 'text' of the query {query_id!r} must be a non-empty string{there}")
         if not is_unicode(text):
             raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {query_id!a}")
         metadata = row.get("metadata")
@@ -136,17 +139,20 @@ def read_qrels(path: Path) -> list[tuple[str, str, int]]:
 
     Read are BEIR's three columns, separated by tabs, in quotes or not, with a header (whose last column is no number) or
     without one; and the four of TREC (query, iteration, document, relevance), separated by white space. Relevance may be
-    written as 1.0.
+    written as 1.0. Of two labels of a query and a document the later one holds, as in BEIR.
 
     Raises:
         CollectionError: a row is neither; it is named.
     """
-    labels = []
+    labels: dict[tuple[str, str], int] = {}
+    header, turned = True, False
     for number, line in read_lines(path):
         row = [_QUOTED.sub(r"\1", cell.strip()) for cell in line.split("\t")]
         if len(row) not in (3, 4):
             row = line.split()
-        if number == 1 and len(row) in (3, 4) and not re.match(r"[-+]?\.?[0-9]", row[-1]):
+        begins, header = header, False
+        if begins and len(row) in (3, 4) and not re.match(r"[-+]?\.?[0-9]", row[-1]):
+            turned = re.match(r"(?:corpus|doc|passage|p?id\b)", row[0], re.IGNORECASE) is not None and "quer" in row[-2].lower()
             continue
         relevance = row[-1] if len(row) in (3, 4) else ""
         if not re.fullmatch(r"[-+]?[0-9]+(\.0*)?", relevance) or not row[0] or not row[-2]:
@@ -154,10 +160,11 @@ def read_qrels(path: Path) -> list[tuple[str, str, int]]:
                 f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs (or the four columns of "
                 f"TREC qrels); found {line!a:.120}"
             )
-        labels.append((row[0], row[-2], int(float(relevance))))
+        query_id, document_id = (row[-2], row[0]) if turned else (row[0], row[-2])
+        labels[query_id, document_id] = int(float(relevance))
     if not labels:
         raise CollectionError(f"{path}: there is no label in it: add rows of query-id, corpus-id and score, or remove the file")
-    return labels
+    return [(*pair, relevance) for pair, relevance in labels.items()]
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

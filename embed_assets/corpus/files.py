@@ -9,7 +9,20 @@ from pathlib import Path
 
 from embed_assets.artifacts.files import digest_of_files, digests_of_files, fingerprint_of
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import CORPUS, find_file
+from embed_assets.corpus.beir import CORPUS, QUERIES, find_file
+
+# Beginning of a name → what is read of that kind.
+_KINDS = {
+    "setting": ("settings.yaml",),
+    "(?:doc|document)": ("documents",),
+    "(?:corpus|corpora)": (CORPUS,),
+    "(?:query|querie)": (QUERIES,),
+    "qrel": ("qrels",),
+    "pair": ("pairs.jsonl", "pairs.parquet"),
+    "triplet": ("triplets.jsonl", "triplets.parquet"),
+    "prompt": ("prompts",),
+}
+_KINDS_OF_LABELS = {split: (f"{split}.tsv",) for split in ("train", "dev", "test")}
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,12 @@ def list_files(folder: Path) -> Listing:
     root = folder / "documents"
     corpus = find_file(folder, CORPUS)
     beside = []
-    if (folder / "settings.yml").exists():
-        beside.append(SkippedDocument("settings.yml", "not read: the settings of a collection are in settings.yaml"))
+    beside += [SkippedDocument(document_id_of(Path(name)), reason) for name, reason in _misnamed(folder)]
     if not root.is_dir():
         if corpus is None:
             raise CollectionError(
                 f"{folder}: there is neither documents/ nor corpus.jsonl, and its settings name no production.uri"
+                + "".join(f"; {item.document_id} is {item.reason}" for item in beside[:5])
             )
         return Listing({corpus.name: corpus}, beside)
     if corpus is not None:
@@ -61,6 +74,17 @@ def list_files(folder: Path) -> Listing:
         else:
             files[document_id] = path
     return Listing(dict(sorted(files.items())), [*beside, *sorted(skipped, key=lambda item: item.document_id)])
+
+
+def _misnamed(folder: Path) -> Iterator[tuple[str, str]]:
+    """What lies beside the documents under nearly the name of something that is read, and under which name it would be."""
+    for parent in (folder, folder / "qrels"):
+        for name in sorted(path.name for path in parent.iterdir()) if parent.is_dir() else ():
+            kinds = _KINDS_OF_LABELS if parent != folder else _KINDS
+            kind = next((kind for kind in kinds if re.match(rf"{kind}s?(?![a-z])", name, re.IGNORECASE)), None)
+            if kind is not None and name not in kinds[kind] and name.removesuffix(".gz") not in kinds[kind]:
+                place = "" if parent == folder else "qrels/"
+                yield f"{place}{name}", f"not read: that would be {' or '.join(place + known for known in kinds[kind])}"
 
 
 def source_files(folder: Path) -> list[Path]:

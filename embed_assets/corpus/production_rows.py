@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ROWS_IN_A_BATCH = 1024
 ROW_ID = "_rowid"
 BETWEEN_TITLES, BETWEEN_PARAGRAPHS = " > ", "\n\n"
+# 16 bytes in hexadecimal digits.
+UUID = "^(.{8})(.{4})(.{4})(.{4})(.{12})$"
 ROW_SCHEMA = dict.fromkeys(("chunk_id", "document_id", "title", "text", "order", "reason"), pl.String)
 
 
@@ -109,7 +111,7 @@ def read_rows(table: "Table", uri: str, settings: ProductionSettings, row_ids: b
                 *([ROW_ID] if row_ids else []),
             )
             yield _with_reasons(frame if settings.id_column else _with_ids(frame, settings), settings)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         raise CollectionError(f"{name_of_table(uri, settings)}: cannot be read: {error}") from None
 
 
@@ -132,7 +134,9 @@ def order_is_number(table: "Table", uri: str, settings: ProductionSettings) -> b
     import pyarrow as pa
 
     place = _places(table.schema, uri, settings).get("order_column")
-    return place is not None and not place.keys and (pa.types.is_integer(place.kind) or pa.types.is_floating(place.kind))
+    if place is None or place.keys:
+        return False
+    return pa.types.is_integer(place.kind) or pa.types.is_floating(place.kind) or pa.types.is_decimal(place.kind)
 
 
 def content_of(chunk_id: str | None, document_id: str | None, title: str, text: str | None, order: str | None) -> bytes:
@@ -222,8 +226,8 @@ def _fits(setting: str, place: Place) -> bool:
         return True
     if setting in ("text_column", "title_column"):
         return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type)
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return number or (setting == "order_column" and pa.types.is_temporal(kind))
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return number or (pa.types.is_temporal(kind) if setting == "order_column" else _is_bytes(kind))
 
 
 def _values(setting: str, place: Place) -> pl.Expr:
@@ -240,7 +244,18 @@ def _values(setting: str, place: Place) -> pl.Expr:
     if pa.types.is_floating(place.kind) and setting != "order_column":
         # A table of pandas with an empty place in it has 12.0 for 12.
         return pl.when(values == values.floor()).then(values.cast(pl.Int64, strict=False).cast(pl.String))
+    if _is_bytes(place.kind):
+        digits = values.bin.encode("hex")
+        return digits.str.replace(UUID, "$1-$2-$3-$4-$5")
     return values.cast(pl.String)
+
+
+def _is_bytes(kind: "pa.DataType") -> bool:
+    """Whether it holds bytes, such as those of a UUID, which are written as people write those."""
+    import pyarrow as pa
+
+    kind = kind.storage_type if isinstance(kind, pa.ExtensionType | pa.BaseExtensionType) else kind
+    return pa.types.is_fixed_size_binary(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _is_text(kind: "pa.DataType") -> bool:

@@ -78,9 +78,9 @@ class ProductionSettings(Block):
     table: str = Field("chunks", min_length=1, description="name of the table")
     id_column: str = Field(
         "id",
-        description="column with the id of each chunk, text or whole numbers, all different; empty: the table has none, and a "
-        "row is known by a hash of its document, title and text. In this and the other names of columns a dot leads to a field "
-        "of a column (metadata.source), or to a key of JSON that stands in a text",
+        description="column with the id of each chunk, text, whole numbers or UUIDs, all different; empty: the table has none, "
+        "and a row is known by a hash of its document, title and text. In this and the other names of columns a dot leads to a "
+        "field of a column (metadata.source), or to a key of JSON that stands in a text",
     )
     text_column: str = Field("text", min_length=1, description="column with the text of each chunk, or a list of its paragraphs")
     document_column: str = Field("", description="column with the id of the chunk's document; empty: each row is a document")

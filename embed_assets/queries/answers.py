@@ -22,13 +22,21 @@ _REASONING = (
 )
 _SPECIAL_TOKEN = re.compile(r"<\|[\w ]+\|>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>")
 # At the edge of a line they are around the answer; elsewhere they may be what is asked about.
-_WRAPPER = re.compile(r"^[ \t]*<(?:answer|response)>|</(?:answer|response)>[ \t]*$", re.MULTILINE)
+_WRAPPER = re.compile(
+    r"^[ \t]*<(?:answer|response|question|query|output)>|</(?:answer|response|question|query|output)>[ \t]*$", re.MULTILINE
+)
+# A whole line in it: what mathematicians frame, and a list of one.
+_FRAME = re.compile(r"\$*\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}\$*|\[\s*[\"']([^\[\]]*)[\"']\s*\]")
+_REMARK = re.compile(r"(?<=[?？؟.])\s*\((?:note|explanation|answer|hinweis|anmerkung|remarque)\b[^()]*\)$", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
-_BULLET = re.compile(r"^(?:>\s*|#+\s+|\(?\d{1,2}[.):]\s+|[-*•]\s+)+")
+_BULLET = re.compile(r"^(?:>\s*|#+\s+|\(?\d{1,2}[.):]\s+|[-*•]\s+|(?:->|=>|→|➡|👉|✅|❓|💡)\ufe0f?\s*)+")
 _LABEL = re.compile(
     r"^(?:the )?(?:(?:final|search|user|generated|example)\s+)*(?:question|query|q|how-to|problem|search|answer|frage|requête|"
     r"вопрос|问题|質問)\s*\d*\s*[:：]\s*",
     re.IGNORECASE,
+)
+_LABEL_ALONE = re.compile(
+    r"(?:assistant|model|output|(?:the )?(?:(?:final|user|generated) )?(?:question|query|frage|вопрос|问题|質問)) ?\d*", re.I
 )
 _GREETING = re.compile(
     r"^(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|alright|no problem|happy to help|gladly|"
@@ -38,7 +46,9 @@ _GREETING = re.compile(
 )
 _ANNOUNCEMENT = re.compile(r"[:：]\s*$")
 _HERE_IS = re.compile(
-    r"^(?:here(?:['’]s| is| are)|this is|below (?:is|are)|i(?:['’]d| would) (?:ask|suggest))\b[^:]*:\s*", re.IGNORECASE
+    r"^(?:here(?:['’]s| is| are)|hier (?:ist|sind|kommt)|voici|aquí (?:está|tienes)|ecco|вот|this is|below (?:is|are)|"
+    r"i(?:['’]d| would) (?:ask|suggest))\b[^:]*:\s*",
+    re.IGNORECASE,
 )
 _QUOTES = re.compile(r"(?:\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|'(.*)'|‘(.*)’|`([^`]*)`)[.。]?")
 _EMPHASIS = re.compile(r"(\*\*|__|\*|_)(.+)\1")
@@ -144,6 +154,8 @@ def read_question(text: str) -> str:
         is_last = number + 1 == len(lines)
         question = _bare(line)
         # "Sure! Here is one good question:" announces what follows.
+        if not is_last and _LABEL_ALONE.fullmatch(question):
+            continue
         if question and (is_last or not _ANNOUNCEMENT.search(line.rstrip("*_ "))) and not _only_greets(question, is_last):
             return question
     return ""
@@ -165,6 +177,9 @@ def _bare(line: str) -> str:
             line = line[emphasized.end() :] if _LABEL.fullmatch(label.strip() + " ") else line
         if whole := _EMPHASIS.fullmatch(line):
             line = whole[2].strip()
+        if framed := _FRAME.fullmatch(line):
+            line = (framed[1] or framed[2] or "").strip()
+        line = _REMARK.sub("", line)
         if quoted := _QUOTES.fullmatch(line):
             line = next(filter(None, quoted.groups()), "").strip()
     return line

@@ -21,6 +21,10 @@ from embed_assets.text.languages import SPACELESS, words_without_meaning
 
 # Marks of Markdown; that of C# is none.
 MARKS = re.compile(r"(?<!\w)#+|[*`|>]+")
+# Emphasis and code, and links and pictures, of which a reader sees the words.
+AROUND_WORDS = re.compile(
+    r"!?\[([^\[\]]{0,1000})\](?:\([^()\s]{0,1000}(?:\([^()\s]{0,1000}\))?[^()]{0,300}\)|\[[^\[\]]{0,200}\])|[*`]+"
+)
 # What stands in front of a part of a table or of a fence.
 BLOCK_BEGINS = ("|", "```", "~~~")
 SHORTEST_SENTENCE, LONGEST_SENTENCE = 6, 40  # in words
@@ -201,7 +205,7 @@ def _sentence_queries(text: str, language: str, draw: random.Random, count: int)
     if not count:
         return []
     parts = [part for paragraph in _paragraphs(text, language) for part in tokens.sentences(paragraph, language)]
-    found = [" ".join(MARKS.sub(" ", part).split()) for part in parts]
+    found = [" ".join(MARKS.sub(" ", AROUND_WORDS.sub(r"\1", part)).split()) for part in parts]
     fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE]
     return draw.sample(fitting, min(count, len(fitting)))
 

@@ -19,6 +19,7 @@ from embed_assets.models.rerankers import Reranker
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
 from embed_assets.queries.pairs import TEXT_WRITER, source_of
+from embed_assets.queries.quotes import Quoted
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import blocks_of_queries
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
@@ -144,6 +145,11 @@ def mine_hard_negatives(
     return triplets, {"span in no chunk": len(pairs) - len(rows)} | miner.counts
 
 
+# What is left of the marks and the punctuation of a sentence that is cut out.
+MARKS_BEFORE = re.compile(r"[*`_\[!]+$")
+MARKS_BEHIND = re.compile(r"^[*`_]*(?:\]\([^()\n]{0,1000}\)|\]\[[^\[\]\n]{0,200}\])?[*`_]*[.!?。！？]?[*`_]*")
+
+
 class _Miner:
     """Chooses among the chunks that retrieval found."""
 
@@ -242,8 +248,11 @@ class _Miner:
         passage = self._passages[row["target"]]
         if not self._settings.cut_sentences or row["style"] != "sentence" or row.get("writer", TEXT_WRITER) != TEXT_WRITER:
             return passage
-        sentence = r"[\s#*`|>]+".join(re.escape(word) for word in row["query"].split())
-        rest = re.sub(sentence, "", passage, count=1)
+        span = Quoted(passage).find(row["query"])
+        if span is None:
+            return passage
+        before, after = MARKS_BEFORE.sub("", passage[: span[0]]), MARKS_BEHIND.sub("", passage[span[1] :])
+        rest = before + after
         return rest if len(rest.split()) >= FEWEST_WORDS_LEFT else passage
 
     def _candidates(self, row: dict, found: np.ndarray, cosines: np.ndarray, bm25: np.ndarray) -> Iterator[int]:

@@ -61,6 +61,9 @@ def test_documents_with_a_title_only_are_read_from_any_packing(tmp_path, encodin
         "1\t0\td 8\t2\nq2\tQ0\td9\t0\n",
         "\ufeff1\td 8\t2\n\nq2 0 d9 0\n",
         "query-id\titer\tcorpus-id\tscore\n1\t0\td 8\t2\nq2\t0\td9\t0\n",
+        "\n\nquery-id\tcorpus-id\tscore\n1\td 8\t2\nq2\td9\t0\n",
+        "corpus-id\tquery-id\tscore\nd 8\t1\t2\nd9\tq2\t0\n",
+        "1\td 8\t1\nq2\td9\t0\n1\td 8\t2\n",
     ],
 )
 def test_qrels_of_several_shapes(tmp_path, text):
@@ -137,6 +140,7 @@ def test_files_that_were_put_together_and_rows_in_quotes_are_read(tmp_path):
     ("corpus", "qrels", "words"),
     [
         ('{"id": "7", "contents": "x"}\n', "", "the keys of this line are 'id', 'contents': rename that of the id"),
+        ('[{"_id": "7", "text": "x"}]\n', "", "found list: each line has to be one by itself"),
         ('[\n{"_id": "7", "text": "x"}]\n', "", "each line has to be one JSON object by itself"),
         ('{"_id": "7", "text": "x"}\n{"_id": 7, "text": "y"}\n', "", "stands twice: keep one of the lines"),
     ],

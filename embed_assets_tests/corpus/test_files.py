@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.documents import read_documents
 from embed_assets.corpus.files import list_files, source_digest
 from embed_assets.corpus.settings import DocumentsSettings
@@ -73,10 +74,46 @@ def test_what_lies_beside_and_what_is_no_file_is_listed(folder):
     (folder / "corpus.jsonl").write_text("")
     os.mkfifo(folder / "documents" / "pipe.md")
     assert reasons(folder) == {
-        "settings.yml": "not read: the settings of a collection are in settings.yaml",
+        "settings.yml": "not read: that would be settings.yaml",
         "corpus.jsonl": "not read: there is documents/ as well",
         "pipe.md": "neither a file nor a folder",
     }
+
+
+def test_nearly_the_name_of_something_that_is_read_is_listed(folder):
+    known = ("corpus.jsonl", "queries.jsonl.gz", "pairs.parquet", "triplets.jsonl", "qrels/test.tsv", "qrels/dev.tsv.gz")
+    wrong = (
+        "pairs.csv",
+        "Queries.jsonl",
+        "qrels.tsv",
+        "corpus.json",
+        "docs/a.md",
+        "triplet.jsonl",
+        "qrels/Test.tsv",
+        "qrels/test.txt",
+    )
+    other = (
+        "README.md",
+        "pairing.md",
+        "documentation.pdf",
+        "qrels/validation.tsv",
+        "qrels/testing.tsv",
+        "reviewed_questions.jsonl",
+    )
+    for name in (*known, *wrong, *other, "prompts/pairs.jinja"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("")
+    found = reasons(folder)
+    assert found.pop("corpus.jsonl") == "not read: there is documents/ as well"
+    assert set(found) == {name.removesuffix("/a.md") for name in wrong}
+    assert found["pairs.csv"] == "not read: that would be pairs.jsonl or pairs.parquet"
+    assert found["qrels/Test.tsv"] == "not read: that would be qrels/test.tsv"
+
+
+def test_a_collection_without_documents_says_what_there_is_instead(tmp_path):
+    (tmp_path / "corpus.tsv").write_text("")
+    with pytest.raises(CollectionError, match=r"corpus\.tsv is not read: that would be corpus\.jsonl"):
+        list_files(tmp_path)
 
 
 def test_what_is_passed_over_counts_in_the_digest(folder):

@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import uuid
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,36 @@ def test_columns_as_they_are_found(tmp_path: Path, workspace: Workspace, tokeniz
     ]
     assert documents["document_id"].to_list() == ["a", "b"]
     assert [item.reason for item in skipped] == ["no text", "no value in the column 'id'"]
+
+
+UUIDS = [uuid.UUID(int=number) for number in (1, 3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "ids"),
+    [
+        ([key.bytes for key in UUIDS], "uuid", [str(UUIDS[0]), str(UUIDS[2]), str(UUIDS[1])]),
+        ([key.bytes for key in UUIDS], "binary(16)", [str(UUIDS[0]), str(UUIDS[2]), str(UUIDS[1])]),
+        ([Decimal(1), Decimal(10), Decimal(2)], "decimal128(20, 0)", ["1", "2", "10"]),
+        ([b"\x01", b"\xff", b"\x02"], "binary()", ["01", "02", "ff"]),
+    ],
+)
+def test_uuids_bytes_and_decimals_can_be_ids_and_decimals_order_rows(
+    tmp_path: Path, workspace: Workspace, tokenizer, values, kind, ids
+):
+    import pyarrow as pa
+
+    name, _, arguments = kind.removesuffix(")").partition("(")
+    made = getattr(pa, name)(*map(int, filter(None, arguments.split(","))))
+    pages = pa.array([Decimal("1.5"), Decimal("10.0"), Decimal("2.0")], pa.decimal128(5, 1))
+    table = pa.table({"id": pa.array(values, made), "text": ["One.", "Ten.", "Two."], "document": ["a"] * 3, "page": pages})
+    production_database(tmp_path).create_table("odd", table)
+    for order in ("", "page"):
+        write_table_collection(tmp_path, "odd", production={"table": "odd", "title_column": "", "order_column": order})
+        documents, skipped, chunks = read(workspace, tokenizer, "odd")
+        assert chunks["chunk_id"].to_list() == ids and documents["text"].to_list() == ["One.\n\nTwo.\n\nTen."] and not skipped
+    shown = ProductionSettings(**table_of(workspace, "odd").model_dump() | {"metadata_columns": ("page",)})
+    assert production.metadata_columns(workspace, shown)(ids)["page"].to_pylist() == sorted(pages.to_pylist())
 
 
 def test_a_table_without_ids_has_hashes_as_ids(tmp_path: Path, workspace: Workspace, tokenizer):

@@ -68,6 +68,30 @@ def test_the_question_in_an_answer(answer, question):
     assert read_question(answer) == question
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        "<question>{}</question>",
+        "### Question 1\n{}",
+        "assistant\n\n{}",
+        "['{}']",
+        "$\\boxed{{{}}}$",
+        "-> {}",
+        "✅ {}",
+        "Hier ist eine Frage: {}",
+        "Voici une question :\n{}",
+        "{} (Note: the passage answers it.)",
+    ],
+)
+def test_the_question_is_taken_out_of_habits_of_models(around):
+    assert read_question(around.format(ASKED)) == ASKED
+
+
+@pytest.mark.parametrize("question", ["Question: what is a question?", "How do I write a -> b?", "What does f(note: x) do?"])
+def test_what_a_question_is_about_stays(question):
+    assert read_question(question) == question.removeprefix("Question: ")
+
+
 def test_a_list_stands_for_the_only_field_and_what_does_not_fit_is_passed_over():
     questions = json.loads(BATCH)["questions"]
     assert read_json(f"[1] see {{x}}: {json.dumps(questions)}", BatchAnswer).questions[0].passages == [1]

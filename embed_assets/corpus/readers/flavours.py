@@ -6,7 +6,7 @@ tags of Jekyll, and admonitions of MkDocs and Docusaurus.
 
 import re
 
-_WIKI_LINK = re.compile(r"(!?)\[\[(?:[^\[\]|\n]{1,300}\|)?([^\[\]|\n]{1,300})\]\]")
+_WIKI_LINK = re.compile(r"(!?)\[\[(?=[^\s$])(?:[^\[\]|\n]{1,300}\|)?([^\[\]|\n]{1,300})(?<=\S)\]\](?!\()")
 _CALL_OUT = re.compile(r"^((?:[ ]{0,3}>[ ]?)+)\[!(\w{1,40})\][-+]?[ \t]*(.*)$", re.MULTILINE)
 _HIGHLIGHT = re.compile(r"(?<![=\w])==(?=[^\s=])([^=\n]{1,300})(?<=\S)==(?![=\w])")
 _KEYS = re.compile(r"(?<![\w+])\+\+(\w{1,20}(?:\+\w{1,20}){0,5})\+\+(?![\w+])")
@@ -19,7 +19,7 @@ _TITLE_BLOCK = re.compile(r"% ?([^\n]{1,300})\n(?:%([^\n]{0,300})\n)?(?:%([^\n]{
 _TARGET = re.compile(
     r"^\([\w:. -]{1,100}\)=[ \t]*\n?|^(?:\[TOC\]|\[\[_TOC_\]\]|\{:toc\})[ \t]*$\n?", re.MULTILINE | re.IGNORECASE
 )
-_ROLE = re.compile(r"\{([a-zA-Z][\w:.+-]{0,60})\}`([^`\n]{1,500})`")
+ROLE = re.compile(r"(?<!\w)\{([a-zA-Z][\w:.+-]{0,60})\}\Z")
 _SHORT_CODE = re.compile(r"\{\{[<%]\s*/?\s*(\w[^{}<>%\n]{0,500}|\w[^{}\n]{0,500}?)\s*/?[>%]\}\}")
 _TAG = re.compile(r"\{%-?\s*(\w[^{}%\n]{0,500}(?:%(?!\})[^{}%\n]{0,500}){0,5})-?%\}")
 _COMMENT = re.compile(r"\{%-?\s*comment\s*-?%\}(?:(?!\{%).){0,5000}\{%-?\s*endcomment\s*-?%\}", re.DOTALL)
@@ -174,10 +174,3 @@ def without_blocks(text: str, notes: dict[str, int]) -> str:
     if not re.search(r"^[ ]*(?:`{3,}[ ]*\{|~{3,}[ ]*\{|:{3,}|!!!|\?\?\?|===[!+]?[ ]+\")", text, re.MULTILINE):
         return text
     return _Blocks(notes).read(text)
-
-
-def without_roles(part: str) -> str:
-    """A part of a page without fences, with what a reader sees of the roles of MyST."""
-    from embed_assets.corpus.readers.rst import role_text
-
-    return _ROLE.sub(lambda match: role_text(match[2], match[1]), part) if "}`" in part else part

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted
-from embed_assets.corpus.readers.flavours import mark_code, split_title_block, without_blocks, without_flavour, without_roles
+from embed_assets.corpus.readers.flavours import ROLE, mark_code, split_title_block, without_blocks, without_flavour
 from embed_assets.corpus.readers.front_matter import split_front_matter
 from embed_assets.corpus.readers.plain import encoding_notes
 
@@ -20,7 +20,13 @@ _SHALLOW = {"td", "th", "tr", "thead", "tbody", "tfoot", "col", "p", "li", "br",
 _ESCAPED = re.compile(r"(?<=\w)\\([_*~])(?=\w)|(?<=\w)\\(_)|\\(_)(?=\w)")
 # An escape behind a word, where what it escapes begins no block, no link and no cell; not where there is TeX.
 _NEEDLESS = re.compile(r"(?<=[^\s>\\])((?:[ ](?=\\))?)\\([-.#+=!<>&~'\"(){}@,;?/^%\\]|[\[\]:](?![(\[:])|\*(?=\s))")
-_FENCE = re.compile(r"^[ ]{0,3}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^[ ]{0,3}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE)
+# In lists and quotes fences stand further right.
+_FENCE = re.compile(r"^[ \t>]{0,24}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^[ \t>]{0,24}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE)
+# Lines with an indent of four behind a blank one. They are code unless the line before is of a list.
+_INDENTED = re.compile(
+    r"(?:^(\S[^\n]*)\n(?:[ \t]*\n)+|\A(?:[ \t]*\n)*)((?:(?:[ ]{4}|\t)[^\n]*\n|[ \t]*\n)*(?:[ ]{4}|\t)[^\n]*)", re.MULTILINE
+)
+_LIST_ITEM = re.compile(r"(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
 _ESM = re.compile(
     r"^(?:import\s[^'\";\n]*(?:\{[^{}'\"]*\}[^'\"\n]*)?['\"][^\n]*"
     r"|export\s+(?:const|let|default|function)\b.*?(?:^\}?;?[ \t]*$|\Z))\n?",
@@ -45,7 +51,7 @@ def read_markdown(content: bytes) -> Converted:
     if "<!--" in body:
         body = without_comments(body)
     body = without_blocks(mark_code(body), found)
-    body = _outside_fences(body, without_roles)
+    body = _without_roles(body)
     body = _outside_code(body, lambda part: _as_seen(without_flavour(part, found)))
     title = metadata.get("title", "")
     notes = (*encoding_notes(encoding), *(f"{what} left out ({number})" for what, number in sorted(found.items())))
@@ -160,22 +166,40 @@ def _outside_code(text: str, change) -> str:
     return "".join([*parts, change(text[place:])])
 
 
-def _outside_fences(text: str, change) -> str:
+def _without_roles(text: str) -> str:
+    """The text with what a reader sees of the roles of MyST: a name in braces, and code right behind it."""
+    if "}`" not in text:
+        return text
+    from embed_assets.corpus.readers.rst import role_text
+
     parts, place = [], 0
-    for fence in _FENCE.finditer(text):
-        parts += [change(text[place : fence.start()]), fence[0]]
-        place = fence.end()
-    return "".join([*parts, change(text[place:])])
+    for start, end in _code(text):
+        before, code = text[place:start], text[start:end]
+        place = end
+        role = ROLE.search(before)
+        if role is not None and code.count("`") == 2 and "\n" not in code:
+            before, code = before[: role.start()], role_text(code.strip("`"), role[1])
+        parts += [before, code]
+    return "".join([*parts, text[place:]])
 
 
 def _code(text: str) -> Iterator[tuple[int, int]]:
     """The spans of fenced and inline code, in order."""
     place = 0
     for fence in _FENCE.finditer(text):
-        yield from _inline_code(text, place, fence.start())
+        yield from _code_without_fences(text, place, fence.start())
         yield fence.span()
         place = fence.end()
-    yield from _inline_code(text, place, len(text))
+    yield from _code_without_fences(text, place, len(text))
+
+
+def _code_without_fences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for block in _INDENTED.finditer(text, start, end):
+        if not _LIST_ITEM.match(block[1] or ""):
+            yield from _inline_code(text, start, block.start(2))
+            yield block.span(2)
+            start = block.end(2)
+    yield from _inline_code(text, start, end)
 
 
 def _inline_code(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
