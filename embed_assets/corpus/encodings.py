@@ -141,9 +141,9 @@ def _is_prose(sample: bytes, encoding: str) -> bool:
 
 def _checked(text: str) -> str:
     controls = sum(1 for character in text[:SAMPLE] if character < " " and character not in "\t\n\r\f\x0b\x1b\x1c\x1d\x1e\x1f")
-    if controls > 0.01 * min(len(text), SAMPLE) or "\0" in text:
+    if controls > 0.01 * min(len(text), SAMPLE):
         raise BinaryDataError("binary data")
-    return text
+    return text.replace("\0", "")  # a few are what a crash or another program left in a text
 
 
 def composed(text: str) -> str:

@@ -185,7 +185,8 @@ def _test_queries(folder: Path) -> set[str]:
 def _check(place: str, row: dict[str, Any]) -> _OwnPair:
     for name in ("query", "document_id"):
         if not isinstance(row.get(name), str) or not row[name].strip():
-            raise CollectionError(f"{place}: every pair needs {name!r}, a non-empty string; found {row.get(name)!a:.80}")
+            there = "" if name in row else f": its columns are {', '.join(map(ascii, list(row)[:10]))}; rename the right one"
+            raise CollectionError(f"{place}: every pair needs {name!r}, a non-empty string; found {row.get(name)!a:.80}{there}")
     for name in ("passage", "style", "answer"):
         if not isinstance(row.get(name), str | None):
             raise CollectionError(f"{place}: {name!r} must be a string, or be left out; found {row[name]!a:.80}")

@@ -61,6 +61,10 @@ def test_binary_data_is_no_text(content):
         decode(content)
 
 
+def test_a_zero_byte_in_a_long_text_costs_no_more_than_itself():
+    assert decode(f"The fan \0rattles. {GERMAN * 5}".encode()) == (f"The fan rattles. {GERMAN * 5}", "")
+
+
 def test_text_is_composed_and_holds_no_nul():
     assert composed("Gro\u0308ße\0 e\u0301") == "Größe é"
 

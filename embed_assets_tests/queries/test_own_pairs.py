@@ -288,6 +288,9 @@ GOOD = {"query": "check mate", "document_id": "chess.md"}
         pytest.param('{"query": ', "not JSON", id="not JSON"),
         pytest.param('["check mate", "chess.md"]', "expected a JSON object, found list", id="not an object"),
         pytest.param({"document_id": "chess.md"}, "needs 'query', a non-empty string; found None", id="no query"),
+        pytest.param(
+            {"question": "mate", "doc": "a"}, "its columns are 'question', 'doc'; rename the right one", id="other columns"
+        ),
         pytest.param({**GOOD, "query": " \n"}, r"needs 'query', a non-empty string; found ' \\n'", id="blank query"),
         pytest.param({**GOOD, "query": 7}, "needs 'query', a non-empty string; found 7", id="number as query"),
         pytest.param({"query": "mate"}, "needs 'document_id', a non-empty string; found None", id="no document"),

@@ -35,19 +35,25 @@ def read_pdf(content: bytes) -> Converted:
         raise UnreadableError(f"broken PDF: {error}") from None
     if document.get_formtype():
         document.init_forms()
-    comments = 0
-    texts = []
+    comments, broken, texts = 0, set(), []
     for number in range(len(document)):
-        text, beside = _page(document, number)
+        try:
+            text, beside = _page(document, number)
+        except pypdfium2.PdfiumError:  # the other pages are read
+            text, beside = "", 0
+            broken.add(number + 1)
         texts.append(text)
         comments += beside
+    if len(broken) == len(texts):
+        raise UnreadableError("broken PDF: none of its pages can be opened")
     compounds = set(re.findall(r"\w+(?:-\w+)+", "\n".join(texts)))
     pages = [_CONTROLS.sub("", _joined_words(text, compounds)).translate(_LIGATURES) for text in texts]
     notes = []
-    if empty := [number for number, page in enumerate(pages, start=1) if not page.strip()]:
+    if empty := [number for number, page in enumerate(pages, start=1) if not page.strip() and number not in broken]:
         if len(empty) == len(pages):
             raise UnreadableError(f"no text layer: its {len(pages)} pages are pictures; run text recognition (OCR) over it first")
         notes.append(f"{len(empty)} of {len(pages)} pages have no text layer: {', '.join(map(str, empty[:20]))}")
+    notes += [f"{len(broken)} of {len(pages)} pages are broken: {', '.join(map(str, sorted(broken)[:20]))}"] if broken else []
     notes += [f"{comments} comments left out"] if comments else []
     if attachments := document.count_attachments():
         notes.append(f"{attachments} attached files left out")

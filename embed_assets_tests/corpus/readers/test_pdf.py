@@ -66,6 +66,12 @@ def test_the_title_of_the_properties_holds_if_the_first_page_has_its_words(title
     assert page.title == expected
 
 
+def test_a_broken_page_costs_no_other_one():
+    content = pdf(["First."], ["Second."], ["Third."])
+    page = read(".pdf", content.replace(b"/Kids [4 0 R 6 0 R", b"/Kids [4 0 R 1 0 R"))
+    assert page.text.split() == ["First.", "Third."] and page.notes == ("1 of 3 pages are broken: 2",)
+
+
 NUMBERS, CHAPTERS = ("one", "two", "three", "four", "five", "six"), (4, 9, 11, 18, 20, 31)
 
 
