@@ -12,8 +12,8 @@ from embed_assets.evaluation.metrics import NO_SUCH_UNIT
 # So many queries of a label source are enough to decide by. A difference of .05 nDCG@10 is about a standard error then.
 FEWEST_TO_DECIDE = 30
 # Written questions are of the writer, the styles and the prompts of those that were trained on. On six collections they showed
-# a gain that was .04 nDCG@10 larger than people's on average, and .15 larger on one that lost: see docs/proof.md.
-FLATTERY = 0.05
+# a gain that was .04 nDCG@10 larger than people's on average, and .13 larger on one where people lost: see docs/proof.md.
+FLATTERY = 0.1
 
 
 def shows_gain(source: str, difference: float, low: float, p_value: float, significance: float) -> bool:

@@ -40,9 +40,9 @@ def test_a_query_that_is_a_document_does_not_find_itself(query_id, score):
         ("human", 0.02, -0.01, 0.2, False),
         ("human", -0.02, -0.03, 0.01, False),
         ("own", 0.02, 0.01, 0.01, True),
-        ("synthetic", 0.1, 0.06, 0.01, True),
-        ("synthetic", 0.1, 0.04, 0.01, False),  # no more than they flatter
-        ("synthetic", 0.1, 0.06, 0.2, False),
+        ("synthetic", 0.15, 0.11, 0.01, True),
+        ("synthetic", 0.15, 0.09, 0.01, False),  # no more than they flatter
+        ("synthetic", 0.15, 0.11, 0.2, False),
         ("look-up", 0.3, 0.25, 1e-9, False),
     ],
 )

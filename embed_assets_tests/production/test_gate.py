@@ -68,8 +68,8 @@ def test_written_questions_flatter_and_people_do_not():
     assert not found.better and found.reason.startswith(
         "better, but by no more than written questions flatter, than the base model"
     )
-    assert "has to lie above +0.05: add queries of people" in found.reason
-    assert verdict({("synthetic", "question"): [value + 0.05 for value in small]}).better
+    assert "has to lie above +0.10: add queries of people" in found.reason
+    assert verdict({("synthetic", "question"): [value + 0.1 for value in small]}).better
 
 
 def test_look_ups_alone_cannot_tell():
