@@ -180,6 +180,8 @@ def _pandoc(content: bytes, source: str, *options: str) -> Converted:
     # Not by the clock: on a busy machine another try may have enough of it.
     if done.returncode == -signal.SIGXCPU:
         raise UnreadableError(f"pandoc computes for more than {PANDOC_SECONDS} s")
+    if b"out of memory" in done.stderr:  # which it is not for good: the limit is a setting
+        raise MemoryError
     if done.returncode:
         raise UnreadableError(f"pandoc: {done.stderr.decode(errors='replace').strip()[:200] or f'exit {done.returncode}'}")
     soup = parse(done.stdout.decode(errors="replace"))

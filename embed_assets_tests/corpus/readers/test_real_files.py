@@ -3,13 +3,14 @@
 import email.message
 import io
 import re
+import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from embed_assets.corpus.readers import office
-from embed_assets.corpus.readers.conversion import convert
+from embed_assets.corpus.readers.conversion import OUT_OF_MEMORY, convert
 from embed_assets.corpus.readers.converted import Converted
 
 BOOK = """---
@@ -256,3 +257,9 @@ def test_locked_and_overfull_files_of_pandoc_say_why_they_are_not_read(monkeypat
         archive.writestr(name, text)
     page = convert(out.getvalue(), f".{kind}")
     assert isinstance(page, str) and page.startswith(reason)
+
+
+def test_a_file_that_pandoc_has_no_memory_for_may_be_read_with_more(monkeypatch):
+    said = subprocess.CompletedProcess([], 251, b"", b"pandoc: out of memory\n")
+    monkeypatch.setattr(office.subprocess, "run", lambda *_, **__: said)
+    assert convert(b"= Fan\n", ".adoc") == OUT_OF_MEMORY
