@@ -74,6 +74,7 @@ def _train_plainly(
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.base.sampler import BatchSamplers
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from transformers.trainer_callback import PrinterCallback
 
     device = compute.torch_device()
     base_model = with_prompts(base_model)
@@ -98,6 +99,7 @@ def _train_plainly(
         data_collator=collator(model, base_model, prompts),
         loss=MultipleNegativesRankingLoss(model, scale=1 / settings.temperature),
     )
+    trainer.remove_callback(PrinterCallback)  # what it prints would stand among the rows that the command prints
     loss = trainer.train().training_loss
     model.save_pretrained(str(folder / "plain-model"))
     return loss

@@ -1,5 +1,6 @@
 """The command that measures everything on this machine."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -59,7 +60,15 @@ def _measured(name: str, collection: str, workspace: Workspace, sizes: Sequence[
         last = done.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
         yield {"error": last[0].removeprefix("Error: ")[:LONGEST_ERROR]}
         return
-    yield from (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    yield from rows_of(done.stdout)
+
+
+def rows_of(output: str) -> Iterator[dict[str, Any]]:
+    """The rows in what a command printed with --json; libraries print lines of their own among them, such as {'loss': 1.2}."""
+    for line in output.splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            if isinstance(row := json.loads(line), dict):
+                yield row
 
 
 def _stages(workspace: Workspace, collection: str) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from embed_assets.benchmarks.encoding import benchmark_encoding
 from embed_assets.benchmarks.machine import machine
 from embed_assets.benchmarks.vector_storage import benchmark_vector_storage, ways
+from embed_assets.cli.benchmark_all import rows_of
 from embed_assets.cli.main import main
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.evaluation.settings import ScoringSettings
@@ -53,6 +54,11 @@ def test_encoding_is_measured_without_what_was_kept(chunks: pl.DataFrame):
     table = benchmark_encoding(chunks["passage"].to_list(), BaseModelSettings(max_tokens=32), compute=Compute("cpu"))
     assert table["system"].to_list() == ["sentence-transformers", "encoder"] and table["ratio"][0] == 1
     assert (table["texts_per_second"] > 0).all()
+
+
+def test_what_libraries_print_among_the_rows_is_no_row():
+    printed = '{\'loss\': 2.1, \'epoch\': 0.5}\nINFO starting\n{"system": "a", "ratio": 1.0}\n7\n'
+    assert list(rows_of(printed)) == [{"system": "a", "ratio": 1.0}]
 
 
 @pytest.mark.long
