@@ -29,9 +29,8 @@ MIXED = "utf-8 and windows-1252"
 # Encodings that say with escapes what follows: their bytes are those of ASCII.
 _ESCAPED = re.compile(rb"\x1b\$[@B]")
 _SEVEN_BITS = re.compile(r"(?:csiso-?|iso-?)2022[\w-]*|hz(?:-gb-2312)?|utf-?7", re.IGNORECASE)
-_NO_PAGES = ("utf", "punycode", "idna", "raw", "unicode", "undefined")
-# Four of five letters beyond ASCII, all of them Thai. The detector takes them for accented Latin ones.
-_THAI = re.compile(rb"(?:[\x00-\x7f]{0,40}[\xa1-\xda\xdf-\xfb\x85\x91-\x97]{4,})+[\x00-\x7f]*")
+# Codecs of Python that are none of a text file, or were tried already.
+_NOT_OF_FILES = ("utf", "punycode", "idna", "raw", "unicode", "undefined")
 
 
 class BinaryDataError(ValueError):
@@ -69,8 +68,8 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
     if _mostly_utf8(content[:SAMPLE]):
         return _checked(_decode_mixed(content)), MIXED
     if label is None or label.name in ("utf-8", "utf-16le", "utf-16be"):
-        guess = "windows-874" if _THAI.fullmatch(content[:SAMPLE]) else detect(content[:SAMPLE], allow_utf8=False)
-        label = webencodings.lookup(guess) or webencodings.lookup("windows-1252")
+        guess = detect(content[:SAMPLE], allow_utf8=False)
+        label = webencodings.lookup(guess) or _known_to_python(guess) or webencodings.lookup("windows-1252")
     return _checked(label.codec_info.decode(content, "replace")[0]), label.name
 
 
@@ -112,9 +111,7 @@ def _known_to_python(declared: str) -> "Encoding | None":
     with contextlib.suppress(LookupError, ValueError):
         found = codecs.lookup(declared)
         # There are codecs for compressed bytes and the like as well.
-        if getattr(found, "_is_text_encoding", False) and not found.name.startswith(
-            ("utf", "punycode", "idna", "raw", "unicode")
-        ):
+        if getattr(found, "_is_text_encoding", False) and not found.name.startswith(_NOT_OF_FILES):
             return Encoding(found.name, found)
     return None
 
