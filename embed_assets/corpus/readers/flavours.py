@@ -6,9 +6,12 @@ tags of Jekyll, and admonitions of MkDocs and Docusaurus.
 
 import re
 
-_WIKI_LINK = re.compile(r"(!?)\[\[(?=[^\s$])(?:[^\[\]|\n]{1,300}\|)?([^\[\]|\n]{1,300})(?<=\S)\]\](?!\()")
-_CALL_OUT = re.compile(r"^((?:[ ]{0,3}>[ ]?)+)\[!(\w{1,40})\][-+]?[ \t]*(.*)$", re.MULTILINE)
-_HIGHLIGHT = re.compile(r"(?<![=\w])==(?=[^\s=])([^=\n]{1,300})(?<=\S)==(?![=\w])")
+from embed_assets.corpus.readers.rst import ARGUMENT_NOT_SEEN
+
+# Behind a name, or before a link's target, brackets are others.
+_WIKI_LINK = re.compile(r"(?<![A-Za-z0-9_\])])(!?)\[\[(?=[^\s$])([^\[\]|\n]{1,300}\|)?([^\[\]|\n]{1,300})(?<=\S)\]\](?![(\[])")
+_CALL_OUT = re.compile(r"^([ ]{0,3}>(?:[ ]{0,4}>)*+[ ]?)\[!(\w{1,40})\][-+]?[ \t]*(.*)$", re.MULTILINE)
+_HIGHLIGHT = re.compile(r"(?<![=\w])==(?=[^\s=),.;:])([^=\n]{1,300})(?<=\S)==(?![=\w])")
 _KEYS = re.compile(r"(?<![\w+])\+\+(\w{1,20}(?:\+\w{1,20}){0,5})\+\+(?![\w+])")
 # {#id .class key=value} behind headings, links, spans and code, and {: .class} of Kramdown.
 _ATTRIBUTES = re.compile(
@@ -16,11 +19,9 @@ _ATTRIBUTES = re.compile(
 )
 _SPAN = re.compile(r"\[([^\[\]\n]{1,300})\]\{[ ]?[#.][^{}\n]{1,300}\}")
 _TITLE_BLOCK = re.compile(r"% ?([^\n]{1,300})\n(?:%([^\n]{0,300})\n)?(?:%([^\n]{0,300})\n)?")
-_TARGET = re.compile(
-    r"^\([\w:. -]{1,100}\)=[ \t]*\n?|^(?:\[TOC\]|\[\[_TOC_\]\]|\{:toc\})[ \t]*$\n?", re.MULTILINE | re.IGNORECASE
-)
+_TARGET = re.compile(r"^(?:\([\w:. -]{1,100}\)=|\[TOC\]|\[\[_TOC_\]\]|\{:toc\})[ \t]*$\n?", re.MULTILINE | re.IGNORECASE)
 ROLE = re.compile(r"(?<!\w)\{([a-zA-Z][\w:.+-]{0,60})\}\Z")
-_SHORT_CODE = re.compile(r"\{\{[<%]\s*/?\s*(\w[^{}<>%\n]{0,500}|\w[^{}\n]{0,500}?)\s*/?[>%]\}\}")
+_SHORT_CODE = re.compile(r"\{\{[<%]\s*+/?\s*+(\w[^{}<>%\n]{0,500}|\w[^{}\n]{0,500}?)\s*/?[>%]\}\}")
 _TAG = re.compile(r"\{%-?\s*(\w[^{}%\n]{0,500}(?:%(?!\})[^{}%\n]{0,500}){0,5})-?%\}")
 _COMMENT = re.compile(r"\{%-?\s*comment\s*-?%\}(?:(?!\{%).){0,5000}\{%-?\s*endcomment\s*-?%\}", re.DOTALL)
 _HIGHLIGHTED = re.compile(
@@ -38,7 +39,7 @@ _ADMONITION = re.compile(
     r"|===[!+]?[ ]+\"([^\"\n]{1,300})\"[ ]*"
 )
 _OPTION = re.compile(r"[ ]{0,3}:([\w-]{1,40}):(?:[ ](.{0,300}))?")
-_FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r"[ \t>]{0,24}(`{3,}(?![^`\n]*`)|~{3,})")
 _ADMONITIONS = {
     *("note", "tip", "hint", "info", "important", "warning", "caution", "danger", "attention", "error", "seealso", "example"),
     *("question", "success", "failure", "bug", "abstract", "quote"),
@@ -73,7 +74,7 @@ def without_flavour(part: str, notes: dict[str, int]) -> str:
 
     part = _TARGET.sub("", part)
     if "[" in part:
-        part = _WIKI_LINK.sub(lambda match: count("embedded pages") if match[1] else match[2].partition("#")[0] or match[2], part)
+        part = _WIKI_LINK.sub(lambda match: count("embedded pages") if match[1] else _shown(match[2], match[3]), part)
         part = _CALL_OUT.sub(lambda match: match[1] + (match[3] or match[2].capitalize()), part)
     if "{" in part:
         part = _COMMENT.sub("", part)
@@ -83,6 +84,12 @@ def without_flavour(part: str, notes: dict[str, int]) -> str:
     part = _SNIPPET.sub(lambda match: count("embedded pages"), part) if "8<" in part else part
     part = _HIGHLIGHT.sub(r"\1", part) if "==" in part else part
     return _KEYS.sub(r"\1", part) if "++" in part else part
+
+
+def _shown(page: str | None, words: str) -> str:
+    """The words of a wiki link: those that it states, else the name of the page, or of a heading of this one."""
+    name, _, heading = words.partition("#")
+    return words if page or not heading else name or heading
 
 
 def _seen(attributes: str) -> str:
@@ -101,18 +108,24 @@ class _Blocks:
         self._options = self._skipped = False
 
     def read(self, text: str) -> str:
-        for line in text.split("\n"):
-            self._line(self._dedented(line))
+        lines = text.split("\n")
+        below = 0  # the indent of the next line that is not empty
+        indents = []
+        for line in reversed(lines):
+            indents.append(below)
+            below = _indent(line) if line.strip() else below
+        for line, below in zip(lines, reversed(indents), strict=True):
+            self._line(self._dedented(line), below - _indent(line) >= 4)
         return "\n".join(self._kept)
 
     def _dedented(self, line: str) -> str:
         if self._indents and line.strip():
-            indent = len(line) - len(line.lstrip(" "))
+            indent = _indent(line)
             while self._indents and indent < self._indents[-1]:
                 self._indents.pop()
         return line[self._indents[-1] :] if self._indents else line
 
-    def _line(self, line: str) -> None:
+    def _line(self, line: str, indented_below: bool) -> None:
         opening = _FENCE.match(line) or _DIVISION.match(line)
         fence = opening[1] if opening else ""
         closes = bool(fence) and not line.strip(" `~:")
@@ -126,10 +139,9 @@ class _Blocks:
             self._open.pop()
         elif match := _DIRECTIVE.fullmatch(line) or _DIVISION.fullmatch(line):
             self._opening(line, match[1], match[2])
-        elif match := _ADMONITION.fullmatch(line.lstrip(" ")):
-            self._keep(match[2] or match[3] or _label(match[1] or ""))
-            indent = len(line) - len(line.lstrip(" ")) + (self._indents[-1] if self._indents else 0)
-            self._indents.append(indent + 4)
+        elif indented_below and (match := _ADMONITION.fullmatch(line.lstrip(" "))):
+            self._keep(match[1].capitalize() if match[1] and match[2] is None else match[2] or match[3] or "")
+            self._indents.append(_indent(line) + (self._indents[-1] if self._indents else 0) + 4)
         else:
             if fence and fence[0] != ":":
                 self._code = fence
@@ -142,6 +154,7 @@ class _Blocks:
             return
         name, title = (kind[1] or kind[2] or "").lower(), kind[3] or kind[4] or ""
         self._options = kind[1] is not None
+        title = "" if self._options and name in ARGUMENT_NOT_SEEN else title
         if self._options and name in _CODE | _LEFT_OUT:
             self._code, self._skipped = fence, name in _LEFT_OUT
             if self._skipped:
@@ -163,6 +176,10 @@ class _Blocks:
     def _keep(self, line: str) -> None:
         if not self._skipped:
             self._kept.append(line)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _label(name: str) -> str:

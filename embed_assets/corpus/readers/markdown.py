@@ -21,10 +21,14 @@ _ESCAPED = re.compile(r"(?<=\w)\\([_*~])(?=\w)|(?<=\w)\\(_)|\\(_)(?=\w)")
 # An escape behind a word, where what it escapes begins no block, no link and no cell; not where there is TeX.
 _NEEDLESS = re.compile(r"(?<=[^\s>\\])((?:[ ](?=\\))?)\\([-.#+=!<>&~'\"(){}@,;?/^%\\]|[\[\]:](?![(\[:])|\*(?=\s))")
 # In lists and quotes fences stand further right.
-_FENCE = re.compile(r"^[ \t>]{0,24}(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^[ \t>]{0,24}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(
+    r"^[ \t>]{0,24}(`{3,}+(?![^`\n]*`)|~{3,}+)[^\n]*+\n.*?(?:^[ \t>]{0,24}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE
+)
 # Lines with an indent of four behind a blank one. They are code unless the line before is of a list.
 _INDENTED = re.compile(
-    r"(?:^(\S[^\n]*)\n(?:[ \t]*\n)+|\A(?:[ \t]*\n)*)((?:(?:[ ]{4}|\t)[^\n]*\n|[ \t]*\n)*(?:[ ]{4}|\t)[^\n]*)", re.MULTILINE
+    r"(?:^(\S[^\n]*)\n(?:[ \t]*+\n)++|\A(?:[ \t]*+\n)*+)"
+    r"((?:[ ]{4}|\t)[^\n]*+(?:\n(?:[ \t]*+\n)*+(?:[ ]{4}|\t)[^\n]*+)*+)",
+    re.MULTILINE,
 )
 _LIST_ITEM = re.compile(r"(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
 _ESM = re.compile(

@@ -24,7 +24,9 @@ _OBJECTS = {
     *("program", "describe", "object", "confval", "setting", "classmethod", "staticmethod", "decorator", "property"),
 }
 # Directives whose argument is for the writer, and seen by nobody.
-_ARGUMENT_NOT_SEEN = {"only", "ifconfig", "grid", "hlist", "tab-set", "cssclass", "rst-class", "tabs"}
+ARGUMENT_NOT_SEEN = {
+    *("only", "ifconfig", "grid", "hlist", "tab-set", "cssclass", "rst-class", "tabs", "raw", "image", "figure"),
+}
 # Fields at the beginning of a file that say how to treat it.
 _FIELDS_OF_THE_FILE = re.compile(r"\s*(?::(?:orphan|tocdepth|nocomments|no-?search|hide-?toc):[^\n]*\n\s*)+")
 # Directives that show nothing at their place.
@@ -202,7 +204,7 @@ def _generic(name: str, left_out: dict[str, int]) -> type:
             parts: list = []
             if self.arguments and (name in _OBJECTS or ":" in name or (name == "class" and _is_signature(self.arguments[0]))):
                 parts += [nodes.paragraph("", line.strip()) for line in self.arguments[0].splitlines()]
-            elif name != "class" and name not in _ARGUMENT_NOT_SEEN and (self.arguments or name in _LABELS):
+            elif name != "class" and name not in ARGUMENT_NOT_SEEN and (self.arguments or name in _LABELS):
                 words = " ".join(filter(None, [_LABELS.get(name, ""), "\n".join(self.arguments)]))
                 inline, messages = self.state.inline_text(words, self.lineno)
                 parts += [nodes.paragraph(words, "", *inline), *messages]

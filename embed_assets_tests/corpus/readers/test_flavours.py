@@ -1,5 +1,7 @@
 """Markdown as wikis, documentation sites and note books write it."""
 
+import time
+
 import pytest
 
 from embed_assets_tests.corpus.readers.test_conversion import read
@@ -9,6 +11,12 @@ from embed_assets_tests.corpus.readers.test_conversion import read
     ("source", "text", "notes"),
     [
         ("See [[Pump]], [[Pump#Oil|its oil]] and ![[plan.png]].", "See Pump, its oil and .", ("embedded pages left out (1)",)),
+        ("[[cs|C# guide]], [[C#]], [[#Oil]], m[[1, 2]], [[1]][a].", "C# guide, C#, Oil, m[[1, 2]], [[1]][a].", ()),
+        ("(==) and (==), `f`(x)= 2\n(y)= 3", "(==) and (==), `f`(x)= 2\n(y)= 3", ()),
+        ("??? Why not\n!!! Do not touch\n\n!!! deprecated\n    Old.", "??? Why not\n!!! Do not touch\n\nDeprecated\nOld.", ()),
+        ("```one line```\n:::note\nx\\-y\n:::\n", "```one line```\nNote\nx-y\n", ()),
+        ("1. A\n\n    ```\n    !!! note\n        x\n    ```", "1. A\n\n    ```\n    !!! note\n        x\n    ```", ()),
+        ("```{figure} a/pump.png\n:alt: A pump\n\nIn parts.\n```", "\nA pump\n\nIn parts.", ()),
         ("> [!WARNING]\n> Hot.\n\n> [!tip]- Cold start\n> Wait.", "> Warning\n> Hot.\n\n> Cold start\n> Wait.", ()),
         ("A ==bright== lamp, a == b, press ++ctrl+c++ in C++ or g++.", "A bright lamp, a == b, press ctrl+c in C++ or g++.", ()),
         ("::: {.warning #a}\nHot.\n:::\n\n:::tip My tip\nUse it.\n:::\n", "\nHot.\n\nMy tip\nUse it.\n", ()),
@@ -62,3 +70,10 @@ def test_a_title_block_of_pandoc_is_metadata():
     page = read(".md", "% The pump\n% Ada Moss\n\nText with 5 % of it.\n")
     assert (page.title, page.metadata) == ("The pump", {"title": "The pump", "author": "Ada Moss"})
     assert page.text == "\nText with 5 % of it.\n"
+
+
+@pytest.mark.parametrize("source", ["> " * 22 + "[a](b)\n> > [!NOTE]\n> > Hot.\n", "{{<" + " " * 12_000, "\n" * 9_000])
+def test_odd_marks_without_end_take_no_longer_than_others(source):
+    start = time.process_time()
+    read(".md", source)
+    assert time.process_time() - start < 1
