@@ -21,9 +21,10 @@ from embed_assets.text.languages import SPACELESS, words_without_meaning
 
 # Marks of Markdown; that of C# is none.
 MARKS = re.compile(r"(?<!\w)#+|[*`|>]+")
-# Emphasis and code, and links and pictures, of which a reader sees the words.
+# Emphasis and code, and links and pictures, of which a reader sees the words; between digits a star multiplies.
 AROUND_WORDS = re.compile(
-    r"!?\[([^\[\]]{0,1000})\](?:\([^()\s]{0,1000}(?:\([^()\s]{0,1000}\))?[^()]{0,300}\)|\[[^\[\]]{0,200}\])|[*`]+"
+    r"!?\[([^\[\]]{0,1000})\](?:\([^()\s]{0,1000}(?:\([^()\s]{0,1000}\))?[^()]{0,300}\)|\[[^\[\]]{0,200}\])"
+    r"|(?<!\d)[*`]+|[*`]+(?!\d)"
 )
 # What stands in front of a part of a table or of a fence.
 BLOCK_BEGINS = ("|", "```", "~~~")
