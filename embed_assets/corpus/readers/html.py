@@ -43,7 +43,7 @@ _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 # Links that lead to their own place, or back from a note.
 _ARROWS = ("¶", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
 _ONLY_HEARD = ["sr-only", "visually-hidden", "screen-reader-text", "MJX_Assistive_MathML"]
-_TEX = re.compile(r"\s*(?:\\\((.*)\\\)|\\\[(.*)\\\]|\{\\displaystyle\s*(.*)\})\s*", re.DOTALL)
+_TEX = re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]|\{\\displaystyle(.*)\}", re.DOTALL)
 
 
 def read_html(content: bytes) -> Converted:
@@ -190,7 +190,7 @@ def _show_formulas(tree: "Tag") -> None:
         if words := source.get_text() if source else _words(formula, "alttext"):
             formula.replace_with(_without_delimiters(words))
     for tag in tree.find_all(class_="math"):
-        if not tag.decomposed and _TEX.fullmatch(tag.get_text()):
+        if not tag.decomposed and _TEX.fullmatch(tag.get_text().strip()):
             tag.string = _without_delimiters(tag.get_text())
     for tag in tree.find_all(class_=["katex-html", "mwe-math-fallback-image-inline", "mwe-math-fallback-image-display"]):
         if tag.find_previous_sibling() is not None:
@@ -198,7 +198,7 @@ def _show_formulas(tree: "Tag") -> None:
 
 
 def _without_delimiters(words: str) -> str:
-    match = _TEX.fullmatch(words)
+    match = _TEX.fullmatch(words.strip())
     return (next(filter(None, match.groups()), "") if match else words).strip()
 
 
@@ -212,8 +212,10 @@ def _is_caption(image: "Tag") -> bool:
 def _set_apart(raised: "Tag") -> None:
     """Keep raised digits from becoming a part of the word or number before them: 10⁶, m², and footnote marks as [1]."""
     words = raised.get_text(strip=True)
-    link = raised.parent if raised.parent is not None and raised.parent.name == "a" else None
-    before = raised.previous_sibling if link is None or raised.previous_sibling is not None else link.previous_sibling
+    # The link of a note holds its mark alone; in others 10 m² may stand.
+    around = raised.parent
+    link = around if around is not None and around.name == "a" and raised.previous_sibling is None else None
+    before = link.previous_sibling if link else raised.previous_sibling
     word = re.search(r"\w*$", before[-LOOKED_AT:])[0] if isinstance(before, str) else ""
     is_note = link is not None or raised.find("a") is not None or (word.isalpha() and len(word) > LONGEST_UNIT)
     if re.fullmatch(r"\[?[\d,]{1,9}\]?|[*†‡]", words) and is_note:

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
 # The hyphen that pdfium puts for one at the end of a line.
-_LINE_HYPHEN = re.compile(r"(\w+)[\ufffe\u00ad\x02](?:\r?\n)?[ ]?(\w+)|(\w+)-\r?\n(\w+)")
+_LINE_HYPHEN = re.compile(r"\b(\w+)[\ufffe\u00ad\x02](?:\r?\n)?[ ]?(\w+)|\b(\w+)-\r?\n(\w+)")
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
 _EDGE_LINES, FEWEST_PAGES = 2, 3
+LONGEST_HEAD = 500  # characters; numbers of longer lines are none of pages
 _NUMBER = re.compile(r"(?<![\d.,])\d{1,5}(?![\d.,]*\d)|\b[ivxlc]{1,6}\b")
 _PAGE_NUMBER = re.compile(r"[-–—\s]*(?:\d{1,4}|[ivxlc]{1,6})[-–—\s]*")
 
@@ -46,7 +47,7 @@ def read_pdf(content: bytes) -> Converted:
         comments += beside
     if len(broken) == len(texts):
         raise UnreadableError("broken PDF: none of its pages can be opened")
-    compounds = set(re.findall(r"\w+(?:-\w+)+", "\n".join(texts)))
+    compounds = set(re.findall(r"\b\w+(?:-\w+)+", "\n".join(texts)))
     pages = [_CONTROLS.sub("", _joined_words(text, compounds)).translate(_LIGATURES) for text in texts]
     notes = []
     if empty := [number for number, page in enumerate(pages, start=1) if not page.strip() and number not in broken]:
@@ -140,7 +141,7 @@ def _edge_keys(line: str) -> Iterator[tuple[str, int | None]]:
     """The line itself, and with each of its numbers in turn left open, and what that number is."""
     line = line.lower()
     yield line, None
-    for match in _NUMBER.finditer(line):
+    for match in _NUMBER.finditer(line) if len(line) <= LONGEST_HEAD else ():
         yield f"{line[: match.start()]}#{line[match.end() :]}", int(match[0]) if match[0].isdecimal() else _roman(match[0])
 
 

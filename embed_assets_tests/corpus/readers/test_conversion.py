@@ -296,6 +296,7 @@ def test_the_html_of_a_mail_is_read_where_its_plain_text_is_empty():
         ("is so<sup><a href=#f>2</a></sup>.", "is so[2]."),
         ("the 4<sup>th</sup> try", "the 4th try"),
         ('Prune<a href="#n"><sup>1</sup></a>.', "Prune[1]."),
+        ('See <a href="/r">rooms of 10 m<sup>2</sup></a>.', "See rooms of 10 m²."),
         ('Prune.<a href="#r">↩︎</a>', "Prune."),
     ],
 )

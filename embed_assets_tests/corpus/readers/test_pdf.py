@@ -1,5 +1,7 @@
 """PDF files with what printers, offices and forms put around the text."""
 
+import time
+
 import pytest
 
 from embed_assets_tests.corpus.readers.test_conversion import read
@@ -102,3 +104,9 @@ def test_hyphens_of_letters_and_of_compounds_stay():
     page = ["The cool-", "ant of the X-", "ray and the long-", "term test."]
     text = read(".pdf", pdf(page, ["No other long-term use of e-", "mail."])).text
     assert " ".join(text.split()) == "The coolant of the X-ray and the long-term test. No other long-term use of e-mail."
+
+
+def test_a_word_without_end_takes_no_longer_than_others():
+    start = time.process_time()
+    read(".pdf", pdf(["a" * 8_000]))
+    assert time.process_time() - start < 1
