@@ -23,6 +23,8 @@ from embed_assets.production.published_vectors import StoredVectors
 from embed_assets.production.settings import PublishingSettings
 
 NOTHING = "nothing is published: publishing.uri is empty"
+# Fields of the block base_model that say nothing of passages.
+ONLY_OF_QUERIES = ("query_prompt", "query_max_tokens")
 WITHOUT_CHECKPOINT = "publish from the home that built it, or set publish_anyway in the launchpad"
 
 
@@ -61,7 +63,8 @@ class Model:
     @property
     def of_passages(self) -> tuple[str, Mapping[str, Any]]:
         """What tells the vectors of its passages from others: the digest of the model that encodes them, and how it is read."""
-        return self.passages or self.digest, self.base_model
+        read = {name: value for name, value in self.base_model.items() if name not in ONLY_OF_QUERIES}
+        return self.passages or self.digest, read
 
 
 def model_of(checkpoint: Artifact) -> Model:

@@ -191,7 +191,7 @@ def _put(
         "identifier_patterns": inputs.block(IdentifierSettings).all_patterns,
     }
     live = index.metadata(before.current)
-    if live and model.passages and _same_passages(live, made_of, model):
+    if live and _same_passages(live, made_of, model):
         index.clone(name, before.current, metadata)
         index.swap(before, name, reason)
         return

@@ -245,6 +245,18 @@ def train_queries_alone(home: Home) -> None:
     home.place.store.build("checkpoint", NAME, made_of | {"sources": sources}, lambda it, _: shutil.copytree(base, it / "model"))
 
 
+def test_a_checkpoint_whose_queries_are_read_otherwise_is_published_without_writing_vectors(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+):
+    home.publish(BETTER)
+    written = home.published.index.pointer().current
+    home.write_settings(max_tokens=48, query_prompt="query: ")
+    home.build("checkpoint", lambda folder, _: shutil.copytree(home.model, folder / "model"))
+    monkeypatch.setattr(PublishedIndex, "write", None)
+    assert home.publish(BETTER)[0]
+    assert home.live["shares_rows_with"] == written and home.live["base_model"]["query_prompt"] == "query: "
+
+
 def test_a_model_for_queries_alone_is_published_without_writing_vectors(home: Home, monkeypatch: pytest.MonkeyPatch):
     home.publish(REFUSED)
     written = home.published.index.pointer().current
@@ -258,7 +270,16 @@ def test_a_model_for_queries_alone_is_published_without_writing_vectors(home: Ho
     for mode in ("dense", "hybrid", "late"):
         assert search_index(home.published, QUESTION, LATE, RERANKING, mode)[0].document_id == "bread.md"
     assert home.publish(BETTER)[1].startswith("in production: ")
-    # Newer chunks need an index of their own.
+    # Nor do queries that are read otherwise change any vector of a passage.
+    home.write_settings(max_tokens=48, query_prompt="query: ", query_max_tokens=24)
+    train_queries_alone(home)
+    assert home.publish(BETTER)[0] and home.live["base_model"]["query_prompt"] == "query: "
+    assert home.live["shares_rows_with"] == written
+    # Newer chunks need an index of their own, and so do passages that are read otherwise.
+    home.write_settings(max_tokens=48, passage_prompt="passage: ")
+    train_queries_alone(home)
+    with pytest.raises(TypeError):
+        home.publish(BETTER)
     monkeypatch.undo()
     home.chunks = home.chunks.with_columns(text=pl.col("text") + " More.", passage=pl.col("passage") + " More.")
     home.build("corpus_chunks", home.write_corpus, code_version="2")
