@@ -53,6 +53,7 @@ def set_lengths(model: "SentenceTransformer", settings: BaseModelSettings) -> No
         ValueError: they have different ones, and the model cannot tell them apart.
     """
     from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     if not isinstance(model[0], Transformer) and are_apart(settings):
         raise ValueError(
@@ -60,6 +61,10 @@ def set_lengths(model: "SentenceTransformer", settings: BaseModelSettings) -> No
             "set it to null"
         )
     lengths = [tokens_of(settings, task) for task in (QUERY, PASSAGE)]
+    if isinstance(model[0], StaticEmbedding):
+        # It has no length of its own, so that setting max_seq_length would fail; its tokenizer is saved with it.
+        model[0].tokenizer.enable_truncation(max(lengths))
+        return
     model.max_seq_length = max(lengths)
     if isinstance(model[0], Transformer):
         # Without these, it cuts all texts at max_seq_length.

@@ -1,8 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
+from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.lengths import PASSAGE, QUERY, are_apart, check_length, positions, tokens_of
+from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
 
 
@@ -40,3 +43,18 @@ def test_queries_are_as_long_as_passages_unless_they_have_a_length_of_their_own(
     assert [tokens_of(BaseModelSettings(max_tokens=64), task) for task in (QUERY, PASSAGE)] == [64, 64]
     assert [tokens_of(BaseModelSettings(max_tokens=64, query_max_tokens=16), task) for task in (QUERY, PASSAGE)] == [16, 64]
     assert not are_apart(BaseModelSettings(max_tokens=64, query_max_tokens=64))
+
+
+def test_a_model_that_looks_its_vectors_up_is_loaded_and_cuts_texts_too(tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(Path(locate_model(BaseModelSettings().name)) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=4)], device="cpu").save_pretrained(str(tmp_path))
+    settings = BaseModelSettings(name=str(tmp_path), max_tokens=16)
+    model = load_sentence_transformer(settings, "cpu")
+    assert model.preprocess(["pump " * 40])["input_ids"].shape == (16,)
+    with pytest.raises(ValueError, match=r"query_max_tokens needs a transformer, but .* begins with StaticEmbedding"):
+        load_sentence_transformer(settings.model_copy(update={"query_max_tokens": 8}), "cpu")
