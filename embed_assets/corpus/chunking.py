@@ -25,7 +25,7 @@ _LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,2000}", re.DOTALL)
 
 
 def chunk_documents(
-    documents: Sequence[Document], settings: ChunkingSettings, tokenizer: "Tokenizer", model_tokens: int | None = None
+    documents: Sequence[Document], settings: ChunkingSettings, tokenizer: "Tokenizer", room: int | None = None
 ) -> pl.DataFrame:
     """Cut documents into chunks.
 
@@ -33,7 +33,7 @@ def chunk_documents(
         documents: documents in Markdown or plain text.
         settings: sizes, in tokens.
         tokenizer: counts the tokens; that of the base model.
-        model_tokens: what the model reads of a passage, in tokens, special ones included; a passage is kept within
+        room: what the model reads of a passage, in tokens, prompt and special ones left out; a passage is kept within
             it: chunks leave an eighth of it for the heading path, which is shortened to what is left.
 
     Returns:
@@ -42,7 +42,6 @@ def chunk_documents(
         and heading path, for a part of a table or of a fence its column names or fences, and the text) and
         ``tokens`` (of the passage).
     """
-    room = None if model_tokens is None else model_tokens - tokenizer.num_special_tokens_to_add(False)
     limit = settings.max_tokens
     if room is not None:
         limit = max(8, min(limit, room - (room // 8 if settings.heading_path else 0)))

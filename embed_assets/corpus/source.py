@@ -14,9 +14,8 @@ from embed_assets.corpus.front_matter import check_keys
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings, ProductionSettings
 from embed_assets.corpus.spans import with_language
 from embed_assets.models.lengths import PASSAGE, check_length, tokens_of
-from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.models.tokenizers import load_tokenizer, tokens_around_passages
 
 
 def read_source(
@@ -47,7 +46,6 @@ def read_source(
         folder = workspace.documents_folder(inputs.collection)
         found, skipped = read_documents(folder, inputs.block(DocumentsSettings), workspace.memos)
         check_keys(found, inputs.block(DocumentsSettings).metadata_columns)
-        prompt = prompt_of(with_prompts(model), PASSAGE)
-        room = tokens_of(model, PASSAGE) - len(tokenizer.encode(prompt, add_special_tokens=False))
+        room = tokens_of(model, PASSAGE) - tokens_around_passages(model, tokenizer)
         documents, chunks = pl.DataFrame(found), chunk_documents(found, inputs.block(ChunkingSettings), tokenizer, room)
     return documents, skipped, with_language(chunks, inputs.block(DocumentsSettings).language)

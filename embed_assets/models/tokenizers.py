@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from embed_assets.models.lengths import PASSAGE
+from embed_assets.models.prompts import prompt_of, with_prompts
+from embed_assets.models.settings import BaseModelSettings
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -27,3 +31,14 @@ def load_tokenizer(model: str, revision: str = "") -> "Tokenizer":
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def tokens_around_passages(settings: BaseModelSettings, tokenizer: "Tokenizer") -> int:
+    """Tokens that the model reads of each passage beside its text: the prompt and the special ones.
+
+    Args:
+        settings: of the base model.
+        tokenizer: that of the base model.
+    """
+    prompt = prompt_of(with_prompts(settings), PASSAGE)
+    return len(tokenizer.encode(prompt, add_special_tokens=False)) + tokenizer.num_special_tokens_to_add(False)

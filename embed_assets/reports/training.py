@@ -28,9 +28,13 @@ def write_triplets(
     left_out: pl.DataFrame,
     counts: Mapping[str, int],
     max_tokens: int | None = None,
+    around: int = 0,
     notes: Sequence[str] = (),
 ) -> None:
-    """Report on triplets: counts by split and reason, samples, and what was left out because something like it is tested."""
+    """Report on triplets: counts by split and reason, samples, and what was left out because something like it is tested.
+
+    ``max_tokens`` and ``around`` as in check_lengths.
+    """
     if notes:
         write_notes(folder, notes)
     splits = dict(triplets.group_by("split").len().iter_rows())
@@ -45,7 +49,7 @@ def write_triplets(
     leaks = left_out.filter(pl.col("reason") != OF_TEST_DOCUMENT)
     if not leaks.is_empty():
         write_table(folder, "left_out", leaks.group_by("reason", maintain_order=True).head(8).sort("reason"))
-    write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"], max_tokens))
+    write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"], max_tokens, around))
 
 
 def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False, merges: pl.DataFrame | None = None) -> None:

@@ -14,7 +14,6 @@ from embed_assets.models.onnx import INT8_MODEL, MODEL
 from embed_assets.text.near_duplicates import normalize_query
 
 MOST_RANDOM_NEGATIVES, MOST_CUT_PASSAGES = 0.2, 0.1
-SPECIAL_TOKENS = 2  # in front of and after a text; so in BERT and nearly all that came after it
 LEAST_COSINE = 0.9999
 # What check_parity compares, in words.
 COMPARED = {"min_cosine": "of texts", "min_cosine_of_tokens": "of tokens"}
@@ -52,8 +51,9 @@ def check_triplets(
     labels: pl.DataFrame,
     drawn_at_random: int,
     max_tokens: int | None = None,
+    around: int = 0,
 ) -> list[Finding]:
-    """no_leaked_test_queries, no_leaked_documents, hard_negatives_found, and with ``max_tokens`` passages_fit."""
+    """no_leaked_test_queries, no_leaked_documents, hard_negatives_found, and with ``max_tokens`` passages_fit (check_lengths)."""
     tested = {normalize_query(query) for query in queries.filter(pl.col("split") == "test")["query"]}
     leaked = sorted({anchor for anchor in triplets["anchor"] if normalize_query(anchor) in tested})
     by_document = queries.filter(~pl.col("source").is_in([HUMAN, OWN]))
@@ -82,18 +82,19 @@ def check_triplets(
             drawn_at_random <= MOST_RANDOM_NEGATIVES * max(1, negatives),
             f"{drawn_at_random} of {negatives} negatives were drawn at random; a higher negatives.top_k or margin finds more",
         ),
-        *([] if max_tokens is None else [check_lengths(chunks, max_tokens)]),
+        *([] if max_tokens is None else [check_lengths(chunks, max_tokens, around)]),
     ]
 
 
-def check_lengths(chunks: pl.DataFrame, max_tokens: int) -> Finding:
+def check_lengths(chunks: pl.DataFrame, max_tokens: int, around: int) -> Finding:
     """passages_fit.
 
     Args:
-        chunks: with ``tokens``, of the passage without special tokens.
-        max_tokens: what the base model reads, with special tokens.
+        chunks: with ``tokens``, of the passage without its prompt and special tokens.
+        max_tokens: what the base model reads, with both.
+        around: tokens of both (tokens_around_passages).
     """
-    lengths = chunks["tokens"] + SPECIAL_TOKENS
+    lengths = chunks["tokens"] + around
     cut = int((lengths > max_tokens).sum())
     return Finding(
         "passages_fit",

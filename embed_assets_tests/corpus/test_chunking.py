@@ -10,7 +10,8 @@ from embed_assets.corpus.heading_paths import fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA, SpanIndex
 from embed_assets.corpus.structure import read_structure
-from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.tokenizers import load_tokenizer, tokens_around_passages
 
 MANUAL = """# Pump manual
 
@@ -300,8 +301,10 @@ def test_no_chunk_is_a_heading_a_fence_or_a_dash_alone(tokenizer):
 )
 @pytest.mark.parametrize("model_tokens", [32, 64, 160])
 def test_headings_never_push_the_text_out_of_what_the_model_reads(tokenizer, text, model_tokens):
-    chunks = chunk_documents([Document("d", LONG, text)], ChunkingSettings(), tokenizer, model_tokens)
-    assert max(len(tokenizer.encode(passage)) for passage in chunks["passage"]) <= model_tokens
+    settings = BaseModelSettings(passage_prompt="passage: ")
+    room = model_tokens - tokens_around_passages(settings, tokenizer)
+    chunks = chunk_documents([Document("d", LONG, text)], ChunkingSettings(), tokenizer, room)
+    assert max(len(tokenizer.encode(f"passage: {passage}")) for passage in chunks["passage"]) <= model_tokens
     assert all(passage.endswith(text) for text, passage in chunks.select("text", "passage").iter_rows())
 
 

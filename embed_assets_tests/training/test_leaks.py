@@ -266,12 +266,14 @@ def test_random_negatives_are_counted_against_all_and_cut_passages_against_the_c
     chunks = pl.concat([chunks_of({name: "text"})] * 10).with_columns(tokens=pl.Series([30] * 8 + [31, 90]))
     empty = queries_of(), pl.DataFrame(schema=LABEL_SCHEMA)
 
-    def findings(at_random: int, max_tokens: int) -> dict:
-        return {found.name: found for found in check_triplets(triplets, chunks, *empty, at_random, max_tokens)}
+    def findings(at_random: int, max_tokens: int, around: int = 2) -> dict:
+        return {found.name: found for found in check_triplets(triplets, chunks, *empty, at_random, max_tokens, around)}
 
     assert findings(4, 32)["hard_negatives_found"].passed and not findings(5, 32)["hard_negatives_found"].passed
     # With two special tokens, 30 fit into 32, and two of ten passages do not.
     assert not findings(0, 32)["passages_fit"].passed and findings(0, 33)["passages_fit"].passed
+    # A prompt of three tokens takes room too.
+    assert not findings(0, 33, 5)["passages_fit"].passed and findings(0, 36, 5)["passages_fit"].passed
     assert (
         "2 of 10 passages are longer than base_model.max_tokens (32), the longest has 92"
         in findings(0, 32)["passages_fit"].message

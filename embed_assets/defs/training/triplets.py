@@ -9,7 +9,9 @@ from embed_assets.evaluation.dev_set import draw_dev_set
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.models.encoders import Encoder
+from embed_assets.models.lengths import PASSAGE, tokens_of
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.tokenizers import load_tokenizer, tokens_around_passages
 from embed_assets.reports.training import write_triplets
 from embed_assets.text.settings import IdentifierSettings
 from embed_assets.training.joined_triplets import with_own_triplets
@@ -38,6 +40,8 @@ def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         now = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
         if dev := draw_dev_set(*now, chunks, encoder):
             dev.write(folder)
-        write_triplets(folder, mined, chunks, tested, labels, left_out, counts, base_model.max_tokens, notes)
+        around = tokens_around_passages(base_model, load_tokenizer(base_model.name, base_model.revision))
+        lengths = (tokens_of(base_model, PASSAGE), around)
+        write_triplets(folder, mined, chunks, tested, labels, left_out, counts, *lengths, notes)
 
     return materialize_stage(context, place, TRIPLETS, write)
