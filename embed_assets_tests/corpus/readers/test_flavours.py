@@ -72,7 +72,9 @@ def test_a_title_block_of_pandoc_is_metadata():
     assert page.text == "\nText with 5 % of it.\n"
 
 
-@pytest.mark.parametrize("source", ["> " * 22 + "[a](b)\n> > [!NOTE]\n> > Hot.\n", "{{<" + " " * 12_000, "\n" * 9_000])
+@pytest.mark.parametrize(
+    "source", ["> " * 22 + "[a](b)\n> > [!NOTE]\n> > Hot.\n", "{{<" + " " * 12_000, "a" + " " * 30_000 + "{", "\n" * 9_000]
+)
 def test_odd_marks_without_end_take_no_longer_than_others(source):
     start = time.process_time()
     read(".md", source)
