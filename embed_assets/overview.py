@@ -8,6 +8,7 @@ import polars as pl
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.evaluation.checks import SIGNIFICANCE
 from embed_assets.evaluation.evaluation_set import HUMAN, SYNTHETIC
 from embed_assets.evaluation.labels import shows_gain
 from embed_assets.evaluation.metrics import HEADLINE
@@ -15,7 +16,6 @@ from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.lineage import open_published, out_of_date
 
 logger = logging.getLogger(__name__)
-SIGNIFICANCE = 0.05
 GAINS, LOSES, CANNOT_TELL = "gains", "loses", "cannot tell"
 SCHEMA = {
     "collection": pl.String,

@@ -261,8 +261,8 @@ def _locate(pair: _OwnPair, text: str, quoted: Callable[[str], Quoted]) -> _OwnP
 def _best_rows(pairs: Sequence[_OwnPair], rows_of: dict[str, np.ndarray], chunks: pl.DataFrame, encoder: Encoder) -> list[int]:
     """Row of the chunk, among those of its document, that answers each query best.
 
-    A chunk scores its cosine, and BM25_WEIGHT times its share of the best BM25 score in the document. Ranks,
-    as HybridRetriever fuses them, would tie whenever BM25 and the encoder disagree about two chunks.
+    A chunk scores its cosine, and BM25_WEIGHT times its share of the best BM25 score in the document. Ranks
+    would tie whenever BM25 and the encoder disagree about two chunks.
     """
     queries, passages = [pair.query for pair in pairs], chunks["passage"].to_list()
     candidates = {pair.document_id: rows_of[pair.document_id] for pair in pairs}
