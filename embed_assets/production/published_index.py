@@ -208,8 +208,18 @@ class PublishedIndex:
         if name not in root.tags.list():
             root.tags.create(name, root.version)  # so that no cleaning of old versions takes what is shared
         table = lancedb.connect(self.uri).clone_table(name, root.uri, source_tag=name)
-        noted = json.dumps(metadata | {SHARED: shared})
-        table.update_field_metadata({"path": "id", "metadata": {METADATA: noted}})
+        _note(table, metadata | {SHARED: shared})
+
+    def note(self, name: str, metadata: dict[str, Any]) -> None:
+        """Change what a table says of itself, in one commit; its rows stay as they are.
+
+        Args:
+            name: the table.
+            metadata: what is new; the rest stays.
+        """
+        table = self._open(name)
+        if table is not None:
+            _note(table, metadata_of(table) | metadata)
 
     def _shared(self, name: str) -> str:
         """The table whose files a table shares; itself if it has its own."""
@@ -291,6 +301,10 @@ def metadata_of(table: "Table") -> dict[str, Any]:
     schema = table.schema
     own = schema.field("id").metadata or {} if "id" in schema.names else {}
     return json.loads(own.get(METADATA.encode()) or (schema.metadata or {}).get(METADATA.encode(), b"{}"))
+
+
+def _note(table: "Table", metadata: dict[str, Any]) -> None:
+    table.update_field_metadata({"path": "id", "metadata": {METADATA: json.dumps(metadata)}})
 
 
 def _ids(table: "Table") -> pl.Series:

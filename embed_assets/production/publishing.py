@@ -130,6 +130,10 @@ def publish(
         made_of = published.made_of(candidate, chunks)
         name = index.table_name(made_of["fingerprint"])
         if before.current == name and live:
+            # The rows are the same, but search has to fuse as the newest scores do.
+            fused = _fusion(inputs, _scores_of_candidate(published, inputs, compute)[1], candidate)
+            if any(live.get(key) != value for key, value in fused.items()):
+                index.note(name, fused)
             return True, f"in production: {before.reason}"
         if anyway or (verdict.better and before.withdrawn != name):
             reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
@@ -180,16 +184,13 @@ def _put(
     made_of = published.made_of(model, chunks)
     name = index.table_name(made_of["fingerprint"])
     rows = chunks.folder / "chunks.parquet"
-    weight, deviation = weight_for_search(summaries, system_of(model)[1])
     metadata = made_of | {
         "rows": pl.scan_parquet(rows).select(pl.len()).collect().item(),
         "took_the_place_of": compared_with,
         "evaluation_set": inputs.artifacts["evaluation_set"].digest,
         "scores": _headlines(summaries),
-        "hybrid_weight": weight,
-        "cosine_deviation": deviation,
-        "identifier_patterns": inputs.block(IdentifierSettings).all_patterns,
     }
+    metadata |= _fusion(inputs, summaries, model)
     live = index.metadata(before.current)
     if live and _same_passages(live, made_of, model):
         index.clone(name, before.current, metadata)
@@ -204,6 +205,13 @@ def _put(
     tokens = published.tokens(model, compute)
     index.write(name, rows, encoder, metadata, published.vectors(model), columns, tokens)
     index.swap(before, name, reason)
+
+
+def _fusion(inputs: Inputs, summaries: Sequence[Mapping[str, Any]], model: Model) -> dict[str, Any]:
+    """How search in an index of a model fuses: as the scores do."""
+    weight, deviation = weight_for_search(summaries, system_of(model)[1])
+    patterns = list(inputs.block(IdentifierSettings).all_patterns)
+    return {"hybrid_weight": weight, "cosine_deviation": deviation, "identifier_patterns": patterns}
 
 
 def _same_passages(live: Mapping[str, Any], made_of: Mapping[str, Any], model: Model) -> bool:
