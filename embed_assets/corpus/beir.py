@@ -152,7 +152,8 @@ def read_qrels(path: Path) -> list[tuple[str, str, int]]:
             row = line.split()
         begins, header = header, False
         if begins and len(row) in (3, 4) and not re.match(r"[-+]?\.?[0-9]", row[-1]):
-            turned = re.match(r"(?:corpus|doc|passage|p?id\b)", row[0], re.IGNORECASE) is not None and "quer" in row[-2].lower()
+            first_is_document = re.match(r"(?:corpus|doc|passage|p?id\b)", row[0], re.IGNORECASE)
+            turned = bool(first_is_document and re.search(r"quer|\bq_?id\b", row[-2], re.IGNORECASE))
             continue
         relevance = row[-1] if len(row) in (3, 4) else ""
         if not re.fullmatch(r"[-+]?[0-9]+(\.0*)?", relevance) or not row[0] or not row[-2]:

@@ -118,7 +118,7 @@ def _with_related(
         if not left:
             break
         whole = (row, *bundles.around(row))
-        possible = {hops: settings.hops[hops] for hops in left if hops <= len(whole)}
+        possible = {hops for hops in left if hops <= len(whole)}
         if not possible:
             continue
         draw = random.Random(f"{settings.seed} {sample} hops {passages[row]}")

@@ -63,6 +63,7 @@ def test_documents_with_a_title_only_are_read_from_any_packing(tmp_path, encodin
         "query-id\titer\tcorpus-id\tscore\n1\t0\td 8\t2\nq2\t0\td9\t0\n",
         "\n\nquery-id\tcorpus-id\tscore\n1\td 8\t2\nq2\td9\t0\n",
         "corpus-id\tquery-id\tscore\nd 8\t1\t2\nd9\tq2\t0\n",
+        "docid\tqid\trel\nd 8\t1\t2\nd9\tq2\t0\n",
         "1\td 8\t1\nq2\td9\t0\n1\td 8\t2\n",
     ],
 )
