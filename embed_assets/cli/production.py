@@ -9,6 +9,7 @@ from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
 from embed_assets.lineage import open_published
+from embed_assets.production.published import without_fine_tuning
 from embed_assets.production.published_index import PublishingError
 from embed_assets.production.search import Mode, search_index
 from embed_assets.settings import read_settings
@@ -31,7 +32,7 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
         blocks = (settings.late_interaction, settings.reranking)
         published = open_published(workspace, collection)
         hits = search_index(published, query, *blocks, mode, limit)
-        if why := published.without_fine_tuning():
+        if why := without_fine_tuning(published):
             click.echo(why, err=True)
     except (PublishingError, MissingArtifactError) as error:
         raise click.ClickException(str(error)) from None

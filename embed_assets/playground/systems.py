@@ -24,6 +24,7 @@ from embed_assets.evaluation.systems import LATE, base_and_tuned, late_interacti
 from embed_assets.lineage import open_published
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.production.published import without_fine_tuning
 from embed_assets.production.published_index import PublishingError
 from embed_assets.production.search import IndexSearch
 from embed_assets.queries.settings import IDENTIFIERS
@@ -189,7 +190,7 @@ class SideBySide:
         model = described.get("model_in_production", "none")
         if model == "none":
             return ""
-        name = model if self._published.without_fine_tuning() else f"the checkpoint {model[:12]}"
+        name = model if without_fine_tuning(self._published) else f"the checkpoint {model[:12]}"
         return f"{name}, since {described['in_production_since']}"
 
     def _hits(self, found: list[tuple[str, str, str]], place_of: Mapping[str, int], relevant: set[str]) -> list[SystemHit]:
@@ -201,7 +202,7 @@ class SideBySide:
 
     def _from_production(self, query: str, limit: int, place_of: Mapping[str, int], relevant: set[str]) -> Answer:
         try:
-            why = self._published.without_fine_tuning()
+            why = without_fine_tuning(self._published)
             found = [
                 (hit.chunk_id, hit.document_id, self._passages.get(hit.chunk_id, hit.text))
                 for hit in self._production.search(query, limit=limit)

@@ -256,26 +256,28 @@ class Published:
             "in_production_since": pointer.swapped_at or "never",
         }
 
-    def without_fine_tuning(self) -> str:
-        """Why the base model is in production, and since when or as of when; empty where a fine-tuned one is, or nothing.
 
-        Of several verdicts on fine-tuned models the last one counts, which may be of a later day than the index.
-        """
-        pointer = self.index.pointer()
-        metadata = self.index.metadata(pointer.current)
-        if not metadata or not model_of_table(metadata).is_base:
-            return ""
-        reason, day = self._refused_after(pointer.swapped_at) or (pointer.reason, pointer.swapped_at)
-        return f"{reason if reason.startswith(BASE_MODEL) else f'{BASE_MODEL}: {reason}'} ({day[:10]})"
+def without_fine_tuning(published: Published) -> str:
+    """Why the base model is in production, and since when or as of when; empty where a fine-tuned one is, or nothing.
 
-    def _refused_after(self, swapped_at: str) -> tuple[str, str] | None:
-        """Why the fine-tuned model was not published that was judged last, and when, if that was after the last swap."""
-        try:
-            judged = self.workspace.store.current("published_index", self.collection)
-        except MissingArtifactError:
-            return None
-        day, verdict = judged.manifest["built_at"], read_verdict(judged)
-        return (f"{NOT_BETTER}: {verdict.reason}", day) if day > swapped_at and not verdict.better else None
+    Of several verdicts on fine-tuned models the last one counts, which may be of a later day than the index.
+    """
+    pointer = published.index.pointer()
+    metadata = published.index.metadata(pointer.current)
+    if not metadata or not model_of_table(metadata).is_base:
+        return ""
+    reason, day = _refused_after(published, pointer.swapped_at) or (pointer.reason, pointer.swapped_at)
+    return f"{reason if reason.startswith(BASE_MODEL) else f'{BASE_MODEL}: {reason}'} ({day[:10]})"
+
+
+def _refused_after(published: Published, swapped_at: str) -> tuple[str, str] | None:
+    """Why the fine-tuned model was not published that was judged last, and when, if that was after the last swap."""
+    try:
+        judged = published.workspace.store.current("published_index", published.collection)
+    except MissingArtifactError:
+        return None
+    day, verdict = judged.manifest["built_at"], read_verdict(judged)
+    return (f"{NOT_BETTER}: {verdict.reason}", day) if day > swapped_at and not verdict.better else None
 
 
 def _base_of(model: Model) -> Model:

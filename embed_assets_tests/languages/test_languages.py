@@ -64,7 +64,10 @@ def test_lookups_and_questions_pass_the_filters(encoder, language):
     kept = filter_pairs(take_lookups(chunks, settings), chunks, encoder, settings).filter(pl.col("dropped").is_null())
     assert len(kept) >= 0.9 * len(take_lookups(chunks, settings))
     rules, passages = QuestionRules(settings), chunks["passage"].to_list()
-    refused = [rules.refuse(row["query"], [passage]) for row, passage in zip(read_corpus(language), passages, strict=True)]
+    refused = [
+        rules.refuse(row["query"], [passage], language=language)
+        for row, passage in zip(read_corpus(language), passages, strict=True)
+    ]
     assert refused.count(None) >= 19
 
 

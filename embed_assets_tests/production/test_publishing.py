@@ -23,7 +23,7 @@ from embed_assets.models.two_towers import TwoTowers
 from embed_assets.overview import in_production
 from embed_assets.production import drift
 from embed_assets.production.gate import Verdict, write_verdict
-from embed_assets.production.published import Published, model_of_table
+from embed_assets.production.published import Published, model_of_table, without_fine_tuning
 from embed_assets.production.published_index import PublishedIndex, metadata_of
 from embed_assets.production.publishing import judge_candidate, publish
 from embed_assets.production.search import search_index
@@ -111,7 +111,7 @@ def test_the_reason_is_that_of_the_last_verdict_and_says_its_day(home: Home, swa
     home.place.store.build("published_index", NAME, inputs.ingredients, lambda folder, scratch: write_verdict(folder, verdict))
     pointer = replace(home.published.index.pointer(), swapped_at=swapped_at)
     home.published.index._move(home.published.index.pointer(), pointer)
-    assert home.published.without_fine_tuning() == f"base model: the fine-tuned one was not shown to be better: {words}"
+    assert without_fine_tuning(home.published) == f"base model: the fine-tuned one was not shown to be better: {words}"
 
 
 def test_newer_chunks_come_into_production_with_the_base_model(home: Home):
@@ -120,7 +120,7 @@ def test_newer_chunks_come_into_production_with_the_base_model(home: Home):
     home.build("corpus_chunks", home.write_corpus, code_version="2")
     assert home.publish(REFUSED) == (False, f"in production, with the newer chunks: {NOT_BETTER}")
     assert home.live["checkpoint"] == "base model" and home.published.index.pointer().generation == 2
-    assert home.published.without_fine_tuning() == f"{NOT_BETTER} ({TODAY})"
+    assert without_fine_tuning(home.published) == f"{NOT_BETTER} ({TODAY})"
     (score,) = drift.measure_live_scores(home.published, CPU)
     assert score.now == pytest.approx(score.noted, abs=1e-3) and score.noted > 0.5
 
@@ -132,10 +132,10 @@ def test_a_model_that_passes_takes_the_place_of_the_base_model_and_a_rollback_br
     checkpoint = home.place.store.current("checkpoint", "house").fingerprint
     noted = (home.live["checkpoint"], home.live["took_the_place_of"], home.live["hybrid_weight"])
     assert noted == (checkpoint, "base model", 0.2)
-    assert home.published.without_fine_tuning() == ""
+    assert without_fine_tuning(home.published) == ""
     home.published.index.rollback()
     assert home.live["checkpoint"] == "base model"
-    assert home.published.without_fine_tuning().startswith("base model: rolled back from ")
+    assert without_fine_tuning(home.published).startswith("base model: rolled back from ")
 
 
 def test_an_operator_publishes_in_the_place_of_the_base_model(home: Home):
