@@ -22,7 +22,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.sources import BASE_MODEL
 from embed_assets.production.gate import NOT_BETTER, Verdict, judge, write_verdict
 from embed_assets.production.published import WITHOUT_CHECKPOINT, Model, Published, base_model_of, model_of, model_of_table
-from embed_assets.production.published_index import OvertakenError, Pointer
+from embed_assets.production.published_index import OvertakenError, Pointer, PublishedIndex
 from embed_assets.production.settings import PublishingSettings
 from embed_assets.reports.evaluation import write_comparison
 from embed_assets.text.settings import IdentifierSettings
@@ -130,10 +130,7 @@ def publish(
         made_of = published.made_of(candidate, chunks)
         name = index.table_name(made_of["fingerprint"])
         if before.current == name and live:
-            # The rows are the same, but search has to fuse as the newest scores do.
-            fused = _fusion(inputs, _scores_of_candidate(published, inputs, compute)[1], candidate)
-            if any(live.get(key) != value for key, value in fused.items()):
-                index.note(name, fused)
+            _fuse_anew(index, name, live, _fusion(inputs, _scores_of_candidate(published, inputs, compute)[1], candidate))
             return True, f"in production: {before.reason}"
         if anyway or (verdict.better and before.withdrawn != name):
             reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
@@ -154,6 +151,10 @@ def publish(
             return False, stays
         known, made_of = [live, index.metadata(before.withdrawn)], published.made_of(in_use, chunks)
         if any(all(it.get(key) == made_of.get(key) for key in ROWS) for it in known):
+            base = base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
+            if in_use.digest == base.digest:  # of another model, the scores say nothing
+                summaries = read_summaries(inputs.folder("beir_scores"))
+                _fuse_anew(index, before.current, live, _fusion(inputs, summaries, in_use))
             return False, stays
         dense, hybrid = system_of(in_use)
         scored = _score(inputs, {dense: published.scored(in_use, compute)}, {hybrid: dense})
@@ -205,6 +206,12 @@ def _put(
     tokens = published.tokens(model, compute)
     index.write(name, rows, encoder, metadata, published.vectors(model), columns, tokens)
     index.swap(before, name, reason)
+
+
+def _fuse_anew(index: PublishedIndex, name: str, live: Mapping[str, Any], fused: dict[str, Any]) -> None:
+    """Let search in an index whose rows stay fuse as the newest scores do."""
+    if any(live.get(key) != value for key, value in fused.items()):
+        index.note(name, fused)
 
 
 def _fusion(inputs: Inputs, summaries: Sequence[Mapping[str, Any]], model: Model) -> dict[str, Any]:

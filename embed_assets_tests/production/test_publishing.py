@@ -245,21 +245,22 @@ def train_queries_alone(home: Home) -> None:
     home.place.store.build("checkpoint", NAME, made_of | {"sources": sources}, lambda it, _: shutil.copytree(base, it / "model"))
 
 
-def test_an_index_that_is_in_production_already_fuses_as_the_newest_scores_do(home: Home):
-    home.publish(BETTER)
+@pytest.mark.parametrize(("verdict", "weight"), [(BETTER, 0.2), (REFUSED, 0.7)], ids=["the checkpoint", "the base model"])
+def test_an_index_that_is_in_production_already_fuses_as_the_newest_scores_do(home: Home, verdict, weight):
+    home.publish(verdict)
     before = home.published.index.pointer()
-    assert (home.live["hybrid_weight"], home.live["cosine_deviation"]) == (0.2, None)
+    assert (home.live["hybrid_weight"], home.live["cosine_deviation"]) == (weight, None)
 
     def write_newer(folder: Path, scratch: Path) -> None:
         write_scores(folder, scratch)
-        weights = {"hybrid": {"dense": "tuned", "weight": 0.9, "deviation": 0.1}}
+        weights = {name: {"dense": name, "weight": 0.9, "deviation": 0.1} for name in ("hybrid", "hybrid_base")}
         systems = {"base": {"ndcg@10": 1.0}, "tuned": {"ndcg@10": 0.25}}
         write_summaries(folder, [{"labels": "human", "systems": systems, "hybrid_weights": weights}])
 
     inputs = {name: home.place.store.current(name, NAME).digest for name in ("corpus_chunks", "evaluation_set", "checkpoint")}
     home.build("beir_scores", write_newer, inputs, code_version="2")
     noted = home.live
-    assert home.publish(BETTER)[1].startswith("in production: ") and home.published.index.pointer() == before
+    assert home.publish(verdict)[0] is verdict.better and home.published.index.pointer() == before
     assert home.live == noted | {"hybrid_weight": 0.9, "cosine_deviation": 0.1}
     assert search_index(home.published, QUESTION, LATE, RERANKING)
 
