@@ -22,6 +22,7 @@ def _start() -> str:
         .replace("](docs/", "](")
         .replace("[CONTRIBUTING.md](CONTRIBUTING.md)", "CONTRIBUTING.md")
         .replace("[AGENTS.md](AGENTS.md)", "AGENTS.md")
+        .replace("[Apache-2.0](LICENSE)", "Apache-2.0")
     )
 
 
