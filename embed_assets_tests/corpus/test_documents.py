@@ -9,31 +9,10 @@ from embed_assets.corpus.beir import read_jsonl
 from embed_assets.corpus.documents import Document, read_documents
 from embed_assets.corpus.files import source_digest, source_files
 from embed_assets.corpus.settings import DocumentsSettings
+from embed_assets_tests.corpus.pdf_files import pdf
 
 SENTENCE = "The pump runs dry when the float switch sticks."
 WORD = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
-
-
-def pdf(*lines: str) -> bytes:
-    """A PDF of one page with these lines, as small as the format allows."""
-    stream = b"BT /F1 12 Tf 14 TL 72 720 Td " + b" ".join(f"({line}) Tj T*".encode() for line in lines) + b" ET"
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 4 0 R >> >> /Contents 5 0 R >>",
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
-    ]
-    content, offsets = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(content))
-        content += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    end = b"xref\n0 6\n0000000000 65535 f \n%strailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
-        table,
-        len(content),
-    )
-    return content + end
 
 
 def write_docx(path: Path, heading: str, paragraph: str) -> None:
@@ -158,7 +137,7 @@ def test_word_files_are_read_with_their_heading(folder):
 
 
 def test_pdf_files_are_read(folder):
-    document = read_one(folder, "float-switch.pdf", pdf("Pump manual", SENTENCE))
+    document = read_one(folder, "float-switch.pdf", pdf(["Pump manual", SENTENCE]))
     assert document.title == "float-switch"
     assert "Pump manual" in document.text and SENTENCE in document.text
 
@@ -177,7 +156,7 @@ def test_extensions_are_told_apart_from_case(folder):
         pytest.param("table.xyz", SENTENCE, ".xyz extension is not among .md, .markdown", id="unknown extension"),
         pytest.param("Makefile", SENTENCE, "no extension is not among .md", id="no extension"),
         pytest.param("garbage.pdf", b"%PDF-1.4 and then nothing of the kind.", "broken PDF", id="broken pdf"),
-        pytest.param("cut.pdf", pdf(SENTENCE)[:300], "broken PDF", id="truncated pdf"),
+        pytest.param("cut.pdf", pdf([SENTENCE])[:300], "broken PDF", id="truncated pdf"),
         pytest.param("garbage.docx", "This was never a Word file, only text.", "broken archive", id="broken docx"),
     ],
 )

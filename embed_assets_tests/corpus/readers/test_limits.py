@@ -15,8 +15,8 @@ from embed_assets.corpus.readers import conversion
 from embed_assets.corpus.readers.conversion import convert
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.settings import DocumentsSettings
+from embed_assets_tests.corpus.pdf_files import pdf
 from embed_assets_tests.corpus.readers.test_conversion import HTML, RST, docx, mail, notebook, workbook
-from embed_assets_tests.corpus.test_documents import pdf
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ SEEDS = {
     ".txt": "Größe".encode("utf-16"),
     ".html": HTML.encode(),
     ".rst": RST.encode(),
-    ".pdf": pdf("Pump manual", "The pump runs dry."),
+    ".pdf": pdf(["Pump manual", "The pump runs dry."]),
     ".docx": docx("<w:p><w:r><w:t>a</w:t></w:r></w:p>"),
     ".xlsx": workbook(),
     ".csv": b"a;b\n1;2\n",
