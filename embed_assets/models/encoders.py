@@ -59,7 +59,7 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
         str(locate_model(name or settings.name)),
         device=device,
         trust_remote_code=settings.trust_remote_code,
-        revision=settings.revision or None if name in (None, settings.name) else None,
+        revision=settings.revision_of(name) or None,
         prompts={"query": settings.query_prompt, "document": settings.passage_prompt},
         model_kwargs={"use_safetensors": True},
     )
@@ -131,7 +131,7 @@ class Encoder:
         self.settings = with_prompts(settings, name)
         self.name = name or settings.name
         self.compute = compute
-        self._revision = _revision(settings, self.name)
+        self._revision = settings.revision_of(name)
         require_one_memo(memos, self.name, self._revision)
         self.memo = Memo(_memo_path(settings, memos, self.name))
         self._model: LoadedEncoder | None = None
@@ -267,11 +267,7 @@ def count_unencoded(
 
 
 def _memo_path(settings: BaseModelSettings, memos: Path, name: str) -> Path:
-    return memo_of_model(memos, "embeddings", name, _revision(settings, name))
-
-
-def _revision(settings: BaseModelSettings, name: str) -> str:
-    return settings.revision if name == settings.name else ""
+    return memo_of_model(memos, "embeddings", name, settings.revision_of(name))
 
 
 def _keys(settings: BaseModelSettings, dtype: str, task: Task, texts: Iterable[str]) -> list[str]:

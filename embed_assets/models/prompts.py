@@ -26,8 +26,7 @@ def with_prompts(settings: BaseModelSettings, name: str | None = None) -> BaseMo
     """
     if settings.query_prompt is not None and settings.passage_prompt is not None:
         return settings
-    revision = settings.revision if name in (None, settings.name) else ""
-    configured = _read(name or settings.name, CONFIGURATION, revision)
+    configured = _read(name or settings.name, CONFIGURATION, settings.revision_of(name))
     prompts: dict[str, str | None] = configured.get("prompts") or {}
     default = prompts.get(configured.get("default_prompt_name") or "") or ""
     own = [next((prompts[it] for it in names if prompts.get(it) is not None), default) for names in (QUERY_NAMES, PASSAGE_NAMES)]

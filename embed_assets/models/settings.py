@@ -67,6 +67,10 @@ class BaseModelSettings(Block):
         require_a_revision(self.name, self.revision, self.trust_remote_code)
         return self
 
+    def revision_of(self, name: str | None) -> str:
+        """The commit of a model by its name, None for this one: a fine-tuned one has none."""
+        return self.revision if name in (None, self.name) else ""
+
 
 class CheckpointSettings(Block):
     """A model that was trained elsewhere, which takes the place of the fine-tuned one: nothing is trained."""

@@ -77,7 +77,7 @@ def _scores_of_candidate(
     candidate = model_of(inputs.artifacts["checkpoint"])
     if not published.vectors(candidate).dimensions:
         return inputs.table("beir_scores", "per_query"), read_summaries(inputs.folder("beir_scores"))
-    base = base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
+    base = _base_of(inputs)
     encoders = {"base": published.scored(base, compute), "tuned": published.scored(candidate, compute)}
     scores = _score(inputs, encoders, {"hybrid_base": "base", "hybrid": "tuned"})
     return join_scores(scores)[0], [score.summary for score in scores]
@@ -142,7 +142,7 @@ def publish(
         without = f"{NOT_BETTER}: {verdict.reason}"
         in_use = published.find(model_of_table(live).name) if live else None
         if not live or (in_use is None and model_of_table(live).is_base):
-            base = base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
+            base = _base_of(inputs)
             summaries = read_summaries(inputs.folder("beir_scores"))
             _put(published, inputs, before, base, compared_with, without, summaries, compute)
             return False, f"in production: {without}"
@@ -151,7 +151,7 @@ def publish(
             return False, stays
         known, made_of = [live, index.metadata(before.withdrawn)], published.made_of(in_use, chunks)
         if any(all(it.get(key) == made_of.get(key) for key in ROWS) for it in known):
-            base = base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
+            base = _base_of(inputs)
             if in_use.digest == base.digest:  # of another model, the scores say nothing
                 summaries = read_summaries(inputs.folder("beir_scores"))
                 _fuse_anew(index, before.current, live, _fusion(inputs, summaries, in_use))
@@ -178,7 +178,7 @@ def _put(
 ) -> None:
     """Write the index of a model and the chunks, and put it into production."""
     chunks = inputs.artifacts["corpus_chunks"]
-    base = base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
+    base = _base_of(inputs)
     if published.to_beat(inputs.artifacts["checkpoint"], chunks, base) != compared_with:
         raise OvertakenError(f"{inputs.collection}: another index was put into production meanwhile: materialize again")
     index = published.index
@@ -206,6 +206,11 @@ def _put(
     tokens = published.tokens(model, compute)
     index.write(name, rows, encoder, metadata, published.vectors(model), columns, tokens)
     index.swap(before, name, reason)
+
+
+def _base_of(inputs: Inputs) -> Model:
+    """The base model of the settings, as a model that can be published."""
+    return base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
 
 
 def _fuse_anew(index: PublishedIndex, name: str, live: Mapping[str, Any], fused: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ class LateInteraction:
     def __init__(self, encoder: TokenEncoder, memos: Path):
         self.encoder = encoder
         settings = encoder.settings
-        revision = settings.revision if encoder.name == settings.name else ""
+        revision = settings.revision_of(encoder.name)
         require_one_memo(memos, encoder.name, revision)
         self.memo = Memo(memo_of_model(memos, "late_interactions", encoder.name, revision))
         self._dtype = encoder.compute.dtype_name()
