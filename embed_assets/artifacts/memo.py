@@ -1,5 +1,7 @@
 """A table on disk for work that is finer than an artifact."""
 
+import hashlib
+import json
 import logging
 import sqlite3
 import time
@@ -130,6 +132,14 @@ class Memo:
             raise error
         set_aside_if_damaged(self.path)
         self._create()
+
+
+def key_of(*parts: str | int) -> str:
+    """The key of a result that all these parts tell from others: two different ones never have the same.
+
+    Joined with a character between them, parts that contain it could be cut elsewhere and give the same text.
+    """
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def stored_keys(path: Path, keys: Collection[str]) -> set[str]:

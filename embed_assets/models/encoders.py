@@ -1,7 +1,6 @@
 """Text to vectors: each text is encoded once per model, ever."""
 
 import functools
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from embed_assets.artifacts.memo import Memo, stored_keys
+from embed_assets.artifacts.memo import Memo, key_of, stored_keys
 from embed_assets.cluster.workers import Workers
+from embed_assets.models.batches import batches_by_tokens
 from embed_assets.models.device_pool import DevicePool, device_to_load_on, texts_at_once
 from embed_assets.models.hardware import DTYPE_NAMES, Compute, explain_out_of_memory, keep_freed_memory
 from embed_assets.models.lengths import PASSAGE, QUERY, Task, as_task, check_length, set_lengths, tokens_of
@@ -20,6 +20,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 
@@ -98,22 +99,35 @@ class LoadedEncoder:
         """
         for number, (task, texts) in enumerate(blocks):
             with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
-                vectors = self._model.encode(
-                    list(texts),
-                    prompt=prompt_of(self._settings, task),
-                    batch_size=self._compute.batch_size,
-                    normalize_embeddings=True,
-                    convert_to_tensor=True,
-                    show_progress_bar=False,
-                    **as_task(self._settings, task),
-                    **self._pool.options,
-                )
+                vectors = self._encode(texts, task)
             if not vectors.isfinite().all():
                 raise ValueError(
                     f"{self._name}: vectors in {self._compute.torch_dtype()} are not finite: "
                     "set dtype of the resource 'gpu' to float32"
                 )
             yield number, vectors.float().cpu().numpy()
+
+    def _encode(self, texts: Sequence[str], task: Task) -> "torch.Tensor":
+        import torch
+
+        # Several devices share what they are given at once: each of them makes batches of neighbours.
+        size = len(texts) if self._pool.options else self._compute.batch_size
+        batches = batches_by_tokens(self._model, texts, size, tokens_of(self._settings, task))
+        vectors = [
+            self._model.encode(
+                [texts[place] for place in batch],
+                prompt=prompt_of(self._settings, task),
+                batch_size=self._compute.batch_size,
+                normalize_embeddings=True,
+                convert_to_tensor=True,
+                show_progress_bar=False,
+                **as_task(self._settings, task),
+                **self._pool.options,
+            )
+            for batch in batches
+        ]
+        # The device is waited for once, so that it computes while the next batch is tokenized.
+        return torch.cat(vectors)[np.argsort(np.concatenate(batches))]
 
 
 class Encoder:
@@ -272,5 +286,5 @@ def _memo_path(settings: BaseModelSettings, memos: Path, name: str) -> Path:
 
 def _keys(settings: BaseModelSettings, dtype: str, task: Task, texts: Iterable[str]) -> list[str]:
     """What tells the vector of each text from others in the memo, which is that of one model and revision."""
-    prefix = f"{dtype}\0{tokens_of(settings, task)}\0{prompt_of(settings, task)}"
-    return [hashlib.sha256(f"{prefix}{text}".encode()).hexdigest() for text in texts]
+    how = (dtype, tokens_of(settings, task), prompt_of(settings, task))
+    return [key_of(*how, text) for text in texts]

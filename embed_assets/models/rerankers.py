@@ -1,15 +1,15 @@
 """Cross-encoders: a query and a passage, read together, to a relevance score."""
 
 import functools
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from embed_assets.artifacts.memo import Memo
+from embed_assets.artifacts.memo import Memo, key_of
 from embed_assets.cluster.workers import Workers
+from embed_assets.models.batches import batches_by_tokens
 from embed_assets.models.device_pool import DevicePool, device_to_load_on, texts_at_once
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
@@ -83,17 +83,24 @@ class LoadedReranker:
 
     def answer(self, blocks: Iterable[Sequence[tuple[str, str]]]) -> Iterator[tuple[int, np.ndarray]]:
         """The number of each block of pairs and its scores, float32, shape (pairs,)."""
+        for number, pairs in enumerate(blocks):
+            # Several devices share what they are given at once: each of them makes batches of neighbours.
+            size = len(pairs) if self._pool.options else self._batch_size
+            batches = batches_by_tokens(self._model, pairs, size, self._model.max_seq_length)
+            scores = [self._predict([pairs[place] for place in batch]) for batch in batches]
+            yield number, np.concatenate(scores)[np.argsort(np.concatenate(batches))]
+
+    def _predict(self, pairs: list[tuple[str, str]]) -> np.ndarray:
         import torch
 
-        for number, pairs in enumerate(blocks):
-            scores = self._model.predict(
-                list(pairs),
-                batch_size=self._batch_size,
-                activation_fn=torch.nn.Identity(),
-                show_progress_bar=False,
-                **self._pool.options,
-            )
-            yield number, scores.astype(np.float32)
+        scores = self._model.predict(
+            pairs,
+            batch_size=self._batch_size,
+            activation_fn=torch.nn.Identity(),
+            show_progress_bar=False,
+            **self._pool.options,
+        )
+        return scores.astype(np.float32)
 
 
 class Reranker:
@@ -131,8 +138,8 @@ class Reranker:
 
         They are logits, so any number; a sigmoid makes them probabilities of relevance.
         """
-        how = f"{self.compute.dtype_name()}\0{self.max_tokens}"
-        keys = [hashlib.sha256(f"{how}\0{query}\0{passage}".encode()).hexdigest() for query, passage in pairs]
+        how = (self.compute.dtype_name(), self.max_tokens)
+        keys = [key_of(*how, query, passage) for query, passage in pairs]
         known = self.memo.get_many(sorted(set(keys)))
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
         # Longest first: padding is least, and a batch that does not fit in memory fails at once.

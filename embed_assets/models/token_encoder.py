@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embed_assets.models.batches import batches_by_tokens
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import Compute, explain_out_of_memory
 from embed_assets.models.lengths import PASSAGE, QUERY, Task, tokens_of
@@ -65,14 +66,16 @@ class TokenEncoder:
     def _encode(self, texts: Sequence[str], task: Task) -> "list[torch.Tensor]":
         import torch
 
-        prompt = prompt_of(self.settings, task)
-
+        model, prompt = self._load(), prompt_of(self.settings, task)
+        found: dict[int, torch.Tensor] = {}
         with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
-            found = self._load().encode(
-                list(texts), prompt=prompt, batch_size=self.compute.batch_size, task=task, show_progress_bar=False
-            )
+            for batch in batches_by_tokens(model, texts, self.compute.batch_size, tokens_of(self.settings, task)):
+                encoded = model.encode(
+                    [texts[place] for place in batch], prompt=prompt, batch_size=len(batch), task=task, show_progress_bar=False
+                )
+                found |= dict(zip(batch.tolist(), encoded, strict=True))
         # In bfloat16 they would be normalized within 1% only.
-        vectors = [torch.nn.functional.normalize(of_text.float(), dim=1) for of_text in found]
+        vectors = [torch.nn.functional.normalize(found[place].float(), dim=1) for place in range(len(texts))]
         if not all(of_text.isfinite().all() for of_text in vectors):
             raise ValueError(
                 f"{self.name}: vectors in {self.compute.torch_dtype()} are not finite: set dtype of the resource 'gpu' to float32"

@@ -1,13 +1,12 @@
 """Late interaction: a query and a passage are compared token by token."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embed_assets.artifacts.memo import Memo
+from embed_assets.artifacts.memo import Memo, key_of
 from embed_assets.models.lengths import PASSAGE, QUERY, tokens_of
 from embed_assets.models.locations import memo_of_model, require_one_memo
 from embed_assets.models.prompts import prompt_of
@@ -113,5 +112,5 @@ class LateInteraction:
 
     def _key(self, query: str, passage: str) -> str:
         settings = self.encoder.settings
-        how = [self._dtype, *(f"{tokens_of(settings, task)}\0{prompt_of(settings, task)}" for task in (QUERY, PASSAGE))]
-        return hashlib.sha256("\0".join((*how, query, passage)).encode()).hexdigest()
+        how = [part for task in (QUERY, PASSAGE) for part in (tokens_of(settings, task), prompt_of(settings, task))]
+        return key_of(self._dtype, *how, query, passage)

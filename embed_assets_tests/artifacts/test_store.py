@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embed_assets.artifacts.files import fingerprint_of
-from embed_assets.artifacts.memo import Memo
+from embed_assets.artifacts.memo import Memo, key_of
 from embed_assets.artifacts.store import ArtifactStore, MissingArtifactError
 
 SEA = "The tide gauge at the harbour wall reads 3.20 m.\n"
@@ -279,6 +279,12 @@ def test_a_memo_returns_what_was_stored(tmp_path):
     memo.put_many([("tide", b"3.20 m"), ("wind", b"\x00\xff"), ("empty", b"")])
     assert memo.get_many(["wind", "tide", "rain", "empty"]) == {"tide": b"3.20 m", "wind": b"\x00\xff", "empty": b""}
     assert memo.get_many([]) == {}
+
+
+def test_parts_that_give_the_same_text_when_they_are_joined_have_keys_of_their_own():
+    pairs = [("a", "b\0c"), ("a\0b", "c"), ("a", "b", "c"), ("ab", "c"), ("a", "bc"), ("1", "a"), (1, "a"), ('a", "b', "c")]
+    assert len({key_of(*parts) for parts in pairs}) == len(pairs)
+    assert key_of("\ud800") == key_of("\ud800") != key_of("?")
 
 
 def test_a_memo_holds_the_last_value(tmp_path):
