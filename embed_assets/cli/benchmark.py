@@ -57,10 +57,11 @@ def benchmark_questions(collection: str, count: int, as_json: bool, data: str, h
 @click.argument("collection")
 @click.option("--count", default=1000, show_default=True, help="Number of QA pairs.")
 @click.option("--chunks", default=0, help="Repeat chunks and pairs with other words up to this many, with random vectors.")
+@click.option("--alone", is_flag=True, help="Leave sentence-transformers out, which may need too much memory.")
 @json_option("each way")
 @data_option
 @home_option
-def benchmark_mining(collection: str, count: int, chunks: int, as_json: bool, data: str, home: str) -> None:
+def benchmark_mining(collection: str, count: int, chunks: int, alone: bool, as_json: bool, data: str, home: str) -> None:
     """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
@@ -70,7 +71,8 @@ def benchmark_mining(collection: str, count: int, chunks: int, as_json: bool, da
     there = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
     pairs = read_table(workspace, collection, "qa_pairs", "pairs.parquet").with_columns(split=pl.lit("train"))
     task = Mining(there, pairs.head(count), settings.base_model, settings.negatives)
-    _echo_table(benchmark_mining(enlarged(replace(task, pairs=pairs), chunks, count) if chunks else task), as_json)
+    task = enlarged(replace(task, pairs=pairs), chunks, count) if chunks else task
+    _echo_table(benchmark_mining(task, alone), as_json)
 
 
 @benchmark.command("encoding")

@@ -95,14 +95,17 @@ def draw_dev_set(
     answers = {unit for wanted in relevant.values() for unit in wanted}
     units = chunks.select(unit="document_id" if by_document else "chunk_id", passage="passage").with_row_index("row")
     of_unit = dict(units.filter(pl.col("unit").is_in(list(answers))).group_by("unit").agg("row").iter_rows())
-    retriever = HybridRetriever(encoder, chunks["passage"].to_list(), language=language_of(chunks))
+    retriever = HybridRetriever(encoder, chunks["passage"], language=language_of(chunks))
     searched: set[int] = set(units.sample(min(OTHERS, units.height), seed=seed)["row"])
-    found = retriever.search(asked["query"].to_list(), NEAREST)
-    for wanted, (_, near, cosines) in zip(relevant.values(), found, strict=True):
-        searched.update(near.tolist())
-        for unit in wanted:
-            # The chunk of a long document that answers a query is among those near to it.
-            searched.update(sorted(of_unit.get(unit, []), key=lambda row: -cosines[row])[:NEAREST])
+    wanted_of = list(relevant.values())
+    for hits in retriever.search(asked["query"].to_list(), NEAREST):
+        searched.update(hits.found[hits.found >= 0].tolist())
+        for number, wanted in enumerate(wanted_of[hits.start : hits.start + len(hits.found)]):
+            cosines = hits.cosines.row(number) if any(len(of_unit.get(unit, [])) > NEAREST for unit in wanted) else None
+            for unit in wanted:
+                # The chunk of a long document that answers a query is among those near to it.
+                rows_of = of_unit.get(unit, [])
+                searched.update(rows_of if cosines is None else sorted(rows_of, key=lambda row: -cosines[row])[:NEAREST])
     rows = units.filter(pl.col("row").is_in(list(searched)))
     texts = dict(asked.select("query_id", "query").iter_rows())
     return DevSet(source, texts, relevant, rows.select("unit", "passage"), query_clusters(asked, labels))

@@ -34,7 +34,7 @@ def mark(text: str, query: str, language: str) -> list[Segment]:
         Segments that make up the text when they are joined.
     """
     kinds = [PLAIN] * len(text)
-    asked = set(search_terms([query], language)[0])
+    asked = set(next(search_terms([query], language)))
     pieces = list(_PIECE.finditer(text))
     terms = search_terms([_with_next(text, piece) for piece in pieces], language)
     for piece, found in zip(pieces, terms, strict=True):

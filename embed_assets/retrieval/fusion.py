@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from embed_assets.retrieval.ranking import in_order, kth_best, top_k
+from embed_assets.retrieval.ranking import Found, in_order, kth_best, top_k
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, is_mostly_identifiers
 
 DEPTH = 100
@@ -78,9 +79,25 @@ def convex_fusion(
     return _mean(of_first, of_second, weight)
 
 
+class Scores(Protocol):
+    """What one run gives to all passages for each query of a block, without holding it all at once."""
+
+    def first(self, k: int) -> Found:
+        """The k best passages of each query; fewer where the others have no score, or one of 0 that says nothing."""
+        ...
+
+    def at(self, columns: np.ndarray) -> np.ndarray:
+        """The scores of some passages of each query, same shape (queries, passages)."""
+        ...
+
+    def row(self, number: int) -> np.ndarray:
+        """The scores of one query for all passages, shape (passages,)."""
+        ...
+
+
 def fused_top_k(
-    first: np.ndarray,
-    second: np.ndarray,
+    first: Scores,
+    second: Scores,
     k: int,
     weight: float = DEFAULT_WEIGHT,
     depth: int = DEPTH,
@@ -89,31 +106,28 @@ def fused_top_k(
     """What top_k finds in convex_fusion, without fusing what can be none of the first k: a hundred times less of a million.
 
     Args:
-        first, second, weight, depth, deviation: as in convex_fusion.
+        first, second: what convex_fusion is given.
+        weight, depth, deviation: as in convex_fusion.
         k: how many.
 
     Returns:
-        Columns, best first, shape (queries, k); -1 stands after the last that was found.
+        Columns, best first, shape (queries, k), fewer where there are fewer passages; -1 stands after the last that was found.
     """
-    k = min(k, first.shape[1])
-    near, named = top_k(first, max(depth, k)), top_k(second, depth)
-    scales = [
-        _Scale.of(scores, _gather(scores, columns)[:, min(depth, columns.shape[1]) - 1, None], unit)
-        for scores, columns, unit in ((first, near, deviation), (second, named, None))
-    ]
-    columns = np.concatenate([near, named], axis=1)
-    of_first, of_second = (
-        _scaled(_gather(scores, columns), scale) for scores, scale in zip((first, second), scales, strict=True)
-    )
-    fused = _mean(of_first, of_second, weight)
-    order = np.lexsort((columns, -fused), axis=1)
-    columns, fused = np.take_along_axis(columns, order, axis=1), np.take_along_axis(fused, order, axis=1)
-    # What both have found stands twice, side by side.
-    fused[:, 1:][columns[:, 1:] == columns[:, :-1]] = -np.inf
-    best = in_order(fused, columns)[:, :k]
+    near, named = first.first(max(depth, k)), second.first(depth)
+    scales = [_Scale.of_found(found, depth, unit) for found, unit in ((near, deviation), (named, None))]
+    columns = np.concatenate([near.columns, named.columns], axis=1)
+    of_first = np.concatenate([near.scores, first.at(named.columns)], axis=1)
+    of_second = np.concatenate([second.at(near.columns), named.scores], axis=1)
+    fused = _mean(_scaled(of_first, scales[0]), _scaled(of_second, scales[1]), weight)
+    # What both have found stands twice.
+    twice = (named.columns[:, :, None] == near.columns[:, None, :]).any(axis=2)
+    fused[:, near.columns.shape[1] :][twice] = -np.inf
+    fused[columns < 0] = -np.inf
+    best = in_order(fused, columns)[:, : min(k, near.columns.shape[1])]
     # More passages than are scaled may be equally good, and then all of them count.
     for row in np.flatnonzero(np.logical_or(*(scale.all_best for scale in scales))):
-        best[row] = top_k(convex_fusion(first[row, None], second[row, None], weight, depth, deviation), k)[0]
+        of_all = (scores.row(int(row))[None] for scores in (first, second))
+        best[row] = top_k(convex_fusion(next(of_all), next(of_all), weight, depth, deviation), k)[0]
     return best
 
 
@@ -161,6 +175,15 @@ class _Scale:
         last[few] = np.min(scores[few], axis=1, keepdims=True, initial=np.inf, where=np.isfinite(scores[few]))
         return cls(best, last, best <= worst, unit)
 
+    @classmethod
+    def of_found(cls, found: Found, depth: int, unit: float | None) -> "_Scale":
+        """The same from the best of each row."""
+        finite = np.isfinite(found.scores)
+        last = found.scores[:, :depth][:, -1:].copy()
+        few = ~np.isfinite(last[:, 0])
+        last[few] = np.min(found.scores[few], axis=1, keepdims=True, initial=np.inf, where=finite[few])
+        return cls(found.scores[:, :1], last, found.scores[:, :1] <= found.lowest, unit)
+
     @property
     def all_best(self) -> np.ndarray:
         return ((self.best <= self.last) & ~self.says_nothing & (self.unit is None))[:, 0]
@@ -179,7 +202,3 @@ def _scaled(scores: np.ndarray, scale: _Scale) -> np.ndarray:
 def _mean(first: np.ndarray, second: np.ndarray, weight: float | np.ndarray) -> np.ndarray:
     fused = weight * np.maximum(first, 0) + (1 - weight) * np.maximum(second, 0)
     return np.where(fused > 0, fused, np.minimum(first, 0)).astype(np.float32)
-
-
-def _gather(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return np.where(columns >= 0, np.take_along_axis(scores, columns, axis=1), -np.inf).astype(scores.dtype)

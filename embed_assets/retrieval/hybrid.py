@@ -1,14 +1,33 @@
 """BM25 and dense retrieval over the same passages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from embed_assets.models.encoders import TextEncoder
-from embed_assets.retrieval.bm25 import Bm25Index
+from embed_assets.retrieval.bm25 import Bm25Index, Bm25Scores
+from embed_assets.retrieval.dense import DenseScores
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, cosine_deviation, fused_top_k
-from embed_assets.retrieval.ranking import blocks_of_queries
+from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
 from embed_assets.text.languages import ENGLISH
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What was found for a block of queries.
+
+    Args:
+        start: number of the first query.
+        found: rows of the first k passages, best first, shape (queries, k); -1 after the last that was found.
+        cosines: between the queries and any passages.
+        bm25: BM25 scores of any passages.
+    """
+
+    start: int
+    found: np.ndarray
+    cosines: DenseScores
+    bm25: Bm25Scores
 
 
 class HybridRetriever:
@@ -25,45 +44,31 @@ class HybridRetriever:
     def __init__(
         self,
         encoder: TextEncoder,
-        passages: Sequence[str],
+        passages: Iterable[str],
         depth: int = DEPTH,
         language: str = ENGLISH,
         weight: float = DEFAULT_WEIGHT,
     ):
         self._encoder = encoder
-        self._vectors = encoder.encode_passages(passages)
+        self._vectors = encoder.encode_passages(list(passages))
         self._bm25 = Bm25Index(passages, language)
         self._depth, self._weight, self._deviation = depth, weight, cosine_deviation(self._vectors)
 
-    def search_blocks(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Search block by block, so that memory is bounded whatever the number of queries.
-
-        Yields:
-            For each block the number of its first query; the rows of the first k passages, best first, shape
-            (queries, k), -1 after the last that was found; and the cosines and the BM25 scores of every passage, both of
-            shape (queries, passages).
-        """
+    def search(self, queries: Sequence[str], k: int) -> Iterator[Hits]:
+        """Search block by block, so that memory is bounded whatever the number of queries and of passages."""
         query_vectors = self._encoder.encode_queries(queries)
-        for block in blocks_of_queries(len(queries), len(self._vectors)):
-            dense = query_vectors[block] @ self._vectors.T
-            bm25 = self._bm25.scores(queries[block])
-            yield block.start, fused_top_k(dense, bm25, k, self._weight, deviation=self._deviation), dense, bm25
-
-    def search(self, queries: Sequence[str], k: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Search query by query.
-
-        Yields:
-            For each query its number, the rows of the first k passages, best first (fewer if fewer were
-            found), and the cosines between the query and every passage.
-        """
-        for start, found, cosines, _ in self.search_blocks(queries, k):
-            for row, columns in enumerate(found):
-                yield start + row, columns[columns >= 0], cosines[row]
+        for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
+            block = slice(start, start + QUERIES_IN_A_BLOCK)
+            cosines = DenseScores(query_vectors[block], self._vectors)
+            bm25 = self._bm25.search(queries[block])
+            found = fused_top_k(cosines, bm25, k, self._weight, deviation=self._deviation)
+            yield Hits(start, found, cosines, bm25)
 
     def ranks(self, queries: Sequence[str], targets: Sequence[int]) -> list[int | None]:
         """The place of each query's target passage, counted from 1; None where it is not found."""
-        places = []
-        for number, columns, _ in self.search(queries, self._depth):
-            place = np.flatnonzero(columns == targets[number])
-            places.append(int(place[0]) + 1 if len(place) else None)
+        places: list[int | None] = []
+        for hits in self.search(queries, self._depth):
+            for columns, target in zip(hits.found, targets[hits.start :], strict=False):
+                place = np.flatnonzero(columns == target)
+                places.append(int(place[0]) + 1 if len(place) else None)
         return places

@@ -1,6 +1,7 @@
 """The best of many scores: top k, the best of each group, a re-ranked order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -8,6 +9,27 @@ import polars as pl
 QUERIES_IN_A_BLOCK = 256
 # Scores of a block of queries for all passages, as float32: 256 MB.
 SCORES_IN_A_BLOCK = 2**26
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best of many scores of each query.
+
+    Args:
+        columns: best first, shape (queries, k); -1 stands after the last that was found.
+        scores: theirs, same shape.
+        lowest: the lowest score of all, shape (queries, 1).
+    """
+
+    columns: np.ndarray
+    scores: np.ndarray
+    lowest: np.ndarray
+
+    @classmethod
+    def joined(cls, blocks: Sequence["Found"]) -> "Found":
+        """Those of all blocks of queries."""
+        parts = ((found.columns, found.scores, found.lowest) for found in blocks)
+        return cls(*(np.concatenate(of_all) for of_all in zip(*parts, strict=True)))
 
 
 def blocks_of_queries(queries: int, passages: int) -> Iterator[slice]:

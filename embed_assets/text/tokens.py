@@ -98,7 +98,7 @@ def whole_words(text: str) -> list[str]:
     return found
 
 
-def search_terms(texts: Sequence[str], language: str) -> list[list[str]]:
+def search_terms(texts: Iterable[str], language: str) -> Iterator[list[str]]:
     """The terms of each text that BM25 counts: folded, without stop words, stemmed; pairs in scripts without spaces.
 
     Args:
@@ -106,7 +106,7 @@ def search_terms(texts: Sequence[str], language: str) -> list[list[str]]:
         language: ISO 639-1 code; without a stemmer for it (languages.SNOWBALL) words stay as they are.
     """
     stems = _Stems(language)
-    return [[stem for term in _terms(text) if (stem := stems[term])] for text in texts]
+    return ([stem for term in _terms(text) if (stem := stems[term])] for text in texts)
 
 
 class _Stems(dict[str, str]):

@@ -1,5 +1,6 @@
 """Which passages answer a query, by rules: none of them is a negative of it, neither a mined one nor another of its batch."""
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,14 +21,18 @@ class AnswerRules:
         patterns: what an identifier looks like.
     """
 
-    def __init__(self, passages: Sequence[str], patterns: Sequence[str] = IDENTIFIER_PATTERNS):
-        from sklearn.feature_extraction.text import CountVectorizer
+    def __init__(self, passages: Sequence[str] | pl.Series, patterns: Sequence[str] = IDENTIFIER_PATTERNS):
+        from scipy.sparse import csr_array
 
         self._passages, self._patterns = passages, patterns
-        vectorizer = CountVectorizer(analyzer=plain_words, binary=True, dtype=np.int8)
-        counts = vectorizer.fit_transform(passages) if any(map(plain_words, passages)) else None
-        self._columns: dict[str, int] = vectorizer.vocabulary_ if counts is not None else {}
-        self._rows = counts.tocsc().sorted_indices() if counts is not None else None
+        self._columns: dict[str, int] = {}
+        words, ends = array("i"), array("q", [0])
+        for passage in passages:
+            words.extend([self._columns.setdefault(word, len(self._columns)) for word in plain_words(passage)])
+            ends.append(len(words))
+        shape = (len(passages), max(1, len(self._columns)))
+        counts = csr_array((np.ones(len(words), np.int8), np.asarray(words), np.asarray(ends)), shape).tocsc()
+        self._starts, self._rows = counts.indptr, counts.indices
 
     def answers(self, query: str) -> np.ndarray:
         """Rows of the passages that answer the query, ascending."""
@@ -42,9 +47,9 @@ class AnswerRules:
     def _with_all(self, words: set[str]) -> np.ndarray:
         """Rows of the passages that have every one of the words; none if there is no word."""
         columns = [self._columns[word] for word in words if word in self._columns]
-        if not columns or self._rows is None or len(columns) < len(words):
+        if not columns or len(columns) < len(words):
             return np.empty(0, dtype=np.int64)
-        rows = [self._rows.indices[self._rows.indptr[column] : self._rows.indptr[column + 1]] for column in columns]
+        rows = [self._rows[self._starts[column] : self._starts[column + 1]] for column in columns]
         rarest, *others = sorted(rows, key=len)
         found = rarest.astype(np.int64)
         for there in others:

@@ -20,8 +20,9 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.progress import track
 from embed_assets.queries.pairs import TEXT_WRITER, source_of
 from embed_assets.queries.quotes import Quoted
-from embed_assets.retrieval.hybrid import HybridRetriever
-from embed_assets.retrieval.ranking import blocks_of_queries
+from embed_assets.retrieval.dense import DenseScores
+from embed_assets.retrieval.hybrid import Hits, HybridRetriever
+from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 from embed_assets.text.near_duplicates import nearly_same, normalize_query
 from embed_assets.training.false_negatives import AnswerRules
@@ -30,6 +31,8 @@ from embed_assets.training.settings import NegativesSettings
 
 logger = logging.getLogger(__name__)
 FEWEST_WORDS_LEFT = 15
+# To draw from all of a million would take longer than to search in them.
+CHUNKS_OF_A_DRAW = 10_000
 
 
 def mine_triplets(
@@ -121,28 +124,32 @@ def mine_hard_negatives(
         raise ValueError("no QA pair is left to train on: add documents, or raise the numbers in the settings block 'questions'")
     if chunks["document_id"].n_unique() < 2:
         raise ValueError("hard negatives come from other documents: the collection needs at least two")
-    passages = chunks["passage"].to_list()
-    spans = SpanIndex(chunks)
-    rows = [row | {"target": spans.best(row["document_id"], row["start"], row["end"])} for row in pairs.iter_rows(named=True)]
-    rows = [row for row in rows if row["target"] is not None]
+    rows = _with_targets(pairs, chunks)
     miner = _Miner(chunks, rows, settings, reranker, patterns)
     negatives: list[list[int] | None] = [row["given"] for row in rows]
     incomplete = [number for number, row in enumerate(rows) if len(row["given"]) < settings.per_query]
     if incomplete:
         asked = [rows[number] for number in incomplete]
-        retriever = HybridRetriever(encoder, passages, max(100, settings.top_k), language_of(chunks))
-        blocks = retriever.search_blocks([row["query"] for row in asked], settings.top_k)
-        total = sum(1 for _ in blocks_of_queries(len(asked), len(passages)))
-        for start, found, cosines, bm25 in track(blocks, "mining hard negatives, in blocks", total=total):
-            mined = miner.mine(asked[start : start + len(found)], found, cosines, bm25)
-            for number, columns in zip(incomplete[start : start + len(found)], mined, strict=True):
+        retriever = HybridRetriever(encoder, chunks["passage"], max(100, settings.top_k), language_of(chunks))
+        blocks = retriever.search([row["query"] for row in asked], settings.top_k)
+        for hits in track(blocks, "mining hard negatives, in blocks", total=-(-len(asked) // QUERIES_IN_A_BLOCK)):
+            mined = miner.mine(asked[hits.start : hits.start + len(hits.found)], hits)
+            for number, columns in zip(incomplete[hits.start : hits.start + len(hits.found)], mined, strict=True):
                 negatives[number] = columns
+        # The vectors of all passages are not needed beside the texts of all triplets.
+        del retriever, blocks, hits
     triplets = miner.triplets([(row, columns) for row, columns in zip(rows, negatives, strict=True) if columns is not None])
     if triplets.is_empty():
         raise ValueError(
             f"nearly every chunk answers each of the {len(rows)} queries by its words: add documents on other matters"
         )
     return triplets, {"span in no chunk": len(pairs) - len(rows)} | miner.counts
+
+
+def _with_targets(pairs: pl.DataFrame, chunks: pl.DataFrame) -> list[dict]:
+    spans = SpanIndex(chunks)
+    rows = [row | {"target": spans.best(row["document_id"], row["start"], row["end"])} for row in pairs.iter_rows(named=True)]
+    return [row for row in rows if row["target"] is not None]
 
 
 # What is left of the marks and the punctuation of a sentence that is cut out.
@@ -161,17 +168,17 @@ class _Miner:
         reranker: Reranker | None,
         patterns: Sequence[str],
     ):
-        self._passages, self._documents = chunks["passage"].to_list(), chunks["document_id"].to_list()
-        self._ids = chunks["chunk_id"].to_list()
+        self._passages, self._ids, self._documents = chunks["passage"], chunks["chunk_id"], chunks["document_id"].to_list()
         self._settings, self._reranker = settings, reranker
         self._labelled: dict[str, set[str]] = defaultdict(set)
         for row in rows:
             self._labelled[normalize_query(row["query"])].add(row["document_id"])
         rules = AnswerRules(self._passages, patterns)
         self._answers = {query: rules.answers(query) for query in dict.fromkeys(row["query"] for row in rows)}
-        self._copies: dict[str, list[int]] = defaultdict(list)
+        self._copies: dict[str, list[int]] = {self._passages[row["target"]]: [] for row in rows}
         for column, passage in enumerate(self._passages):
-            self._copies[passage].append(column)
+            if passage in self._copies:
+                self._copies[passage].append(column)
         self.counts = dict.fromkeys(
             (
                 "answered by nearly every chunk",
@@ -197,16 +204,20 @@ class _Miner:
         self.counts["given negatives that answer"] += len(columns) - len(kept)
         return kept[: self._settings.per_query]
 
-    def mine(self, rows: Sequence[dict], found: np.ndarray, cosines: np.ndarray, bm25: np.ndarray) -> list[list[int] | None]:
+    def mine(self, rows: Sequence[dict], hits: Hits) -> list[list[int] | None]:
         """The negatives of a block of rows, as numbers of chunks; None for a row that nearly every chunk answers.
 
         Args:
             rows: pairs with ``target``, the number of the positive chunk.
-            found: the chunks that retrieval found, best first, shape (rows, top_k); -1 after the last.
-            cosines: to every chunk, shape (rows, chunks).
-            bm25: scores of every chunk, same shape.
+            hits: what retrieval found for them.
         """
-        candidates = [self._candidates(*row) for row in zip(rows, found, cosines, bm25, strict=True)]
+        targets, margin = np.array([[row["target"]] for row in rows]), self._settings.margin
+        (of_targets, cosines), (words_of_targets, words) = (
+            (run.at(targets), run.at(hits.found)) for run in (hits.cosines, hits.bm25)
+        )
+        allowed = (hits.found >= 0) & (cosines <= of_targets - (1 - margin) * abs(of_targets))
+        allowed &= (words <= margin * words_of_targets) | (words_of_targets <= 0)
+        candidates = [self._candidates(row, found[mask]) for row, found, mask in zip(rows, hits.found, allowed, strict=True)]
         if self._reranker is None:
             hard = [
                 [*row["given"], *islice(columns, self._settings.per_query - len(row["given"]))]
@@ -214,34 +225,34 @@ class _Miner:
             ]
         else:
             hard = self._not_answers(rows, candidates, self._reranker)
-        return [self._filled_up(*row) for row in zip(rows, hard, cosines, strict=True)]
+        return [self._filled_up(*row, hits.cosines, number) for number, row in enumerate(zip(rows, hard, strict=True))]
 
     def triplets(self, mined: Sequence[tuple[dict, list[int]]]) -> pl.DataFrame:
         """The table of rows with their negatives, as mine_hard_negatives describes it."""
-        names = [f"negative_{i + 1}" for i in range(self._settings.per_query)]
-        rows = [
-            {
-                "query_id": row["query_id"],
-                "split": row["split"],
-                "style": row["style"],
-                "source": source_of(row.get("writer", TEXT_WRITER)),
-                "anchor": row["query"],
-                "positive": self._positive(row),
-                **dict(zip(names, (self._passages[column] for column in columns), strict=True)),
-                "positive_chunk": self._ids[row["target"]],
-                "positive_document": row["document_id"],
-                "negative_chunks": [self._ids[column] for column in columns],
-                "negative_documents": [self._documents[column] for column in columns],
-                "answers": [self._ids[column] for column in sorted({*self._answers[row["query"]].tolist(), *self._same(row)})],
-            }
-            for row, columns in mined
-        ]
-        texts = ("query_id", "split", "style", "source", "anchor", "positive", *names, "positive_chunk", "positive_document")
-        lists = ("negative_chunks", "negative_documents", "answers")
-        return pl.DataFrame(rows, schema=dict.fromkeys(texts, pl.String) | dict.fromkeys(lists, pl.List(pl.String)))
+        rows, negatives = [row for row, _ in mined], [columns for _, columns in mined]
+        texts = {
+            "query_id": [row["query_id"] for row in rows],
+            "split": [row["split"] for row in rows],
+            "style": [row["style"] for row in rows],
+            "source": [source_of(row.get("writer", TEXT_WRITER)) for row in rows],
+            "anchor": [row["query"] for row in rows],
+            "positive": [self._positive(row) for row in rows],
+            **{
+                f"negative_{i + 1}": self._passages.gather([columns[i] for columns in negatives])
+                for i in range(self._settings.per_query)
+            },
+            "positive_chunk": self._ids.gather([row["target"] for row in rows]),
+            "positive_document": [row["document_id"] for row in rows],
+        }
+        lists = {
+            "negative_chunks": [[self._ids[column] for column in columns] for columns in negatives],
+            "negative_documents": [[self._documents[column] for column in columns] for columns in negatives],
+            "answers": [[self._ids[column] for column in self._answers_of(row)] for row in rows],
+        }
+        return pl.DataFrame(texts | lists, schema=dict.fromkeys(texts, pl.String) | dict.fromkeys(lists, pl.List(pl.String)))
 
-    def _same(self, row: dict) -> list[int]:
-        return self._copies[self._passages[row["target"]]]
+    def _answers_of(self, row: dict) -> list[int]:
+        return sorted({*self._answers[row["query"]].tolist(), *self._copies[self._passages[row["target"]]]})
 
     def _positive(self, row: dict) -> str:
         """The passage, without the sentence that is the query, if it was taken from the text and enough is left."""
@@ -255,14 +266,10 @@ class _Miner:
         rest = before + after
         return rest if len(rest.split()) >= FEWEST_WORDS_LEFT else passage
 
-    def _candidates(self, row: dict, found: np.ndarray, cosines: np.ndarray, bm25: np.ndarray) -> Iterator[int]:
+    def _candidates(self, row: dict, found: np.ndarray) -> Iterator[int]:
         target, taboo = row["target"], self._labelled[normalize_query(row["query"])]
         answers = set(self._answers[row["query"]].tolist())
-        limit = cosines[target] - (1 - self._settings.margin) * abs(cosines[target])
-        allowed = (found >= 0) & (cosines[found] <= limit)
-        if bm25[target] > 0:
-            allowed &= bm25[found] <= self._settings.margin * bm25[target]
-        for column in found[allowed].tolist():
+        for column in found.tolist():
             if self._documents[column] in taboo or column in row["given"]:
                 continue
             if column in answers:
@@ -298,18 +305,34 @@ class _Miner:
             asked = [(i, column) for i, count in refused.items() for column in islice(candidates[i], count)]
         return hard
 
-    def _filled_up(self, row: dict, hard: list[int], cosines: np.ndarray) -> list[int] | None:
-        """Random chunks beside the hard negatives that were found, from the less similar half if there are enough."""
+    def _drawn(self, row: dict, cosines: DenseScores, number: int) -> Iterator[int]:
+        """All chunks in random order, the less similar half first; in a large corpus a draw of them before all others."""
+        chunks = len(self._documents)
+        generator = np.random.default_rng(random.Random(row["query_id"]).getrandbits(64))
+        order = generator.permutation(chunks) if chunks <= CHUNKS_OF_A_DRAW else generator.choice(chunks, CHUNKS_OF_A_DRAW, False)
+        scores = cosines.row(number, order)
+        similar = scores > np.median(scores)
+        yield from np.concatenate([order[~similar], order[similar]]).tolist()
+        if len(order) < chunks:
+            yield from np.setdiff1d(generator.permutation(chunks), order, assume_unique=True).tolist()
+
+    def _filled_up(self, row: dict, hard: list[int], cosines: DenseScores, number: int) -> list[int] | None:
+        """Random chunks beside the hard negatives that were found, from the less similar half if there are enough.
+
+        Args:
+            row: the pair.
+            hard: what was found for it.
+            cosines: of the block of queries to any chunks.
+            number: of the query in its block.
+        """
         missing = self._settings.per_query - len(hard)
         if not missing:
             return hard
         positive, taboo = self._passages[row["target"]], self._labelled[normalize_query(row["query"])]
         answers, taken = set(self._answers[row["query"]].tolist()), {self._passages[column] for column in hard}
-        order = np.random.default_rng(random.Random(row["query_id"]).getrandbits(64)).permutation(len(cosines))
-        similar = cosines[order] > np.median(cosines)
         usable = (
             column
-            for column in np.concatenate([order[~similar], order[similar]]).tolist()
+            for column in self._drawn(row, cosines, number)
             if self._documents[column] not in taboo
             and column not in answers
             and self._passages[column] not in taken

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embed_assets.retrieval.fusion import convex_fusion, cosine_deviation, fuse_hits, fused_top_k, query_weights
-from embed_assets.retrieval.ranking import top_k
+from embed_assets.retrieval.ranking import Found, top_k
 
 NONE = -np.inf
 
@@ -124,4 +124,21 @@ def test_the_first_of_a_fusion_are_found_without_fusing_all(columns, k, depth, w
     dense[3], words[4], words[5], words[6, 1:], dense[7, random.random(columns) < 0.9] = 0.5, 0.0, 2.0, 1.0, NONE
     words[8, : columns // 2], dense[9] = 4.0, NONE
     expected = top_k(convex_fusion(dense, words, weight, depth, deviation), k)
-    assert fused_top_k(dense, words, k, weight, depth, deviation).tolist() == expected.tolist()
+    assert fused_top_k(Held(dense), Held(words), k, weight, depth, deviation).tolist() == expected.tolist()
+
+
+class Held:
+    """Scores that are there."""
+
+    def __init__(self, scores: np.ndarray):
+        self._scores = scores
+
+    def first(self, k: int) -> Found:
+        columns = top_k(self._scores, k)
+        return Found(columns, self.at(columns), self._scores.min(axis=1, keepdims=True))
+
+    def at(self, columns: np.ndarray) -> np.ndarray:
+        return np.where(columns >= 0, np.take_along_axis(self._scores, columns, axis=1), -np.inf)
+
+    def row(self, number: int) -> np.ndarray:
+        return self._scores[number]

@@ -93,18 +93,17 @@ def encoder(tmp_path_factory) -> Encoder:
 def test_hybrid_search_fuses_both_runs(encoder):
     queries = ["PRT-7720 duplex", "Does dough rise in a cold room?"]
     dense = encoder.encode_queries(queries) @ encoder.encode_passages(PASSAGES).T
-    found = list(HybridRetriever(encoder, PASSAGES).search(queries, k=3))
-    assert [number for number, _, _ in found] == [0, 1]
-    assert [columns[0] for _, columns, _ in found] == [2, 3]
-    for number, columns, cosines in found:
+    (hits,) = HybridRetriever(encoder, PASSAGES).search(queries, k=3)
+    assert hits.start == 0 and hits.found[:, 0].tolist() == [2, 3]
+    for number, columns in enumerate(hits.found):
         assert len(columns) == 3 == len(set(columns.tolist()))
-        assert cosines == pytest.approx(dense[number], abs=1e-5)
+        assert hits.cosines.row(number) == pytest.approx(dense[number], abs=1e-5)
 
 
 def test_ranks_count_from_one_and_end_at_the_depth(encoder):
     retriever = HybridRetriever(encoder, PASSAGES)
     queries = ["PRT-7719 clock", "tuning before a concert", "tide gauge"]
-    places = {number: columns.tolist() for number, columns, _ in retriever.search(queries, 100)}
+    places = [columns.tolist() for hits in retriever.search(queries, 100) for columns in hits.found]
     assert retriever.ranks(queries, [1, 4, 0]) == [1, 1, 1]
     assert retriever.ranks(queries, [3, 3, 3]) == [places[number].index(3) + 1 for number in range(3)]
     assert HybridRetriever(encoder, PASSAGES, depth=1).ranks(queries, [1, 4, 3]) == [1, 1, None]
@@ -114,8 +113,8 @@ def test_hybrid_search_follows_the_model_where_no_word_matches(encoder):
     query = "loaf baking temperature"
     assert not Bm25Index(PASSAGES).scores([query]).any()
     dense = (encoder.encode_queries([query]) @ encoder.encode_passages(PASSAGES).T)[0]
-    ((_, columns, _),) = HybridRetriever(encoder, PASSAGES).search([query], k=6)
-    assert columns.tolist() == np.argsort(-dense).tolist()
+    (hits,) = HybridRetriever(encoder, PASSAGES).search([query], k=6)
+    assert hits.found[0].tolist() == np.argsort(-dense).tolist()
 
 
 def test_hybrid_search_keeps_the_order_of_more_queries_than_a_block(encoder):
@@ -152,3 +151,52 @@ def test_equal_scores_of_a_re_ranker_keep_the_order_of_retrieval():
     run, candidates = np.array([[1, 0]]), np.array([[3, 0, 2, 1]])
     columns, _ = rerank(run, candidates, np.full((1, 4), 7.0), np.array([0, 0, 1, 1]))
     assert columns.tolist() == [[1, 0]]
+
+
+class WholeNumbers:
+    """Vectors of whole numbers: their products are exact, and many of them tie."""
+
+    def __init__(self, seed: int):
+        self._random = np.random.default_rng(seed)
+
+    def _encode(self, texts):
+        return self._random.integers(-2, 3, size=(len(texts), 6)).astype(np.float32)
+
+    encode_queries = encode_passages = _encode
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize(("passages", "k"), [(400, 5), (400, 150), (90, 20), (257, 300)])
+def test_a_corpus_that_is_gone_through_in_parts_gives_what_one_gives_that_is_held(passages, k, weight, monkeypatch):
+    words = np.random.default_rng(passages)
+    texts = [
+        " ".join(f"w{number}" for number in words.zipf(1.4, size=words.integers(0, 9)) if number < 50) for _ in range(passages)
+    ]
+    queries = ["w1", "w2 w3", "w7 w7 w1", "w49", "nothing", "", "w1 w2 w4 w8 w16", *texts[:60]]
+    columns = np.random.default_rng(1).integers(-1, passages, size=(len(queries), 12))
+
+    def search():
+        ((hits),) = HybridRetriever(WholeNumbers(passages), texts, weight=weight).search(queries, k)
+        rows = [(hits.cosines.row(row), hits.cosines.row(row, columns[row]), hits.bm25.row(row)) for row in range(len(queries))]
+        return [hits.found, hits.cosines.at(columns), hits.bm25.at(columns), *(part for row in rows for part in row)]
+
+    held = search()
+    monkeypatch.setattr("embed_assets.retrieval.dense.PASSAGES_AT_ONCE", 32)
+    monkeypatch.setattr("embed_assets.retrieval.bm25.SCORES_AT_ONCE", 3 * passages)
+    in_parts = search()
+    assert all(part.tobytes() == other.tobytes() for part, other in zip(held, in_parts, strict=True))
+    assert held[0].shape == (len(queries), min(k, passages))
+
+
+def test_no_block_holds_the_scores_of_all_passages_of_a_large_corpus(monkeypatch):
+    """Of a million passages, the scores of 256 queries would take a gigabyte, twice."""
+    sizes = []
+    monkeypatch.setattr("embed_assets.retrieval.dense.PASSAGES_AT_ONCE", 100)
+    monkeypatch.setattr("embed_assets.retrieval.bm25.SCORES_AT_ONCE", 2000)
+    for module in ("dense", "bm25"):
+        monkeypatch.setattr(
+            f"embed_assets.retrieval.{module}.top_k", lambda *args, **kwargs: sizes.append(args[0].size) or top_k(*args, **kwargs)
+        )
+    texts = [f"w{row % 7} w{row % 11}" for row in range(1000)]
+    found = [hits.found for hits in HybridRetriever(WholeNumbers(3), texts).search(texts[:300], 10)]
+    assert np.concatenate(found).shape == (300, 10) and max(sizes) <= 256 * 100

@@ -107,6 +107,19 @@ def test_mined_negatives_respect_the_margin(encoder, margin):
     assert of_negative.mean() > (queries * encoder.encode_passages(easier["negative_1"].to_list())).sum(axis=1).mean()
 
 
+@pytest.mark.parametrize("drawn", [1, 4, 8])
+def test_of_a_large_corpus_a_draw_is_looked_at_and_more_where_it_is_not_enough(encoder, drawn, monkeypatch):
+    monkeypatch.setattr("embed_assets.training.negatives.CHUNKS_OF_A_DRAW", drawn)
+    chunks, settings = make_chunks(TEXTS), NegativesSettings(per_query=6, top_k=2)
+    triplets, _ = mine_hard_negatives(make_pairs(QUESTIONS), chunks, encoder, settings)
+    again, _ = mine_hard_negatives(make_pairs(QUESTIONS), chunks, encoder, settings)
+    assert again.equals(triplets)
+    for (_, document, _), names in zip(QUESTIONS, triplets["negative_chunks"], strict=True):
+        assert len(set(names)) == 6 and document not in documents_of(names)
+    monkeypatch.undo()
+    assert not mine_hard_negatives(make_pairs(QUESTIONS), chunks, encoder, settings)[0].equals(triplets)
+
+
 def test_a_query_with_two_answers_has_neither_as_a_negative(encoder):
     pairs = make_pairs([("why does the pump run dry", "pump.md", 0), ("Why does the PUMP run dry?", "motor.md", 0)])
     triplets, _ = mine_hard_negatives(pairs, make_chunks(TEXTS), encoder, NegativesSettings(per_query=5))
