@@ -7,6 +7,7 @@ from itertools import accumulate
 import numpy as np
 
 from embed_assets.retrieval.ranking import Found, top_k
+from embed_assets.text.bm25s_alone import import_bm25s
 from embed_assets.text.languages import ENGLISH
 from embed_assets.text.tokens import search_terms
 
@@ -23,9 +24,7 @@ class Bm25Index:
     """
 
     def __init__(self, passages: Iterable[str], language: str = ENGLISH):
-        import bm25s
-
-        self._language, self._index = language, bm25s.BM25(csc_backend="scipy")
+        self._language, self._index = language, import_bm25s().BM25(csc_backend="scipy")
         self._numbers: dict[str, int] = {}
         terms = _Terms(search_terms(passages, language), self._numbers)
         self.passages = len(terms)

@@ -4,6 +4,8 @@ import functools
 from collections import Counter
 from collections.abc import Sequence
 
+from embed_assets.text.bm25s_alone import import_bm25s
+
 ENGLISH = "en"
 FEWEST_WORDS_OF_A_LANGUAGE = 5
 FEWEST_LETTERS_TO_BE_SURE = 60
@@ -110,9 +112,7 @@ def is_supported(language: str) -> bool:
 def stop_words(language: str) -> frozenset[str]:
     """Words that say nothing, in lower case: those of Lucene for English, else those of the package stop-words."""
     if language == ENGLISH:
-        from bm25s.stopwords import STOPWORDS_EN
-
-        return frozenset(STOPWORDS_EN)
+        return frozenset(import_bm25s().stopwords.STOPWORDS_EN)
     return _long_list(language)
 
 

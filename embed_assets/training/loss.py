@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from embed_assets.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 # Padding of real triplets, as a multiple of their tokens: 1.6 to 1.7 without parts, 1.26 with 4, 1.12 with 8, 1.08 with 12.
 PARTS = 8
+# On a GPU a part must be worth the launch of its kernels: weights of a layer times tokens.
+WORK_OF_A_PART = 3e10
 
 
 def contrastive_loss(
@@ -160,7 +164,7 @@ def _loss_by_tokens(tokens: int) -> type:
     return LossByTokens
 
 
-def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: int = PARTS) -> "list[torch.Tensor] | None":
+def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: int = 0) -> "list[torch.Tensor] | None":
     """Embed all texts of a batch in parts of similar length, so that few tokens are padding.
 
     The batch stays as it was drawn, and so do loss and gradients, but for rounding. Batches of triplets of
@@ -169,7 +173,7 @@ def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: in
     Args:
         model: a SentenceTransformer, or what wraps it.
         columns: token batches of the same number of texts, such as anchors, positives and negatives.
-        parts: how many forward passes.
+        parts: how many forward passes; 0: as many as pay.
 
     Returns:
         One tensor (texts, dimensions) for each column; None if the texts cannot be mixed.
@@ -180,11 +184,32 @@ def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: in
     if merged is None:
         return None
     batch, order, lengths = merged
+    ordered = lengths[order].tolist()  # a GPU is waited for once
+    parts = min(parts or parts_that_pay(model, order.device.type, len(ordered) * ordered[-1]), len(order))
+    ends = [part[-1] for part in np.array_split(ordered, parts)]
     embeddings = [
-        model(shortened(batch, rows, int(lengths[rows].max())))["sentence_embedding"]
-        for rows in order.tensor_split(min(parts, len(order)))
+        model(shortened(batch, rows, int(longest)))["sentence_embedding"]
+        for rows, longest in zip(order.tensor_split(parts), ends, strict=True)
     ]
     return list(torch.cat(embeddings)[torch.argsort(order)].chunk(len(columns)))
+
+
+def parts_that_pay(model: "torch.nn.Module", device: str, tokens: int) -> int:
+    """Into how many forward passes a batch is divided.
+
+    Each saves padding. On a GPU each also launches the kernels of all layers, which takes longer than computing them where a
+    model is small: a layer has about 12 times the square of its width in weights (Kaplan et al., arXiv:2001.08361).
+
+    Args:
+        model: a SentenceTransformer, or what wraps it.
+        device: "cpu", "cuda" …
+        tokens: of the batch, with padding.
+    """
+    if device == "cpu":
+        return PARTS
+    transformer = getattr(getattr(model, "module", model), "transformers_model", None)
+    width = getattr(getattr(transformer, "config", None), "hidden_size", 0)
+    return max(1, min(PARTS, int(12 * width**2 * tokens / WORK_OF_A_PART)))
 
 
 def by_length(columns: Sequence[dict]) -> "tuple[dict, torch.Tensor, torch.Tensor] | None":

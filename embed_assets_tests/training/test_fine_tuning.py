@@ -18,11 +18,12 @@ from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.training import write_training
 from embed_assets.training import fine_tuning as training
+from embed_assets.training import states
 from embed_assets.training.examples import training_examples
 from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.log import TrainingDivergedError, divergence
-from embed_assets.training.loss import contrastive_loss, embed_by_length
+from embed_assets.training.loss import PARTS, contrastive_loss, embed_by_length, parts_that_pay
 from embed_assets.training.processes import TrainingProcessError
 from embed_assets.training.settings import TrainingSettings
 
@@ -162,6 +163,23 @@ def test_texts_are_embedded_the_same_by_length_as_column_by_column(base):
     assert tokens < sum(column["input_ids"].numel() for column in columns)
     for one, other in zip(by_length, by_column, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("device", "width", "tokens", "parts"),
+    [
+        ("cpu", 384, 1000, PARTS),
+        ("cuda", 384, 10_000, 1),  # MiniLM with 96 texts: launching its kernels takes longer than computing them
+        ("cuda", 384, 500_000, PARTS),
+        ("cuda", 2048, 4_000, 6),
+    ],
+)
+def test_a_batch_is_divided_where_that_pays(device, width, tokens, parts):
+    class Configured:
+        config = type("", (), {"hidden_size": width})
+
+    model = type("", (), {"transformers_model": Configured})
+    assert parts_that_pay(model, device, tokens) == parts
 
 
 def info_nce(columns: list[np.ndarray], dimensions: int, temperature: float = 0.05, without=()) -> float:
@@ -304,6 +322,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     ids=str,
 )
 def test_a_training_that_was_interrupted_ends_as_an_undisturbed_one(base, tmp_path, monkeypatch, caplog, changes):
+    monkeypatch.setattr(states, "BYTES_PER_SECOND", math.inf)
     changes = {"epochs": 3.0} | changes
     expected = train(tmp_path / "undisturbed", base, CONTRADICTING, **changes)
     with monkeypatch.context() as patch, pytest.raises(InterruptedTrainingError):
@@ -317,6 +336,13 @@ def test_a_training_that_was_interrupted_ends_as_an_undisturbed_one(base, tmp_pa
     assert curve.equals(expected)
     cards = [(tmp_path / name / "model" / "README.md").read_text() for name in ("undisturbed", "interrupted")]
     assert cards[0] == cards[1]
+
+
+@pytest.mark.long
+def test_a_state_that_takes_longer_to_write_than_it_is_worth_is_passed_over(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(states, "BYTES_PER_SECOND", 1.0)
+    train(tmp_path, base, CONTRADICTING, epochs=3.0)
+    assert not list((tmp_path / "scratch" / "trainer").glob("checkpoint-*"))
 
 
 @pytest.mark.long
