@@ -49,6 +49,10 @@ class GpuResource(ConfigurableResource):
     mini_batch_tokens: int = Field(default=0, ge=0, description="overrides training.mini_batch_tokens where memory is short")
     memory_share: float = Field(default=0.85, gt=0, le=1, description="share of the GPU's memory for the language model")
     processes: int = Field(default=1, ge=1, description="GPUs that train, encode and re-rank together, each in a process")
+    sharded: bool = Field(
+        default=False,
+        description="divide weights, gradients and optimizer states over the processes (FSDP), where one GPU has no room",
+    )
     loggers: list[str] = Field(
         default=["tensorboard"],
         description="where the loss curve also goes: tensorboard, mlflow, wandb; keys come from their own environment variables",

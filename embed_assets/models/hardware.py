@@ -39,6 +39,7 @@ class Compute:
         mini_batch_tokens: overrides training.mini_batch_tokens if it is not 0.
         memory_share: share of the GPU's memory that the language model may take.
         processes: how many train together, each on a GPU of its own; so many GPUs also encode and re-rank together.
+        sharded: divide weights, gradients and optimizer states over the processes of a training.
         loggers: where the loss curve of a training also goes: tensorboard, mlflow, wandb.
         cluster: workers on a Ray cluster that compute; None: this process does.
     """
@@ -49,6 +50,7 @@ class Compute:
     mini_batch_tokens: int = 0
     memory_share: float = 0.85
     processes: int = 1
+    sharded: bool = False
     loggers: tuple[str, ...] = ("tensorboard",)
     cluster: Cluster | None = None
 

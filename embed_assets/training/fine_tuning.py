@@ -23,12 +23,13 @@ from embed_assets.training.loss import contrastive_loss
 from embed_assets.training.memory import mini_batch_tokens
 from embed_assets.training.merging import UNDECIDED, Merger, choose_merge
 from embed_assets.training.on_cluster import fine_tune_on_cluster
-from embed_assets.training.processes import Training, fine_tune_in_processes
+from embed_assets.training.processes import Training, begins_processes, fine_tune_in_processes
 from embed_assets.training.query_tower import FrozenPassages, note_passages, query_loss
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.sharding import Sharding, sharded_trainer
 from embed_assets.training.token_loss import token_loss
 from embed_assets.training.tokens import add_projection, save_tokens, take_projection
-from embed_assets.training.trainer import master_weights, save_model, set_dropout, train, training_arguments
+from embed_assets.training.trainer import master_weights, resuming_trainer, save_model, set_dropout, train, training_arguments
 
 if TYPE_CHECKING:
     import torch
@@ -77,10 +78,9 @@ def fine_tune(
     """
     if compute.cluster is not None:
         return fine_tune_on_cluster(fine_tune, triplets, folder, scratch, base_model, settings, compute, logs, dev)
-    if compute.processes > 1:
+    if begins_processes(compute):
         return fine_tune_in_processes(triplets, folder, scratch, base_model, settings, compute, logs, dev)
     from datasets import Dataset, disable_progress_bars
-    from sentence_transformers import SentenceTransformerTrainer
     from transformers import set_seed
 
     disable_progress_bars()
@@ -89,20 +89,22 @@ def fine_tune(
     set_seed(settings.seed)
     judged = dev is not None and settings.early_stopping > 0
     arguments = _arguments(scratch, examples, base_model, settings, compute, f"eval_{DEV_METRIC}" if judged else "eval_loss")
-    model = load_sentence_transformer(base_model, compute.torch_device())
-    master_weights(model)
+    # What is divided goes to the GPU layer by layer, which has no room for all of it.
+    device = "cpu" if compute.sharded else compute.torch_device()
+    model = _load(base_model, settings, device)
     set_dropout(model, settings.dropout)
+    sharding = Sharding(model, compute) if compute.sharded else None
     frozen, passages = None, None
     if settings.towers == "query":
         frozen = FrozenPassages(ModelInTraining(model, base_model, compute), examples, dev)
         passages = frozen.encode
     evaluator = dev_evaluator(dev, base_model, settings.kind, compute, passages) if dev is not None and judged else None
-    if settings.lora_rank:
-        _add_adapters(model, settings.lora_rank)
     projection = {}
     if settings.token_dimensions:
         in_training = ModelInTraining(model, base_model, compute)
         projection = add_projection(model, in_training, examples.train["positive"].to_list(), settings.token_dimensions)
+        if sharding is not None:
+            sharding.shard()
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(arguments.gradient_checkpointing_kwargs)
     terms = 1 + len(settings.matryoshka_dimensions) + (settings.kind == "both")
@@ -114,7 +116,7 @@ def fine_tune(
         tokens = mini_batch_tokens(model, settings, compute, arguments.per_device_train_batch_size * examples.train.width)
         kind = contrastive_loss if settings.kind == "dense" else token_loss
         loss = kind(model, settings, tokens, arguments.world_size, examples.known)
-    trainer = SentenceTransformerTrainer(
+    trainer = (resuming_trainer() if sharding is None else sharded_trainer())(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_polars(train_rows),
@@ -131,7 +133,12 @@ def fine_tune(
     if settings.early_stopping:
         trainer.add_callback(early_stopping_callback(settings.early_stopping))
     curve, merges = train(trainer, scratch, REMEDY), None
-    if trainer.is_world_process_zero():
+    first = trainer.is_world_process_zero()
+    del trainer, loss
+    release_memory()
+    if sharding is not None:
+        sharding.unshard(lambda: _load(base_model, settings, compute.torch_device()))
+    if first:
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
         in_training = ModelInTraining(model, base_model, compute, passages)
@@ -142,9 +149,18 @@ def fine_tune(
             save_tokens(projected, folder)
         if settings.towers == "query":
             note_passages(folder, base_model.name)
-    del trainer, model
+    del model, sharding
     release_memory()
     return Training(curve, merges)
+
+
+def _load(base_model: BaseModelSettings, settings: TrainingSettings, device: str) -> "SentenceTransformer":
+    """The model as it is before training, with its adapters if it has any."""
+    model = load_sentence_transformer(base_model, device)
+    master_weights(model)
+    if settings.lora_rank:
+        _add_adapters(model, settings.lora_rank)
+    return model
 
 
 def _merge(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embed_assets.training.memory import least_of_all
 from embed_assets.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ def _loss_by_tokens(tokens: int) -> type:
 
         def forward(self, sentence_features, labels):
             columns = list(sentence_features)
-            self.mini_batch_size = max(1, tokens // max(column["input_ids"].shape[1] for column in columns))
+            fitting = max(1, tokens // max(column["input_ids"].shape[1] for column in columns))
+            self.mini_batch_size = least_of_all(fitting, columns[0]["input_ids"].device)
             return super().forward(columns, labels)
 
         def get_config_dict(self):
@@ -185,7 +187,8 @@ def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: in
         return None
     batch, order, lengths = merged
     ordered = lengths[order].tolist()  # a GPU is waited for once
-    parts = min(parts or parts_that_pay(model, order.device.type, len(ordered) * ordered[-1]), len(order))
+    paying = parts or least_of_all(parts_that_pay(model, order.device.type, len(ordered) * ordered[-1]), order.device)
+    parts = min(paying, len(order))
     ends = [part[-1] for part in np.array_split(ordered, parts)]
     embeddings = [
         model(shortened(batch, rows, int(longest)))["sentence_embedding"]
@@ -222,7 +225,7 @@ def by_length(columns: Sequence[dict]) -> "tuple[dict, torch.Tensor, torch.Tenso
 
     batch = merge_feature_batches(columns)
     mask = (batch or {}).get("attention_mask")
-    if mask is None or not mask[:, 0].all():  # padded on the left
+    if mask is None or not least_of_all(int(mask[:, 0].all()), mask.device):  # padded on the left
         return None
     lengths = mask.sum(dim=1)
     return batch, torch.argsort(lengths, stable=True), lengths

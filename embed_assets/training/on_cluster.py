@@ -91,13 +91,17 @@ def fine_tune_on_cluster(
         train: fine_tune itself; the others are its arguments.
 
     Raises:
-        ValueError: as fine_tune, or the batch size is not a multiple of the number of workers.
+        ValueError: as fine_tune, the batch size is not a multiple of the number of workers, or the weights are to be divided.
         TrainingDivergedError: as fine_tune.
         ClusterError: the cluster is not there, or the workers do not fit.
         TrainingProcessError: workers failed in another way, or were lost too often.
     """
     cluster = compute.cluster
     assert cluster is not None
+    if compute.sharded:
+        raise ValueError(
+            "sharded of the resource 'gpu' divides over the GPUs of one machine, not over workers of a cluster: unset one of them"
+        )
     check_batch_size(settings, cluster.workers)
     connect(cluster)
     scratch = scratch.resolve()

@@ -53,6 +53,13 @@ class TrainingProcessError(RuntimeError):
     """A training process failed; the message ends with its traceback."""
 
 
+def begins_processes(compute: Compute) -> bool:
+    """Whether a training is to run in processes of its own: one of those does not start others."""
+    import torch
+
+    return compute.processes > 1 or (compute.sharded and not torch.distributed.is_torchelastic_launched())
+
+
 def fine_tune_in_processes(
     triplets: pl.DataFrame,
     folder: Path,

@@ -16,12 +16,14 @@ from embed_assets.training.states import STATE, fetch_states, last_state, states
 
 if TYPE_CHECKING:
     import torch
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer, SentenceTransformerTrainer
     from sentence_transformers.base.trainer import BaseTrainer
     from sentence_transformers.base.training_args import BaseTrainingArguments
 
 logger = logging.getLogger(__name__)
 LOGGED_LOSSES = 25
+# Whole weights in a state of a training that was divided over processes, in the place of a model folder.
+WEIGHTS = "weights.safetensors"
 LENGTHS_CARD = """
 ## Lengths
 
@@ -155,6 +157,32 @@ def train(trainer: "BaseTrainer", scratch: Path, remedy: str) -> pl.DataFrame:
     ):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     return loss_curve(trainer.state.log_history)
+
+
+def resuming_trainer() -> "type[SentenceTransformerTrainer]":
+    """A trainer of sentence-transformers that goes on from each of its states, in one process or several."""
+    from safetensors.torch import load_file
+    from sentence_transformers import SentenceTransformerTrainer
+
+    class ResumingTrainer(SentenceTransformerTrainer):
+        def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+            weights = Path(checkpoint_path) / WEIGHTS
+            if weights.is_file():
+                self.model.load_state_dict(load_file(weights))
+            else:
+                super()._load_from_checkpoint(checkpoint_path)
+
+        def _run_epoch(self, *, epoch: int, train_dataloader: Any, **options: Any) -> Any:
+            # Where batches are skipped, the trainer does not reach the sampler of several processes, which has then the
+            # order of the first epoch.
+            sampler = train_dataloader.batch_sampler
+            while sampler is not None:
+                if hasattr(sampler, "set_epoch"):
+                    sampler.set_epoch(epoch)
+                sampler = getattr(sampler, "batch_sampler", None)
+            return super()._run_epoch(epoch=epoch, train_dataloader=train_dataloader, **options)
+
+    return ResumingTrainer
 
 
 def set_dropout(model: "SentenceTransformer | CrossEncoder", rate: float | None) -> None:

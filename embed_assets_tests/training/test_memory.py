@@ -31,11 +31,20 @@ def model(tmp_path_factory: pytest.TempPathFactory):
 
 def test_what_autograd_keeps_of_a_token_is_measured(model):
     """Korthikanti et al. (arXiv:2205.05198): 34 x hidden bytes a layer in 16 bits, some 2 x that in 32, and attention."""
-    found = bytes_per_token(model, CPU)
+    found, _ = bytes_per_token(model, CPU)
     assert 2 * 2 * 34 * 32 / 3 < found < 2 * 2 * 34 * 32 * 3
     model.gradient_checkpointing_enable({"use_reentrant": False})
-    assert bytes_per_token(model.train(), CPU) < found / 2
+    assert bytes_per_token(model.train(), CPU)[0] < found / 2
     model.eval().transformers_model.gradient_checkpointing_disable()
+
+
+def test_the_copies_of_weights_that_autocast_makes_are_no_token_s(model):
+    import torch
+
+    linear = sum(it.weight.numel() for it in model[0].model.encoder.modules() if isinstance(it, torch.nn.Linear))
+    each, of_all = bytes_per_token(model, Compute("cpu", dtype="bfloat16"))
+    assert 2 * linear < of_all
+    assert each < bytes_per_token(model, CPU)[0]
 
 
 @pytest.mark.parametrize(("free", "tokens"), [(10**9, 0), (10, 32)], ids=["room for all", "room for nothing"])
@@ -43,8 +52,8 @@ def test_mini_batches_are_as_large_as_the_memory(model, monkeypatch, free, token
     trained = 12 * sum(weight.numel() for weight in model.parameters())
     monkeypatch.setattr(Compute, "free_memory", lambda self: trained + free)
     assert mini_batch_tokens(model, TrainingSettings(), CPU, texts=96) == tokens
-    each = bytes_per_token(model, CPU)
-    monkeypatch.setattr(Compute, "free_memory", lambda self: trained + int(100.5 * each))
+    each, of_all = bytes_per_token(model, CPU)
+    monkeypatch.setattr(Compute, "free_memory", lambda self: trained + of_all + int(100.5 * each))
     assert mini_batch_tokens(model, TrainingSettings(), CPU, texts=96) == 100
     assert mini_batch_tokens(model, TrainingSettings(mini_batch_tokens=64), CPU, texts=96) == 64
     assert mini_batch_tokens(model, TrainingSettings(mini_batch_tokens=64), Compute("cpu", mini_batch_tokens=33), texts=96) == 33
