@@ -1,9 +1,13 @@
 """Documents cut into chunks at headings, paragraphs, sentences and words."""
 
+import multiprocessing
+import os
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache, partial
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Span = tuple[int, int]
+# Documents are chunked together so far: their rows take many times their memory, until they are a table.
+CHARACTERS_IN_A_BLOCK = 2**21
+# A process takes about two seconds to start.
+FEWEST_BLOCKS_OF_A_PROCESS, MOST_PROCESSES = 4, 8
+CHARACTERS_FOR_A_TOKEN = 6
 _LONG_LINE = re.compile(r"[^\n]{20000,}")
 # Where nothing but the number of characters tells where to cut, the splitter tokenizes a part again for each chunk of it.
 _LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,2000}", re.DOTALL)
@@ -42,12 +51,55 @@ def chunk_documents(
         and heading path, for a part of a table or of a fence its column names or fences, and the text) and
         ``tokens`` (of the passage).
     """
+    blocks = list(_blocks(documents))
+    workers = min(len(os.sched_getaffinity(0)), MOST_PROCESSES, len(blocks) // FEWEST_BLOCKS_OF_A_PROCESS)
+    if workers < 2:
+        chunked = (_chunk_block(block, settings, tokenizer, room) for block in blocks)
+        return pl.concat(track(chunked, "chunking, in blocks", len(blocks)), rechunk=True)
+    # Forked from a small process of its own, as the readers: this one has threads.
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, context, initializer=_set_tokenizer, initargs=(tokenizer.to_str(),)) as pool:
+        chunked = pool.map(_chunk_in_process, blocks, repeat(settings), repeat(room))
+        return pl.concat(track(chunked, "chunking, in blocks", len(blocks)), rechunk=True)
+
+
+def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """The documents in order, of so many characters together."""
+    block: list[Document] = []
+    characters = 0
+    for document in documents:
+        block.append(document)
+        characters += len(document.text)
+        if characters >= CHARACTERS_IN_A_BLOCK:
+            yield block
+            block, characters = [], 0
+    yield block
+
+
+_tokenizer_of_process: "Tokenizer | None" = None
+
+
+def _set_tokenizer(configuration: str) -> None:
+    global _tokenizer_of_process
+    from tokenizers import Tokenizer
+
+    _tokenizer_of_process = Tokenizer.from_str(configuration)
+
+
+def _chunk_in_process(documents: Sequence[Document], settings: ChunkingSettings, room: int | None) -> pl.DataFrame:
+    assert _tokenizer_of_process is not None
+    return _chunk_block(documents, settings, _tokenizer_of_process, room)
+
+
+def _chunk_block(
+    documents: Sequence[Document], settings: ChunkingSettings, tokenizer: "Tokenizer", room: int | None
+) -> pl.DataFrame:
     limit = settings.max_tokens
     if room is not None:
         limit = max(8, min(limit, room - (room // 8 if settings.heading_path else 0)))
     cutter = _Cutter(tokenizer, limit, settings.overlap_tokens)
     rows = []
-    for document in track(documents, "chunking"):
+    for document in documents:
         structure = read_structure(document.text) if document.markdown else Structure([], [])
         paths = HeadingPaths(document.title, structure.headings)
         for number, (start, end) in enumerate(cutter.cut(document.text, document.markdown, structure)):
@@ -132,10 +184,20 @@ class _Cutter:
         from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
         kind = MarkdownSplitter if markdown else TextSplitter
-        return kind.from_huggingface_tokenizer(self._tokenizer, limit, overlap=overlap)
+        return kind.from_callback(lru_cache(maxsize=1000)(partial(self._size, limit)), limit, overlap=overlap)
+
+    def _size(self, limit: int, text: str) -> int:
+        """Tokens of a text; of one that is much longer than the limit, those of its beginning, which are too many already.
+
+        The splitter asks whether a text fits, and of most of those that do not, the greater part need not be read.
+        """
+        enough = CHARACTERS_FOR_A_TOKEN * limit
+        if len(text) > enough and (cut := text.rfind(" ", 0, enough)) > 0 and (begun := self._tokens(text[:cut])) > limit + 8:
+            return begun
+        return self._tokens(text)
 
     def _tokens(self, text: str) -> int:
-        return len(self._tokenizer.encode(text, add_special_tokens=False))
+        return _token_counts(self._tokenizer, [text])[0]
 
     def _split(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
         """Spans at headings, paragraphs, sentences and words; long lines apart, in which its time is quadratic."""

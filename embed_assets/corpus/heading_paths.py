@@ -40,7 +40,7 @@ def fit_path(path: Sequence[str], tokens: int | None, tokenizer: "Tokenizer") ->
     """The path in one line, shortened from the middle to at most so many tokens; None: as long as it is."""
 
     def length(line: str) -> int:
-        return len(tokenizer.encode(line, add_special_tokens=False))
+        return len(tokenizer.encode_batch_fast([line], add_special_tokens=False)[0])
 
     names = list(path)
     line = " > ".join(names)

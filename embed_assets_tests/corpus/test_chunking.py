@@ -4,7 +4,7 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from embed_assets.corpus.chunking import chunk_documents
+from embed_assets.corpus.chunking import _Cutter, chunk_documents
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import fit_path
 from embed_assets.corpus.settings import ChunkingSettings
@@ -353,3 +353,36 @@ def test_spans_are_found_in_long_documents_without_looking_at_all():
     started = time.process_time()
     assert all(index.best("a", 10 * i + 2, 10 * i + 9) == i for i in range(0, 100_000, 10))
     assert time.process_time() - started < 2
+
+
+SEVERAL = [
+    Document(f"{number}.md", f"Page {number}", text) for number in range(3) for text in (MANUAL, UNICODE, WITHOUT_STRUCTURE, "")
+]
+
+
+def test_documents_are_cut_alike_in_blocks_of_any_size(tokenizer, monkeypatch):
+    whole = cut(tokenizer, *SEVERAL, max_tokens=24)
+    monkeypatch.setattr("embed_assets.corpus.chunking.CHARACTERS_IN_A_BLOCK", 1000)
+    assert cut(tokenizer, *SEVERAL, max_tokens=24).equals(whole) and len(whole) > 50
+    assert cut(tokenizer).shape == (0, whole.width)
+
+
+def test_documents_are_cut_alike_in_several_processes(tokenizer, monkeypatch):
+    whole = cut(tokenizer, *SEVERAL, max_tokens=24)
+    monkeypatch.setattr("embed_assets.corpus.chunking.CHARACTERS_IN_A_BLOCK", 1000)
+    monkeypatch.setattr("embed_assets.corpus.chunking.FEWEST_BLOCKS_OF_A_PROCESS", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr("embed_assets.corpus.chunking._chunk_block", None)  # not in this process
+    assert cut(tokenizer, *SEVERAL, max_tokens=24).equals(whole)
+
+
+@pytest.mark.parametrize("limit", [8, 24, 128])
+def test_what_is_far_too_long_is_cut_as_if_all_of_it_were_counted(tokenizer, limit):
+    """The splitter is told that a text is too long once its beginning is."""
+    from semantic_text_splitter import MarkdownSplitter
+
+    counts = MarkdownSplitter.from_huggingface_tokenizer(tokenizer, limit)
+    long = "word " * 500 + "\n\n" + "x" * 1200 + "\n\n" + "- 0x9F3A7C11E4B288D0 漢字漢字 \n" * 60 + WITHOUT_STRUCTURE
+    ours = _Cutter(tokenizer, limit, 0)._splitter(limit, 0, True)
+    for text in (MANUAL, UNICODE, long):
+        assert ours.chunk_indices(text) == counts.chunk_indices(text)
