@@ -54,8 +54,8 @@ def chunk_documents(
     blocks = list(_blocks(documents))
     workers = min(len(os.sched_getaffinity(0)), MOST_PROCESSES, len(blocks) // FEWEST_BLOCKS_OF_A_PROCESS)
     if workers < 2:
-        chunked = (_chunk_block(block, settings, tokenizer, room) for block in blocks)
-        return pl.concat(track(chunked, "chunking, in blocks", len(blocks)), rechunk=True)
+        here = (_chunk_block(block, settings, tokenizer, room) for block in blocks)
+        return pl.concat(track(here, "chunking, in blocks", len(blocks)), rechunk=True)
     # Forked from a small process of its own, as the readers: this one has threads.
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(workers, context, initializer=_set_tokenizer, initargs=(tokenizer.to_str(),)) as pool:

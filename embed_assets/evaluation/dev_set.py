@@ -15,6 +15,7 @@ from embed_assets.evaluation.statistics import CLUSTER
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import best_per_group, group_numbers, top_k
+from embed_assets.text.columns import Texts
 
 MOST_QUERIES = 200
 NEAREST = 20
@@ -95,7 +96,7 @@ def draw_dev_set(
     answers = {unit for wanted in relevant.values() for unit in wanted}
     units = chunks.select(unit="document_id" if by_document else "chunk_id", passage="passage").with_row_index("row")
     of_unit = dict(units.filter(pl.col("unit").is_in(list(answers))).group_by("unit").agg("row").iter_rows())
-    retriever = HybridRetriever(encoder, chunks["passage"], language=language_of(chunks))
+    retriever = HybridRetriever(encoder, Texts(chunks["passage"]), language=language_of(chunks))
     searched: set[int] = set(units.sample(min(OTHERS, units.height), seed=seed)["row"])
     wanted_of = list(relevant.values())
     for hits in retriever.search(asked["query"].to_list(), NEAREST):

@@ -14,6 +14,7 @@ from embed_assets.queries.pairs import NEIGHBOUR
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
+from embed_assets.text.columns import Texts
 from embed_assets.text.identifiers import find_identifiers, holds_identifier
 from embed_assets.text.languages import ENGLISH, differs_in_language
 from embed_assets.text.near_duplicates import distinguishing_terms, normalize_query
@@ -158,7 +159,7 @@ def _drop_lost(
     if usable.is_empty():
         return pairs
     targets = [spans[span] for span in usable.select("document_id", "start", "end").iter_rows()]
-    retriever = HybridRetriever(encoder, chunks["passage"], language=language_of(chunks))
+    retriever = HybridRetriever(encoder, Texts(chunks["passage"]), language=language_of(chunks))
     ranks = retriever.ranks(usable["query"].to_list(), targets)
     rank_of_row = dict(zip(usable["row"].to_list(), ranks, strict=True))
     lost_ids = {pairs["query_id"][row] for row, rank in rank_of_row.items() if rank is None or rank > top_k}

@@ -1,6 +1,6 @@
 """BM25 and dense retrieval over the same passages."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +44,13 @@ class HybridRetriever:
     def __init__(
         self,
         encoder: TextEncoder,
-        passages: Iterable[str],
+        passages: Sequence[str],
         depth: int = DEPTH,
         language: str = ENGLISH,
         weight: float = DEFAULT_WEIGHT,
     ):
         self._encoder = encoder
-        self._vectors = encoder.encode_passages(list(passages))
+        self._vectors = encoder.encode_passages(passages)
         self._bm25 = Bm25Index(passages, language)
         self._depth, self._weight, self._deviation = depth, weight, cosine_deviation(self._vectors)
 

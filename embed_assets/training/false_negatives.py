@@ -21,7 +21,7 @@ class AnswerRules:
         patterns: what an identifier looks like.
     """
 
-    def __init__(self, passages: Sequence[str] | pl.Series, patterns: Sequence[str] = IDENTIFIER_PATTERNS):
+    def __init__(self, passages: Sequence[str], patterns: Sequence[str] = IDENTIFIER_PATTERNS):
         from scipy.sparse import csr_array
 
         self._passages, self._patterns = passages, patterns

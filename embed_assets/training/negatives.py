@@ -23,6 +23,7 @@ from embed_assets.queries.quotes import Quoted
 from embed_assets.retrieval.dense import DenseScores
 from embed_assets.retrieval.hybrid import Hits, HybridRetriever
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
+from embed_assets.text.columns import Texts
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 from embed_assets.text.near_duplicates import nearly_same, normalize_query
 from embed_assets.training.false_negatives import AnswerRules
@@ -130,7 +131,7 @@ def mine_hard_negatives(
     incomplete = [number for number, row in enumerate(rows) if len(row["given"]) < settings.per_query]
     if incomplete:
         asked = [rows[number] for number in incomplete]
-        retriever = HybridRetriever(encoder, chunks["passage"], max(100, settings.top_k), language_of(chunks))
+        retriever = HybridRetriever(encoder, Texts(chunks["passage"]), max(100, settings.top_k), language_of(chunks))
         blocks = retriever.search([row["query"] for row in asked], settings.top_k)
         for hits in track(blocks, "mining hard negatives, in blocks", total=-(-len(asked) // QUERIES_IN_A_BLOCK)):
             mined = miner.mine(asked[hits.start : hits.start + len(hits.found)], hits)
@@ -173,7 +174,7 @@ class _Miner:
         self._labelled: dict[str, set[str]] = defaultdict(set)
         for row in rows:
             self._labelled[normalize_query(row["query"])].add(row["document_id"])
-        rules = AnswerRules(self._passages, patterns)
+        rules = AnswerRules(Texts(self._passages), patterns)
         self._answers = {query: rules.answers(query) for query in dict.fromkeys(row["query"] for row in rows)}
         self._copies: dict[str, list[int]] = {self._passages[row["target"]]: [] for row in rows}
         for column, passage in enumerate(self._passages):
@@ -320,8 +321,7 @@ class _Miner:
         """Random chunks beside the hard negatives that were found, from the less similar half if there are enough.
 
         Args:
-            row: the pair.
-            hard: what was found for it.
+            row, hard: the pair, and what was found for it.
             cosines: of the block of queries to any chunks.
             number: of the query in its block.
         """
