@@ -92,7 +92,9 @@ class TrainingSettings(Block):
         description="stop after n evaluations, four in each epoch, without a better nDCG@10 on dev queries (a smaller dev loss, "
         "where fewer than 30 are no look-ups), and keep the best model; 0 trains to the end and keeps the last",
     )
-    checkpoints: int = operation(4, ge=1, le=100, description="how often the state is saved for resuming")
+    checkpoints: int = operation(
+        4, ge=1, le=100, description="how often the state is saved for resuming, if it does not take a tenth of the time"
+    )
     seed: int = Field(13, ge=0, description="seed of shuffling and dropout")
 
     @model_validator(mode="after")
@@ -162,7 +164,9 @@ class RerankerSettings(CrossEncoderSettings):
     warmup_share: Share = Field(0.1, description="share of the steps with a rising learning rate; it then falls as a cosine")
     dropout: float | None = Field(0.0, ge=0, lt=1, description="dropout while training; null keeps the model's own")
     max_examples: int = Field(100_000, ge=2, description="train on at most this many triplets")
-    checkpoints: int = operation(4, ge=1, le=100, description="how often the state is saved for resuming")
+    checkpoints: int = operation(
+        4, ge=1, le=100, description="how often the state is saved for resuming, if it does not take a tenth of the time"
+    )
     seed: int = Field(13, ge=0, description="seed of the new head, of the random passages, of shuffling and of dropout")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from embed_assets.models.token_projection import TOKENS, layers_for_tokens, token_vectors
-from embed_assets.training.loss import PARTS, Masked, MaskedCosine, by_length, shortened, trained_dimensions
+from embed_assets.training.loss import Masked, MaskedCosine, by_length, parts_that_pay, shortened, trained_dimensions
 from embed_assets.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def token_loss(
 
 
 def compute_by_length(
-    model: "torch.nn.Module", columns: Sequence[dict], layers: "Sequence[Dense]" = (), tokens: int = 0, parts: int = PARTS
+    model: "torch.nn.Module", columns: Sequence[dict], layers: "Sequence[Dense]" = (), tokens: int = 0, parts: int = 0
 ) -> "list[dict[str, torch.Tensor]]":
     """All texts of a batch, computed in parts of similar length, so that few tokens are padding.
 
@@ -122,7 +122,7 @@ def compute_by_length(
         columns: token batches of the same number of texts, such as anchors, positives and negatives.
         layers: what projects the tokens, if the model itself does not.
         tokens: the most in a part, with padding; its activations are then computed again in the backward pass. 0: no limit.
-        parts: how many forward passes, where there is no limit.
+        parts: how many forward passes, where there is no limit; 0: as many as pay.
 
     Returns:
         For each column ``sentence_embedding``, (texts, dimensions), ``token_embeddings``, unit vectors of shape (texts,
@@ -147,7 +147,8 @@ def compute_by_length(
         ]
     batch, order, lengths = merged
     found, width = [], int(lengths.max())
-    for rows in _rows_of_parts(order, lengths, tokens) if tokens else order.tensor_split(min(parts, len(order))):
+    parts = min(parts or parts_that_pay(model, order.device.type, len(order) * width), len(order))
+    for rows in _rows_of_parts(order, lengths, tokens) if tokens else order.tensor_split(parts):
         vector, vectors = part(shortened(batch, rows, int(lengths[rows].max())))
         found.append((vector, torch.nn.functional.pad(vectors, (0, 0, 0, width - vectors.shape[1]))))
     back = torch.argsort(order)
