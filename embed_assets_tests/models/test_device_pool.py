@@ -6,6 +6,8 @@ import numpy as np
 import psutil
 import pytest
 
+from embed_assets.cluster.ray_cluster import Cluster
+from embed_assets.models.device_pool import texts_at_once
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker, load_cross_encoder
@@ -39,3 +41,9 @@ def test_two_devices_encode_and_re_rank_what_one_does_and_end_with_the_encoder(t
     cross, ways = str(tmp_path / "cross"), {"two": together, "one": CPU}
     scores = [Reranker(cross, tmp_path / name, compute).score(pairs) for name, compute in ways.items()]
     assert np.allclose(*scores, atol=1e-5)
+
+
+def test_a_gpu_encodes_more_texts_between_two_looks_at_what_to_keep():
+    cpu, gpu = Compute("cpu"), Compute("cuda:0")
+    assert texts_at_once(cpu) == 512 and texts_at_once(gpu) == 4096
+    assert texts_at_once(Compute("cuda", cluster=Cluster(worker_gpus=1))) == 512, "the workers of a cluster share them"
