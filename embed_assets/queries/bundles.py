@@ -35,9 +35,16 @@ class Bundles:
         self._passages, self._usable, self._settings = chunks["passage"].to_list(), usable, settings
         self._vectors = encoder.encode_passages(self._passages) if settings.most_hops > 1 else None
         self._pools = _Pools(chunks, settings)
+        # Each further sample of a chunk asks for them again.
+        self._around: dict[int, tuple[int, ...]] = {}
 
     def around(self, row: int) -> tuple[int, ...]:
         """The rows of the chunks that belong to a chunk, which itself is not among them; as many as there are hops but one."""
+        if row not in self._around:
+            self._around[row] = self._find(row)
+        return self._around[row]
+
+    def _find(self, row: int) -> tuple[int, ...]:
         if self._vectors is None:
             return ()
         similarity = self._vectors @ self._vectors[row]

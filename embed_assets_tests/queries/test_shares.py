@@ -8,6 +8,7 @@ import pytest
 
 from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.corpus.documents import Document
+from embed_assets.queries.bundles import Bundles
 from embed_assets.queries.jobs import Job, plan_jobs
 from embed_assets.queries.pairs import make_pairs
 from embed_assets.queries.prompts import Prompt, load_prompt, load_question_prompts
@@ -66,6 +67,15 @@ def test_chunks_without_relatives_give_way_to_others(cut, encoder):
     chunks = cut([*alone, linked, target])
     for seed in range(4):
         assert hops_of(chunks, encoder, hops={2: 1}, bundle_by=("link",), max_questions=2, seed=seed) == {2: 1}
+
+
+def test_what_belongs_to_a_chunk_is_found_once_for_all_its_samples(chunks, encoder, monkeypatch):
+    asked: list[int] = []
+    find = Bundles._find
+    monkeypatch.setattr(Bundles, "_find", lambda self, row: asked.append(row) or find(self, row))
+    block = QuestionsSettings(styles={"multi_hop": 1}, hops=HOPS, max_questions=4 * len(chunks), questions_per_chunk=4)
+    jobs = plan_jobs(chunks, [*load_question_prompts(block, []).values()], encoder, block)
+    assert len(jobs) > len(chunks) and len(asked) == len(set(asked)) > 1
 
 
 def test_a_new_document_hardly_changes_what_others_are_bundled_with(chunks, encoder):
