@@ -11,7 +11,7 @@ from embed_assets.corpus.spans import language_of
 from embed_assets.evaluation.labels import own_units
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.rerankers import PairScorer
-from embed_assets.retrieval.bm25 import Bm25Index
+from embed_assets.retrieval.bm25 import bm25_index
 from embed_assets.retrieval.fusion import convex_fusion, cosine_deviation, query_weights
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
 from embed_assets.retrieval.rescoring import dense_scores
@@ -59,7 +59,7 @@ class Systems:
         self._passages = chunks["passage"].to_list()
         self._vectors = {name: _kept(encoder.encode_passages(self._passages)) for name, encoder in encoders.items()}
         self.deviations = {name: cosine_deviation(vectors) for name, vectors in self._vectors.items()}
-        self._bm25 = Bm25Index(self._passages, language_of(chunks)) if with_bm25 else None
+        self._bm25 = bm25_index(self._passages, language_of(chunks)) if with_bm25 else None
 
     @property
     def dimensions(self) -> dict[str, int]:

@@ -21,7 +21,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import OWN_WRITER, PAIR_SCHEMA, make_pairs
 from embed_assets.queries.quotes import Quoted, same_words
 from embed_assets.queries.sdg_records import DocumentNames, is_record, pairs_of_record
-from embed_assets.retrieval.bm25 import Bm25Index
+from embed_assets.retrieval.bm25 import bm25_index
 from embed_assets.retrieval.ranking import blocks_of_queries
 from embed_assets.text.near_duplicates import normalize_query
 
@@ -270,7 +270,7 @@ def _best_rows(pairs: Sequence[_OwnPair], rows_of: dict[str, np.ndarray], chunks
     ends = np.cumsum([len(rows) for rows in candidates.values()])
     vectors_of = dict(zip(candidates, np.split(passage_vectors, ends[:-1]), strict=True))
     query_vectors = encoder.encode_queries(queries)
-    index = Bm25Index(passages, language_of(chunks))
+    index = bm25_index(passages, language_of(chunks))
     best = []
     for block in blocks_of_queries(len(pairs), len(passages)):
         for number, bm25 in enumerate(index.scores(queries[block]), start=block.start):

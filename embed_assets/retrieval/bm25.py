@@ -1,5 +1,6 @@
 """BM25 over passages."""
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -62,6 +63,29 @@ class Bm25Index:
             places = np.minimum(np.searchsorted(rows, columns), len(rows) - 1)
             found += np.where(rows[places] == columns, self._index.scores["data"][start:end][places], np.float32(0))
         return found
+
+
+# The corpus that was indexed last, and its index.
+_last: list[tuple[bytes, Bm25Index]] = []
+
+
+def bm25_index(passages: Sequence[str], language: str = ENGLISH) -> Bm25Index:
+    """The index of passages; of those that were indexed last in this process, the one that is there.
+
+    A run of a collection needs the same one to filter queries, to mine, to draw the dev queries and to score.
+
+    Args:
+        passages, language: as of Bm25Index.
+    """
+    digest = hashlib.sha256(language.encode())
+    for passage in passages:
+        text = passage.encode()
+        digest.update(len(text).to_bytes(8, "big"))
+        digest.update(text)
+    if not _last or _last[0][0] != digest.digest():
+        _last.clear()  # not both at once in memory
+        _last.append((digest.digest(), Bm25Index(passages, language)))
+    return _last[0][1]
 
 
 class Bm25Scores:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embed_assets.models.encoders import TextEncoder
-from embed_assets.retrieval.bm25 import Bm25Index, Bm25Scores
+from embed_assets.retrieval.bm25 import Bm25Scores, bm25_index
 from embed_assets.retrieval.dense import DenseScores
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, cosine_deviation, fused_top_k
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
@@ -51,7 +51,7 @@ class HybridRetriever:
     ):
         self._encoder = encoder
         self._vectors = encoder.encode_passages(passages)
-        self._bm25 = Bm25Index(passages, language)
+        self._bm25 = bm25_index(passages, language)
         self._depth, self._weight, self._deviation = depth, weight, cosine_deviation(self._vectors)
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[Hits]:

@@ -5,7 +5,7 @@ import pytest
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.retrieval.bm25 import Bm25Index
+from embed_assets.retrieval.bm25 import Bm25Index, bm25_index
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
 
@@ -200,3 +200,17 @@ def test_no_block_holds_the_scores_of_all_passages_of_a_large_corpus(monkeypatch
     texts = [f"w{row % 7} w{row % 11}" for row in range(1000)]
     found = [hits.found for hits in HybridRetriever(WholeNumbers(3), texts).search(texts[:300], 10)]
     assert np.concatenate(found).shape == (300, 10) and max(sizes) <= 256 * 100
+
+
+def test_one_corpus_is_indexed_once_in_a_process(monkeypatch):
+    built = []
+    monkeypatch.setattr("embed_assets.retrieval.bm25.Bm25Index", lambda *args: built.append(args) or Bm25Index(*args))
+    first = bm25_index(["the tide", "is high"])
+    assert bm25_index(["the tide", "is high"]) is first and len(built) == 1
+    for passages, language in ((["the tide", "is low"], "en"), (["the tid", "eis low"], "en"), (["the tid", "eis low"], "de")):
+        found = bm25_index(passages, language)
+        assert (
+            found is not first
+            and found.scores(["tide low"]).tobytes() == Bm25Index(passages, language).scores(["tide low"]).tobytes()
+        )
+    assert len(built) == 4
