@@ -8,6 +8,8 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.retrieval.bm25 import Bm25Index, bm25_index
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
+from embed_assets.text.bm25s_alone import import_bm25s
+from embed_assets.text.tokens import search_terms
 
 PASSAGES = [
     "The tide gauge at the harbour wall is read every hour.",
@@ -214,3 +216,18 @@ def test_one_corpus_is_indexed_once_in_a_process(monkeypatch):
             and found.scores(["tide low"]).tobytes() == Bm25Index(passages, language).scores(["tide low"]).tobytes()
         )
     assert len(built) == 4
+
+
+@pytest.mark.parametrize("weights_at_once", [1, 40, 2**21])
+def test_scores_are_those_of_bm25s_to_the_last_bit(weights_at_once, monkeypatch):
+    monkeypatch.setattr("embed_assets.retrieval.bm25.WEIGHTS_AT_ONCE", weights_at_once)
+    random = np.random.default_rng(7)
+    texts = [
+        " ".join(f"w{number}" for number in random.zipf(1.3, size=random.integers(0, 60)) if number < 500) for _ in range(300)
+    ]
+    queries = ["w1 w2 w3", "w9 w9 w80", "w499", *texts[:50]]
+    library = import_bm25s().BM25()
+    library.index([*search_terms(texts, "en")], show_progress=False)
+    known = [[term for term in terms if term in library.vocab_dict] for terms in search_terms(queries, "en")]
+    expected = np.stack([library.get_scores(terms) if terms else np.zeros(300, np.float32) for terms in known])
+    assert Bm25Index(texts).scores(queries).tobytes() == expected.tobytes() and expected.any(axis=1).sum() > 40
