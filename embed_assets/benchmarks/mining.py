@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Of random vectors.
 DIMENSIONS = 384
 VECTORS_AT_ONCE = 2**14
-CHUNKS, PAIRS = "chunks.parquet", "pairs.parquet"
+CHUNKS, PAIRS, VECTORS = "chunks.parquet", "pairs.parquet", ".f32"
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,20 @@ def _positives(task: Mining) -> list[tuple[str, str]]:
 
 
 class _GivenVectors:
-    """Random unit vectors of a task's texts; that of a query is near the one of its passage."""
+    """Random unit vectors of a task's texts, those of passages in a file; that of a query is near the one of its passage."""
 
-    def __init__(self, task: Mining):
+    def __init__(self, task: Mining, file: Path):
         random = np.random.default_rng(13)
         # Their hashes: the texts of a million passages would be there once more.
         self._passages = {hash(passage): row for row, passage in enumerate(task.chunks["passage"].unique(maintain_order=True))}
-        self._passage_vectors = _unit(random.standard_normal((len(self._passages), DIMENSIONS), dtype=np.float32))
+        shape = (len(self._passages), DIMENSIONS)
+        written = np.memmap(file, np.float32, "w+", shape=shape)
+        for start in range(0, len(written), VECTORS_AT_ONCE):
+            count = min(VECTORS_AT_ONCE, len(written) - start)
+            written[start : start + count] = _unit(random.standard_normal((count, DIMENSIONS), dtype=np.float32))
+        del written
+        # Nobody writes into them; torch warns of what cannot be written to.
+        self._passage_vectors = np.memmap(file, np.float32, "c", shape=shape)
         positives = dict(_positives(task))
         self._queries = {query: row for row, query in enumerate(positives)}
         self._query_vectors = _unit(random.standard_normal((len(positives), DIMENSIONS), dtype=np.float32))
@@ -166,16 +173,14 @@ class _GivenVectors:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    for start in range(0, len(vectors), VECTORS_AT_ONCE):
-        block = vectors[start : start + VECTORS_AT_ONCE]
-        block /= np.linalg.norm(block, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
 
 
 def _mine_here(task: Mining, memos: Path) -> dict[str, float]:
     encoder: TextEncoder
     if task.given_vectors:
-        encoder = _GivenVectors(task)
+        encoder = _GivenVectors(task, memos.with_suffix(VECTORS))
     else:
         encoder = Encoder(task.base_model, memos, compute=task.compute)
         encoder.encode_queries([f"a text that warms up {time.time()}"])
@@ -193,7 +198,7 @@ def _mine_with_sentence_transformers(task: Mining, memos: Path) -> dict[str, flo
 
     disable_progress_bars()
     if task.given_vectors:
-        model = _with_vectors(_GivenVectors(task))
+        model = _with_vectors(_GivenVectors(task, memos.with_suffix(VECTORS)))
     else:
         model = load_sentence_transformer(task.base_model, task.compute.torch_device()).to(task.compute.torch_dtype())
         model.encode(["a text that warms up"])

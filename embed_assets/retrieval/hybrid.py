@@ -50,8 +50,9 @@ class HybridRetriever:
         weight: float = DEFAULT_WEIGHT,
     ):
         self._encoder = encoder
-        self._vectors = encoder.encode_passages(passages)
+        # Before the vectors, which take most of the memory.
         self._bm25 = bm25_index(passages, language)
+        self._vectors = encoder.encode_passages(passages)
         self._depth, self._weight, self._deviation = depth, weight, cosine_deviation(self._vectors)
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[Hits]:

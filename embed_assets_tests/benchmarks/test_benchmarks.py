@@ -1,7 +1,7 @@
 import pytest
 
 from embed_assets.benchmarks.late_interaction import benchmark_late_interaction
-from embed_assets.benchmarks.mining import Mining, benchmark_mining
+from embed_assets.benchmarks.mining import Mining, benchmark_mining, enlarged
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.settings import NegativesSettings
@@ -20,6 +20,17 @@ def test_mining_is_measured_against_sentence_transformers_on_the_same_task():
     # A Python process with torch and the model has some hundred MB.
     assert table["peak_memory_mb"].is_between(200, 10_000).all()
     assert (table["memory_of_mining_mb"] < table["peak_memory_mb"]).all()
+
+
+@pytest.mark.slow
+def test_mining_of_a_larger_collection_with_given_vectors_is_measured_alone_and_beside_the_library():
+    settings, model = NegativesSettings(top_k=5), BaseModelSettings(max_tokens=32)
+    task = enlarged(Mining(make_chunks(TEXTS), make_pairs(QUESTIONS), model, settings), 40, 20)
+    assert task.chunks.height == 40 and task.chunks["passage"].n_unique() > 30 and task.pairs.height == 20
+    both, alone = benchmark_mining(task), benchmark_mining(task, alone=True)
+    assert both["system"].to_list() == ["sentence-transformers", "embed_assets"]
+    assert alone["system"].to_list() == ["embed_assets"] and "ratio" not in alone.columns
+    assert alone["complete"][0] == both["complete"][1]
 
 
 @pytest.mark.long
