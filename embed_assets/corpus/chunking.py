@@ -1,7 +1,5 @@
 """Documents cut into chunks at headings, paragraphs, sentences and words."""
 
-import multiprocessing
-import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from embed_assets.corpus.child_processes import ChildProcesses, processes_for
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
 from embed_assets.corpus.settings import ChunkingSettings
@@ -26,7 +25,7 @@ Span = tuple[int, int]
 # Documents are chunked together so far: their rows take many times their memory, until they are a table.
 CHARACTERS_IN_A_BLOCK = 2**21
 # A process takes about two seconds to start.
-FEWEST_BLOCKS_OF_A_PROCESS, MOST_PROCESSES = 4, 8
+FEWEST_BLOCKS_OF_A_PROCESS = 4
 CHARACTERS_FOR_A_TOKEN = 6
 _LONG_LINE = re.compile(r"[^\n]{20000,}")
 # Where nothing but the number of characters tells where to cut, the splitter tokenizes a part again for each chunk of it.
@@ -52,13 +51,11 @@ def chunk_documents(
         ``tokens`` (of the passage).
     """
     blocks = list(_blocks(documents))
-    workers = min(len(os.sched_getaffinity(0)), MOST_PROCESSES, len(blocks) // FEWEST_BLOCKS_OF_A_PROCESS)
+    workers = processes_for(len(blocks) // FEWEST_BLOCKS_OF_A_PROCESS)
     if workers < 2:
         here = (_chunk_block(block, settings, tokenizer, room) for block in blocks)
         return pl.concat(track(here, "chunking, in blocks", len(blocks)), rechunk=True)
-    # Forked from a small process of its own, as the readers: this one has threads.
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, context, initializer=_set_tokenizer, initargs=(tokenizer.to_str(),)) as pool:
+    with ProcessPoolExecutor(workers, ChildProcesses(), initializer=_set_tokenizer, initargs=(tokenizer.to_str(),)) as pool:
         chunked = pool.map(_chunk_in_process, blocks, repeat(settings), repeat(room))
         return pl.concat(track(chunked, "chunking, in blocks", len(blocks)), rechunk=True)
 

@@ -1,11 +1,10 @@
 """Readers of strangers' files, in processes that may take so much memory and so much time."""
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING
 
+from embed_assets.corpus.child_processes import ChildProcesses, processes_for
 from embed_assets.corpus.readers.conversion import OUT_OF_MEMORY, convert
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.readers.limits import limit_worker
@@ -13,7 +12,6 @@ from embed_assets.corpus.readers.limits import limit_worker
 if TYPE_CHECKING:
     from embed_assets.corpus.settings import DocumentsSettings
 
-MOST_PROCESSES = 8
 # A worker is replaced after so many files: some libraries do not give memory back.
 FILES_OF_A_WORKER = 200
 
@@ -34,14 +32,13 @@ def convert_all(
 
     if not files:
         return
-    workers = min(len(os.sched_getaffinity(0)), MOST_PROCESSES, len(files))
-    # Forked from a small process of its own: this one has threads, and memory that would count.
+    workers = processes_for(len(files))
     with ProcessPool(
         workers,
         max_tasks=FILES_OF_A_WORKER,
         initializer=limit_worker,
         initargs=(settings.reader_megabytes,),
-        context=multiprocessing.get_context("forkserver"),
+        context=ChildProcesses(),
     ) as pool:
         for start in range(0, len(files), 4 * workers):
             block = [

@@ -1,0 +1,47 @@
+"""Child processes that help this one, whatever program it runs."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+MOST_PROCESSES = 8
+
+
+class _Process(ForkServerProcess):
+    @staticmethod
+    def _Popen(process_obj: BaseProcess):  # noqa: N802  # what multiprocessing calls it
+        with _main_hidden():
+            return ForkServerProcess._Popen(process_obj)
+
+
+class ChildProcesses(ForkServerContext):
+    """Forked from a small process of their own: this one has threads, and memory that would count as theirs.
+
+    Unlike those of multiprocessing's own context, they do not run the program again that runs here. A script without
+    ``if __name__ == "__main__":`` would begin once more in each of them, and wait there for itself.
+    """
+
+    Process = _Process
+
+
+def processes_for(tasks: int) -> int:
+    """How many processes share so many tasks: one for each core that this one may use, and no more than MOST_PROCESSES."""
+    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES, tasks)
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Leave nothing that tells a child process which program to import."""
+    main: Any = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    for name in hidden:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
