@@ -1,6 +1,7 @@
 """From a checkpoint to production: the verdict of the gate, and the index that it lets through."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,20 @@ import polars as pl
 
 from embed_assets.artifacts.files import lock
 from embed_assets.artifacts.inputs import Inputs
+from embed_assets.artifacts.store import Artifact
 from embed_assets.corpus import production_table
 from embed_assets.corpus.front_matter import front_matter_columns
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.hybrid_weight import weight_for_search
 from embed_assets.evaluation.metrics import HEADLINE
-from embed_assets.evaluation.scoring import Scores, join_scores, read_summaries, score_systems
+from embed_assets.evaluation.scoring import Scores, join_scores, read_summaries, score_systems, write_summaries
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.sources import BASE_MODEL
-from embed_assets.production.gate import NOT_BETTER, Verdict, judge, write_verdict
+from embed_assets.production.gate import NOT_BETTER, Verdict, judge, read_verdict, write_verdict
 from embed_assets.production.published import WITHOUT_CHECKPOINT, Model, Published, base_model_of, model_of, model_of_table
 from embed_assets.production.published_index import OvertakenError, Pointer, PublishedIndex
 from embed_assets.production.settings import PublishingSettings
@@ -28,10 +30,39 @@ from embed_assets.reports.evaluation import write_comparison
 from embed_assets.text.settings import IdentifierSettings
 
 ROWS = ("chunks", "metadata_columns", "token_pooling", "dimensions", "whole_vectors", "number_type", "vector_index")
+# Folders of the artifact, and how its scores name the hybrid of the model in production.
+CANDIDATE, IN_USE, HYBRID_IN_USE = "candidate", "in_use", "hybrid_production"
 NEWER_CHUNKS = "the model in production, for newer chunks or other columns"
 
 
-def judge_candidate(published: Published, inputs: Inputs, compared_with: str, compute: Compute, folder: Path) -> Verdict:
+@dataclass(frozen=True)
+class Judged:
+    """What is known of a candidate before anything is published.
+
+    Args:
+        verdict: of the gate.
+        candidate: summaries of the scores of the checkpoint as it would be published.
+        in_use: those of the model in production, as it is published; empty where that is the base model, or is not there.
+    """
+
+    verdict: Verdict
+    candidate: Sequence[Mapping[str, Any]]
+    in_use: Sequence[Mapping[str, Any]] = ()
+
+    def write(self, folder: Path) -> None:
+        """Write it into the artifact of published_index."""
+        write_verdict(folder, self.verdict)
+        for name, summaries in ((CANDIDATE, self.candidate), (IN_USE, self.in_use)):
+            (folder / name).mkdir()
+            write_summaries(folder / name, summaries)
+
+    @classmethod
+    def read(cls, artifact: Artifact) -> "Judged":
+        """What write has written."""
+        return cls(read_verdict(artifact), *(read_summaries(artifact.folder / name) for name in (CANDIDATE, IN_USE)))
+
+
+def judge_candidate(published: Published, inputs: Inputs, compared_with: str, compute: Compute, folder: Path) -> Judged:
     """Compare the checkpoint with what is in production on the fixed evaluation set.
 
     Args:
@@ -39,35 +70,33 @@ def judge_candidate(published: Published, inputs: Inputs, compared_with: str, co
         inputs: of published_index.
         compared_with: name of the model in production; BASE_MODEL for the base model of the settings.
         compute: where to encode.
-        folder: gets the verdict, and the score tables in report/.
+        folder: gets the score tables, in report/.
     """
     settings, checkpoint = inputs.block(PublishingSettings), inputs.artifacts["checkpoint"]
+    per_query, of_candidate = _scores_of_candidate(published, inputs, compute)
     if compared_with == BASE_MODEL:
-        per_query = _scores_of_candidate(published, inputs, compute)[0]
         verdict = judge(per_query, "hybrid", "hybrid_base", "the base model", settings, inputs.block(ScoringSettings))
-    else:
-        in_use, candidate = published.find(compared_with), model_of(checkpoint)
-        if in_use is None:
-            reason = f"the model in production, {compared_with}, is not in the store, so nothing can be compared with it"
-            verdict = Verdict(False, f"{reason}: {WITHOUT_CHECKPOINT}")
-        else:
-            live, wanted = published.live_vectors(), published.vectors(candidate)
-            same = in_use.digest == candidate.digest
-            if same and (live.dimensions, live.whole) == (wanted.dimensions, wanted.whole):
-                verdict = Verdict(True, NEWER_CHUNKS)
-            else:
-                encoders = {
-                    "production": published.scored(in_use, compute, live),
-                    "tuned": published.scored(candidate, compute, wanted),
-                }
-                hybrids = {"hybrid_production": "production", "hybrid": "tuned"}
-                scores = _score(inputs, encoders, hybrids, [("hybrid", "hybrid_production"), ("tuned", "production")])
-                write_comparison(folder, [score.summary for score in scores])
-                per_query, scoring = join_scores(scores)[0], inputs.block(ScoringSettings)
-                what = "its vectors as they are published" if same else "the model in production"
-                verdict = judge(per_query, "hybrid", "hybrid_production", what, settings, scoring, as_good_will_do=same)
-    write_verdict(folder, verdict)
-    return verdict
+        return Judged(verdict, of_candidate)
+    in_use, candidate = published.find(compared_with), model_of(checkpoint)
+    if in_use is None:
+        reason = f"the model in production, {compared_with}, is not in the store, so nothing can be compared with it"
+        return Judged(Verdict(False, f"{reason}: {WITHOUT_CHECKPOINT}"), of_candidate)
+    live, wanted = published.live_vectors(), published.vectors(candidate)
+    same = in_use.digest == candidate.digest
+    if same and (live.dimensions, live.whole) == (wanted.dimensions, wanted.whole):
+        return Judged(Verdict(True, NEWER_CHUNKS), of_candidate)
+    encoders = {
+        "production": published.scored(in_use, compute, live),
+        "tuned": published.scored(candidate, compute, wanted),
+    }
+    hybrids = {HYBRID_IN_USE: "production", "hybrid": "tuned"}
+    scores = _score(inputs, encoders, hybrids, [("hybrid", HYBRID_IN_USE), ("tuned", "production")])
+    summaries = [score.summary for score in scores]
+    write_comparison(folder, summaries)
+    what = "its vectors as they are published" if same else "the model in production"
+    compared, scoring = join_scores(scores)[0], inputs.block(ScoringSettings)
+    verdict = judge(compared, "hybrid", HYBRID_IN_USE, what, settings, scoring, as_good_will_do=same)
+    return Judged(verdict, of_candidate, summaries)
 
 
 def _scores_of_candidate(
@@ -97,7 +126,7 @@ def _score(
 
 
 def publish(
-    published: Published, inputs: Inputs, verdict: Verdict, compared_with: str, compute: Compute, anyway: bool = False
+    published: Published, inputs: Inputs, judged: Judged, compared_with: str, compute: Compute, anyway: bool = False
 ) -> tuple[bool, str]:
     """Write the index of the checkpoint that was judged and put it into production, if the verdict or an operator says so.
 
@@ -107,7 +136,7 @@ def publish(
     Args:
         published: what is in production.
         inputs: of published_index, those that the verdict is on.
-        verdict: of the gate.
+        judged: the candidate, with the verdict of the gate.
         compared_with: what the verdict compared with.
         compute: where to encode.
         anyway: publish whatever the verdict, and although it was rolled back.
@@ -119,7 +148,7 @@ def publish(
         OvertakenError: somebody else published meanwhile; what is in production stays.
         CollectionError: the production table, or a column that is published with its chunks, is missing.
     """
-    index = published.index
+    index, verdict = published.index, judged.verdict
     candidate, chunks = model_of(inputs.artifacts["checkpoint"]), inputs.artifacts["corpus_chunks"]
     folder = published.workspace.store.root / "published_index" / inputs.collection
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,12 +159,11 @@ def publish(
         made_of = published.made_of(candidate, chunks)
         name = index.table_name(made_of["fingerprint"])
         if before.current == name and live:
-            _fuse_anew(index, name, live, _fusion(inputs, _scores_of_candidate(published, inputs, compute)[1], candidate))
+            _fuse_anew(index, name, live, _fusion(inputs, judged.candidate, system_of(candidate)[1]))
             return True, f"in production: {before.reason}"
         if anyway or (verdict.better and before.withdrawn != name):
             reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
-            summaries = _scores_of_candidate(published, inputs, compute)[1]
-            _put(published, inputs, before, candidate, compared_with, reason, summaries, compute)
+            _put(published, inputs, before, candidate, compared_with, reason, judged.candidate, compute)
             return True, f"in production: {reason}"
         if verdict.better:
             return False, "what is in production stays: this one was rolled back; 'publish_anyway' brings it back"
@@ -151,10 +179,11 @@ def publish(
             return False, stays
         known, made_of = [live, index.metadata(before.withdrawn)], published.made_of(in_use, chunks)
         if any(all(it.get(key) == made_of.get(key) for key in ROWS) for it in known):
-            base = _base_of(inputs)
-            if in_use.digest == base.digest:  # of another model, the scores say nothing
+            if in_use.digest == _base_of(inputs).digest:
                 summaries = read_summaries(inputs.folder("beir_scores"))
-                _fuse_anew(index, before.current, live, _fusion(inputs, summaries, in_use))
+                _fuse_anew(index, before.current, live, _fusion(inputs, summaries, system_of(in_use)[1]))
+            elif judged.in_use and in_use.name == compared_with:
+                _fuse_anew(index, before.current, live, _fusion(inputs, judged.in_use, HYBRID_IN_USE))
             return False, stays
         dense, hybrid = system_of(in_use)
         scored = _score(inputs, {dense: published.scored(in_use, compute)}, {hybrid: dense})
@@ -191,7 +220,7 @@ def _put(
         "evaluation_set": inputs.artifacts["evaluation_set"].digest,
         "scores": _headlines(summaries),
     }
-    metadata |= _fusion(inputs, summaries, model)
+    metadata |= _fusion(inputs, summaries, system_of(model)[1])
     live = index.metadata(before.current)
     if live and _same_passages(live, made_of, model):
         index.clone(name, before.current, metadata)
@@ -219,9 +248,9 @@ def _fuse_anew(index: PublishedIndex, name: str, live: Mapping[str, Any], fused:
         index.note(name, fused)
 
 
-def _fusion(inputs: Inputs, summaries: Sequence[Mapping[str, Any]], model: Model) -> dict[str, Any]:
-    """How search in an index of a model fuses: as the scores do."""
-    weight, deviation = weight_for_search(summaries, system_of(model)[1])
+def _fusion(inputs: Inputs, summaries: Sequence[Mapping[str, Any]], hybrid: str) -> dict[str, Any]:
+    """How search in an index fuses: as the scores of a hybrid system do."""
+    weight, deviation = weight_for_search(summaries, hybrid)
     patterns = list(inputs.block(IdentifierSettings).all_patterns)
     return {"hybrid_weight": weight, "cosine_deviation": deviation, "identifier_patterns": patterns}
 

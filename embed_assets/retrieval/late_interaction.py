@@ -1,6 +1,6 @@
 """Late interaction: a query and a passage are compared token by token."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,29 +77,33 @@ class LateInteraction:
             if key not in known:
                 missing.setdefault(passage, {})[query] = key
         if missing:
+            import torch
+
             texts = sorted({query for asked in missing.values() for query in asked})
             queries = dict(zip(texts, self.encoder.encode_queries(texts), strict=True))
             blocks = list(self.encoder.blocks(list(missing)))
             for block in track(blocks, f"comparing the tokens of {len(texts)} queries and {len(missing)} passages, in blocks"):
-                rows = [
-                    row
+                compared = [
+                    pair
                     for passage, tokens in zip(block, self._tokens(block), strict=True)
-                    for row in self._rows(missing[passage], queries, tokens)
+                    for pair in self._compared(missing[passage], queries, tokens)
                 ]
+                # A GPU is waited for once, not for each passage.
+                scores = torch.cat([scores for _, scores in compared]).cpu().numpy()
+                names = [key for keys, _ in compared for key in keys]
+                rows = [(key, score.tobytes()) for key, score in zip(names, scores, strict=True)]
                 self.memo.put_many(rows)
                 known.update(rows)
         return np.array([np.frombuffer(known[key], dtype=np.float32)[0] for key in keys], dtype=np.float32)
 
-    def _rows(
+    def _compared(
         self, asked: dict[str, str], queries: "dict[str, torch.Tensor]", passage: "torch.Tensor"
-    ) -> list[tuple[str, bytes]]:
-        """Key and score of each query that is compared with one passage."""
-        names, rows = list(asked), []
+    ) -> "Iterator[tuple[list[str], torch.Tensor]]":
+        """Keys and scores of the queries that are compared with one passage, so many at once."""
+        names = list(asked)
         for start in range(0, len(names), QUERIES_AT_ONCE):
             block = names[start : start + QUERIES_AT_ONCE]
-            scores = maxsim([queries[name] for name in block], [passage])[:, 0].cpu().numpy()
-            rows += [(asked[name], score.tobytes()) for name, score in zip(block, scores, strict=True)]
-        return rows
+            yield [asked[name] for name in block], maxsim([queries[name] for name in block], [passage])[:, 0]
 
     def _tokens(self, passages: Sequence[str]) -> "list[torch.Tensor]":
         new = [passage for passage in passages if passage not in self._kept]

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from sentence_transformers.base.modules import Dense
 
 
+# Bytes of weights; a file of protobuf has less than 2^31, with its graph.
+LARGEST_FILE = 1.9e9
+
+
 def export_onnx(model_folder: Path, folder: Path, base_model: BaseModelSettings, settings: ExportSettings) -> list[Path]:
     """Write a sentence-transformers model as ONNX, in float32 and, if the settings ask for it, in float16 and int8.
 
@@ -91,10 +95,10 @@ def _write_files(
     _write_graph(model, pipeline, outputs, files[0], settings.opset)
     if settings.fp16:
         files.append(folder / "onnx" / FP16_MODEL)
-        _halve(files[0], files[-1])
+        halve(files[0], files[-1])
     if settings.int8:
         files.append(folder / "onnx" / INT8_MODEL)
-        _quantize(files[0], files[-1], settings.per_channel)
+        quantize(files[0], files[-1], settings.per_channel)
     _write_configuration(model, folder)
     return files
 
@@ -162,21 +166,36 @@ def _logits(features: "dict[str, torch.Tensor]") -> "tuple[torch.Tensor]":
     return (features["scores"].reshape(-1, 1),)
 
 
-def _halve(path: Path, half_path: Path) -> None:
-    """Weights and sums in float16; inputs and outputs stay as they are."""
+def halve(source: Path, target: Path) -> None:
+    """Write an ONNX file anew with weights and sums in float16; inputs and outputs stay as they are."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with _quiet():
-        onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), half_path)
+        # By its name, since one of more than 2 GB cannot be handed over.
+        half = convert_float_to_float16(str(source), keep_io_types=True)
+        beside = size_with_weights(source) / 2 > LARGEST_FILE
+        onnx.save(half, target, save_as_external_data=beside, location=f"{target.name}.data")
 
 
-def _quantize(source: Path, target: Path, per_channel: bool) -> None:
+def quantize(source: Path, target: Path, per_channel: bool) -> None:
+    """Write an ONNX file anew with the weights of products and embeddings in int8."""
     from onnxruntime.quantization import quantize_dynamic
 
     with _quiet():
-        # By default it also takes the Attention of opset 23 for an older operator of that name, and writes an invalid graph.
-        quantize_dynamic(source, target, op_types_to_quantize=["Gather", "MatMul"], per_channel=per_channel)
+        quantize_dynamic(
+            source,
+            target,
+            # By default it also takes the Attention of opset 23 for an older operator of that name, and writes an invalid graph.
+            op_types_to_quantize=["Gather", "MatMul"],
+            per_channel=per_channel,
+            use_external_data_format=size_with_weights(source) / 4 > LARGEST_FILE,
+        )
+
+
+def size_with_weights(path: Path) -> int:
+    """Bytes of an ONNX file with its weights, which lie in a file beside it if they are more than 2 GB."""
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
 
 
 @contextmanager

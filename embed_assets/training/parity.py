@@ -14,6 +14,7 @@ from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
+from embed_assets.training.export import size_with_weights
 from embed_assets.training.settings import RerankerSettings
 
 # How many texts are compared token by token, one at a time, as search does with a query.
@@ -37,7 +38,9 @@ def check_parity(
         measured here.
     """
     base_model = with_prompts(base_model, str(model_folder))
-    model = load_sentence_transformer(base_model, "cpu", str(model_folder))
+    model = load_sentence_transformer(
+        base_model, "cpu", str(model_folder)
+    ).float()  # a model from elsewhere may be stored in less
 
     def encode_with_torch(texts: Sequence[str]) -> np.ndarray:
         options = {"normalize_embeddings": True, "show_progress_bar": False} | as_task(base_model, PASSAGE)
@@ -56,7 +59,7 @@ def check_parity(
             of_file = np.concatenate([exported.encode_query_tokens(query) for query in queries])
             files[path.name] |= {"min_cosine_of_tokens": parity(of_torch, of_file)["min_cosine"]}
         files[path.name] |= {
-            "megabytes": _megabytes(path),
+            "megabytes": round(size_with_weights(path) / 1e6, 1),
             "texts_per_second": round(len(texts) / seconds, 1),
             "ratio_to_torch": round(torch_seconds / seconds, 2),
         }
@@ -96,14 +99,9 @@ def check_reranker_parity(
             "max_difference": round(float(differences.max()), 7),
             "mean_difference": round(float(differences.mean()), 7),
             "correlation": round(float(np.corrcoef(scores, reference)[0, 1]), 7),
-            "megabytes": _megabytes(path),
+            "megabytes": round(size_with_weights(path) / 1e6, 1),
         }
     return files
-
-
-def _megabytes(path: Path) -> float:
-    """Size of a model with its weights, which lie in a file of their own beside it if they are more than 2 GB."""
-    return round(sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / 1e6, 1)
 
 
 def parity(reference: np.ndarray, candidate: np.ndarray) -> dict[str, float]:

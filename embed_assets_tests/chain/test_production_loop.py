@@ -32,7 +32,7 @@ from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.production.gate import Verdict
 from embed_assets.production.published import model_of_table
 from embed_assets.production.published_index import PublishingError, metadata_of
-from embed_assets.production.publishing import publish
+from embed_assets.production.publishing import Judged, publish
 from embed_assets.production.search import search_index
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 from embed_assets.retrieval.fusion import convex_fusion, fuse_hits
@@ -301,7 +301,7 @@ def test_model_that_was_rolled_back_stays_so_although_the_gate_likes_it(loop: Lo
     before = index.rollback()
     published, inputs = open_published(loop.workspace, COLLECTION), resolve(loop.workspace, PUBLISHED_INDEX, COLLECTION)
     compared_with = inputs.sources[IN_PRODUCTION].digest
-    assert publish(published, inputs, Verdict(True, "better"), compared_with, Compute()) == (
+    assert publish(published, inputs, Judged(Verdict(True, "better"), ()), compared_with, Compute()) == (
         False,
         "what is in production stays: this one was rolled back; 'publish_anyway' brings it back",
     )

@@ -25,8 +25,11 @@ from embed_assets.defs.partitions import collections, trials
 from embed_assets.graph import STAGES
 from embed_assets.lineage import finished_trials, open_published, resolve
 from embed_assets.models.answers import Answer, Sampling
+from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import LanguageModel
-from embed_assets.production.gate import Verdict, write_verdict
+from embed_assets.production.gate import Verdict
+from embed_assets.production.published import Model, Published
+from embed_assets.production.publishing import Judged
 from embed_assets.sweep.stages import TRIAL
 from embed_assets_tests.small_collections import QUERIES, ROUTERS, override, write_collection
 
@@ -295,7 +298,6 @@ def test_the_model_that_was_judged_is_the_one_that_goes_into_production(
     place: Workspace, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     import embed_assets.defs.production.published_index as module
-    from embed_assets.production import publishing
 
     assert materialize_collection(instance, NAME, "evaluation_set")
     stub(place, "triplets", triplets=TRIPLETS)
@@ -303,18 +305,18 @@ def test_the_model_that_was_judged_is_the_one_that_goes_into_production(
     stub(place, "beir_scores", scores="[]")
     encoded_with = []
 
-    def judge(published, inputs, compared_with, compute, folder) -> None:
+    def judge(published, inputs, compared_with, compute, folder) -> Judged:
         """While it is judged, another run makes another checkpoint the current one."""
-        write_verdict(folder, Verdict(True, f"{inputs.artifacts['checkpoint'].fingerprint} is better"))
         override(place.data, NAME, {"training": {"seed": 99}})
         stub(place, "checkpoint", weights="2")
+        return Judged(Verdict(True, f"{inputs.artifacts['checkpoint'].fingerprint} is better"), ())
 
-    def encoder_of(checkpoint: Artifact, *others: object) -> Letters:
-        encoded_with.append(checkpoint.fingerprint)
+    def encoder(published: Published, model: Model, compute: Compute) -> Letters:
+        encoded_with.append(model.checkpoint)
         return Letters()
 
     monkeypatch.setattr(module, "judge_candidate", judge)
-    monkeypatch.setattr(publishing, "encoder_of", encoder_of)
+    monkeypatch.setattr(Published, "encoder", encoder)
     assert materialize(instance, "published_index")
     assert place.store.current("checkpoint", NAME).fingerprint != judged.fingerprint
     index = open_published(place, NAME).index

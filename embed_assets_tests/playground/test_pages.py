@@ -19,7 +19,7 @@ from embed_assets.playground.pages import make_app
 from embed_assets.playground.pooling import pool
 from embed_assets.playground.systems import SHOWN
 from embed_assets.production.gate import Verdict
-from embed_assets.production.publishing import publish
+from embed_assets.production.publishing import Judged, publish
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 from embed_assets.queries.reviews import read_reviews
 from embed_assets_tests.sample_documents import DOCUMENTS
@@ -39,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, chunks: pl.DataFrame, memos: 
     home = ScoredHome(tmp_path_factory.mktemp("playground"), chunks.with_columns(passage=passage), memos)
     inputs = resolve(home.place, PUBLISHED_INDEX, NAME)
     compared_with = inputs.sources[IN_PRODUCTION].digest
-    publish(open_published(home.place, NAME), inputs, Verdict(False, "not better"), compared_with, CPU)
+    publish(open_published(home.place, NAME), inputs, Judged(Verdict(False, "not better"), ()), compared_with, CPU)
     (home.folder / "log.txt").write_text("pump runs dry\nhow warm must the water be\n")
     return home
 

@@ -14,22 +14,24 @@ from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.cli.main import main
-from embed_assets.evaluation.scoring import write_summaries
+from embed_assets.evaluation.hybrid_weight import weight_for_search
+from embed_assets.evaluation.scoring import read_summaries, write_summaries
 from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
 from embed_assets.lineage import open_published, resolve
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.two_towers import TwoTowers
 from embed_assets.overview import in_production
-from embed_assets.production import drift
-from embed_assets.production.gate import Verdict, write_verdict
+from embed_assets.production import drift, publishing
+from embed_assets.production.gate import Verdict
 from embed_assets.production.published import Published, model_of_table, without_fine_tuning
 from embed_assets.production.published_index import PublishedIndex, metadata_of
-from embed_assets.production.publishing import judge_candidate, publish
+from embed_assets.production.publishing import Judged, judge_candidate, publish
 from embed_assets.production.search import search_index
 from embed_assets.production.settings import DriftSettings
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 from embed_assets_tests.scored_home import CPU, NAME, QUESTION, ScoredHome
+from embed_assets_tests.tiny_models import write_model
 
 REFUSED = Verdict(False, "not significantly better than the base model in hybrid retrieval: +0.010 ndcg@10")
 BETTER = Verdict(True, "significantly better than the base model")
@@ -44,9 +46,12 @@ class Home(ScoredHome):
     def inputs(self) -> Inputs:
         return resolve(self.place, PUBLISHED_INDEX, NAME)
 
-    def publish(self, verdict: Verdict, anyway: bool = False) -> tuple[bool, str]:
+    def publish(self, verdict: Verdict, anyway: bool = False, judged: Judged | None = None) -> tuple[bool, str]:
         inputs = self.inputs()
-        return publish(self.published, inputs, verdict, inputs.sources[IN_PRODUCTION].digest, CPU, anyway)
+        scored = judged or Judged(verdict, read_summaries(inputs.folder("beir_scores")))
+        return publish(
+            self.published, inputs, replace(scored, verdict=verdict), inputs.sources[IN_PRODUCTION].digest, CPU, anyway
+        )
 
     @property
     def published(self) -> Published:
@@ -108,7 +113,7 @@ def test_the_reason_is_that_of_the_last_verdict_and_says_its_day(home: Home, swa
     home.publish(REFUSED)
     verdict = Verdict(not later, f"(judged since) {later}")
     inputs = home.inputs()
-    home.place.store.build("published_index", NAME, inputs.ingredients, lambda folder, scratch: write_verdict(folder, verdict))
+    home.place.store.build("published_index", NAME, inputs.ingredients, lambda folder, _: Judged(verdict, ()).write(folder))
     pointer = replace(home.published.index.pointer(), swapped_at=swapped_at)
     home.published.index._move(home.published.index.pointer(), pointer)
     assert without_fine_tuning(home.published) == f"base model: the fine-tuned one was not shown to be better: {words}"
@@ -195,7 +200,7 @@ def store_otherwise(home: Home, **publishing: object) -> None:
     (home.folder / "settings.yaml").write_text(json.dumps(settings | {"publishing": {"uri": "published"} | publishing}))
 
 
-def judged(home: Home, folder: Path) -> Verdict:
+def judged(home: Home, folder: Path) -> Judged:
     (folder / "verdict" / "report").mkdir(parents=True, exist_ok=True)
     inputs = home.inputs()
     return judge_candidate(home.published, inputs, inputs.sources[IN_PRODUCTION].digest, CPU, folder / "verdict")
@@ -208,7 +213,7 @@ def test_the_base_model_is_published_with_all_dimensions_and_a_fine_tuned_one_wi
     home.publish(REFUSED)
     assert home.live.get("dimensions") is None and home.live["number_type"] == "float16"
     assert home.publish(REFUSED)[1].startswith("what is in production stays"), "nothing is written twice"
-    home.publish(BETTER)
+    home.publish(BETTER, judged=judged(home, tmp_path))
     table = home.published.index.open()
     assert home.live["dimensions"] == 8 and table.schema.field("short_vector").type.list_size == 8
     assert len(search_index(home.published, "dough bread", LATE, RERANKING, "dense", 12)) == 12
@@ -217,23 +222,30 @@ def test_the_base_model_is_published_with_all_dimensions_and_a_fine_tuned_one_wi
     assert score.now == pytest.approx(score.noted, abs=1e-3)
 
 
-def test_fewer_dimensions_of_the_same_model_are_judged_and_may_be_as_good(home: Home, tmp_path: Path):
+def test_fewer_dimensions_of_the_same_model_are_judged_and_may_be_as_good(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     home.publish(BETTER)
     store_otherwise(home, dimensions=31)
-    verdict = judged(home, tmp_path)
+    found = judged(home, tmp_path)
+    verdict = found.verdict
     assert verdict.better and verdict.reason.startswith(
         "not significantly worse than its vectors as they are published in hybrid"
     )
-    assert home.publish(verdict)[0] and home.live["dimensions"] == 31
+    assert home.publish(verdict, judged=found)[0] and home.live["dimensions"] == 31
+    # Who publishes it again scores nothing while others wait.
+    monkeypatch.setattr(publishing, "_score", None)
+    assert home.publish(verdict, judged=found)[0]
+    monkeypatch.undo()
     store_otherwise(home, dimensions=31, vector_index="ivf_rq")
-    assert judged(home, tmp_path).reason == "the model in production, for newer chunks or other columns"
+    assert judged(home, tmp_path).verdict.reason == "the model in production, for newer chunks or other columns"
 
 
 def test_the_gate_judges_a_candidate_as_it_would_be_published(home: Home, tmp_path: Path):
-    whole = judged(home, tmp_path)
+    whole = judged(home, tmp_path).verdict
     assert "-0.750 ndcg@10" in whole.reason, "these are the scores of beir_scores"
     store_otherwise(home, dimensions=1, whole_vectors=False)
-    assert "-0.750 ndcg@10" not in judged(home, tmp_path).reason
+    assert "-0.750 ndcg@10" not in judged(home, tmp_path).verdict.reason
 
 
 def train_queries_alone(home: Home) -> None:
@@ -263,6 +275,19 @@ def test_an_index_that_is_in_production_already_fuses_as_the_newest_scores_do(ho
     assert home.publish(verdict)[0] is verdict.better and home.published.index.pointer() == before
     assert home.live == noted | {"hybrid_weight": 0.9, "cosine_deviation": 0.1}
     assert search_index(home.published, QUESTION, LATE, RERANKING)
+
+
+def test_the_index_of_another_checkpoint_that_stays_fuses_as_the_newest_scores_do(home: Home, tmp_path: Path):
+    """It was published with the scores of its day, which knew no deviation of its cosines."""
+    home.publish(BETTER)
+    noted, before = home.live, home.published.index.pointer()
+    other = write_model(tmp_path / "other", "modernbert")
+    home.build("checkpoint", lambda folder, _: shutil.copytree(other, folder / "model"), code_version="2")
+    found = judged(home, tmp_path)
+    weight, deviation = weight_for_search(found.in_use, "hybrid_production")
+    assert deviation is not None and found.in_use != found.candidate
+    assert not home.publish(REFUSED, judged=found)[0] and home.published.index.pointer() == before
+    assert home.live == noted | {"hybrid_weight": weight, "cosine_deviation": deviation}
 
 
 def test_a_checkpoint_whose_queries_are_read_otherwise_is_published_without_writing_vectors(

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from embed_assets.models.onnx import FP16_MODEL, INT8_MODEL, MODEL, OnnxEncoder,
 from embed_assets.models.onnx_session import PROVIDERS
 from embed_assets.models.rerankers import load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training import export
 from embed_assets.training.export import export_onnx, export_onnx_reranker
 from embed_assets.training.parity import check_parity, check_reranker_parity, parity
 from embed_assets.training.settings import ExportSettings, RerankerSettings
@@ -62,6 +64,27 @@ def test_each_file_is_compared_with_torch_in_agreement_size_and_speed(model_fold
     assert files[MODEL]["min_cosine_of_tokens"] > 0.9999 > files[INT8_MODEL]["min_cosine_of_tokens"] > 0.5
     assert files[MODEL]["megabytes"] > 1.9 * files[FP16_MODEL]["megabytes"] > 3.5 * files[INT8_MODEL]["megabytes"] / 2
     assert all(row["texts_per_second"] > 0 and row["ratio_to_torch"] > 0 for row in files.values())
+
+
+def test_weights_that_one_file_cannot_hold_lie_beside_it(exported, reference, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "LARGEST_FILE", 1e6)
+    folder = tmp_path / "large"
+    shutil.copytree(exported, folder, ignore=shutil.ignore_patterns(FP16_MODEL, INT8_MODEL))
+    export.halve(folder / "onnx" / MODEL, folder / "onnx" / FP16_MODEL)
+    export.quantize(folder / "onnx" / MODEL, folder / "onnx" / INT8_MODEL, per_channel=True)
+    assert {path.name for path in (folder / "onnx").iterdir()} == {
+        MODEL,
+        FP16_MODEL,
+        f"{FP16_MODEL}.data",
+        INT8_MODEL,
+        f"{INT8_MODEL}.data",
+    }
+    for name, least in ((FP16_MODEL, 0.9999), (INT8_MODEL, 0.95)):
+        assert (folder / "onnx" / name).stat().st_size < 2e6
+        assert export.size_with_weights(folder / "onnx" / name) == pytest.approx(
+            (exported / "onnx" / name).stat().st_size, rel=0.01
+        )
+        assert parity(reference, OnnxEncoder(folder, name).encode_passages(TEXTS))["min_cosine"] > least
 
 
 def test_the_cpu_does_where_better_hardware_is_asked_for_and_not_there(exported, reference):

@@ -8,9 +8,9 @@ from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.lineage import resolve
-from embed_assets.production.gate import Verdict, read_verdict, write_verdict
+from embed_assets.production.gate import Verdict
 from embed_assets.production.published import NOTHING, Published
-from embed_assets.production.publishing import judge_candidate, publish
+from embed_assets.production.publishing import Judged, judge_candidate, publish
 from embed_assets.production.settings import PublishingSettings
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 from embed_assets.reports.writing import inert
@@ -41,17 +41,17 @@ def published_index(
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
         if source is None:
-            write_verdict(folder, Verdict(False, NOTHING))
+            Judged(Verdict(False, NOTHING), ()).write(folder)
         else:
-            judge_candidate(published, inputs, source.digest, compute, folder)
+            judge_candidate(published, inputs, source.digest, compute, folder).write(folder)
 
     result = materialize_stage(context, place, PUBLISHED_INDEX, write, inputs)
     artifact = place.store.find(inputs.stage, inputs.place, inputs.fingerprint)
     assert artifact is not None, "it was built or found just now"
-    verdict = read_verdict(artifact)
-    promoted, reason = True, verdict.reason
+    judged = Judged.read(artifact)
+    promoted, reason = True, judged.verdict.reason
     if source is not None:
-        promoted, reason = publish(published, inputs, verdict, source.digest, compute, config.publish_anyway)
+        promoted, reason = publish(published, inputs, judged, source.digest, compute, config.publish_anyway)
     return MaterializeResult(
         data_version=result.data_version,
         metadata={"decision": reason, **published.describe(), **(result.metadata or {})},
