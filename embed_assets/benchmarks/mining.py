@@ -147,26 +147,30 @@ class _GivenVectors:
 
     def __init__(self, task: Mining, file: Path):
         random = np.random.default_rng(13)
-        # Their hashes: the texts of a million passages would be there once more.
-        self._passages = {hash(passage): row for row, passage in enumerate(task.chunks["passage"].unique(maintain_order=True))}
-        shape = (len(self._passages), DIMENSIONS)
+        # Passage → the first chunk that has it. Hashes: the texts of a million passages would be there once more.
+        self._first: dict[int, int] = {}
+        rows = enumerate(map(hash, task.chunks["passage"]))
+        self._rows = np.array([self._first.setdefault(passage, row) for row, passage in rows])
+        shape = (len(self._rows), DIMENSIONS)
         written = np.memmap(file, np.float32, "w+", shape=shape)
         for start in range(0, len(written), VECTORS_AT_ONCE):
             count = min(VECTORS_AT_ONCE, len(written) - start)
             written[start : start + count] = _unit(random.standard_normal((count, DIMENSIONS), dtype=np.float32))
+        again = np.flatnonzero(self._rows != np.arange(len(self._rows)))
+        written[again] = written[self._rows[again]]
         del written
         # Nobody writes into them; torch warns of what cannot be written to.
         self._passage_vectors = np.memmap(file, np.float32, "c", shape=shape)
         positives = dict(_positives(task))
         self._queries = {query: row for row, query in enumerate(positives)}
         self._query_vectors = _unit(random.standard_normal((len(positives), DIMENSIONS), dtype=np.float32))
-        self._query_vectors += self._passage_vectors[[self._passages[hash(passage)] for passage in positives.values()]]
+        self._query_vectors += self._passage_vectors[[self._first[hash(passage)] for passage in positives.values()]]
         self._query_vectors = _unit(self._query_vectors)
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
-        rows = np.fromiter((self._passages[hash(text)] for text in texts), np.int64, len(texts))
-        whole = len(rows) == len(self._passage_vectors) and bool((np.diff(rows) == 1).all())
-        return self._passage_vectors if whole else self._passage_vectors[rows]
+        rows = np.fromiter((self._first[hash(text)] for text in texts), np.int64, len(texts))
+        # Those of all chunks are there already, and need not be copied.
+        return self._passage_vectors if np.array_equal(rows, self._rows) else self._passage_vectors[rows]
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         return self._query_vectors[[self._queries[text] for text in texts]]
