@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.models.encoders import Encoder, load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.fine_tuning import fine_tune
+from embed_assets.training.processes import Training
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.sharding import layers_of
 from embed_assets.training.trainer import WEIGHTS
@@ -33,11 +35,15 @@ def base_model(folder: Path, architecture: str) -> BaseModelSettings:
     return BaseModelSettings(name=str(name), max_tokens=40, query_prompt="query: ", passage_prompt="passage: ")
 
 
-def train(folder: Path, base: BaseModelSettings, compute: Compute, **changes) -> pl.DataFrame:
+def fine_tuned(folder: Path, base: BaseModelSettings, compute: Compute, dev: DevSet | None = None, **changes) -> Training:
     settings = TrainingSettings(
         **{"batch_size": 8, "learning_rate": 5e-3, "epochs": 2.0, "checkpoints": 6, "merge": 1, "seed": 5} | changes
     )
-    return fine_tune(TRIPLETS, folder / "model", folder / "scratch", base, settings, compute).curve
+    return fine_tune(TRIPLETS, folder / "model", folder / "scratch", base, settings, compute, dev=dev)
+
+
+def train(folder: Path, base: BaseModelSettings, compute: Compute, **changes) -> pl.DataFrame:
+    return fine_tuned(folder, base, compute, **changes).curve
 
 
 def weights(folder: Path | str) -> dict[str, np.ndarray]:
@@ -92,20 +98,38 @@ def test_divided_processes_train_the_model_of_one(tmp_path, monkeypatch, archite
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("lora_rank", "early_stopping"), [(0, 0), (4, 1)])
-def test_a_divided_training_goes_on_divided_or_not(tmp_path, monkeypatch, caplog, lora_rank, early_stopping):
+def test_a_divided_model_is_judged_and_merged_as_another(tmp_path, monkeypatch):
+    """All of its processes encode the dev queries, and the best state is loaded into all of them."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    base, numbers = base_model(tmp_path, "bert"), [str(number) for number in range(TRIPLETS.height)]
+    passages = pl.DataFrame({"unit": numbers, "passage": TRIPLETS["positive"]})
+    queries = dict(zip(numbers, TRIPLETS["anchor"], strict=True))
+    dev = DevSet("human", queries, {number: {number: 1} for number in numbers}, passages, numbers)
+    plain, sharded = (
+        fine_tuned(tmp_path / name, base, compute, dev, merge="auto", early_stopping=2)
+        for name, compute in (("plain", PLAIN), ("sharded", SHARDED))
+    )
+    assert plain.curve["step"].to_list() == sharded.curve["step"].to_list()
+    judged = [done.curve["dev_ndcg@10"].drop_nulls().to_numpy() for done in (plain, sharded)]
+    assert len(judged[0]) > 2 and np.allclose(*judged, atol=1e-6)
+    assert np.allclose(plain.merges.to_numpy().astype(float), sharded.merges.to_numpy().astype(float), atol=1e-6)
+    assert difference(tmp_path / "sharded" / "model", tmp_path / "plain" / "model") < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_a_divided_training_goes_on_divided_or_not(tmp_path, monkeypatch, caplog, lora_rank):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     caplog.set_level("INFO", logger="embed_assets")
     base = base_model(tmp_path, "bert")
-    changes = {"lora_rank": lora_rank, "early_stopping": early_stopping}
+    changes = {"lora_rank": lora_rank, "early_stopping": 50}  # with which all states are saved
     train(tmp_path / "plain", base, PLAIN, **changes)
     train(tmp_path / "sharded", base, SHARDED, **changes)
     for first, then in (("sharded", SHARDED), ("sharded", PLAIN), ("plain", SHARDED)):
         folder = tmp_path / f"{first} first, {then.processes} then"
         states = shutil.copytree(tmp_path / first / "scratch" / "trainer", folder / "scratch" / "trainer")
-        last, *_ = sorted(states.glob("checkpoint-*"), reverse=True)
+        last, before, *_ = sorted(states.glob("checkpoint-*"), reverse=True)
         shutil.rmtree(last)
-        (before,) = states.glob("checkpoint-*")
         assert (before / WEIGHTS).is_file() == (first == "sharded")
         caplog.clear()
         train(folder, base, then, **changes)
