@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from embed_assets.artifacts.secrets import without_secrets
 from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG, Answer, GenerationError, Sampling
+from embed_assets.models.servers import Servers
 from embed_assets.models.settings import LanguageModelSettings
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ class EndpointEngine:
         self._last_words = ""
         self._sent_again = 0
         self._urls = (settings.url, *settings.more_urls)
-        self._clients = [
-            open_client(
+        self._servers = Servers(self._urls)
+        self._clients = {
+            url: open_client(
                 url,
                 self._key,
                 settings.retries,
@@ -73,7 +75,7 @@ class EndpointEngine:
                 {"request": [self._count], "response": [_check]},
             )
             for url in self._urls
-        ]
+        }
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()
@@ -123,7 +125,7 @@ class EndpointEngine:
         for request in requests:
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
-        await asyncio.gather(*(client.close() for client in self._clients))
+        await asyncio.gather(*(client.close() for client in self._clients.values()))
 
     async def _count(self, request) -> None:
         self._sent_again += request.headers.get("x-stainless-retry-count", "0") != "0"
@@ -136,19 +138,24 @@ class EndpointEngine:
         body = {"model": self._settings.name, "seed": seed, **self._prompt(prompt), **self._options(sampling)}
         extra = self._settings.extra_body
         body = {name: value for name, value in (body | extra).items() if name not in extra or value is not None}
-        servers, first = list(zip(self._urls, self._clients, strict=True)), number % len(self._clients)
+        servers = self._servers.in_turn(number)
         answer = Answer("", "no connection", final=False)
-        # In turn; where one is away, the next one has it.
-        for url, client in (*servers[first:], *servers[:first]):
+        for url in servers:
+            # Where there is another server, it has the request at once.
+            options = {} if url == servers[-1] else {"max_retries": 0}
             try:
-                response = await client.post(path, cast_to=httpx2.Response, body=body)
+                response = await self._clients[url].post(path, cast_to=httpx2.Response, body=body, options=options)
             except openai.APIStatusError as error:
                 answer = self._refusal(error, url)
+                if error.status_code >= 500:
+                    self._servers.fails(url, answer.problem)
             except openai.APIConnectionError as error:
                 self._last_words = without_secrets(error.__cause__, self._key)
                 answer = Answer("", _connection_problem(error), final=False)
+                self._servers.fails(url, answer.problem)
             else:
                 answer = self._read(response.json(), sampling.choices)
+                self._servers.answers(url)
             if answer.final:
                 break
         return number, answer

@@ -68,6 +68,37 @@ def test_several_servers_are_asked_in_turn_and_one_that_is_away_is_passed_over(s
         ask(settings(away, more_urls=[away], retries=0), list("abcdef"))
 
 
+def test_of_several_servers_one_that_fails_is_set_aside_and_taken_back(serve, caplog):
+    broken = [True]
+    first = serve(lambda prompt, before: failed(503, "starting") if broken[0] else answered("first"))
+    second = serve(lambda prompt, before: answered("second"))
+    # With its pauses, the openai package would send each of them again for half a minute.
+    engine = EndpointEngine(settings(first.url, more_urls=[second.url], retries=6, concurrency=1))
+    try:
+        started = time.monotonic()
+        assert [text for text, _ in _texts(engine, 20)] == ["second"] * 20
+        assert time.monotonic() - started < 5
+        assert len(first.bodies) == 1 and caplog.text.count("set aside") == 1
+        assert f"{first.url} is now set aside (server error 503): the other servers go on without it" in caplog.text
+        broken[0] = False
+        engine._servers._aside[first.url] = 0.0  # its time is over
+        assert sorted(text for text, _ in _texts(engine, 4)) == ["first", "first", "second", "second"]
+        assert f"{first.url} answers again" in caplog.text
+    finally:
+        engine.close()
+
+
+def test_a_single_server_is_never_set_aside(serve, caplog):
+    endpoint = serve(lambda prompt, before: failed(503, "starting") if before == 0 else answered("later"))
+    assert [answer.text for answer in ask(settings(endpoint.url, retries=1), ["x"])] == ["later"]
+    assert "set aside" not in caplog.text
+
+
+def _texts(engine: EndpointEngine, count: int) -> list[tuple[str, str]]:
+    found = engine.answer([f"{number}" for number in range(count)], [1] * count, Sampling())
+    return [(answer.text, answer.problem) for _, answer in found]
+
+
 def test_of_several_servers_the_one_that_refuses_is_named(serve):
     first, second = serve(lambda prompt, before: answered("first")), serve(lambda prompt, before: failed(404, "no such model"))
     with pytest.raises(GenerationError, match=rf"^{re.escape(second.url)} does not give access"):
