@@ -3,8 +3,9 @@
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -68,6 +69,7 @@ class _Block:
     """Items that wait for their results, each with its number."""
 
     items: dict[int, Any]
+    number: int
     numbers: list[int] = field(default_factory=list)
     tries: int = 0
 
@@ -96,13 +98,13 @@ class Workers:
     def __init__(self, cluster: Cluster, make: Callable[[str], Work], model: str | DriverFiles, blocks: int | None = None):
         connect(cluster)
         self._cluster, self._make, self._model = cluster, make, model
-        self._actors: set[Any] = set()
+        self._actors: dict[Any, int] = {}  # each with its place, which the one that replaces it takes
         self._parts: list[tuple[str, Any]] = []
         self._preparing: dict[Any, Any] = {}
         self._ready: set[Any] = set()
         self._deaths = 0  # since there was a result
-        for _ in range(min(cluster.workers, blocks or cluster.workers)):
-            self._start()
+        for place in range(min(cluster.workers, blocks or cluster.workers)):
+            self._start(place)
 
     def __enter__(self) -> Self:
         return self
@@ -116,13 +118,15 @@ class Workers:
 
         for actor in self._actors if ray.is_initialized() else ():
             ray.kill(actor)
-        self._actors, self._preparing, self._ready, self._parts = set(), {}, set(), []
+        self._actors, self._preparing, self._ready, self._parts = {}, {}, set(), []
 
-    def answer(self, blocks: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Any]]:
+    def answer(self, blocks: Iterable[Sequence[Any]], kinds: int = 0) -> Iterator[tuple[int, Any]]:
         """Have all blocks worked on. What is left of a block whose worker died is asked of another one.
 
         Args:
-            blocks: items that a worker gets together.
+            blocks: items that a worker gets together. They are taken as the workers come to them.
+            kinds: how many kinds of blocks take turns, if a worker should get those of the same kind, as it has what they
+                need; a worker that has nothing else to do takes others.
 
         Yields:
             The number of an item, counted over all blocks, and its result, in the order in which they are done.
@@ -132,15 +136,16 @@ class Workers:
         """
         import ray
 
-        waiting, first = deque[_Block](), 0
-        for items in blocks:
-            waiting.append(_Block(dict(enumerate(items, first))))
-            first += len(items)
+        waiting, coming = deque[_Block](), _numbered(blocks)
         working: dict[Any, tuple[Any, _Block]] = {}
         told = time.monotonic()
         try:
-            while waiting or working:
-                self._hand_out(waiting, working)
+            while True:
+                room = BLOCKS_AT_ONCE * self._cluster.workers - len(waiting) - len(working)
+                waiting.extend(islice(coming, max(0, room)))
+                if not waiting and not working:
+                    return
+                self._hand_out(waiting, working, kinds)
                 done, _ = ray.wait([*working, *self._preparing], num_returns=1, timeout=SECONDS_BETWEEN_LOOKS, fetch_local=False)
                 if not working and time.monotonic() - told > SECONDS_BETWEEN_LINES:
                     told = time.monotonic()
@@ -154,14 +159,14 @@ class Workers:
             for reference in working:
                 ray.cancel(reference)
 
-    def _start(self) -> None:
+    def _start(self, place: int) -> None:
         import ray
 
         kind = ray.remote(Actor).options(
             num_gpus=self._cluster.worker_gpus, num_cpus=self._cluster.worker_cpus, scheduling_strategy="SPREAD"
         )
         actor = kind.remote(self._make, self._model)
-        self._actors.add(actor)
+        self._actors[actor] = place
         self._preparing[actor.prepare.remote()] = actor
 
     def _prepared(self, reference: Any) -> None:
@@ -184,16 +189,24 @@ class Workers:
             self._parts = [(name, ray.put(part)) for name, part in self._model.parts()]
         self._preparing[actor.prepare.remote(self._parts)] = actor
 
-    def _hand_out(self, waiting: deque[_Block], working: dict[Any, tuple[Any, _Block]]) -> None:
+    def _hand_out(self, waiting: deque[_Block], working: dict[Any, tuple[Any, _Block]], kinds: int) -> None:
         """Give blocks to the actors with the fewest."""
         has = Counter(actor for actor, _ in working.values())
         for held in range(BLOCKS_AT_ONCE):
             for actor in self._ready:
-                if waiting and has[actor] == held:
-                    block = waiting.popleft()
+                if has[actor] == held and (block := self._next(waiting, actor, kinds, idle=not held)):
+                    waiting.remove(block)
                     reference = actor.answer.options(num_returns="streaming").remote(block.hand_out())
                     working[reference] = (actor, block)
                     has[actor] += 1
+
+    def _next(self, waiting: deque[_Block], actor: Any, kinds: int, idle: bool) -> _Block | None:
+        """The block that an actor should have next: the first one, or the first of its kinds where those matter."""
+        first = waiting[0] if waiting else None
+        if not kinds:
+            return first
+        own = (block for block in waiting if block.number % kinds % self._cluster.workers == self._actors[actor])
+        return next(own, first if idle else None)
 
     def _results(
         self, reference: Any, working: dict[Any, tuple[Any, _Block]], waiting: deque[_Block]
@@ -231,13 +244,13 @@ class Workers:
         import ray
 
         ray.kill(actor)  # one that is only out of reach must not come back and hold what the other one needs
-        self._actors.discard(actor)
+        place = self._actors.pop(actor)
         self._ready.discard(actor)
         self._deaths += 1
         if self._deaths > MOST_TRIES * self._cluster.workers:
             raise ClusterError(f"{self._deaths} workers died one after the other, the last one so: {_reason(error)}") from error
         logger.warning("a worker was lost, another one takes its place: %s", _reason(error).splitlines()[-1])
-        self._start()
+        self._start(place)
 
     def _tell_waiting(self) -> None:
         import ray
@@ -248,6 +261,13 @@ class Workers:
             in_words(self._cluster.worker_gpus, self._cluster.worker_cpus),
             in_words(free.get("GPU", 0), free.get("CPU", 0)),
         )
+
+
+def _numbered(blocks: Iterable[Sequence[Any]]) -> Iterator[_Block]:
+    first = 0
+    for number, items in enumerate(blocks):
+        yield _Block(dict(enumerate(items, first)), number)
+        first += len(items)
 
 
 def _reason(error: Any) -> str:

@@ -56,7 +56,7 @@ def compare_models(
     chunks = pl.read_parquet(corpus / "chunks.parquet")
     encoders = {model: _open(workspace, collection, model, base_model, compute) for model in models}
     comparisons = [(model, models[0]) for model in encoders if model != models[0]]
-    scores = score_systems(collection, chunks, queries, labels, encoders, scoring, {}, comparisons)
+    scores = score_systems(collection, chunks, queries, labels, encoders, scoring, {}, comparisons, cluster=compute.cluster)
     return [score.summary for score in scores]
 
 

@@ -17,6 +17,7 @@ from embed_assets.retrieval.fusion import DEFAULT_WEIGHT
 from embed_assets.retrieval.ranking import best_per_group, top_k
 
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+FIRST = 10
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,10 @@ def _scores(
     relevant = relevant_units(queries, labels, systems.chunks, by_document)
     units, groups = systems.units(by_document)
     columns: dict[tuple[str, float], list[np.ndarray]] = {(dense, weight): [] for dense in dense_systems for weight in grid}
-    for texts, scores in systems.search_blocks(queries, relevant, by_document):
+    for texts, scores in systems.search_blocks(queries, relevant, by_document, FIRST):
         for (dense, weight), found in columns.items():
             fused = systems.fuse(texts, scores, dense, weight)
-            found.append(top_k(best_per_group(fused, groups), 10))
+            found.append(top_k(best_per_group(fused, groups), FIRST))
     names = queries["query_id"].to_list()
     results: dict[str, dict[float, np.ndarray]] = {dense: {} for dense in dense_systems}
     for (dense, weight), found in columns.items():

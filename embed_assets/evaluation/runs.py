@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.corpus.spans import language_of
 from embed_assets.evaluation.labels import own_units
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.rerankers import PairScorer
 from embed_assets.retrieval.bm25 import bm25_index
-from embed_assets.retrieval.fusion import convex_fusion, cosine_deviation, query_weights
+from embed_assets.retrieval.fusion import DEPTH, convex_fusion, cosine_deviation, query_weights
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
-from embed_assets.retrieval.rescoring import dense_scores
+from embed_assets.retrieval.rescoring import Rescored, dense_scores
+from embed_assets.retrieval.shards import Best, Shards, worth_shards
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 
 BM25 = "bm25"
@@ -46,6 +48,7 @@ class Systems:
         encoders: dense systems by name.
         with_bm25: whether there is BM25 too.
         patterns: what an identifier looks like.
+        cluster: workers that share the vectors of a large corpus (shards.worth_shards); None: this process has them all.
     """
 
     def __init__(
@@ -54,8 +57,9 @@ class Systems:
         encoders: Mapping[str, TextEncoder],
         with_bm25: bool,
         patterns: Sequence[str] = IDENTIFIER_PATTERNS,
+        cluster: Cluster | None = None,
     ):
-        self.chunks, self.patterns, self._encoders = chunks, patterns, encoders
+        self.chunks, self.patterns, self._encoders, self._cluster = chunks, patterns, encoders, cluster
         self._passages = chunks["passage"].to_list()
         self._vectors = {name: _kept(encoder.encode_passages(self._passages)) for name, encoder in encoders.items()}
         self.deviations = {name: cosine_deviation(vectors) for name, vectors in self._vectors.items()}
@@ -73,25 +77,24 @@ class Systems:
         return self.chunks["chunk_id"].to_list(), np.arange(len(self.chunks))
 
     def search_blocks(
-        self, queries: pl.DataFrame, relevant: Mapping[str, Mapping[str, int]], by_document: bool
+        self, queries: pl.DataFrame, relevant: Mapping[str, Mapping[str, int]], by_document: bool, k: int
     ) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
         """The queries block by block, and what each system gives to each chunk, shape (queries, chunks).
 
-        The document that a query itself is does not count as found (labels.own_units).
+        The document that a query itself is does not count as found (labels.own_units). With workers on a cluster, what is
+        none of the best is -inf.
 
         Args:
             queries: ``query_id`` and ``query``.
             relevant: from relevant_units, of these queries in their order.
             by_document: whether the units are documents.
+            k: how many of the first units, and of the first chunks, are asked for.
         """
         texts = queries["query"].to_list()
         vectors = {name: encoder.encode_queries(texts) for name, encoder in self._encoders.items()}
         units, groups = self.units(by_document)
         own = own_units(relevant, units) if by_document else {}
-        for block in blocks_of_queries(len(texts), len(self._passages)):
-            scores = {
-                name: dense_scores(encoder, vectors[name][block], self._vectors[name]) for name, encoder in self._encoders.items()
-            }
+        for block, scores in self._dense_blocks(vectors, len(texts), groups if by_document else None, own, k):
             if self._bm25 is not None:
                 scores[BM25] = self._bm25.scores(texts[block])
             for row, unit in own.items():
@@ -99,6 +102,30 @@ class Systems:
                     for system, values in scores.items():
                         values[row - block.start, groups == unit] = 0 if system == BM25 else -np.inf
             yield texts[block], scores
+
+    def _dense_blocks(
+        self, queries: Mapping[str, np.ndarray], count: int, groups: np.ndarray | None, own: Mapping[int, int], k: int
+    ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+        """The blocks of queries, and what each dense system gives to each chunk."""
+        blocks = list(blocks_of_queries(count, len(self._passages)))
+        if not worth_shards(self._cluster, count, len(self._passages)) or not self._can_be_shared():
+            for block in blocks:
+                systems = self._encoders.items()
+                yield block, {name: dense_scores(it, queries[name][block], self._vectors[name]) for name, it in systems}
+            return
+        assert self._cluster is not None
+
+        def asked(block: slice) -> dict[str, Best]:
+            left_out = {row - block.start: unit for row, unit in own.items() if block.start <= row < block.stop}
+            return {name: Best(of[block], max(k, DEPTH), left_out) for name, of in queries.items()}
+
+        with Shards(self._cluster, self._vectors, groups) as shards:
+            yield from zip(blocks, shards.scores(map(asked, blocks)), strict=True)
+
+    def _can_be_shared(self) -> bool:
+        """Whether the best of each shard are enough: not where short vectors find, or all vectors are the same."""
+        rescored = any(isinstance(encoder, Rescored) for encoder in self._encoders.values())
+        return bool(self._encoders) and not rescored and None not in self.deviations.values()
 
     def fuse(self, queries: Sequence[str], scores: Mapping[str, np.ndarray], dense: str, weight: float) -> np.ndarray:
         """What a dense system and BM25 give together to each chunk, shape (queries, chunks), from what search_blocks yields."""
@@ -131,7 +158,8 @@ class Systems:
         blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         retrieved: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in reranked}
         texts: list[str] = []
-        for of_block, scores in self.search_blocks(queries, relevant, by_document):
+        most = max(top_k, *(system.top_k for system in reranked.values()), 0)
+        for of_block, scores in self.search_blocks(queries, relevant, by_document, most):
             texts += of_block
             for name, (dense, weight) in hybrids.items():
                 scores[name] = self.fuse(of_block, scores, dense, weight)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.evaluation.evaluation_set import HUMAN, Split
 from embed_assets.evaluation.hybrid_weight import choose_weights, weights_summary
 from embed_assets.evaluation.labels import label_counts, query_clusters, relevant_units, tested_queries
@@ -59,6 +60,7 @@ def score_systems(
     split: Split = "test",
     patterns: Sequence[str] = IDENTIFIER_PATTERNS,
     variants: Sequence[tuple[str, str]] = (),
+    cluster: Cluster | None = None,
 ) -> list[Scores]:
     """Score systems on the queries of a split, human labels, the user's own pairs, written questions and look-ups apart.
 
@@ -81,11 +83,12 @@ def score_systems(
         patterns: what an identifier looks like, for the hybrid of queries that are little else.
         variants: further pairs, such as a model with fewer dimensions, corrected among themselves: however many of them are
             looked at, they take nothing from the comparisons.
+        cluster: as of Systems.
 
     Returns:
         One Scores for each label source that has queries, human first.
     """
-    systems = Systems(chunks, encoders, hybrids is not None, patterns)
+    systems = Systems(chunks, encoders, hybrids is not None, patterns, cluster)
     weights = choose_weights(systems, hybrids or {}, queries, labels, settings.hybrid_weight)
     fused = {name: (weight.dense, weight.weight) for name, weight in weights.items()}
     results = []

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.retrieval.bm25 import Bm25Scores, bm25_index
 from embed_assets.retrieval.dense import DenseScores
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, cosine_deviation, fused_top_k
-from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
+from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, Found
+from embed_assets.retrieval.shards import Nearest, Shards, worth_shards
 from embed_assets.text.languages import ENGLISH
 
 
@@ -39,6 +41,7 @@ class HybridRetriever:
         depth: how far down a passage counts as found.
         language: ISO 639-1 code of the passages' language.
         weight: of the dense model.
+        cluster: workers that share a large corpus (shards.worth_shards); None: this process has it all.
     """
 
     def __init__(
@@ -48,22 +51,34 @@ class HybridRetriever:
         depth: int = DEPTH,
         language: str = ENGLISH,
         weight: float = DEFAULT_WEIGHT,
+        cluster: Cluster | None = None,
     ):
         self._encoder = encoder
         # Before the vectors, which take most of the memory.
         self._bm25 = bm25_index(passages, language)
         self._vectors = encoder.encode_passages(passages)
         self._depth, self._weight, self._deviation = depth, weight, cosine_deviation(self._vectors)
+        self._cluster = cluster
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[Hits]:
         """Search block by block, so that memory is bounded whatever the number of queries and of passages."""
         query_vectors = self._encoder.encode_queries(queries)
-        for start in range(0, len(queries), QUERIES_IN_A_BLOCK):
-            block = slice(start, start + QUERIES_IN_A_BLOCK)
-            cosines = DenseScores(query_vectors[block], self._vectors)
+        blocks = [slice(start, start + QUERIES_IN_A_BLOCK) for start in range(0, len(queries), QUERIES_IN_A_BLOCK)]
+        nearest = self._nearest([query_vectors[block] for block in blocks], len(queries), max(DEPTH, k))
+        for block, near in zip(blocks, nearest, strict=True):
+            cosines = DenseScores(query_vectors[block], self._vectors, near)
             bm25 = self._bm25.search(queries[block])
             found = fused_top_k(cosines, bm25, k, self._weight, deviation=self._deviation)
-            yield Hits(start, found, cosines, bm25)
+            yield Hits(block.start, found, cosines, bm25)
+
+    def _nearest(self, blocks: Sequence[np.ndarray], queries: int, k: int) -> Iterator[Found | None]:
+        """The best passages of each block of queries where workers find them; else None, for this process to look."""
+        if not worth_shards(self._cluster, queries, len(self._vectors)):
+            yield from [None] * len(blocks)
+            return
+        assert self._cluster is not None
+        with Shards(self._cluster, {"dense": self._vectors}) as shards:
+            yield from shards.nearest(Nearest(block, k) for block in blocks)
 
     def ranks(self, queries: Sequence[str], targets: Sequence[int]) -> list[int | None]:
         """The place of each query's target passage, counted from 1; None where it is not found."""

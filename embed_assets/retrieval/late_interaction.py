@@ -1,5 +1,6 @@
 """Late interaction: a query and a passage are compared token by token."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embed_assets.artifacts.memo import Memo, key_of
+from embed_assets.cluster.workers import Workers
+from embed_assets.models.hardware import Compute
 from embed_assets.models.lengths import PASSAGE, QUERY, tokens_of
-from embed_assets.models.locations import memo_of_model, require_one_memo
+from embed_assets.models.locations import files_of_model, memo_of_model, require_one_memo
 from embed_assets.models.prompts import prompt_of
+from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.progress import track
 
@@ -46,12 +50,49 @@ def maxsim(queries: "Sequence[torch.Tensor]", passages: "Sequence[torch.Tensor]"
     return sums / lengths[0].clamp(min=1)[:, None]
 
 
+# A passage, and the queries that it is compared with.
+Compared = tuple[str, Sequence[str]]
+
+
+class TokenComparison:
+    """Compares passages with queries, whose tokens it keeps; in this process, or in that of a worker on a cluster.
+
+    Args:
+        encoder: gives the vectors of the tokens.
+        queries: all queries that will be compared.
+    """
+
+    def __init__(self, encoder: TokenEncoder, queries: Sequence[str]):
+        self._encoder = encoder
+        self._queries = dict(zip(queries, encoder.encode_queries(queries), strict=True))
+
+    def answer(self, blocks: Sequence[Sequence[Compared]]) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of each block, and the scores of its queries, those of the first passage first, float32, shape (pairs,)."""
+        for number, block in enumerate(blocks):
+            yield number, self.compare(block, self._encoder.encode_passages([passage for passage, _ in block]))
+
+    def compare(self, block: Sequence[Compared], passages: "Sequence[torch.Tensor]") -> np.ndarray:
+        """The scores of a block, as ``answer`` gives them, from the tokens of its passages."""
+        import torch
+
+        scores = [
+            maxsim([self._queries[query] for query in queries[start : start + QUERIES_AT_ONCE]], [tokens])[:, 0]
+            for (_, queries), tokens in zip(block, passages, strict=True)
+            for start in range(0, len(queries), QUERIES_AT_ONCE)
+        ]
+        return torch.cat(scores).cpu().numpy()  # a GPU is waited for once, not for each passage
+
+
+def _on_a_worker(settings: BaseModelSettings, compute: Compute, queries: Sequence[str], name: str) -> TokenComparison:
+    return TokenComparison(TokenEncoder(settings, name, compute), queries)
+
+
 class LateInteraction:
     """Scores pairs of a query and a passage by maxsim; the model is loaded only for pairs not seen before.
 
     The scores are kept on disk, about 100 bytes a pair. The vectors of the tokens would be more than a hundred times as
     large as the text, so they are computed anew for a pair that is not known. Each call encodes each text once, and keeps
-    some passages in memory for the next call.
+    some passages in memory for the next call. Workers on a cluster, where the encoder's settings name one, keep none.
 
     Args:
         encoder: gives the vectors of the tokens.
@@ -77,33 +118,30 @@ class LateInteraction:
             if key not in known:
                 missing.setdefault(passage, {})[query] = key
         if missing:
-            import torch
-
             texts = sorted({query for asked in missing.values() for query in asked})
-            queries = dict(zip(texts, self.encoder.encode_queries(texts), strict=True))
-            blocks = list(self.encoder.blocks(list(missing)))
-            for block in track(blocks, f"comparing the tokens of {len(texts)} queries and {len(missing)} passages, in blocks"):
-                compared = [
-                    pair
-                    for passage, tokens in zip(block, self._tokens(block), strict=True)
-                    for pair in self._compared(missing[passage], queries, tokens)
-                ]
-                # A GPU is waited for once, not for each passage.
-                scores = torch.cat([scores for _, scores in compared]).cpu().numpy()
-                names = [key for keys, _ in compared for key in keys]
-                rows = [(key, score.tobytes()) for key, score in zip(names, scores, strict=True)]
+            blocks: list[list[Compared]] = [
+                [(passage, list(missing[passage])) for passage in it] for it in self.encoder.blocks(list(missing))
+            ]
+            what = f"comparing the tokens of {len(texts)} queries and {len(missing)} passages, in blocks"
+            for number, scores in track(self._compared(texts, blocks), what, len(blocks)):
+                names = [missing[passage][query] for passage, asked in blocks[number] for query in asked]
+                rows = [(name, score.tobytes()) for name, score in zip(names, scores, strict=True)]
                 self.memo.put_many(rows)
                 known.update(rows)
         return np.array([np.frombuffer(known[key], dtype=np.float32)[0] for key in keys], dtype=np.float32)
 
-    def _compared(
-        self, asked: dict[str, str], queries: "dict[str, torch.Tensor]", passage: "torch.Tensor"
-    ) -> "Iterator[tuple[list[str], torch.Tensor]]":
-        """Keys and scores of the queries that are compared with one passage, so many at once."""
-        names = list(asked)
-        for start in range(0, len(names), QUERIES_AT_ONCE):
-            block = names[start : start + QUERIES_AT_ONCE]
-            yield [asked[name] for name in block], maxsim([queries[name] for name in block], [passage])[:, 0]
+    def _compared(self, queries: list[str], blocks: Sequence[list[Compared]]) -> Iterator[tuple[int, np.ndarray]]:
+        """As TokenComparison.answer, in the order in which they are done."""
+        cluster = self.encoder.compute.cluster
+        if cluster is None:
+            here = TokenComparison(self.encoder, queries)
+            for number, block in enumerate(blocks):
+                yield number, here.compare(block, self._tokens([passage for passage, _ in block]))
+            return
+        settings, name = self.encoder.settings, self.encoder.name
+        make = functools.partial(_on_a_worker, settings, self.encoder.compute.of_a_worker(), queries)
+        with Workers(cluster, make, files_of_model(name, settings.revision_of(name)), len(blocks)) as workers:
+            yield from workers.answer([[block] for block in blocks])
 
     def _tokens(self, passages: Sequence[str]) -> "list[torch.Tensor]":
         new = [passage for passage in passages if passage not in self._kept]

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from embed_assets.artifacts.blocks import AUTO
+from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.corpus.spans import SpanIndex, language_of
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
@@ -73,7 +74,8 @@ def mine_triplets(
             settings.trust_remote_code,
             settings.cross_encoder_revision,
         )
-    mined = mine_hard_negatives(pairs, chunks, Encoder(base_model, memos, compute=compute), settings, reranker, patterns)
+    how = (settings, reranker, patterns, compute.cluster)
+    mined = mine_hard_negatives(pairs, chunks, Encoder(base_model, memos, compute=compute), *how)
     if not settings.second_round:
         return mined
     logger.info("fine-tuning a draft on the negatives of the first round")
@@ -82,7 +84,7 @@ def mine_triplets(
     fine_tune(mined[0], scratch / "draft", scratch, base_model, draft, compute)
     # Nobody asks for the draft's embeddings again: they go with the scratch folder.
     encoder = Encoder(base_model, scratch / "memos", str(scratch / "draft"), compute)
-    return mine_hard_negatives(pairs, chunks, encoder, settings, reranker, patterns)
+    return mine_hard_negatives(pairs, chunks, encoder, *how)
 
 
 def mine_hard_negatives(
@@ -92,6 +94,7 @@ def mine_hard_negatives(
     settings: NegativesSettings,
     reranker: Reranker | None = None,
     patterns: Sequence[str] = IDENTIFIER_PATTERNS,
+    cluster: Cluster | None = None,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Find hard negatives by hybrid retrieval (BM25 and the encoder).
 
@@ -109,6 +112,7 @@ def mine_hard_negatives(
         settings: how many negatives, and how they are chosen.
         reranker: the cross-encoder that tells false negatives.
         patterns: what an identifier looks like.
+        cluster: as of HybridRetriever.
 
     Returns:
         One row for each pair: ``query_id``, ``split``, ``style``, ``source``, ``anchor``, ``positive`` and
@@ -131,7 +135,9 @@ def mine_hard_negatives(
     incomplete = [number for number, row in enumerate(rows) if len(row["given"]) < settings.per_query]
     if incomplete:
         asked = [rows[number] for number in incomplete]
-        retriever = HybridRetriever(encoder, Texts(chunks["passage"]), max(100, settings.top_k), language_of(chunks))
+        retriever = HybridRetriever(
+            encoder, Texts(chunks["passage"]), max(100, settings.top_k), language_of(chunks), cluster=cluster
+        )
         blocks = retriever.search([row["query"] for row in asked], settings.top_k)
         for hits in track(blocks, "mining hard negatives, in blocks", total=-(-len(asked) // QUERIES_IN_A_BLOCK)):
             mined = miner.mine(asked[hits.start : hits.start + len(hits.found)], hits)

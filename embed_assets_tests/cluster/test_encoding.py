@@ -4,6 +4,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import locate_model
 from embed_assets.models.rerankers import Reranker, load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.token_encoder import TokenEncoder
+from embed_assets.retrieval import late_interaction
+from embed_assets.retrieval.late_interaction import LateInteraction
 from embed_assets_tests.cluster.conftest import TwoNodes, processes, wait_until
 
 pytestmark = pytest.mark.slow
@@ -35,19 +40,26 @@ Encoder(SETTINGS, Path(sys.argv[1]), compute=ON_TWO).encode_passages(TEXTS)
 """
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As in the actors: sums come out the same."""
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the actors: sums come out the same
+    torch.set_num_threads(1)
     try:
-        return Encoder(SETTINGS, tmp_path_factory.mktemp("plain"), compute=PLAIN).encode_passages(TEXTS)
+        yield
     finally:
         torch.set_num_threads(threads)
 
 
-def after_blocks(encoder: Encoder, count: int, act) -> None:
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    with one_thread():
+        return Encoder(SETTINGS, tmp_path_factory.mktemp("plain"), compute=PLAIN).encode_passages(TEXTS)
+
+
+def after_blocks(encoder: Encoder | LateInteraction, count: int, act) -> None:
     """Act once, as soon as so many blocks are kept."""
     put, left = encoder.memo.put_many, [count]
 
@@ -134,3 +146,21 @@ def test_two_workers_give_the_scores_of_one_process(nodes: TwoNodes, tmp_path: P
     np.testing.assert_allclose(reranker.score(pairs), alone, atol=1e-4)
     assert len(np.unique(alone)) > 100
     wait_until(lambda: not processes(ACTOR))
+
+
+def test_two_workers_compare_tokens_as_one_process_does(
+    nodes: TwoNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(late_interaction, "QUERIES_AT_ONCE", 3)
+    monkeypatch.setattr(TokenEncoder.blocks, "__defaults__", (512,))
+    pairs = [(f"part {number % 10} of brass", text) for number, text in enumerate(TEXTS[:200])]
+    pairs += [(f"part {number}", TEXTS[0]) for number in range(7)]
+    with one_thread():
+        alone = LateInteraction(TokenEncoder(SETTINGS, compute=PLAIN), tmp_path / "alone").score(pairs)
+    late = LateInteraction(TokenEncoder(SETTINGS, compute=ON_TWO), tmp_path / "two")
+    after_blocks(late, 4, lambda: processes(ACTOR)[0].kill())
+    np.testing.assert_array_equal(late.score(pairs), alone)
+    assert "a worker was lost, another one takes its place" in caplog.text and len(np.unique(alone)) > 100
+    wait_until(lambda: not processes(ACTOR))
+    np.testing.assert_array_equal(LateInteraction(TokenEncoder(SETTINGS, compute=ON_TWO), tmp_path / "two").score(pairs), alone)
+    assert not processes(ACTOR)

@@ -1,3 +1,5 @@
+import pickle
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,7 +9,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.retrieval import late_interaction
-from embed_assets.retrieval.late_interaction import LateInteraction, maxsim
+from embed_assets.retrieval.late_interaction import LateInteraction, _on_a_worker, maxsim
 
 if TYPE_CHECKING:
     import torch
@@ -123,3 +125,17 @@ def test_other_prompts_and_lengths_give_other_scores(tmp_path):
         long = " ".join(f"Part {number} of the pump is made of brass." for number in range(9))
         scores.append(float(LateInteraction(encoder, tmp_path).score([("Which pump is it?", long)])[0]))
     assert len(set(scores)) == 4
+
+
+def test_a_worker_that_knows_only_the_names_gives_the_same_scores(tmp_path, monkeypatch):
+    monkeypatch.setattr(late_interaction, "QUERIES_AT_ONCE", 1)
+    late = LateInteraction(Watched(), tmp_path)
+    known = dict(zip(PAIRS, late.score(PAIRS), strict=True))
+    queries, passages = (sorted({pair[side] for pair in PAIRS}) for side in (0, 1))
+    make = pickle.loads(pickle.dumps(partial(_on_a_worker, late.encoder.settings, late.encoder.compute, queries)))
+    worker = make(late.encoder.name)
+    blocks = [[(passage, queries)] for passage in passages]
+    for (number, scores), passage in zip(worker.answer(blocks), passages, strict=True):
+        assert blocks[number] == [(passage, queries)] and scores.dtype == np.float32
+        asked = [pair for pair in known if pair[1] == passage]
+        assert [scores[queries.index(query)] for query, _ in asked] == pytest.approx([known[pair] for pair in asked], abs=1e-3)

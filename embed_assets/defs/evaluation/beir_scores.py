@@ -51,6 +51,7 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
             reranked,
             patterns=inputs.block(IdentifierSettings).all_patterns,
             variants=[(name, "tuned") for name in short],
+            cluster=gpu.compute().cluster,
         )
         write_scored(folder, scores)
         before = place.store.latest(inputs.stage, inputs.collection, {"evaluation_set": yardstick.digest})

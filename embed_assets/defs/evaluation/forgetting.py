@@ -25,10 +25,10 @@ def forgetting(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
         if other := inputs.block(ForgettingSettings).collection:
             corpus, yardstick = (inputs.sources[f"{name} of {other}"].value.folder for name in OF_OTHER)
             queries, labels = read_evaluation_set(yardstick, corpus)
-            base_model, scoring = inputs.block(BaseModelSettings), inputs.block(ScoringSettings)
-            encoders = base_and_tuned(base_model, inputs.artifacts["checkpoint"], place.memos, gpu.compute())
-            chunks = pl.read_parquet(corpus / "chunks.parquet")
-            scores = score_systems(other, chunks, queries, labels, encoders, scoring, comparisons=[("tuned", "base")])
+            base_model, scoring, compute = inputs.block(BaseModelSettings), inputs.block(ScoringSettings), gpu.compute()
+            encoders = base_and_tuned(base_model, inputs.artifacts["checkpoint"], place.memos, compute)
+            systems = (other, pl.read_parquet(corpus / "chunks.parquet"), queries, labels, encoders)
+            scores = score_systems(*systems, scoring, comparisons=[("tuned", "base")], cluster=compute.cluster)
             summaries = [score.summary for score in scores]
         write_summaries(folder, summaries)
         write_forgetting(folder, summaries)

@@ -26,20 +26,19 @@ def reranker_scores(context: AssetExecutionContext, workspace: WorkspaceResource
     place = workspace.open()
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
-        reranking, scoring = inputs.block(RerankingSettings), inputs.block(ScoringSettings)
+        reranking, scoring, compute = inputs.block(RerankingSettings), inputs.block(ScoringSettings), gpu.compute()
         chunks = inputs.table("corpus_chunks", "chunks")
         queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
         drawn = draw_queries(queries, labels, reranking)
         checkpoint = inputs.artifacts["checkpoint"]
-        encoders = base_and_tuned(inputs.block(BaseModelSettings), checkpoint, place.memos, gpu.compute())
+        encoders = base_and_tuned(inputs.block(BaseModelSettings), checkpoint, place.memos, compute)
         model = inputs.folder("reranker") / "model"
-        reranker = open_reranker(model, place.memos, inputs.block(RerankerSettings), gpu.compute())
+        reranker = open_reranker(model, place.memos, inputs.block(RerankerSettings), compute)
         systems = {"hybrid_reranked": RerankedSystem("hybrid", reranker, reranking.top_k, reranking.weight)}
         hybrids = {"hybrid": "tuned"}
         patterns = inputs.block(IdentifierSettings).all_patterns
-        scores = score_systems(
-            inputs.collection, chunks, drawn, labels, encoders, scoring, hybrids, COMPARISONS, systems, patterns=patterns
-        )
+        data, how = (inputs.collection, chunks, drawn, labels, encoders), (scoring, hybrids, COMPARISONS, systems)
+        scores = score_systems(*data, *how, patterns=patterns, cluster=compute.cluster)
         write_scored(folder, scores)
         write_reranker_scores(folder, [score.summary for score in scores])
 

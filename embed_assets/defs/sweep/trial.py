@@ -41,7 +41,10 @@ def trial(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: Gpu
         queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
         encoders = base_and_tuned(inputs.block(BaseModelSettings), trained, place.memos, compute)
         systems, scoring = (inputs.collection, chunks, queries, labels, encoders), inputs.block(ScoringSettings)
-        scored = {split: score_systems(*systems, scoring, comparisons=[("tuned", "base")], split=split) for split in SPLITS}
+        scored = {
+            split: score_systems(*systems, scoring, comparisons=[("tuned", "base")], split=split, cluster=compute.cluster)
+            for split in SPLITS
+        }
         tables = [join_scores(scores)[0].with_columns(split=pl.lit(split)) for split, scores in scored.items()]
         pl.concat(tables).write_parquet(folder / PER_QUERY)
         summaries: dict[str, Any] = {split: [score.summary for score in scores] for split, scores in scored.items()}
