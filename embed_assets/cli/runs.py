@@ -2,7 +2,14 @@
 
 import importlib.resources
 import logging
+import multiprocessing
 import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from dagster import AssetSelection, DagsterInstance, MultiPartitionKey, execute_job
@@ -11,12 +18,13 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.cli.arguments import log_to_stderr
 from embed_assets.definitions import defs
 from embed_assets.defs.executor import EXECUTIONS, IN_PROCESS, LOCAL, execution
 from embed_assets.defs.failures import failure_notice, reason_of, tell
 from embed_assets.defs.names import select
 from embed_assets.defs.partitions import COLLECTION, TRIALS
-from embed_assets.defs.pools import wait_for_gpu
+from embed_assets.defs.pools import GPU_POOL, gpu_slots, wait_for_gpu
 from embed_assets.defs.resources import GPU, WorkspaceResource, options_of_environment
 from embed_assets.graph import needed
 from embed_assets.settings import read_settings
@@ -24,6 +32,8 @@ from embed_assets.sweep.stages import TRIAL
 
 logger = logging.getLogger(__name__)
 DAGSTER_YAML = "dagster.yaml"
+# For a run that is interrupted to tell so.
+SECONDS_TO_END = 30.0
 
 
 def open_instance(home: Path) -> DagsterInstance:
@@ -74,6 +84,74 @@ def materialize_trial(instance: DagsterInstance, collection: str, name: str) -> 
     _register(instance, TRIALS, name)
     partition = MultiPartitionKey({"collection": collection, "trial": name})
     return not _materialize(instance, select(TRIAL.name), partition)
+
+
+def materialize_trials(
+    instance: DagsterInstance, home: Path, collection: str, names: Sequence[str], tell: Callable[[int, str], None]
+) -> dict[str, bool]:
+    """Materialize trials, as many at once as the pool gpu has slots, each then in a process of its own.
+
+    Args:
+        instance: as in materialize_collection.
+        home: of the instance, as in open_instance.
+        collection: name of the collection.
+        names: of the trials.
+        tell: is told the place of each trial and its name, when it is begun or handed to a process.
+
+    Returns:
+        Whether each succeeded.
+    """
+    at_once = min(gpu_slots(instance), len(names))
+    if at_once < 2:
+        done = {}
+        for number, name in enumerate(names):
+            tell(number, name)
+            done[name] = materialize_trial(instance, collection, name)
+        return done
+    logger.info("%d trials, %d at once, which the pool %s has slots for", len(names), at_once, GPU_POOL)
+    with processes_of_trials(at_once) as processes:
+        try:
+            asked = {name: processes.submit(_trial_in_a_process, home, collection, name) for name in names}
+            for number, name in enumerate(names):
+                tell(number, name)
+            return {name: _succeeded(name, result) for name, result in asked.items()}
+        except BaseException:
+            processes.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _succeeded(name: str, result: "Future[bool]") -> bool:
+    try:
+        return result.result()
+    except BrokenProcessPool:  # it was killed, such as for the memory that it took, and the others end with it
+        logger.error("the trial %s did not finish: a process of trials was killed", name)
+        return False
+
+
+def processes_of_trials(count: int) -> ProcessPoolExecutor:
+    """Processes that log as the command does, and end with it."""
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin_trials)
+
+
+def _begin_trials() -> None:
+    log_to_stderr()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # which a run takes as an interrupt
+        time.sleep(SECONDS_TO_END)
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def _trial_in_a_process(home: Path, collection: str, name: str) -> bool:
+    with open_instance(home) as instance:
+        return materialize_trial(instance, collection, name)
 
 
 def compare_trials(instance: DagsterInstance, collection: str, asset: str) -> bool:

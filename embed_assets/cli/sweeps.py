@@ -37,7 +37,7 @@ def sweep(collection: str, trials: tuple[str, ...], suggested: int, as_json: boo
     """Train and score trials of a collection, such as 'epochs=2_seed=14', and print which settings are best.
 
     Without names, the settings block 'trials' says which; finished ones are taken from the store. One failing trial
-    does not stop the others.
+    does not stop the others. As many run at once as the pool 'gpu' has slots; suggested ones take turns.
     """
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
@@ -79,17 +79,21 @@ def _run_trials(
     workspace: Workspace, instance: "DagsterInstance", collection: str, names: list[str], suggested: int
 ) -> list[str]:
     """Materialize the named trials, and then so many suggested ones; returns those that failed."""
-    from embed_assets.cli.runs import materialize_trial
+    from embed_assets.cli.runs import materialize_trial, materialize_trials
 
     settings = read_settings(workspace, collection)
-    training, mined = settings.training, settings.negatives.per_query
-    tried: dict[str, bool] = {}
-    for number in range(len(names) + suggested):
-        name = names[number] if number < len(names) else suggest_trial(training, mined, dev_scores(workspace, collection))
+    training, mined, total = settings.training, settings.negatives.per_query, len(names) + suggested
+
+    def tell(number: int, name: str) -> None:
+        click.echo(f"{collection}: trial {number + 1} of {total}, {name}", err=True)
+
+    tried = materialize_trials(instance, workspace.home, collection, names, tell)
+    for number in range(len(names), total):
+        name = suggest_trial(training, mined, dev_scores(workspace, collection))
         if name in tried:  # nothing was learned from it, so it would be suggested for ever
             click.echo(f"{collection}: {name} is suggested again, so there are no more suggestions", err=True)
             break
-        click.echo(f"{collection}: trial {number + 1} of {len(names) + suggested}, {name}", err=True)
+        tell(number, name)
         tried[name] = materialize_trial(instance, collection, name)
     return [name for name, done in tried.items() if not done]
 

@@ -43,6 +43,11 @@ if Version(dagster.__version__) <= Version(LAST_IMPATIENT_DAGSTER):
     multiprocess.InstanceConcurrencyContext = PatientClaims  # type: ignore[misc]
 
 
+def gpu_slots(instance: DagsterInstance) -> int:
+    """How many steps may use the GPU at once; 1 where the pool has no limit."""
+    return instance.event_log_storage.get_concurrency_info(GPU_POOL).limit or 1
+
+
 def wait_for_gpu(instance: DagsterInstance, home: Path) -> None:
     """Wait until no other run holds the gpu pool: Dagster's in-process executor would wait with a busy loop, and say nothing.
 

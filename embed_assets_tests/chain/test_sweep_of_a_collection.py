@@ -1,9 +1,12 @@
 """Trials, leaderboard, saturation curve and promotion, as assets of the real graph."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 from dagster import AssetKey, DagsterInstance, SensorResult, build_sensor_context
@@ -23,11 +26,19 @@ from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.settings import read_settings
 from embed_assets.training.log import TrainingDivergedError
 from embed_assets.training.settings import TrainingSettings
+from embed_assets_tests.cluster.conftest import wait_until
 from embed_assets_tests.small_collections import override, write_small_collections
 
 pytestmark = pytest.mark.slow
 
 TRIALS = ["data_share=0.25", "data_share=0.5", "data_share=1", "learning_rate=0.0002"]
+SLEEPING_TRIALS = """
+import time
+from embed_assets.cli.runs import processes_of_trials
+with processes_of_trials(2) as processes:
+    asked = [processes.submit(time.sleep, 600) for _ in range(2)]
+    print(*processes._processes, flush=True)
+"""
 GRID = {"learning_rate_factors": [1.0], "epochs": [], "data_shares": [0.25, 0.5, 1.0]}
 
 
@@ -130,6 +141,37 @@ def test_a_trial_that_fails_stops_no_other_and_is_not_suggested_twice(
     assert "routers: trial 2 of 5, data_share=0.25" in done.output and "is suggested again" in done.output
     assert "| learning_rate=0.0002 |" in done.output and "| examples | gain |" in done.output
     assert "Error: routers: the trial learning_rate=0.0003 failed; the trial epochs=" in done.output
+
+
+def test_as_many_trials_run_at_once_as_the_pool_has_slots(workspace: Workspace, instance: DagsterInstance):
+    instance.event_log_storage.set_concurrency_slots("gpu", 2)
+    try:
+        done = sweep(workspace, "seed=101", "seed=102", "seed=103")
+    finally:
+        instance.event_log_storage.set_concurrency_slots("gpu", 1)
+    assert done.exit_code == 0 and "routers: trial 3 of 3, seed=103" in done.output
+    runs = sorted(
+        (record.start_time, record.end_time)
+        for record in instance.get_run_records()
+        if record.dagster_run.tags.get("dagster/partition/trial", "").startswith("seed=10")
+    )
+    assert len(runs) == 3 and {"seed=101", "seed=102", "seed=103"} <= set(finished_trials(workspace, "routers"))
+    assert runs[1][0] < runs[0][1], "the second trial began when the first had ended"
+    assert runs[2][0] > min(runs[0][1], runs[1][1]), "three trials ran at once"
+
+
+def test_the_processes_of_trials_end_with_a_sweep_that_is_killed():
+    process = subprocess.Popen([sys.executable, "-c", SLEEPING_TRIALS], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        trials = [psutil.Process(int(it)) for it in process.stdout.readline().split()]
+        assert len(trials) == 2 and all(it.is_running() for it in trials)
+        wait_until(lambda: all(it.num_threads() > 1 for it in trials))  # they wait for the end of the sweep
+        process.kill()
+        wait_until(lambda: not any(it.is_running() for it in trials))
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_sweep_of_too_few_sizes_has_a_leaderboard_and_no_older_curve(workspace: Workspace, instance: DagsterInstance):
