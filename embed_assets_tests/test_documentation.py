@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import click
 import pytest
+from dagster._core.launcher import RunLauncher
+from dagster._serdes import ConfigurableClassData
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
@@ -111,7 +114,9 @@ def test_settings_are_accepted_as_they_are_written(page: Path, tmp_path: Path):
         "concurrency:",
         "execution:",
         "resources:",
-    )  # dagster.yaml, and run configuration: see defs/
+        "storage:",
+        "load_from:",
+    )  # dagster.yaml, workspace.yaml, and run configuration: see defs/
     blocks = [block for block in blocks_of(page, "yaml") if not block.startswith(others)]
     spans = [code for code in code_of(page) if (found := re.match(r"(\w+): \{", code)) and found[1] in Settings.model_fields]
     for text in (*blocks, *spans):
@@ -122,6 +127,16 @@ def test_settings_are_accepted_as_they_are_written(page: Path, tmp_path: Path):
 def test_the_limit_of_the_pool_is_the_one_of_our_own_instance():
     (block,) = [block for block in blocks_of(ROOT / "docs" / "code-location.md", "yaml") if block.startswith("concurrency:")]
     assert YAML(typ="safe").load(block)["concurrency"] == read_yaml(ROOT / "embed_assets" / "dagster.yaml")["concurrency"]
+
+
+def test_the_instance_of_a_deployment_is_ours_with_a_launcher_that_dagster_ray_has(monkeypatch: pytest.MonkeyPatch):
+    (block,) = [block for block in blocks_of(ROOT / "docs" / "deployment.md", "yaml") if block.startswith("storage:")]
+    written, ours = YAML(typ="safe").load(block), read_yaml(ROOT / "embed_assets" / "dagster.yaml")
+    launcher = written.pop("run_launcher")
+    assert written.pop("storage").keys() == {"postgres"} and written.items() <= ours.items()
+    monkeypatch.setenv("RAY_DASHBOARD", "http://10.0.0.5:8265")
+    data = ConfigurableClassData(launcher["module"], launcher["class"], json.dumps(launcher["config"]))
+    assert vars(data.rehydrate(as_type=RunLauncher))["address"] == "http://10.0.0.5:8265"
 
 
 @pages

@@ -21,7 +21,8 @@ class TwoNodes:
         from ray.cluster_utils import Cluster
 
         options = {"num_cpus": 1, "object_store_memory": MEMORY}
-        self.cluster = Cluster(initialize_head=True, head_node_args=options | of_the_head)
+        # The dashboard is a dozen processes, which take longer to start than all else.
+        self.cluster = Cluster(initialize_head=True, head_node_args=options | {"include_dashboard": False} | of_the_head)
         self._second: Any = self.cluster.add_node(**options)
         self.cluster.wait_for_nodes()
 
