@@ -3,12 +3,14 @@
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 MOST_PROCESSES = 8
+_one_at_a_time = threading.Lock()
 
 
 class _Process(ForkServerProcess):
@@ -30,18 +32,21 @@ class ChildProcesses(ForkServerContext):
 
 def processes_for(tasks: int) -> int:
     """How many processes share so many tasks: one for each core that this one may use, and no more than MOST_PROCESSES."""
-    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES, tasks)
+    # Only Linux says which cores those are.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES, tasks)
 
 
 @contextlib.contextmanager
 def _main_hidden() -> Iterator[None]:
     """Leave nothing that tells a child process which program to import."""
-    main: Any = sys.modules["__main__"]
-    hidden = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
-    for name in hidden:
-        setattr(main, name, None)
-    try:
-        yield
-    finally:
-        for name, value in hidden.items():
-            setattr(main, name, value)
+    with _one_at_a_time:  # another thread would find it hidden, and leave it so
+        main: Any = sys.modules["__main__"]
+        hidden = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+        for name in hidden:
+            setattr(main, name, None)
+        try:
+            yield
+        finally:
+            for name, value in hidden.items():
+                setattr(main, name, value)

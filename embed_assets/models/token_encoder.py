@@ -76,7 +76,7 @@ class TokenEncoder:
                 found |= dict(zip(batch.tolist(), encoded, strict=True))
         # In bfloat16 they would be normalized within 1% only.
         vectors = [torch.nn.functional.normalize(found[place].float(), dim=1) for place in range(len(texts))]
-        if not torch.cat(vectors).isfinite().all():
+        if vectors and not torch.cat(vectors).isfinite().all():
             raise ValueError(
                 f"{self.name}: vectors in {self.compute.torch_dtype()} are not finite: set dtype of the resource 'gpu' to float32"
             )

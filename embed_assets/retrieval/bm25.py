@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import threading
 from array import array
 from collections.abc import Iterable, Sequence
 
@@ -104,6 +105,7 @@ class Bm25Index:
 
 # The corpus that was indexed last, and its index.
 _last: list[tuple[bytes, Bm25Index]] = []
+_one_at_a_time = threading.Lock()
 
 
 def bm25_index(passages: Sequence[str], language: str = ENGLISH) -> Bm25Index:
@@ -119,10 +121,11 @@ def bm25_index(passages: Sequence[str], language: str = ENGLISH) -> Bm25Index:
         text = passage.encode()
         digest.update(len(text).to_bytes(8, "big"))
         digest.update(text)
-    if not _last or _last[0][0] != digest.digest():
-        _last.clear()  # not both at once in memory
-        _last.append((digest.digest(), Bm25Index(passages, language)))
-    return _last[0][1]
+    with _one_at_a_time:
+        if not _last or _last[0][0] != digest.digest():
+            _last.clear()  # not both at once in memory
+            _last.append((digest.digest(), Bm25Index(passages, language)))
+        return _last[0][1]
 
 
 class Bm25Scores:

@@ -188,14 +188,24 @@ def embed_by_length(model: "torch.nn.Module", columns: Sequence[dict], parts: in
         return None
     batch, order, lengths = merged
     ordered = lengths[order].tolist()  # a GPU is waited for once
-    paying = parts or least_of_all(parts_that_pay(model, order.device.type, len(ordered) * ordered[-1]), order.device)
-    parts = min(paying, len(order))
+    parts = min(parts or parts_of_all(model, order, ordered[-1]), len(order))
     ends = [part[-1] for part in np.array_split(ordered, parts)]
     embeddings = [
         model(shortened(batch, rows, int(longest)))["sentence_embedding"]
         for rows, longest in zip(order.tensor_split(parts), ends, strict=True)
     ]
     return list(torch.cat(embeddings)[torch.argsort(order)].chunk(len(columns)))
+
+
+def parts_of_all(model: "torch.nn.Module", order: "torch.Tensor", longest: int) -> int:
+    """parts_that_pay of a batch; as few in all processes, which have to make their forward passes together.
+
+    Args:
+        model: as of parts_that_pay.
+        order: of the texts, on the device that computes them.
+        longest: tokens of the longest text.
+    """
+    return least_of_all(parts_that_pay(model, order.device.type, len(order) * longest), order.device)
 
 
 def parts_that_pay(model: "torch.nn.Module", device: str, tokens: int) -> int:

@@ -19,6 +19,7 @@ from embed_assets.artifacts.remote_folder import Listed, RemoteError, RemoteFold
 from embed_assets.training.memory import least_of_all
 
 if TYPE_CHECKING:
+    import torch
     from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
@@ -128,16 +129,14 @@ def keep_states(scratch: Path) -> None:
 def states_callback(scratch: Path) -> "TrainerCallback":
     """Keeps each state when it is saved, and passes over a state that would take longer to save than it is worth.
 
-    A state has the weights and the two moments of those that are trained: 15 GB of a model of 1.2 billion. At most a tenth of
-    the time goes into writing them; if the training is interrupted, no more than that is lost. Where the best state is
-    looked for, all are saved.
+    A state has the weights and the two moments of those that are trained (bytes_of_state): 15 GB of a model of 1.2 billion. At
+    most a tenth of the time goes into writing them. Where the best state is looked for, all are saved.
     """
     from transformers import TrainerCallback
 
     class KeepStates(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-            sizes = [weight.numel() * (12 if weight.requires_grad else 4) for weight in model.parameters()]
-            self._seconds = sum(sizes) / BYTES_PER_SECOND
+            self._seconds = bytes_of_state(model) / BYTES_PER_SECOND
             self._last = time.monotonic()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -151,6 +150,19 @@ def states_callback(scratch: Path) -> "TrainerCallback":
             self._last = time.monotonic()
 
     return KeepStates()
+
+
+def bytes_of_state(model: "torch.nn.Module") -> int:
+    """What a state takes, about: the weights, and two moments of those that are trained; of a model with adapters, theirs alone.
+
+    A divided model is saved whole, adapters or not.
+    """
+    from torch.distributed.tensor import DTensor
+
+    with_adapters = getattr(getattr(model, "transformers_model", None), "_hf_peft_config_loaded", False)
+    weights = list(model.parameters())
+    frozen = 0 if with_adapters and not any(isinstance(weight, DTensor) for weight in weights) else 4
+    return sum(weight.numel() * (12 if weight.requires_grad else frozen) for weight in weights)
 
 
 def _name_of_uploader(scratch: Path) -> str:

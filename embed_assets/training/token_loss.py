@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from embed_assets.models.token_projection import TOKENS, layers_for_tokens, token_vectors
-from embed_assets.training.loss import Masked, MaskedCosine, by_length, parts_that_pay, shortened, trained_dimensions
+from embed_assets.training.loss import Masked, MaskedCosine, by_length, parts_of_all, shortened, trained_dimensions
 from embed_assets.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def compute_by_length(
         ]
     batch, order, lengths = merged
     found, width = [], int(lengths.max())
-    parts = min(parts or parts_that_pay(model, order.device.type, len(order) * width), len(order))
+    parts = min(parts or parts_of_all(model, order, width), len(order))
     for rows in _rows_of_parts(order, lengths, tokens) if tokens else order.tensor_split(parts):
         vector, vectors = part(shortened(batch, rows, int(lengths[rows].max())))
         found.append((vector, torch.nn.functional.pad(vectors, (0, 0, 0, width - vectors.shape[1]))))

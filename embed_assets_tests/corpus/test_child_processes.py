@@ -1,9 +1,14 @@
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from embed_assets.corpus.child_processes import MOST_PROCESSES, _main_hidden, processes_for
 
 # As people write it: nothing says that a process which imports this shall not run it.
 SCRIPT = """
@@ -37,3 +42,27 @@ def test_a_script_runs_once_though_processes_read_and_cut_its_documents(tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["begins", "3 chunks script.py"] and "begins" not in done.stdout[6:]
+
+
+def test_a_program_has_its_name_again_after_threads_have_started_processes_at_once():
+    main, both = sys.modules["__main__"], threading.Barrier(2)
+    before = main.__spec__, getattr(main, "__file__", None)
+
+    def start(seconds: float) -> None:
+        both.wait()
+        time.sleep(seconds)
+        with _main_hidden():
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(start, (0, 0.05)))
+    assert (main.__spec__, getattr(main, "__file__", None)) == before != (None, None)
+
+
+def test_processes_are_counted_where_the_system_does_not_tell_which_cores_may_be_used(monkeypatch):
+    """macOS."""
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert [processes_for(tasks) for tasks in (0, 2, 100)] == [0, 2, 3]
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert processes_for(100) == 1 < MOST_PROCESSES

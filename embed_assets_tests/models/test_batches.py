@@ -64,6 +64,7 @@ def test_results_stand_where_their_texts_stand(base: BaseModelSettings, tmp_path
     tokens = TokenEncoder(base, compute=CPU)
     for of_all, text in zip(tokens.encode_passages(TEXTS), TEXTS, strict=True):
         assert np.allclose(of_all.float(), tokens.encode_passages([text])[0].float(), atol=2e-3)
+    assert tokens.encode_passages([]) == []
     load_cross_encoder(base.name, "cpu", 40, new_head=True).save_pretrained(str(tmp_path / "cross"))
     pairs = [(text, "x") for text in TEXTS]
     scores = [Reranker(str(tmp_path / "cross"), tmp_path / "again", CPU).score([pair])[0] for pair in pairs]

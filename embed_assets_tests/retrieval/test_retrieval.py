@@ -1,3 +1,6 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import polars as pl
 import pytest
@@ -216,6 +219,17 @@ def test_one_corpus_is_indexed_once_in_a_process(monkeypatch):
             and found.scores(["tide low"]).tobytes() == Bm25Index(passages, language).scores(["tide low"]).tobytes()
         )
     assert len(built) == 4
+
+
+def test_threads_that_index_two_corpora_at_once_get_each_their_own(monkeypatch):
+    def built(passages, language):
+        time.sleep(0.05)
+        return Bm25Index(passages, language)
+
+    monkeypatch.setattr("embed_assets.retrieval.bm25.Bm25Index", built)
+    corpora = [[f"tide {row}" for row in range(size)] for size in (3, 4, 5)]
+    with ThreadPoolExecutor(len(corpora)) as pool:
+        assert [index.passages for index in pool.map(bm25_index, corpora)] == [3, 4, 5]
 
 
 @pytest.mark.parametrize("weights_at_once", [1, 40, 2**21])

@@ -346,6 +346,18 @@ def test_a_state_that_takes_longer_to_write_than_it_is_worth_is_passed_over(base
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_a_state_is_as_large_as_it_is_said_to_be(base, tmp_path, monkeypatch, lora_rank):
+    """Of a model with adapters, only these are saved."""
+    monkeypatch.setattr(states, "BYTES_PER_SECOND", math.inf)
+    train(tmp_path, base, lora_rank=lora_rank)
+    (state, *_) = (tmp_path / "scratch" / "trainer").glob("checkpoint-*")
+    taken = sum(path.stat().st_size for path in [*state.glob("*.safetensors"), state / "optimizer.pt"])
+    said = states.bytes_of_state(training._load(base, settings(lora_rank=lora_rank), "cpu"))
+    assert taken / 2 < said < 1.1 * taken
+
+
+@pytest.mark.long
 def test_another_machine_goes_on_with_a_training_that_was_interrupted(base, tmp_path, remote_address, monkeypatch, caplog):
     """Its best state, which early stopping goes back to, is on the other machine as well."""
     changes = {"early_stopping": 2, "epochs": 6.0}

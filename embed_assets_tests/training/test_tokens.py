@@ -17,7 +17,7 @@ from embed_assets.training.evaluator import ModelInTraining
 from embed_assets.training.export import export_onnx
 from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.fine_tuning import fine_tune
-from embed_assets.training.loss import contrastive_loss
+from embed_assets.training.loss import contrastive_loss, embed_by_length
 from embed_assets.training.settings import ExportSettings, TrainingSettings
 from embed_assets.training.token_loss import compute_by_length, token_loss
 from embed_assets_tests.tiny_models import write_model
@@ -114,6 +114,17 @@ def test_parts_hold_no_more_tokens_than_asked_for(base):  # noqa: F811
     for one, other in zip(whole, parts, strict=True):
         mask = one["attention_mask"].bool()
         assert other[TOKENS][mask].detach().numpy() == pytest.approx(one[TOKENS][mask].detach().numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("compute", [compute_by_length, embed_by_length])
+def test_processes_make_as_many_forward_passes_as_the_one_with_the_fewest(base, compute, monkeypatch):  # noqa: F811
+    """The layers of a divided model are put together by all processes at once."""
+    model, seen = load_sentence_transformer(base, "cpu").eval(), []
+    monkeypatch.setattr("embed_assets.training.loss.parts_that_pay", lambda *of_this_process: 5)
+    monkeypatch.setattr("embed_assets.training.loss.least_of_all", lambda number, device: min(number, 2))
+    model.register_forward_pre_hook(lambda module, given: seen.append(given))
+    compute(model, batch(model))
+    assert len(seen) == 2
 
 
 @pytest.mark.parametrize("kind", ["late", "both"])
