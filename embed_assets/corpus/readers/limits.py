@@ -1,19 +1,19 @@
 """What processes that read strangers' files may take, and how long they live."""
 
 import ctypes
-import multiprocessing
 import os
 import resource
 import signal
 import sys
-import threading
+
+from embed_assets.corpus.child_processes import end_with_run
 
 _PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 
 
 def limit_worker(megabytes: int) -> None:
     """Limits of a worker: memory, no file that is written, no core dump, and what is nested deeply is no fault yet."""
-    threading.Thread(target=_die_with_run, daemon=True).start()
+    end_with_run()
     resource.setrlimit(resource.RLIMIT_AS, (megabytes * 1_000_000, megabytes * 1_000_000))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -30,11 +30,4 @@ def limit_program(seconds: int, parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # by the kernel: a group would have to be killed by somebody
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _die_with_run() -> None:
-    """End this worker as soon as the process that asked for it is gone: what forked it is another one, and waits for it."""
-    if (run := multiprocessing.parent_process()) is not None:
-        run.join()
         os.kill(os.getpid(), signal.SIGKILL)
