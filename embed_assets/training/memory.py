@@ -77,6 +77,7 @@ def _kept(model: "SentenceTransformer", compute: Compute, texts: int) -> int:
     """What autograd saves of so many texts of the greatest length, in bytes."""
     import torch
 
+    model.train()  # as it will be: a model that was just loaded is not, and keeps all in spite of gradient checkpointing
     device = torch.device(compute.torch_device())
     inputs = model.preprocess(["word " * 2 * model.max_seq_length] * texts)
     inputs = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
