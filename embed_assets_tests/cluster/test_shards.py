@@ -81,7 +81,10 @@ def test_hard_negatives_are_those_of_one_process(small: list[Any], encoder: Enco
     assert len(small) == 4 * 7
 
 
-def test_a_worker_that_is_killed_changes_nothing(small: list[Any], encoder: Encoder, caplog: pytest.LogCaptureFixture):
+def test_a_worker_that_is_killed_changes_nothing(
+    small: list[Any], encoder: Encoder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hybrid, "QUERIES_IN_A_BLOCK", 2)  # 400 answers of workers, most of which are still to come
     passages = CHUNKS["passage"].to_list()
     here = HybridRetriever(encoder, passages).search(ASKED, 20)
     there = HybridRetriever(encoder, passages, cluster=ON_TWO).search(ASKED, 20)
