@@ -33,10 +33,13 @@ class ChildProcesses(ForkServerContext):
 
 
 def processes_for(tasks: int) -> int:
-    """How many processes share so many tasks: one for each core that this one may use, and no more than MOST_PROCESSES."""
-    # Only Linux says which cores those are.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_PROCESSES, tasks)
+    """How many processes share so many tasks: one for each core that this one may use, and no more than MOST_PROCESSES.
+
+    A container that may use two of 64 cores has two.
+    """
+    from joblib import cpu_count
+
+    return min(cpu_count(), MOST_PROCESSES, tasks)
 
 
 def end_with_run() -> None:

@@ -4,6 +4,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.corpus.structure import Block, Heading, Structure, read_structure
+from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ def chunk_documents(
         (character span in the document's text), ``text`` (the span), ``passage`` (what is encoded: title
         and heading path, for a part of a table or of a fence its column names or fences, and the text) and
         ``tokens`` (of the passage).
+
+    Raises:
+        OutOfMemoryError: a process that helped was killed.
     """
     blocks = list(_blocks(documents))
     workers = processes_for(len(blocks) // FEWEST_BLOCKS_OF_A_PROCESS)
@@ -56,8 +61,14 @@ def chunk_documents(
         here = (_chunk_block(block, settings, tokenizer, room) for block in blocks)
         return pl.concat(track(here, "chunking, in blocks", len(blocks)), rechunk=True)
     with ProcessPoolExecutor(workers, ChildProcesses(), initializer=_begin, initargs=(tokenizer.to_str(),)) as pool:
-        chunked = pool.map(_chunk_in_process, blocks, repeat(settings), repeat(room))
-        return pl.concat(track(chunked, "chunking, in blocks", len(blocks)), rechunk=True)
+        try:
+            chunked = pool.map(_chunk_in_process, blocks, repeat(settings), repeat(room))
+            return pl.concat(track(chunked, "chunking, in blocks", len(blocks)), rechunk=True)
+        except BrokenProcessPool:
+            raise OutOfMemoryError(
+                f"one of {workers} processes that cut documents was ended from outside, as the kernel does when memory runs "
+                "out: free some memory, or let the run use fewer cores"
+            ) from None
 
 
 def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -100,10 +100,14 @@ def test_a_program_has_its_name_again_after_threads_have_started_processes_at_on
     assert (main.__spec__, getattr(main, "__file__", None)) == before != (None, None)
 
 
-def test_processes_are_counted_where_the_system_does_not_tell_which_cores_may_be_used(monkeypatch):
+def test_there_is_a_process_for_each_core_but_not_for_more_tasks_and_not_too_many(monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 3)
+    assert [processes_for(tasks) for tasks in (0, 2, 100)] == [0, 2, 3]
+    monkeypatch.setattr("joblib.cpu_count", lambda: 64)
+    assert processes_for(100) == MOST_PROCESSES
+
+
+def test_cores_are_counted_where_the_system_does_not_tell_which_may_be_used(monkeypatch):
     """macOS."""
     monkeypatch.delattr("os.sched_getaffinity")
-    monkeypatch.setattr("os.cpu_count", lambda: 3)
-    assert [processes_for(tasks) for tasks in (0, 2, 100)] == [0, 2, 3]
-    monkeypatch.setattr("os.cpu_count", lambda: None)
-    assert processes_for(100) == 1 < MOST_PROCESSES
+    assert 1 <= processes_for(100) <= MOST_PROCESSES

@@ -1,3 +1,5 @@
+import os
+import signal
 import time
 from itertools import pairwise
 
@@ -10,6 +12,7 @@ from embed_assets.corpus.heading_paths import fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA, SpanIndex
 from embed_assets.corpus.structure import read_structure
+from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer, tokens_around_passages
 
@@ -374,6 +377,19 @@ def test_documents_are_cut_alike_in_several_processes(tokenizer, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
     monkeypatch.setattr("embed_assets.corpus.chunking._chunk_block", None)  # not in this process
     assert cut(tokenizer, *SEVERAL, max_tokens=24).equals(whole)
+
+
+def _die(*given):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_the_kernel_ends_is_told_with_what_to_do(tokenizer, monkeypatch):
+    monkeypatch.setattr("embed_assets.corpus.chunking.CHARACTERS_IN_A_BLOCK", 1000)
+    monkeypatch.setattr("embed_assets.corpus.chunking.FEWEST_BLOCKS_OF_A_PROCESS", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr("embed_assets.corpus.chunking._chunk_in_process", _die)
+    with pytest.raises(OutOfMemoryError, match=r"one of 2 processes .* use fewer cores"):
+        cut(tokenizer, *SEVERAL, max_tokens=24)
 
 
 @pytest.mark.parametrize("limit", [8, 24, 128])
