@@ -44,11 +44,12 @@ def open_instance(home: Path) -> DagsterInstance:
     """
     configured = os.environ.get("DAGSTER_HOME")
     folder = Path(configured).expanduser().resolve() if configured else home
-    if configured and folder.exists():
-        return DagsterInstance.from_config(str(folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / "dagster.lock"):  # two commands must not create Dagster's databases at once
-        if not (folder / DAGSTER_YAML).exists():
+    home.mkdir(parents=True, exist_ok=True)
+    # Two commands must not create Dagster's databases at once, wherever these lie.
+    with lock(home / "dagster.lock"):
+        own = not configured or not folder.exists() or folder == home.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        if own and not (folder / DAGSTER_YAML).exists():
             write_atomically(folder / DAGSTER_YAML, importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text())
         return DagsterInstance.from_config(str(folder))
 

@@ -3,12 +3,14 @@
 import importlib.resources
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from dagster import DagsterInstance, DagsterRunStatus
 
+from embed_assets.artifacts.files import lock
 from embed_assets.cli.main import main
 from embed_assets.cli.runs import DAGSTER_YAML, open_instance
 from embed_assets_tests.small_collections import BAKERY, write_collection
@@ -64,6 +66,20 @@ def test_without_an_instance_of_one_s_own_runs_lie_beside_the_artifacts(workspac
     with open_instance(other) as instance:
         assert len(instance.get_runs()) == 2
     assert (other / DAGSTER_YAML).read_text() == "telemetry:\n  enabled: false\n"
+
+
+def test_one_command_at_a_time_begins_an_instance(workspace_folder: Path):
+    """$DAGSTER_HOME is there already, as after the first moment of another command, and has no databases yet."""
+    home = workspace_folder / "home"
+    home.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with lock(home / "dagster.lock"):
+            opened = pool.submit(open_instance, home)
+            with pytest.raises(TimeoutError):
+                opened.result(0.5)
+            assert [path.name for path in home.iterdir()] == ["dagster.lock"]
+        with opened.result(30) as instance:
+            assert instance.get_runs() == []
 
 
 def test_home_names_the_folder_of_artifacts_only(workspace_folder: Path, company: Path):
