@@ -153,13 +153,13 @@ def test_the_gate_compares_with_the_base_model_in_production_not_with_the_one_of
     home.publish(REFUSED)
     (tmp_path / "verdict" / "report").mkdir(parents=True)
     first = judge_candidate(home.published, home.inputs(), "base model", CPU, tmp_path / "verdict")
-    assert "than the base model in hybrid retrieval: -" in first.reason
+    assert "than the base model in hybrid retrieval: -" in first.verdict.reason
     # The settings name another length now: what people search with is still the old one.
     home.write_settings(max_tokens=32)
     inputs = home.inputs()
     to_beat = inputs.sources[IN_PRODUCTION].digest
     assert to_beat.startswith("base model ") and home.published.find(to_beat).settings.max_tokens == 48
-    verdict = judge_candidate(home.published, inputs, to_beat, CPU, tmp_path / "verdict")
+    verdict = judge_candidate(home.published, inputs, to_beat, CPU, tmp_path / "verdict").verdict
     assert not verdict.better and "than the model in production in hybrid retrieval: " in verdict.reason
     assert home.publish(verdict) == (False, f"what is in production stays: {NOT_BETTER.replace(REFUSED.reason, verdict.reason)}")
     assert home.live["base_model"]["max_tokens"] == 48
