@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from embed_assets.evaluation.settings import RerankingSettings
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker, load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training import states
 from embed_assets.training.reranker import fine_tune_reranker, labelled_passages
 from embed_assets.training.settings import RerankerSettings
 
@@ -84,7 +86,6 @@ def test_the_model_is_an_ordinary_cross_encoder_folder(trained: tuple[Path, pl.D
 @pytest.mark.long
 def test_the_same_seed_gives_the_same_model_also_after_an_interruption(trained: tuple[Path, pl.DataFrame], tmp_path: Path):
     folder, curve = trained
-    from embed_assets.training.states import last_state
 
     class KilledError(Exception):
         pass
@@ -94,9 +95,10 @@ def test_the_same_seed_gives_the_same_model_also_after_an_interruption(trained: 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transformers.trainer_callback.CallbackHandler.on_save", stop_at_save)
+        patch.setattr(states, "BYTES_PER_SECOND", math.inf)  # each state is worth its writing
         with pytest.raises(KilledError):
             fine_tune_reranker(make_triplets(), tmp_path / "model", tmp_path, BASE_MODEL, SETTINGS, CPU)
-    state = last_state(tmp_path / "trainer")
+    state = states.last_state(tmp_path / "trainer")
     assert state is not None and not (tmp_path / "model").exists()
     resumed = fine_tune_reranker(make_triplets(), tmp_path / "model", tmp_path, BASE_MODEL, SETTINGS, CPU)
     assert weights(tmp_path / "model") == weights(folder)
