@@ -24,6 +24,7 @@ from embed_assets.defs.executor import IN_PROCESS
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.production.production_sensor import REASON_TAG, retrain_on_production_change
 from embed_assets.defs.resources import WorkspaceResource
+from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.evaluation.settings import LateInteractionSettings
 from embed_assets.lineage import open_published, resolve
 from embed_assets.models.hardware import Compute
@@ -313,7 +314,8 @@ def test_of_two_publishers_at_once_one_does_the_work(loop: Loop):
     index = open_published(loop.workspace, COLLECTION).index
     before = index.rollback()
     published, inputs = open_published(loop.workspace, COLLECTION), resolve(loop.workspace, PUBLISHED_INDEX, COLLECTION)
-    arguments = (published, inputs, Verdict(True, "better"), inputs.sources[IN_PRODUCTION].digest, Compute(), True)
+    judged = Judged(Verdict(True, "better"), read_summaries(inputs.folder("beir_scores")))
+    arguments = (published, inputs, judged, inputs.sources[IN_PRODUCTION].digest, Compute(), True)
     with ThreadPoolExecutor(2) as pool:
         results = [done.result() for done in [pool.submit(publish, *arguments) for _ in range(2)]]
     assert results == [(True, "in production: better")] * 2
