@@ -18,6 +18,7 @@ from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.corpus.structure import Block, Heading, Structure, read_structure
 from embed_assets.models.hardware import OutOfMemoryError
+from embed_assets.models.tokenizers import token_counts
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
@@ -131,23 +132,14 @@ def _chunk_block(
 
 def _with_paths(rows: list[dict], tokenizer: "Tokenizer", room: int | None) -> pl.DataFrame:
     """The table of chunks, with each path put in front of its passage, as much of it as there is room for."""
-    lengths = _token_counts(tokenizer, [row["passage"] for row in rows])
+    lengths = token_counts(tokenizer, [row["passage"] for row in rows])
     fit = lru_cache(maxsize=100_000)(lambda path, space: fit_path(path, space, tokenizer))
     for row, length in zip(rows, lengths, strict=True):
         if path := fit(row.pop("path"), None if room is None else room - length):
             row["passage"] = f"{path}\n{row['passage']}"
-    for row, length in zip(rows, _token_counts(tokenizer, [row["passage"] for row in rows]), strict=True):
+    for row, length in zip(rows, token_counts(tokenizer, [row["passage"] for row in rows]), strict=True):
         row["tokens"] = length
     return pl.DataFrame(rows, schema=CHUNK_SCHEMA)
-
-
-def _token_counts(tokenizer: "Tokenizer", texts: Sequence[str]) -> list[int]:
-    """Tokens of each text, without special ones; in blocks, because the encodings take much memory."""
-    return [
-        len(encoding)
-        for start in range(0, len(texts), 1024)
-        for encoding in tokenizer.encode_batch_fast(texts[start : start + 1024], add_special_tokens=False)
-    ]
 
 
 def _around(blocks: Sequence[Block], start: int, end: int) -> tuple[str, str]:
@@ -207,7 +199,7 @@ class _Cutter:
         return self._tokens(text)
 
     def _tokens(self, text: str) -> int:
-        return _token_counts(self._tokenizer, [text])[0]
+        return token_counts(self._tokenizer, [text])[0]
 
     def _split(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
         """Spans at headings, paragraphs, sentences and words; long lines apart, in which its time is quadratic."""
@@ -236,7 +228,7 @@ class _Cutter:
         if last < len(lines):
             units[-1] = (units[-1][0], block.end)
         room = self._limit - self._tokens(self._header(block.before) + block.after)
-        lengths = _token_counts(self._tokenizer, [text[start:end] for start, end in units])
+        lengths = token_counts(self._tokenizer, [text[start:end] for start, end in units])
         packed: list[Span] = []
         used = room + 1
         for i, ((start, end), length) in enumerate(zip(units, lengths, strict=True)):
@@ -291,7 +283,7 @@ class _Cutter:
         """Neighbouring pieces, as many in one as the limit allows; the last group is the fullest."""
         groups: list[Span] = []
         used = self._limit + 1
-        lengths = _token_counts(self._tokenizer, [text[start:end] for start, end in pieces])
+        lengths = token_counts(self._tokenizer, [text[start:end] for start, end in pieces])
         for (start, end), length in zip(reversed(pieces), reversed(lengths), strict=True):
             if used + length <= self._limit * 3 // 4:
                 groups[-1] = (start, groups[-1][1])
@@ -302,7 +294,7 @@ class _Cutter:
         return groups[::-1]
 
     def _length(self, text: str, pieces: Sequence[Span]) -> int:
-        return sum(_token_counts(self._tokenizer, [text[start:end] for start, end in pieces]))
+        return sum(token_counts(self._tokenizer, [text[start:end] for start, end in pieces]))
 
 
 def _furniture(structure: Structure) -> list[Span]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from embed_assets.corpus.structure import Heading
+from embed_assets.models.tokenizers import token_counts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -40,7 +41,7 @@ def fit_path(path: Sequence[str], tokens: int | None, tokenizer: "Tokenizer") ->
     """The path in one line, shortened from the middle to at most so many tokens; None: as long as it is."""
 
     def length(line: str) -> int:
-        return len(tokenizer.encode_batch_fast([line], add_special_tokens=False)[0])
+        return token_counts(tokenizer, [line])[0]
 
     names = list(path)
     line = " > ".join(names)

@@ -31,6 +31,8 @@ from embed_assets.corpus.production_rows import (
 )
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
+from embed_assets.models.tokenizers import token_counts
+from embed_assets.text.columns import Texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,7 +175,7 @@ def read_chunks(
         start=pl.col("end") - characters,
         passage=pl.when(pl.col("title") == "").then("text").otherwise(pl.concat_str("title", "text", separator="\n")),
     )
-    tokens = [count for block in rows.iter_slices(1000) for count in _token_counts(block["passage"].to_list(), tokenizer)]
+    tokens = token_counts(tokenizer, Texts(rows["passage"]))
     documents = rows.group_by("document_id", maintain_order=True).agg(
         pl.col("title").first(), pl.col("text").str.join(BETWEEN_ROWS)
     )
@@ -240,10 +242,6 @@ def _nested(table: "pa.Table") -> "pa.Table":
 
 def _breaks_before() -> pl.Expr:
     return len(BETWEEN_ROWS) * pl.int_range(pl.len()).over("document_id")
-
-
-def _token_counts(passages: list[str], tokenizer: "Tokenizer") -> list[int]:
-    return [len(encoding) for encoding in tokenizer.encode_batch_fast(passages, add_special_tokens=False)]
 
 
 def _state(table: "Table", uri: str, settings: ProductionSettings) -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embed_assets.models.tokenizers import token_counts
+
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
     from transformers import PreTrainedTokenizerBase
@@ -57,4 +59,4 @@ def _count(tokenizer: "PreTrainedTokenizerBase", texts: list[str], longest: int)
     # Half as long as it takes to make lists of numbers; each call of the tokenizer sets how it cuts and pads.
     fast.no_truncation()
     fast.no_padding()
-    return list(map(len, fast.encode_batch_fast(texts, add_special_tokens=False)))
+    return token_counts(fast, texts)

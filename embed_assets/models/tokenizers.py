@@ -1,5 +1,6 @@
 """Tokenizers of embedding models."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from embed_assets.models.lengths import PASSAGE
@@ -8,6 +9,9 @@ from embed_assets.models.settings import BaseModelSettings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+# Their encodings take much memory.
+TEXTS_AT_ONCE = 1024
 
 
 def load_tokenizer(model: str, revision: str = "") -> "Tokenizer":
@@ -33,6 +37,15 @@ def load_tokenizer(model: str, revision: str = "") -> "Tokenizer":
     return tokenizer
 
 
+def token_counts(tokenizer: "Tokenizer", texts: Sequence[str]) -> list[int]:
+    """Tokens of each text, the special ones left out, without the lists of their numbers."""
+    return [
+        len(encoding)
+        for start in range(0, len(texts), TEXTS_AT_ONCE)
+        for encoding in tokenizer.encode_batch_fast(texts[start : start + TEXTS_AT_ONCE], add_special_tokens=False)
+    ]
+
+
 def tokens_around_passages(settings: BaseModelSettings, tokenizer: "Tokenizer") -> int:
     """Tokens that the model reads of each passage beside its text: the prompt and the special ones.
 
@@ -41,4 +54,4 @@ def tokens_around_passages(settings: BaseModelSettings, tokenizer: "Tokenizer") 
         tokenizer: that of the base model.
     """
     prompt = prompt_of(with_prompts(settings), PASSAGE)
-    return len(tokenizer.encode(prompt, add_special_tokens=False)) + tokenizer.num_special_tokens_to_add(False)
+    return token_counts(tokenizer, [prompt])[0] + tokenizer.num_special_tokens_to_add(False)
