@@ -3,12 +3,12 @@
 import hashlib
 import math
 import threading
-from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from embed_assets.retrieval.ranking import Found, top_k
+from embed_assets.retrieval.postings import Postings, find
+from embed_assets.retrieval.ranking import Found
 from embed_assets.text.languages import ENGLISH
 from embed_assets.text.tokens import search_terms
 
@@ -32,40 +32,28 @@ class Bm25Index:
     """
 
     def __init__(self, passages: Iterable[str], language: str = ENGLISH):
-        from scipy.sparse import csr_array
-
         self._language = language
-        self._numbers: dict[str, int] = {}
-        terms, ends = array("i"), array("q", [0])
-        for of_passage in search_terms(passages, language):
-            terms.extend([self._numbers.setdefault(term, len(self._numbers)) for term in of_passage])
-            ends.append(len(terms))
-        self.passages, lengths = len(ends) - 1, np.diff(np.asarray(ends))
-        shape = (self.passages, max(1, len(self._numbers)))
-        counts = csr_array((np.ones(len(terms), np.float32), np.asarray(terms), np.asarray(ends)), shape)
-        counts.sum_duplicates()
-        del terms
-        # Term → the passages that have it, ascending, and its weight in each.
-        by_term = counts.tocsc()
-        del counts
-        self._starts, self._rows, self._weights = by_term.indptr, by_term.indices, by_term.data
-        self._weigh(lengths)
+        self._postings = Postings(search_terms(passages, language), np.float32, repeated=True)
+        self.passages = len(self._postings.lengths)
+        self._weights = self._weighed()
 
-    def _weigh(self, lengths: np.ndarray) -> None:
-        """Put the weights of the terms in the place of their counts; ``lengths`` are those of the passages, in terms."""
-        frequencies = np.diff(self._starts)
+    def _weighed(self) -> np.ndarray:
+        """The weight of each term in each of its passages, in the place of its count."""
+        starts, lengths, weights = self._postings.starts, self._postings.lengths, self._postings.counts
+        frequencies = np.diff(starts)
         of_frequency = {int(n): math.log(1 + (self.passages - n + 0.5) / (n + 0.5)) for n in np.unique(frequencies)}
         rarity = np.array([of_frequency[n] for n in frequencies.tolist()], dtype=np.float32)
         longer = K1 * ((1 - B) + B * lengths / lengths.mean()) if lengths.any() else np.ones(len(lengths))
         first = 0
         while first < len(frequencies):
             # As many terms as have so many weights, which are computed as float64.
-            last = max(first + 1, int(np.searchsorted(self._starts, self._starts[first] + WEIGHTS_AT_ONCE, "right")) - 1)
-            part = slice(self._starts[first], self._starts[last])
-            counts = self._weights[part]
-            saturated = counts / (longer[self._rows[part]] + counts)
-            self._weights[part] = np.repeat(rarity[first:last], frequencies[first:last]) * saturated
+            last = max(first + 1, int(np.searchsorted(starts, starts[first] + WEIGHTS_AT_ONCE, "right")) - 1)
+            part = slice(starts[first], starts[last])
+            counts = weights[part]
+            saturated = counts / (longer[self._postings.rows[part]] + counts)
+            weights[part] = np.repeat(rarity[first:last], frequencies[first:last]) * saturated
             first = last
+        return weights
 
     def scores(self, queries: Sequence[str]) -> np.ndarray:
         """BM25 scores, float32, shape (queries, passages); 0 where no term matches."""
@@ -77,29 +65,28 @@ class Bm25Index:
 
     def terms(self, queries: Sequence[str]) -> list[list[int]]:
         """The numbers of the terms of each query that passages have, in order and with repetitions."""
-        return [
-            [self._numbers[term] for term in terms if term in self._numbers] for terms in search_terms(queries, self._language)
-        ]
+        numbers = self._postings.numbers
+        return [[numbers[term] for term in terms if term in numbers] for terms in search_terms(queries, self._language)]
 
-    def _postings(self, term: int) -> tuple[np.ndarray, np.ndarray]:
+    def _weights_of(self, term: int) -> tuple[np.ndarray, np.ndarray]:
         """The passages that have a term, ascending, and its weight in each."""
-        part = slice(self._starts[term], self._starts[term + 1])
-        return self._rows[part], self._weights[part]
+        places = self._postings.places(term)
+        return self._postings.rows[places], self._weights[places]
 
     def _scores(self, queries: Sequence[Sequence[int]]) -> np.ndarray:
         found = np.zeros((len(queries), self.passages), dtype=np.float32)
         for row, terms in enumerate(queries):
             for term in terms:
-                np.add.at(found[row], *self._postings(term))
+                np.add.at(found[row], *self._weights_of(term))
         return found
 
     def _scores_at(self, terms: Sequence[int], columns: np.ndarray) -> np.ndarray:
         """The scores of some passages, to the last bit as _scores gives them."""
         found = np.zeros(len(columns), dtype=np.float32)
         for term in terms:
-            rows, weights = self._postings(term)
-            places = np.minimum(np.searchsorted(rows, columns), len(rows) - 1)
-            found += np.where(rows[places] == columns, weights[places], np.float32(0))
+            rows, weights = self._weights_of(term)
+            places, there = find(rows, columns)
+            found += np.where(there, weights[places], np.float32(0))
         return found
 
 
@@ -149,7 +136,7 @@ class Bm25Scores:
         blocks = [slice(start, start + at_once) for start in range(0, len(self._terms), at_once)]
         scored = ((block, self._index._scores(self._terms[block])) for block in blocks)
         held = scored if self._held is None else [(slice(None), self._held)]
-        return Found.joined([self._first(scores, k) for _, scores in held])
+        return Found.joined([Found.of(scores, k, above=0) for _, scores in held])
 
     def at(self, columns: np.ndarray) -> np.ndarray:
         """The scores of some passages of each query, same shape (queries, passages); 0 where the column is -1."""
@@ -163,9 +150,3 @@ class Bm25Scores:
     def row(self, number: int) -> np.ndarray:
         """The scores of one query for all passages, shape (passages,)."""
         return self._index._scores([self._terms[number]])[0] if self._held is None else self._held[number]
-
-    @staticmethod
-    def _first(scores: np.ndarray, k: int) -> Found:
-        columns = top_k(scores, k, above=0)
-        best = np.where(columns >= 0, np.take_along_axis(scores, columns, axis=1), np.float32(0))
-        return Found(columns, best, scores.min(axis=1, keepdims=True))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embed_assets.retrieval.ranking import Found, top_k
+from embed_assets.retrieval.ranking import Found
 
 # A part of a large corpus whose scores for a block of queries stay in the processor's cache, more or less: 16 MB.
 PASSAGES_AT_ONCE = 2**14
@@ -29,10 +29,10 @@ class DenseScores:
         if self._nearest is not None and k == self._nearest.columns.shape[1]:
             return self._nearest
         if self._held is not None:
-            return _first(self._held, k)
+            return Found.of(self._held, k)
         # The first part holds as many as are asked for, so that there is always a worst of the best so far.
         size = max(PASSAGES_AT_ONCE, k)
-        best = _first(self._queries @ self._passages[:size].T, k)
+        best = Found.of(self._queries @ self._passages[:size].T, k)
         for start in range(size, len(self._passages), size):
             best = _better(best, self._queries @ self._passages[start : start + size].T, start)
         return best
@@ -51,12 +51,6 @@ class DenseScores:
         return self._passages[places] @ self._queries[number] if self._held is None else self._held[number][places]
 
 
-def _first(scores: np.ndarray, k: int) -> Found:
-    columns = top_k(scores, k)
-    best = np.where(columns >= 0, np.take_along_axis(scores, columns, axis=1), np.float32(-np.inf))
-    return Found(columns, best, scores.min(axis=1, keepdims=True))
-
-
 def _better(best: Found, scores: np.ndarray, start: int) -> Found:
     """The best of those so far and of the next part, whose columns begin at ``start``; of equal ones the earlier."""
     k = best.columns.shape[1]
@@ -66,7 +60,7 @@ def _better(best: Found, scores: np.ndarray, start: int) -> Found:
     if not len(rows):
         return Found(best.columns, best.scores, lowest)
     if counts.max() > k:
-        further, of_further = (part := _first(scores, k)).columns + start, part.scores
+        further, of_further = (part := Found.of(scores, k)).columns + start, part.scores
     else:
         places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         further = np.full((len(scores), counts.max()), -1)
@@ -75,5 +69,4 @@ def _better(best: Found, scores: np.ndarray, start: int) -> Found:
     columns = np.concatenate([best.columns, further], axis=1)
     values = np.concatenate([best.scores, of_further], axis=1)
     # Ties stand in column order: a part that is not full ends with columns that score -inf.
-    order = np.lexsort((columns, -values), axis=1)[:, :k]
-    return Found(np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1), lowest)
+    return Found.best_of(columns, values, k, lowest)

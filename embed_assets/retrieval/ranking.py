@@ -26,6 +26,19 @@ class Found:
     lowest: np.ndarray
 
     @classmethod
+    def of(cls, scores: np.ndarray, k: int, above: float = -np.inf) -> "Found":
+        """The k best columns of each row, as top_k finds them; in the place of what is not found stands the score ``above``."""
+        columns = top_k(scores, k, above)
+        best = np.where(columns >= 0, np.take_along_axis(scores, columns, axis=1), np.float32(above))
+        return cls(columns, best, scores.min(axis=1, keepdims=True))
+
+    @classmethod
+    def best_of(cls, columns: np.ndarray, scores: np.ndarray, k: int, lowest: np.ndarray) -> "Found":
+        """The k best of what was found in several places, ties in column order; all of shape (queries, any)."""
+        order = np.lexsort((columns, -scores), axis=1)[:, :k]
+        return cls(np.take_along_axis(columns, order, axis=1), np.take_along_axis(scores, order, axis=1), lowest)
+
+    @classmethod
     def joined(cls, blocks: Sequence["Found"]) -> "Found":
         """Those of all blocks of queries."""
         parts = ((found.columns, found.scores, found.lowest) for found in blocks)

@@ -61,9 +61,7 @@ class Nearest:
     def joined(self, shards: Sequence[Found]) -> Found:
         """What DenseScores.first finds among all passages, from what was found in the shards, in their order."""
         columns, scores = (np.concatenate([getattr(it, name) for it in shards], axis=1) for name in ("columns", "scores"))
-        order = np.lexsort((columns, -scores), axis=1)[:, : self.k]
-        lowest = np.min([it.lowest for it in shards], axis=0)
-        return Found(np.take_along_axis(columns, order, axis=1), np.take_along_axis(scores, order, axis=1), lowest)
+        return Found.best_of(columns, scores, self.k, np.min([it.lowest for it in shards], axis=0))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Which passages answer a query, by rules: none of them is a negative of it, neither a mined one nor another of its batch."""
 
-from array import array
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
+from embed_assets.retrieval.postings import Postings, find
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, find_identifiers, holds_identifier
 from embed_assets.text.near_duplicates import normalize_query, plain_words
 
@@ -22,17 +22,8 @@ class AnswerRules:
     """
 
     def __init__(self, passages: Sequence[str], patterns: Sequence[str] = IDENTIFIER_PATTERNS):
-        from scipy.sparse import csr_array
-
         self._passages, self._patterns = passages, patterns
-        self._columns: dict[str, int] = {}
-        words, ends = array("i"), array("q", [0])
-        for passage in passages:
-            words.extend([self._columns.setdefault(word, len(self._columns)) for word in plain_words(passage)])
-            ends.append(len(words))
-        shape = (len(passages), max(1, len(self._columns)))
-        counts = csr_array((np.ones(len(words), np.int8), np.asarray(words), np.asarray(ends)), shape).tocsc()
-        self._starts, self._rows = counts.indptr, counts.indices
+        self._postings = Postings(map(plain_words, passages), np.int8, repeated=False)
 
     def answers(self, query: str) -> np.ndarray:
         """Rows of the passages that answer the query, ascending."""
@@ -46,14 +37,14 @@ class AnswerRules:
 
     def _with_all(self, words: set[str]) -> np.ndarray:
         """Rows of the passages that have every one of the words; none if there is no word."""
-        columns = [self._columns[word] for word in words if word in self._columns]
-        if not columns or len(columns) < len(words):
+        terms = [self._postings.numbers[word] for word in words if word in self._postings.numbers]
+        if not terms or len(terms) < len(words):
             return np.empty(0, dtype=np.int64)
-        rows = [self._rows[self._starts[column] : self._starts[column + 1]] for column in columns]
+        rows = [self._postings.rows[self._postings.places(term)] for term in terms]
         rarest, *others = sorted(rows, key=len)
         found = rarest.astype(np.int64)
         for there in others:
-            found = found[there[np.minimum(np.searchsorted(there, found), len(there) - 1)] == found]
+            found = found[find(there, found)[1]]
         return found
 
 

@@ -198,10 +198,9 @@ def test_no_block_holds_the_scores_of_all_passages_of_a_large_corpus(monkeypatch
     sizes = []
     monkeypatch.setattr("embed_assets.retrieval.dense.PASSAGES_AT_ONCE", 100)
     monkeypatch.setattr("embed_assets.retrieval.bm25.SCORES_AT_ONCE", 2000)
-    for module in ("dense", "bm25"):
-        monkeypatch.setattr(
-            f"embed_assets.retrieval.{module}.top_k", lambda *args, **kwargs: sizes.append(args[0].size) or top_k(*args, **kwargs)
-        )
+    monkeypatch.setattr(
+        "embed_assets.retrieval.ranking.top_k", lambda *args, **kwargs: sizes.append(args[0].size) or top_k(*args, **kwargs)
+    )
     texts = [f"w{row % 7} w{row % 11}" for row in range(1000)]
     found = [hits.found for hits in HybridRetriever(WholeNumbers(3), texts).search(texts[:300], 10)]
     assert np.concatenate(found).shape == (300, 10) and max(sizes) <= 256 * 100
