@@ -38,9 +38,8 @@ def check_parity(
         measured here.
     """
     base_model = with_prompts(base_model, str(model_folder))
-    model = load_sentence_transformer(
-        base_model, "cpu", str(model_folder)
-    ).float()  # a model from elsewhere may be stored in less
+    # A model from elsewhere may be stored in less than float32.
+    model = load_sentence_transformer(base_model, "cpu", str(model_folder)).float()
 
     def encode_with_torch(texts: Sequence[str]) -> np.ndarray:
         options = {"normalize_embeddings": True, "show_progress_bar": False} | as_task(base_model, PASSAGE)

@@ -76,25 +76,21 @@ class Sharding:
         with torch.no_grad(), torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
             self._model({name: it.to(self._device) if isinstance(it, torch.Tensor) else it for name, it in inputs})
 
-    def unshard(self, load: Load) -> bool:
+    def unshard(self, load: Load) -> None:
         """Give the first process the whole model back; all processes have to call this, and may compute nothing with it after.
 
         Args:
             load: loads the model as it was divided, but for modules that were added.
-
-        Returns:
-            Whether this is the first process.
         """
         weights = whole(self._model.state_dict())
         if weights is None:
-            return False
+            return
         undivided = load()
         if undivided.transformers_model is not None:
             undivided.transformers_model.config = self._model.transformers_model.config  # the trainer may have changed it
         for name, module in (dict(undivided.named_children()) | self._small).items():
             self._model._modules[name] = module
         self._model.load_state_dict(weights)
-        return True
 
 
 def _divide(model: "torch.nn.Module", state: "dict[str, torch.Tensor]", *_: Any) -> None:
