@@ -110,12 +110,8 @@ def fine_tune(
     terms = 1 + len(settings.matryoshka_dimensions) + (settings.kind == "both")
     train_rows, dev_rows = examples.numbered()
     if frozen is not None:
-        loss = query_loss(model, settings, frozen, arguments.world_size, examples.known)
         train_rows, dev_rows = (rows.select("anchor", "label") for rows in (train_rows, dev_rows))
-    else:
-        tokens = mini_batch_tokens(model, settings, compute, arguments.per_device_train_batch_size * examples.train.width)
-        kind = contrastive_loss if settings.kind == "dense" else token_loss
-        loss = kind(model, settings, tokens, arguments.world_size, examples.known)
+    loss = _loss(model, settings, compute, arguments, examples, frozen)
     trainer = (resuming_trainer() if sharding is None else sharded_trainer())(
         model=model,
         args=arguments,
@@ -141,14 +137,8 @@ def fine_tune(
     if first:
         if settings.lora_rank:
             _merge_adapters(model, base_model, scratch / "adapters")
-        in_training = ModelInTraining(model, base_model, compute, passages)
-        merges = _merge(in_training, base_model, settings, dev, projection)
-        projected = take_projection(model)
-        save_model(model, folder)
-        if settings.kind != "dense":
-            save_tokens(projected, folder)
-        if settings.towers == "query":
-            note_passages(folder, base_model.name)
+        merges = _merge(ModelInTraining(model, base_model, compute, passages), base_model, settings, dev, projection)
+        _save(model, folder, base_model, settings)
     del model, sharding
     release_memory()
     return Training(curve, merges)
@@ -161,6 +151,32 @@ def _load(base_model: BaseModelSettings, settings: TrainingSettings, device: str
     if settings.lora_rank:
         _add_adapters(model, settings.lora_rank)
     return model
+
+
+def _loss(
+    model: "SentenceTransformer",
+    settings: TrainingSettings,
+    compute: Compute,
+    arguments: "SentenceTransformerTrainingArguments",
+    examples: Examples,
+    frozen: FrozenPassages | None,
+) -> "torch.nn.Module":
+    processes = arguments.world_size
+    if frozen is not None:
+        return query_loss(model, settings, frozen, processes, examples.known)
+    tokens = mini_batch_tokens(model, settings, compute, arguments.per_device_train_batch_size * examples.train.width)
+    kind = contrastive_loss if settings.kind == "dense" else token_loss
+    return kind(model, settings, tokens, processes, examples.known)
+
+
+def _save(model: "SentenceTransformer", folder: Path, base_model: BaseModelSettings, settings: TrainingSettings) -> None:
+    """Save the model, and beside it what it needs to compare tokens or to leave passages to the base model."""
+    projected = take_projection(model)
+    save_model(model, folder)
+    if settings.kind != "dense":
+        save_tokens(projected, folder)
+    if settings.towers == "query":
+        note_passages(folder, base_model.name)
 
 
 def _merge(

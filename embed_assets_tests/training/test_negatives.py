@@ -111,7 +111,7 @@ def test_mined_negatives_respect_the_margin(encoder, margin):
 
 @pytest.mark.parametrize("drawn", [1, 4, 8])
 def test_of_a_large_corpus_a_draw_is_looked_at_and_more_where_it_is_not_enough(encoder, drawn, monkeypatch):
-    monkeypatch.setattr("embed_assets.training.negatives.CHUNKS_OF_A_DRAW", drawn)
+    monkeypatch.setattr("embed_assets.training.miner.CHUNKS_OF_A_DRAW", drawn)
     chunks, settings = make_chunks(TEXTS), NegativesSettings(per_query=6, top_k=2)
     triplets, _ = mine_hard_negatives(make_pairs(QUESTIONS), chunks, encoder, settings)
     again, _ = mine_hard_negatives(make_pairs(QUESTIONS), chunks, encoder, settings)
