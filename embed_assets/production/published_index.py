@@ -98,8 +98,10 @@ class PublishedIndex:
         return sorted(name for name in names if re.fullmatch(rf"{re.escape(self.name)}__[0-9a-f]{{12}}", name))
 
     def drop(self, name: str) -> None:
-        """Delete a table that no reader asks for."""
-        self._drop(name)
+        """Delete a table that no reader asks for, if it is there."""
+        import lancedb
+
+        lancedb.connect(self.uri).drop_table(name, ignore_missing=True)
 
     def _is_missing(self) -> bool:
         return "://" not in self.uri and not Path(self.uri).is_dir()
@@ -204,7 +206,7 @@ class PublishedIndex:
         root = self._open(shared)
         if root is None:
             raise OvertakenError(f"{self.uri}: the table {shared!r} is gone: materialize again")
-        self._drop(name)  # what a killed publisher has left of it
+        self.drop(name)  # what a killed publisher has left of it
         if name not in root.tags.list():
             root.tags.create(name, root.version)  # so that no cleaning of old versions takes what is shared
         table = lancedb.connect(self.uri).clone_table(name, root.uri, source_tag=name)
@@ -244,7 +246,7 @@ class PublishedIndex:
         previous = before.current if before.current != current else before.previous
         self._move(before, Pointer(before.generation + 1, current, previous, "", reason, _now()))
         for name in self.in_use([before.previous]) - self.in_use([current, previous]):
-            self._drop(name)
+            self.drop(name)
 
     def rollback(self) -> Pointer:
         """Bring the previous table, and with it its model, back into production, in one step.
@@ -289,11 +291,6 @@ class PublishedIndex:
             if "not found" in str(error):
                 return None
             raise
-
-    def _drop(self, name: str) -> None:
-        import lancedb
-
-        lancedb.connect(self.uri).drop_table(name, ignore_missing=True)
 
 
 def metadata_of(table: "Table") -> dict[str, Any]:
