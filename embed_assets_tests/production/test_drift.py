@@ -168,7 +168,7 @@ def test_rows_that_are_lost_from_the_index_cost_score(production: Production):
 def test_table_that_is_gone_is_told_of_and_hides_nothing_else(production: Production):
     production_database(production.workspace.data).drop_table("chunks")
     index = open_published(production.workspace, "bakery").index
-    index._drop(index.pointer().current)
+    index.drop(index.pointer().current)
     assert production.day(5) == ["bakery", "support"]
     passed, message, severity = production.check("chunks_covered", "support")
     assert (passed, severity) == (False, AssetCheckSeverity.ERROR)

@@ -125,7 +125,7 @@ def test_current_and_previous_tables_are_kept_and_older_ones_deleted(index: Publ
 def test_table_that_somebody_deleted_is_told_of_and_can_be_written_again(index: PublishedIndex, tmp_path: Path):
     chunks = write_chunks(tmp_path / "few.parquet", 10)
     first, second = put(index, chunks, 1), put(index, chunks, 2)
-    index._drop(second)
+    index.drop(second)
     assert index.metadata(second) == {}
     with pytest.raises(PublishingError, match=f"'{second}' is gone"):
         index.open()
