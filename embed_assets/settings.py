@@ -34,6 +34,12 @@ from embed_assets.settings_files import line_of, read_yaml, refuse_misnamed
 from embed_assets.sweep.settings import TrialsSettings
 from embed_assets.training.settings import ExportSettings, NegativesSettings, RerankerSettings, TrainingSettings
 
+# Where the words of the validator are those of its own types.
+HOW_TO_WRITE = dict.fromkeys(
+    ("model_type", "dict_type"),
+    "write 'name: value', with the blank, on lines of their own below it, further to the right",
+) | dict.fromkeys(("tuple_type", "list_type"), 'write a list, such as ["one", "two"]')
+
 
 class Settings(Block):
     """All settings of one collection."""
@@ -81,7 +87,7 @@ def load_settings(defaults: Path, overrides: Path | None = None) -> Settings:
         if path is not None:
             refuse_misnamed(path.parent)
     files = [path for path in (defaults, overrides) if path is not None and (path.exists() or path.is_symlink())]
-    layers = [(path, read_yaml(path)) for path in files]
+    layers = [(path, _without_empty_blocks(read_yaml(path), Settings)) for path in files]
     merged: dict[str, Any] = {}
     for _, layer in layers:
         merged = _merge(merged, layer)
@@ -110,6 +116,25 @@ def _refuse_what_the_operator_decides(
         raise SettingsError("\n".join(f"{path}: {'.'.join(keys)}: {what}{_line(path, keys)}" for keys, what in refused))
 
 
+def _block(of: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The block that a field of a block holds; None if it holds a setting, or is not there."""
+    field = of.model_fields.get(name)
+    annotation = field.annotation if field else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _without_empty_blocks(layer: dict[str, Any], of: type[BaseModel]) -> dict[str, Any]:
+    """What a file says, without blocks whose lines are all comments."""
+    said: dict[str, Any] = {}
+    for key, value in layer.items():
+        block = _block(of, key)
+        if block is None:
+            said[key] = value
+        elif value is not None:
+            said[key] = _without_empty_blocks(value, block) if isinstance(value, dict) else value
+    return said
+
+
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
@@ -124,17 +149,26 @@ def _explain(error: Any, layers: list[tuple[Path, dict[str, Any]]]) -> str:
     where, line = f"{path}: {'.'.join(keys)}", _line(path, keys)
     block: type[BaseModel] = Settings
     for key in keys[:-1]:
-        field = block.model_fields.get(key)
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        inner = _block(block, key)
+        if inner is None:
             break
-        block = field.annotation
+        block = inner
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(keys[-1], block.model_fields, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"{where}: unknown key; {hint}Allowed here: {', '.join(block.model_fields)}{line}"
+        return f"{where}: unknown key; {_hint(keys[-1], block)}Allowed here: {', '.join(block.model_fields)}{line}"
     field = block.model_fields.get(keys[-1])
     meaning = f" ({field.description})" if field is not None and field.description else ""
-    return f"{where}: {_shown(error['input'], field)}: {error['msg']}{meaning}{line}"
+    return f"{where}: {_shown(error['input'], field)}: {HOW_TO_WRITE.get(error['type'], error['msg'])}{meaning}{line}"
+
+
+def _hint(key: str, block: type[BaseModel]) -> str:
+    """What somebody may have meant by a key that a block does not have."""
+    name = key.rpartition(".")[2]
+    inner = {of: _block(block, of) for of in block.model_fields}
+    blocks = [of for of, fields in inner.items() if fields is not None and name in fields.model_fields]
+    if blocks:
+        return f"{name!r} is a setting of {', '.join(blocks)}: write it below the name of its block, further to the right. "
+    near = difflib.get_close_matches(key, block.model_fields, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def _line(path: Path, keys: list[str]) -> str:
@@ -144,6 +178,8 @@ def _line(path: Path, keys: list[str]) -> str:
 
 def _shown(value: Any, field: FieldInfo | None) -> str:
     """A value that is not allowed, unless it may hold something that is secret, or is too much to read."""
+    if value is None:
+        return "an empty value is not allowed"
     if isinstance(value, dict) or (field is not None and any(isinstance(mark, Outside) for mark in field.metadata)):
         return "this is not allowed"
     hint = " (write true or false)" if value in ("yes", "no", "on", "off") else ""

@@ -13,6 +13,16 @@ NAME = "settings.yaml"
 # Names that somebody meant, and that are not read.
 MISNAMED = re.compile(r"settings?\.ya?ml", re.IGNORECASE)
 LARGEST_FILE = 1_000_000  # bytes
+# What the words of the YAML library mean for whoever wrote the file, in the order in which they are looked for.
+WHAT_TO_DO = {
+    r"'\\t'": "indent with blanks, not with a tab",
+    "<document start>": "this stands further to the left than what is above it: let each block begin at the left edge, and "
+    "make no comment of its name while settings of it are none",
+    "mapping values are not allowed": "put a colon behind the name of the block above, or begin this line where that one begins",
+    "unknown escape character": "put the text into single quotes",
+    "cannot start any token|undefined alias": "put the text into quotes",
+    "found another document": "take the line '---' away",
+}
 SETTLED_NS = 2_000_000_000  # a file that was left alone for so long does not change unnoticed
 
 
@@ -48,7 +58,9 @@ def _read_once(path: Path, size: int, modified: int) -> dict[str, Any]:
         raise SettingsError(f"{path}: line {_line(error)}: the key {name} stands twice: keep one of the two") from None
     except MarkedYAMLError as error:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
-        raise SettingsError(f"{path}: not a YAML file: {problem}: correct line {_line(error)}") from None
+        remedies = (remedy for words, remedy in WHAT_TO_DO.items() if re.search(words, problem))
+        remedy = next(remedies, "correct it")
+        raise SettingsError(f"{path}: not a YAML file: line {_line(error)}: {problem}: {remedy}") from None
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise SettingsError(f"{path}: not a YAML file: line {line} is not in UTF-8: save the file as UTF-8") from None
@@ -62,9 +74,7 @@ def _read_once(path: Path, size: int, modified: int) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: expected blocks such as 'chunking:', found {type(content).__name__}")
-    content = _with_names(path, content)
-    # A block whose lines are all comments.
-    return {key: {} if value is None else value for key, value in content.items()}
+    return _with_names(path, content)
 
 
 def _line(error: Any) -> int:

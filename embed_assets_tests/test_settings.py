@@ -137,7 +137,7 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
         pytest.param(
             "questions: {styles: {question: -1}}", ["questions.styles.question:", "-1", "greater than or equal to 0"], id="share"
         ),
-        pytest.param("questions: {styles: question}", ["questions.styles:", "'question'", "dictionary"], id="text for shares"),
+        pytest.param("questions: {styles: question}", ["questions.styles:", "'question'", "name: value"], id="text for shares"),
         pytest.param("questions: {mode: bulk}", ["questions.mode:", "'bulk'", "'single' or 'batch'"], id="mode"),
         pytest.param(
             "questions: {own_pairs: append}", ["questions.own_pairs:", "'join', 'replace' or 'ignore'"], id="what own pairs do"
@@ -208,7 +208,15 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
             id="block given twice",
         ),
         pytest.param("chunking: {max_tokens: 64", ["not a YAML file", "line 1"], id="not YAML"),
-        pytest.param("chunking:\n\tmax_tokens: 64", ["not a YAML file", "line 2"], id="tab"),
+        pytest.param("chunking:\n\tmax_tokens: 64", ["not a YAML file", "line 2", "indent with blanks"], id="tab"),
+        pytest.param("#chunking:\n  max_tokens: 64\ntraining: {seed: 1}", ["line 3", "no comment of its name"], id="no head"),
+        pytest.param("chunking\n  max_tokens: 64", ["line 2", "put a colon behind"], id="colon missing"),
+        pytest.param('base_model: {name: "C:\\models"}', ["line 1", "single quotes"], id="path of Windows"),
+        pytest.param("chunking:\n  max_tokens:64", ["chunking:", "with the blank", "line 1"], id="blank missing"),
+        pytest.param("max_tokens: 64", ["max_tokens:", "a setting of base_model, chunking"], id="block missing"),
+        pytest.param("chunking.max_tokens: 64", ["chunking.max_tokens:", "is a setting of base_model, chunking"], id="dots"),
+        pytest.param("documents: {extensions: .md}", ["documents.extensions:", "write a list"], id="text for a list"),
+        pytest.param("chunking:\n  max_tokens:", ["chunking.max_tokens:", "an empty value", "line 2"], id="no value"),
         pytest.param("base_model: {name: {{ model }} }", ["not a YAML file"], id="template"),
         pytest.param("- chunking\n- training", ["list", "chunking:"], id="list at the top"),
         pytest.param("max_tokens = 64", ["str", "chunking:"], id="text at the top"),
@@ -476,3 +484,10 @@ def test_an_ending_has_a_dot_and_small_letters(defaults, ending):
     defaults.write_text(f"documents: {{extensions: ['{ending}']}}\n")
     with pytest.raises(SettingsError, match=r"write '\.md'"):
         load_settings(defaults)
+
+
+def test_a_block_of_comments_alone_says_nothing(defaults, overrides):
+    defaults.write_text("chunking:\nquestions: {writer: {max_model_tokens: 512}}")
+    overrides.write_text("training:\n  # epochs: 2\nquestions:\n  writer:\n    # name: ours\n")
+    settings = load_settings(defaults, overrides)
+    assert settings == Settings(questions=QuestionsSettings(writer=LanguageModelSettings(max_model_tokens=512)))

@@ -12,8 +12,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from dagster import AssetSelection, DagsterInstance, MultiPartitionKey, execute_job
+from dagster import AssetSelection, DagsterEvent, DagsterEventType, DagsterInstance, MultiPartitionKey, execute_job
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.events import RunFailureReason
 
 from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.files import lock, write_atomically
@@ -177,12 +178,23 @@ def _materialize(instance: DagsterInstance, selection: AssetSelection, partition
     )
     if result.success:
         return []
+    if _was_interrupted(result.all_events[-1]):
+        logger.warning("%s: interrupted; what was built is kept, and a new run goes on from there", partition)
+        raise KeyboardInterrupt
     events = [event for event in result.all_events if event.is_step_failure]
     tell(failure_notice(result.dagster_run, events, "the run failed"))  # the sensor hears only of runs of a code location
     reasons = [f"{event.step_key} failed: {reason_of(event)}" for event in events]
     for reason in reasons:
         logger.error("%s: %s", partition, reason)
     return reasons or ["the run failed"]
+
+
+def _was_interrupted(last: DagsterEvent) -> bool:
+    """Whether a run ended with this event because somebody, or the machine, ended it."""
+    if last.event_type == DagsterEventType.RUN_CANCELED:
+        return True
+    reason = last.job_failure_data.failure_reason if last.event_type == DagsterEventType.RUN_FAILURE else None
+    return reason == RunFailureReason.UNEXPECTED_TERMINATION
 
 
 def _register(instance: DagsterInstance, partitions: str, key: str) -> None:

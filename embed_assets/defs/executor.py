@@ -17,6 +17,8 @@ from dagster import (
     multi_or_in_process_executor,
     multiple_process_executor_requirements,
 )
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.executor.in_process import InProcessExecutor
 
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.partitions import PARTITION_TAG
@@ -33,6 +35,7 @@ IN_PROCESS: dict[str, Any] = {"execution": {"config": {"in_process": {}}}}
 EXECUTOR, LOCAL = "EMBED_ASSETS_EXECUTOR", "local"
 EXECUTIONS: dict[str, dict[str, Any]] = {LOCAL: {"multiprocess": {}}, "ray": {"ray": {}}}
 PASSED_ON = ("DAGSTER_HOME", "EMBED_ASSETS_DATA", "EMBED_ASSETS_HOME", GPU_OPTIONS)
+INTERRUPTS = {DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__}
 
 
 class HeldRuns(Executor):
@@ -58,7 +61,11 @@ class HeldRuns(Executor):
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[DagsterEvent]:
         with hold_run(self.workspace.home, plan_context.run_id):
             self._tell_plan(plan_context, execution_plan)
-            yield from self.executor.execute(plan_context, execution_plan)
+            for event in self.executor.execute(plan_context, execution_plan):
+                yield event
+                # Dagster would try the step again: right for a step whose process was ended, not for the whole run.
+                if isinstance(self.executor, InProcessExecutor) and _is_interrupted(event):
+                    raise DagsterExecutionInterruptedError
 
     def _tell_plan(self, plan_context: Any, execution_plan: Any) -> None:
         # The key of an asset's step is that of the asset, with a prefix where others have given it one.
@@ -73,6 +80,11 @@ class HeldRuns(Executor):
             plan_context.log.debug("no plan of this run: %s", error)
             return
         plan_context.log.info("what this run does with %s", in_words(planned))
+
+
+def _is_interrupted(event: DagsterEvent) -> bool:
+    error = event.step_retry_data.error if event.is_step_up_for_retry else None
+    return error is not None and error.cause is not None and error.cause.cls_name in INTERRUPTS
 
 
 def execution() -> dict[str, Any]:

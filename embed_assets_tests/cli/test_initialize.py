@@ -1,5 +1,6 @@
 """A new data folder."""
 
+import re
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -18,14 +19,32 @@ def test_a_new_folder_has_a_collection_with_the_default_settings_and_publishes(t
     assert read_settings(workspace, "manuals") == Settings(publishing=PublishingSettings(uri="published"))
 
 
-def test_each_setting_works_when_its_comment_mark_is_taken_away(tmp_path: Path):
+def without_marks(text: str, names: str) -> str:
+    """A settings file after somebody took away the '#' in front of the settings with these names, and nothing else."""
+    return re.sub(rf"^( *)#(?=({names}):)", r"\1", text, flags=re.MULTILINE)
+
+
+def test_a_setting_holds_when_its_comment_mark_alone_is_taken_away(tmp_path: Path):
     CliRunner().invoke(main, ["init", str(tmp_path / "data")])
     path = tmp_path / "data" / "settings.yaml"
-    text = path.read_text()
-    block = text.index("# training:")
-    epochs = text.index("#   epochs: 1.0", block)
-    path.write_text(f"{text[:epochs]}  epochs: 3{text[epochs + 15 :]}".replace("# training:", "training:"))
-    assert read_settings(Workspace(tmp_path / "data", tmp_path), "my-documents").training.epochs == 3
+    text = (
+        path.read_text()
+        .replace("#temperature: 0.05", "#temperature: 0.02")
+        .replace("#max_model_tokens: 2048", "#max_model_tokens: 512")
+    )
+    path.write_text(without_marks(text, "temperature|max_model_tokens"))
+    settings = read_settings(Workspace(tmp_path / "data", tmp_path), "my-documents")
+    assert settings.training.temperature == 0.02 and settings.questions.writer.max_model_tokens == 512
+
+
+def test_all_settings_of_a_new_folder_are_the_defaults(tmp_path: Path):
+    CliRunner().invoke(main, ["init", str(tmp_path / "data")])
+    path = tmp_path / "data" / "settings.yaml"
+    text = without_marks(path.read_text(), "[a-z]\\w*")
+    assert set(re.findall(r"^ *#(.)", text, re.MULTILINE)) == {" "}  # comments are left
+    path.write_text(text)
+    expected = Settings(publishing=PublishingSettings(uri="published"))
+    assert read_settings(Workspace(tmp_path / "data", tmp_path), "my-documents") == expected
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path):
@@ -33,3 +52,10 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path):
     done = CliRunner().invoke(main, ["init", str(tmp_path)])
     assert done.exit_code == 1 and "is not empty: name a new folder" in done.output
     assert [path.name for path in tmp_path.iterdir()] == ["ours.txt"]
+
+
+def test_a_data_folder_that_is_there_tells_how_to_add_a_collection(tmp_path: Path):
+    CliRunner().invoke(main, ["init", str(tmp_path / "data")])
+    done = CliRunner().invoke(main, ["init", str(tmp_path / "data"), "manuals"])
+    documents = tmp_path / "data" / "collections" / "manuals" / "documents"
+    assert done.exit_code == 1 and f"put documents of another collection into {documents}" in done.output

@@ -3,6 +3,8 @@
 import importlib.resources
 import json
 import logging
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 from embed_assets.artifacts.files import lock
 from embed_assets.cli.main import main
 from embed_assets.cli.runs import DAGSTER_YAML, open_instance
+from embed_assets.corpus import source
 from embed_assets_tests.small_collections import BAKERY, write_collection
 
 SHIPPED = importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text()
@@ -88,3 +91,31 @@ def test_home_names_the_folder_of_artifacts_only(workspace_folder: Path, company
     assert not (workspace_folder / "other" / DAGSTER_YAML).exists()
     with DagsterInstance.get() as instance:
         assert len(instance.get_runs()) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_run_and_the_command(
+    workspace_folder: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+):
+    """It does not try the step again, and the next collection is not begun."""
+    for name in ("bakery", "breads"):
+        write_collection(workspace_folder / "data" / "collections" / name, BAKERY)
+    read, begun = source.read_documents, []
+
+    def read_documents(*arguments):
+        begun.append(arguments)
+        os.kill(os.getpid(), number)
+        return read(*arguments)
+
+    monkeypatch.setattr(source, "read_documents", read_documents)
+    monkeypatch.setattr(logging.getLogger("embed_assets"), "handlers", [])
+    result = CliRunner().invoke(main, ["run", "--until", "corpus_chunks"])
+    assert result.exit_code == 1 and result.output.endswith("Aborted!\n")
+    assert "bakery: interrupted; what was built is kept, and a new run goes on from there\n" in result.output
+    assert len(begun) == 1 and "breads" not in result.output
+    with open_instance(workspace_folder / "home") as instance:
+        (ended,) = instance.get_runs()
+        assert ended.status == DagsterRunStatus.FAILURE
+        assert not instance.event_log_storage.get_concurrency_info("gpu").active_run_ids
+    monkeypatch.setattr(source, "read_documents", read)
+    assert CliRunner().invoke(main, ["run", "--until", "corpus_chunks"]).exit_code == 0
