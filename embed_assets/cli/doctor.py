@@ -15,6 +15,7 @@ import psutil
 from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option
+from embed_assets.evaluation.evaluation_set import check_labels
 from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import why_no_vllm
 from embed_assets.models.locations import ModelNotFoundError, locate_model
@@ -55,12 +56,14 @@ def doctor(as_json: bool, data: str, home: str) -> None:
 
 def diagnose(workspace: Workspace) -> Iterator[Diagnosis]:
     """What was looked at, one after the other; nothing is changed and no model is loaded."""
+    from joblib import cpu_count
+
     versions = ", ".join(f"{name} {_version(name)}" for name in ("dagster", "torch", "sentence-transformers", "lancedb"))
     yield Diagnosis("versions", True, f"Python {platform.python_version()}, {versions}")
     compute = Compute()
     dtype = str(compute.torch_dtype()).removeprefix("torch.")
     slow = "; without bfloat16 in hardware, training takes two to four times as long" if dtype == "float32" else ""
-    yield Diagnosis("device", True, f"{compute.torch_device()}, {os.cpu_count()} cores, {dtype}{slow}")
+    yield Diagnosis("device", True, f"{compute.torch_device()}, {cpu_count()} cores, {dtype}{slow}")
     memory = psutil.virtual_memory().total / 1e9
     yield _at_least("memory", memory, LEAST_MEMORY, "take a smaller questions.writer and training.batch_size")
     place = next(path for path in (workspace.home, *workspace.home.parents) if path.exists())
@@ -91,6 +94,10 @@ def _of_collection(workspace: Workspace, name: str) -> Iterator[Diagnosis]:
         yield Diagnosis(f"settings of {name}", False, str(error))
         return
     yield Diagnosis(f"settings of {name}", True, "read")
+    try:
+        check_labels(workspace.collection_folder(name))
+    except CollectionError as error:
+        yield Diagnosis(f"labels of {name}", False, str(error))
     for what, model in _models(settings):
         yield _try(f"{what} of {name}", functools.partial(_located, model))
     keys = {model.api_key_variable for model in settings.questions.language_models.values()}

@@ -1,6 +1,7 @@
 """How a stage becomes an asset: the same for all of them."""
 
 import base64
+import logging
 import multiprocessing
 import os
 import signal
@@ -48,6 +49,7 @@ from embed_assets.reports.columns import description_of
 from embed_assets.reports.small_charts import as_markdown
 from embed_assets.reports.writing import inert
 
+logger = logging.getLogger(__name__)
 # Is set where dagster-ray has placed a step as a job of its own.
 PLACED = "DAGSTER_RUN_STEP_KEY"
 SECONDS_BETWEEN_LOOKS = 10.0
@@ -122,6 +124,9 @@ def materialize_stage(
     release_memory()  # of a process that goes on with other steps
     words = "reused" if artifact.reused else f"computed ({'; '.join(reasons)})"
     context.log.info("%s of %s: %s in %.1f s", stage.name, inputs.place, words, time.monotonic() - started)
+    for finding in artifact.findings:
+        if not artifact.reused and not finding["passed"]:  # on the command line nobody sees checks
+            logger.warning("%s of %s: check %s: %s", stage.name, inputs.place, finding["name"], finding["message"])
     return MaterializeResult(
         data_version=DataVersion(artifact.digest),
         metadata=metadata_of(artifact) | _computed_because(artifact, reasons),
@@ -156,6 +161,7 @@ def build_stage(
     """
 
     def write_and_check(folder: Path, scratch: Path) -> None:
+        logger.info("computing %s of %s", stage.name, inputs.place)
         write(folder, scratch, inputs)
         inputs.check_unchanged()
         inputs.write_parts(folder / REPORT)

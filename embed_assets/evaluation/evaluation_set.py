@@ -185,6 +185,7 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     if queries_path is None or not qrels_paths:
         only = next((path.name for path in (queries_path, *qrels_paths.values()) if path), None)
         notes = [f"{only} has no counterpart: human labels need queries.jsonl and qrels/test.tsv"] if only else []
+        _tell(folder, notes)
         return pl.DataFrame(schema=QUERY_SCHEMA), pl.DataFrame(schema=LABEL_SCHEMA), notes
     queries = read_queries(queries_path)
     known, notes, labels = set(document_ids), [], []
@@ -197,10 +198,13 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
             notes.append(f"{path.name} names no relevant document yet")
             continue
         rows = [row for row in rows if row[2] > 0 and row[0] in queries]
+        if not rows:
+            raise CollectionError(f"{path}: no query of {queries_path.name} has a relevant document here: compare their ids")
         if all(document_id not in known for _, document_id, _ in rows):
-            unknown = ", ".join(sorted({row[1] for row in rows})[:5])
-            unknown = unknown or f"no document as relevant to a query of {queries_path.name}"
-            raise CollectionError(f"{path}: no label points to a document of the collection (it names {unknown})")
+            named, there = (", ".join(sorted(ids)[:5]) for ids in ({row[1] for row in rows}, known))
+            raise CollectionError(
+                f"{path}: no label points to a document of the collection: it names {named}; documents that are there: {there}"
+            )
         for query_id, document_id, relevance in rows:
             if split_of_query.setdefault(query_id, split) == split:
                 labels.append((query_id, document_id, None, None, None, relevance))
@@ -217,10 +221,26 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     elsewhere = _labelled_elsewhere(folder, qrels_paths.values())
     if lost := queries.keys() - split_of_query.keys() - elsewhere:
         notes.append(f"{len(lost)} of {len(queries)} queries have no relevant document and are left out")
-    for note in notes:
-        logger.warning("%s: %s", folder.name, note)
+    _tell(folder, notes)
     kept = [(name, text, style, HUMAN, split_of_query[name]) for name, (text, style) in queries.items() if name in split_of_query]
     return pl.DataFrame(kept, schema=QUERY_SCHEMA, orient="row"), pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), notes
+
+
+def _tell(folder: Path, notes: list[str]) -> None:
+    for note in notes:
+        logger.warning("%s: %s", folder.name, note)
+
+
+def check_labels(folder: Path) -> None:
+    """Read the human labels of a collection for their form alone, so that a slip is told before hours of writing questions.
+
+    Raises:
+        CollectionError: a file is malformed; the file and the line are named.
+    """
+    for path in _human_qrels(folder).values():
+        read_qrels(path)
+    if queries := find_file(folder, QUERIES):
+        read_queries(queries)
 
 
 def _labelled_elsewhere(folder: Path, read: Collection[Path]) -> set[str]:

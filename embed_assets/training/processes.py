@@ -107,9 +107,11 @@ def fine_tune_in_processes(
 
 def _torchrun(work: Path, processes: int) -> list[str] | None:
     """Run the workers to their end; returns the last lines of their output if one failed."""
+    from joblib import cpu_count
+
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "embed_assets.training.worker", str(work)]
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cpu_count() // processes))
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

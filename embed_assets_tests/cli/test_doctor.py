@@ -43,6 +43,21 @@ def test_wrong_settings_and_a_missing_data_folder_are_said(workspace_folder: Pat
     assert "did you mean 'epochs'?" in doctor(workspace_folder)[1]["settings of bakery"]["words"]
 
 
+def test_cores_are_those_that_may_be_used(workspace_folder: Path, monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 3)
+    write_small_collections(workspace_folder / "data")
+    assert " 3 cores" in doctor(workspace_folder)[1]["device"]["words"]
+
+
+def test_a_slip_in_the_labels_is_named_with_its_line(workspace_folder: Path):
+    write_small_collections(workspace_folder / "data")
+    assert "labels of routers" not in doctor(workspace_folder)[1]
+    qrels = workspace_folder / "data" / "collections" / "routers" / "qrels" / "test.tsv"
+    qrels.write_text(qrels.read_text().replace("\t", ";"))
+    done, found = doctor(workspace_folder)
+    assert done.exit_code == 1 and f"{qrels}:1: expected query-id, corpus-id" in found["labels of routers"]["words"]
+
+
 def test_two_onnxruntimes_in_one_folder_are_told(workspace_folder: Path, monkeypatch):
     write_small_collections(workspace_folder / "data")
     assert doctor(workspace_folder)[1]["onnxruntime"]["well"]

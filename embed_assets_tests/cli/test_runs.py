@@ -16,7 +16,7 @@ from embed_assets.artifacts.files import lock
 from embed_assets.cli.main import main
 from embed_assets.cli.runs import DAGSTER_YAML, open_instance
 from embed_assets.corpus import source
-from embed_assets_tests.small_collections import BAKERY, write_collection
+from embed_assets_tests.small_collections import BAKERY, write_collection, write_small_collections
 
 SHIPPED = importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text()
 
@@ -119,3 +119,27 @@ def test_an_interrupt_ends_the_run_and_the_command(
         assert not instance.event_log_storage.get_concurrency_info("gpu").active_run_ids
     monkeypatch.setattr(source, "read_documents", read)
     assert CliRunner().invoke(main, ["run", "--until", "corpus_chunks"]).exit_code == 0
+
+
+def test_labels_that_cannot_be_read_are_told_before_anything_is_computed(workspace_folder: Path):
+    data = workspace_folder / "data"
+    write_small_collections(data)
+    queries = data / "collections" / "routers" / "queries.jsonl"
+    queries.write_text(queries.read_text() * 2)
+    result = CliRunner().invoke(main, ["run", "routers", "--until", "evaluation_set"])
+    assert result.exit_code == 1 and f"{queries}:" in result.output and "stands twice" in result.output
+    assert not (workspace_folder / "home" / "artifacts").exists()
+    assert CliRunner().invoke(main, ["run", "routers", "--until", "corpus_chunks"]).exit_code == 0
+
+
+def test_a_run_names_each_step_that_computes_and_tells_what_its_checks_found(
+    workspace_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_small_collections(workspace_folder / "data")
+    monkeypatch.setattr(logging.getLogger("embed_assets"), "handlers", [])
+    log = CliRunner().invoke(main, ["run", "routers", "--until", "evaluation_set"]).output
+    steps = ("corpus_chunks", "qa_pairs", "evaluation_set")
+    assert [line[9:] for line in log.splitlines() if "computing" in line] == [f"computing {name} of routers" for name in steps]
+    assert " evaluation_set of routers: check enough_queries: 5 human test queries: " in log
+    monkeypatch.setattr(logging.getLogger("embed_assets"), "handlers", [])
+    assert "evaluation_set" not in CliRunner().invoke(main, ["run", "routers", "--until", "evaluation_set"]).output
