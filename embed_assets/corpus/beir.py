@@ -8,16 +8,18 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.corpus.encodings import composed
 
 CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
 _QUOTED = re.compile(r'^"(.*)"$')
+_WHOLE = re.compile(r"(\d+)\.0+")
 LONGEST_LINE = 50_000_000  # characters
 # Text shrinks to a third or a tenth; what grows more when it is unpacked was made to fill memory and disks.
 MOST_UNPACKED, UNPACKED_AT_LEAST = 200, 100_000_000
@@ -107,18 +109,20 @@ def read_queries(path: Path) -> dict[str, tuple[str, str]]:
     seen: set[str] = set()
     for number, row in read_jsonl(path):
         query_id, text = _id_of(path, number, row, seen), row.get("text")
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not composed(text).strip():
             there = "" if "text" in row else f"; the keys of this line are {', '.join(map(ascii, list(row)[:10]))}"
             raise CollectionError(f"{path}:{number}: 'text' of the query {query_id!r} must be a non-empty string{there}")
         if not is_unicode(text):
             raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {query_id!a}")
         metadata = row.get("metadata")
-        queries[query_id] = text, str(metadata.get("style", "") if isinstance(metadata, dict) else "")
+        queries[query_id] = composed(text), str(metadata.get("style", "") if isinstance(metadata, dict) else "")
     return queries
 
 
 def _id_of(path: Path, number: int, row: dict[str, Any], seen: set[str]) -> str:
     found = row.get("_id")
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)  # as pandas writes a column with an empty place
     if isinstance(found, int) and not isinstance(found, bool):
         found = str(found)
     if not isinstance(found, str) or not found:
@@ -134,20 +138,49 @@ def _id_of(path: Path, number: int, row: dict[str, Any], seen: set[str]) -> str:
     return found
 
 
-def read_qrels(path: Path) -> list[tuple[str, str, int]]:
+class KnownIds:
+    """Ids, and how other programs write them: decomposed, with blanks around them, or as 12.0 where they are 12."""
+
+    def __init__(self, ids: Collection[str]):
+        self._ids = ids if isinstance(ids, set | dict) else set(ids)
+        self._by_key: dict[str, str | None] | None = None
+
+    def find(self, name: str) -> str:
+        """The id that is meant, if there is one alone; else the name itself."""
+        if name in self._ids:
+            return name
+        if self._by_key is None:
+            self._by_key = {}
+            for known in self._ids:
+                key = self._key(known)
+                self._by_key[key] = None if key in self._by_key else known
+        return self._by_key.get(self._key(name)) or name
+
+    @staticmethod
+    def _key(name: str) -> str:
+        name = composed(name).strip()
+        return whole[1] if (whole := _WHOLE.fullmatch(name)) else name
+
+
+def read_qrels(path: Path, queries: Collection[str] = (), documents: Collection[str] = ()) -> list[tuple[str, str, int]]:
     """(query id, document id, relevance) of the rows of a qrels file.
 
     Read are BEIR's three columns, separated by tabs, in quotes or not, with a header (whose last column is no number) or
     without one; and the four of TREC (query, iteration, document, relevance), separated by white space. Relevance may be
     written as 1.0. Of two labels of a query and a document the later one holds, as in BEIR.
 
+    Args:
+        path: the file.
+        queries, documents: the ids that there are; those of the rows are taken for them as KnownIds.find does.
+
     Raises:
         CollectionError: a row is neither; it is named.
     """
     labels: dict[tuple[str, str], int] = {}
+    asked, there = KnownIds(queries), KnownIds(documents)
     header, turned = True, False
     for number, line in read_lines(path):
-        row = [_QUOTED.sub(r"\1", cell.strip()) for cell in line.split("\t")]
+        row = [_QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), cell.strip()) for cell in line.split("\t")]
         if len(row) not in (3, 4):
             row = line.split()
         begins, header = header, False
@@ -162,10 +195,15 @@ def read_qrels(path: Path) -> list[tuple[str, str, int]]:
                 f"TREC qrels); found {line!a:.120}"
             )
         query_id, document_id = (row[-2], row[0]) if turned else (row[0], row[-2])
-        labels[query_id, document_id] = int(float(relevance))
+        labels[asked.find(query_id), there.find(document_id)] = int(float(relevance))
     if not labels:
         raise CollectionError(f"{path}: there is no label in it: add rows of query-id, corpus-id and score, or remove the file")
     return [(*pair, relevance) for pair, relevance in labels.items()]
+
+
+def some_ids(ids: Collection[str]) -> str:
+    """The first of them, with what cannot be seen in them."""
+    return ", ".join(f"{name!r:.80}" for name in sorted(ids)[:5]) or "none"
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from embed_assets.artifacts.memo import Memo
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import read_corpus
-from embed_assets.corpus.encodings import composed
+from embed_assets.corpus.encodings import composed, is_binary
 from embed_assets.corpus.files import Listing, SkippedDocument, list_files, source_files
 from embed_assets.corpus.menus import without_menus
 from embed_assets.corpus.readers.conversion import HAS_MENUS, LARGEST_IN_PLACE, READ_IN_PLACE, READERS_VERSION, convert
@@ -80,7 +80,7 @@ def read_documents(
 
 
 def _read_beir_document(document_id: str, title: str, text: str, settings: DocumentsSettings) -> Document | SkippedDocument:
-    if "\0" in text:
+    if is_binary(text):
         return SkippedDocument(document_id, "binary data")
     title, text = composed(title), composed(text)
     # BEIR searches title and text together: a document may consist of its title alone.

@@ -31,6 +31,23 @@ _ESCAPED = re.compile(rb"\x1b\$[@B]")
 _SEVEN_BITS = re.compile(r"(?:csiso-?|iso-?)2022[\w-]*|hz(?:-gb-2312)?|utf-?7", re.IGNORECASE)
 # Codecs of Python that are none of a text file, or were tried already.
 _NOT_OF_FILES = ("utf", "punycode", "idna", "raw", "unicode", "undefined")
+# What nobody sees: colours of a terminal, control characters, soft hyphens, blanks without width, marks of direction, hidden
+# letters (tags, but in flags, and runs of selectors), and joiners between letters that never join.
+_CONTROL, _HIDDEN = r"\0-\x08\x0e-\x1b\x7f", r"\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f"
+_JOINERS, _SELECTORS = r"\u200c\u200d", r"\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_MAY_BE_UNSEEN = re.compile(rf"[{_CONTROL}\x80-\x9f\xad{_HIDDEN}{_JOINERS}{_SELECTORS}]")
+_UNSEEN = re.compile(
+    r"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)"
+    r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?)"
+    r"|\xad(?:[ \t]*\r?\n[ \t]*(?=\w))?"
+    rf"|[{_CONTROL}{_HIDDEN}]|[{_SELECTORS}]{{2,}}"
+    rf"|(?<=[!-\u024f])[{_JOINERS}]+(?=[!-\u024f])"
+)
+_STRUCK_OVER = re.compile(r"[^\n\x08]\x08")
+CONTROLS = r"[\x00-\x08\x0e-\x1a]"
+MOST_CONTROLS = 0.01
+# The control characters that UTF-8 makes of windows-1252 read as latin-1; U+0085 ends a line.
+_C1 = {byte: bytes([byte]).decode("windows-1252", "replace") for byte in range(0x80, 0xA0) if byte != 0x85}
 
 
 class BinaryDataError(ValueError):
@@ -137,15 +154,20 @@ def _is_prose(sample: bytes, encoding: str) -> bool:
 
 
 def _checked(text: str) -> str:
-    controls = sum(1 for character in text[:SAMPLE] if character < " " and character not in "\t\n\r\f\x0b\x1b\x1c\x1d\x1e\x1f")
-    if controls > 0.01 * min(len(text), SAMPLE):
+    if is_binary(text[:SAMPLE]):
         raise BinaryDataError("binary data")
     return text.replace("\0", "")  # a few are what a crash or another program left in a text
 
 
+def is_binary(text: str) -> bool:
+    """Whether more than one character in a hundred is a control character that no text has."""
+    return len(re.findall(CONTROLS, text)) > MOST_CONTROLS * len(text)
+
+
 def composed(text: str) -> str:
-    """The text in Unicode's composed form (NFC), without NUL and halves of surrogate pairs."""
-    text = text.replace("\0", "")
+    """The text in Unicode's composed form (NFC), without what nobody sees in it and halves of surrogate pairs."""
+    if _MAY_BE_UNSEEN.search(text):
+        text = _UNSEEN.sub(lambda match: match[1] or "", _STRUCK_OVER.sub("", text)).translate(_C1)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
     return text

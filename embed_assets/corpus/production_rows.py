@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.corpus.encodings import CONTROLS, MOST_CONTROLS, composed
 from embed_assets.corpus.settings import ProductionSettings
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 ROWS_IN_A_BATCH = 1024
+READ_AS = 2  # raised where rows are read otherwise than before
 ROW_ID = "_rowid"
 BETWEEN_TITLES, BETWEEN_PARAGRAPHS = " > ", "\n\n"
 # 16 bytes in hexadecimal digits.
@@ -55,6 +57,8 @@ def open_table(uri: str, settings: ProductionSettings) -> "Table":
     Raises:
         CollectionError: it cannot be opened, or a column that the settings name is missing or of another kind.
     """
+    from lancedb.util import is_vector_column
+
     database = open_database(uri)
     try:
         table = database.open_table(settings.table)
@@ -66,7 +70,7 @@ def open_table(uri: str, settings: ProductionSettings) -> "Table":
         place = _find(schema, uri, settings, "metadata_columns", column)
         if place.keys:
             raise _no_column(schema, uri, settings, "metadata_columns", column)
-        if _is_vector(place.kind):
+        if is_vector_column(place.kind):
             raise CollectionError(
                 f"{name_of_table(uri, settings)}: the column {column!r} (production.metadata_columns) holds vectors, which a "
                 "search could not tell from those of the index"
@@ -81,7 +85,7 @@ def open_table(uri: str, settings: ProductionSettings) -> "Table":
 
 
 def read_rows(table: "Table", uri: str, settings: ProductionSettings, row_ids: bool = False) -> Iterator[pl.DataFrame]:
-    """The rows of a table in ROW_SCHEMA, some thousands at a time.
+    """The rows of a table in ROW_SCHEMA, some thousands at a time; titles and texts as ``composed`` has them.
 
     ``reason`` says why a row cannot be used, ``order`` is the value of the order column. A table without ids gets a
     hash of each row's document, title and text as its id.
@@ -162,18 +166,21 @@ def _with_ids(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame
 
 def _with_reasons(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame:
     names = {"chunk_id": settings.id_column, "document_id": settings.document_column, "text": settings.text_column}
+    binary = frame.select(pl.col("text").str.count_matches(CONTROLS) > MOST_CONTROLS * pl.col("text").str.len_chars()).to_series()
+    frame = frame.with_columns(pl.col("title", "text").map_elements(composed, pl.String))
     reason = pl.when(pl.lit(False)).then(pl.lit(None, pl.String))
     for name, column in names.items():
         if column:
-            reason = reason.when(pl.col(name).is_null()).then(pl.lit(f"no value in the column {column!r}"))
+            missing = pl.col(name).is_null() if name == "text" else pl.col(name).fill_null("").str.strip_chars() == ""
+            reason = reason.when(missing).then(pl.lit(f"no value in the column {column!r}"))
     text = pl.col("text")
     reason = (
-        reason.when(text.str.strip_chars() == "")
+        reason.when(binary)
+        .then(pl.lit("binary data"))
+        .when(text.str.strip_chars() == "")
         .then(pl.lit("no text"))
         .when(text.str.len_chars() > settings.max_characters)
         .then(pl.format("{} characters are more than {}", text.str.len_chars(), settings.max_characters))
-        .when(text.str.contains("\0", literal=True))
-        .then(pl.lit("binary data"))
     )
     return frame.with_columns(reason=reason)
 
@@ -202,8 +209,9 @@ def _find(schema: "pa.Schema", uri: str, settings: ProductionSettings, setting: 
 
 def _no_column(schema: "pa.Schema", uri: str, settings: ProductionSettings, setting: str, name: str) -> CollectionError:
     there = _columns_there(schema)
+    hint = '; a table without ids takes production.id_column: ""' if setting == "id_column" else ""
     return CollectionError(
-        f"{name_of_table(uri, settings)}: there is no column {name!r} (production.{setting}); there are {there}"
+        f"{name_of_table(uri, settings)}: there is no column {name!r} (production.{setting}); there are {there}{hint}"
     )
 
 
@@ -240,10 +248,12 @@ def _values(setting: str, place: Place) -> pl.Expr:
         return values.cast(pl.String).str.json_path_match(f"${path}")
     if pa.types.is_list(place.kind) or pa.types.is_large_list(place.kind):
         between = BETWEEN_TITLES if setting == "title_column" else BETWEEN_PARAGRAPHS
-        return values.cast(pl.List(pl.String)).list.join(between)
+        parts = values.cast(pl.List(pl.String))
+        return parts.list.eval(pl.element().filter(pl.element() != "")).list.join(between)
     if pa.types.is_floating(place.kind) and setting != "order_column":
-        # A table of pandas with an empty place in it has 12.0 for 12.
-        return pl.when(values == values.floor()).then(values.cast(pl.Int64, strict=False).cast(pl.String))
+        # A table of pandas with an empty place in it has 12.0 for 12, and NaN there.
+        whole = pl.when(values == values.floor()).then(values.cast(pl.Int64, strict=False).cast(pl.String))
+        return pl.when(values.is_finite()).then(pl.coalesce(whole, values.cast(pl.String)))
     if _is_bytes(place.kind):
         digits = values.bin.encode("hex")
         return digits.str.replace(UUID, "$1-$2-$3-$4-$5")
@@ -264,9 +274,3 @@ def _is_text(kind: "pa.DataType") -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _is_vector(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_fixed_size_list(kind)

@@ -20,6 +20,7 @@ from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus.files import SkippedDocument
 from embed_assets.corpus.production_rows import (
+    READ_AS,
     ROW_ID,
     ROW_SCHEMA,
     content_of,
@@ -250,7 +251,7 @@ def _state(table: "Table", uri: str, settings: ProductionSettings) -> str:
     committed = folder.stat().st_mtime_ns if "://" not in uri and folder.is_dir() else 0
     stats = table.stats()
     return fingerprint_of(
-        [uri, settings.model_dump(mode="json"), table.version, committed, stats["num_rows"], stats["total_bytes"]]
+        [READ_AS, uri, settings.model_dump(mode="json"), table.version, committed, stats["num_rows"], stats["total_bytes"]]
     )
 
 

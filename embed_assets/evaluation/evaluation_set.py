@@ -15,7 +15,7 @@ import polars as pl
 
 from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, read_qrels, read_queries
+from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, read_qrels, read_queries, some_ids
 from embed_assets.evaluation.moved_labels import follow
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.queries.pairs import IDENTIFIER, LOOKUP, LOOKUP_STYLES, NEIGHBOUR, OWN, OWN_WRITER, SYNTHETIC, source_of
@@ -183,7 +183,8 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     """
     queries_path, qrels_paths = find_file(folder, QUERIES), _human_qrels(folder)
     if queries_path is None or not qrels_paths:
-        only = next((path.name for path in (queries_path, *qrels_paths.values()) if path), None)
+        trained = queries_path if find_qrels(folder, "train") else None  # these are own pairs
+        only = next((path.name for path in (queries_path, *qrels_paths.values()) if path and path != trained), None)
         notes = [f"{only} has no counterpart: human labels need queries.jsonl and qrels/test.tsv"] if only else []
         _tell(folder, notes)
         return pl.DataFrame(schema=QUERY_SCHEMA), pl.DataFrame(schema=LABEL_SCHEMA), notes
@@ -192,16 +193,19 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
     split_of_query: dict[str, Split] = {}
     twice, unknown_queries = set(), set()
     for split, path in qrels_paths.items():
-        rows = read_qrels(path)
+        rows = read_qrels(path, queries, known)
         unknown_queries |= {row[0] for row in rows} - queries.keys()
         if all(row[2] <= 0 for row in rows):
             notes.append(f"{path.name} names no relevant document yet")
             continue
         rows = [row for row in rows if row[2] > 0 and row[0] in queries]
         if not rows:
-            raise CollectionError(f"{path}: no query of {queries_path.name} has a relevant document here: compare their ids")
+            raise CollectionError(
+                f"{path}: no query of {queries_path.name} has a relevant document here: compare their ids: "
+                f"{some_ids(unknown_queries)} here, {some_ids(queries)} there"
+            )
         if all(document_id not in known for _, document_id, _ in rows):
-            named, there = (", ".join(sorted(ids)[:5]) for ids in ({row[1] for row in rows}, known))
+            named, there = some_ids({row[1] for row in rows}), some_ids(known)
             raise CollectionError(
                 f"{path}: no label points to a document of the collection: it names {named}; documents that are there: {there}"
             )
@@ -211,14 +215,14 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
             else:
                 twice.add(query_id)
     if unknown_queries:
-        some = ", ".join(sorted(unknown_queries)[:5])
+        some = some_ids(unknown_queries)
         notes.append(f"{len(unknown_queries)} labelled queries are not in {queries_path.name}, such as {some}, and are left out")
     if unknown_documents := {label[1] for label in labels} - known:
-        some = ", ".join(sorted(unknown_documents)[:5])
+        some = some_ids(unknown_documents)
         notes.append(f"{len(unknown_documents)} labelled documents are not in the collection, such as {some}")
     if twice:
         notes.append(f"{len(twice)} queries of qrels/dev.tsv have test labels too, and are tested with alone")
-    elsewhere = _labelled_elsewhere(folder, qrels_paths.values())
+    elsewhere = _labelled_elsewhere(folder, qrels_paths.values(), queries)
     if lost := queries.keys() - split_of_query.keys() - elsewhere:
         notes.append(f"{len(lost)} of {len(queries)} queries have no relevant document and are left out")
     _tell(folder, notes)
@@ -243,13 +247,13 @@ def check_labels(folder: Path) -> None:
         read_queries(queries)
 
 
-def _labelled_elsewhere(folder: Path, read: Collection[Path]) -> set[str]:
+def _labelled_elsewhere(folder: Path, read: Collection[Path], queries: Collection[str]) -> set[str]:
     """The queries of the other splits, which are asked about for a note alone: what cannot be read does not matter."""
     found: set[str] = set()
     for path in folder.glob("qrels/*.tsv*"):
         if path not in read:
             with contextlib.suppress(CollectionError):
-                found |= {query_id for query_id, _, _ in read_qrels(path)}
+                found |= {query_id for query_id, _, _ in read_qrels(path, queries)}
     return found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.corpus.encodings import composed
 from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
@@ -55,6 +56,7 @@ class IndexSearch:
 
     def search(self, query: str, mode: Mode = "hybrid", limit: int = 10) -> list[Hit]:
         """The first hits of a query; arguments and errors as of search_index."""
+        query = composed(query)
         published = self._published
         reranker = _reranker(published.workspace, published.collection) if mode == "reranked" else None
         table = published.index.open()

@@ -15,7 +15,18 @@ import polars as pl
 
 from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, is_unicode, read_jsonl, read_qrels, read_queries
+from embed_assets.corpus.beir import (
+    QUERIES,
+    KnownIds,
+    find_file,
+    find_qrels,
+    is_unicode,
+    read_jsonl,
+    read_qrels,
+    read_queries,
+    some_ids,
+)
+from embed_assets.corpus.encodings import composed
 from embed_assets.corpus.spans import SpanIndex, language_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import OWN_WRITER, PAIR_SCHEMA, make_pairs
@@ -72,10 +83,11 @@ def read_own_pairs(
     unknown: set[str] = set()
     rows = list(_read_rows(folder, unknown, DocumentNames(documents["document_id"].to_list())))
     known, tested = set(chunks["document_id"]), _test_queries(folder)
+    ids = KnownIds(known)
     texts = dict(documents.select("document_id", "text").iter_rows())
     quoted = functools.lru_cache(maxsize=100)(Quoted)
     lost, stale, leaks, kept = [], [], [], []
-    for pair in [_check(place, row) for place, row in rows]:
+    for pair in [_check(place, row, ids) for place, row in rows]:
         if pair.document_id not in known:
             lost.append(pair)
         elif normalize_query(pair.query) in tested:
@@ -86,9 +98,9 @@ def read_own_pairs(
             kept.append(located)
     notes = []
     if unknown:
-        notes.append(f"{len(unknown)} labelled queries are not in queries.jsonl, such as {_some(unknown)}, and are left out")
+        notes.append(f"{len(unknown)} labelled queries are not in queries.jsonl, such as {some_ids(unknown)}, and are left out")
     if lost:
-        some = _some({pair.document_id for pair in lost})
+        some = some_ids({pair.document_id for pair in lost})
         notes.append(f"{len(lost)} pairs point to documents that are not in the collection, such as {some}, and are left out")
     if stale:
         some = _some(pair.place for pair in stale)
@@ -160,7 +172,7 @@ def _read_rows(folder: Path, unknown: set[str], names: DocumentNames) -> Iterato
         if (queries_path := find_file(folder, QUERIES)) is None:
             raise CollectionError(f"{qrels}: its queries are missing: put them into {folder / QUERIES}")
         queries = read_queries(queries_path)
-        for query_id, document_id, relevance in read_qrels(qrels):
+        for query_id, document_id, relevance in read_qrels(qrels, queries):
             if query_id not in queries:
                 unknown.add(query_id)
             elif relevance > 0:
@@ -178,13 +190,16 @@ def _test_queries(folder: Path) -> set[str]:
     if queries_path is None:
         return set()
     queries = read_queries(queries_path)
-    labelled = {query_id for path in filter(None, _held_out_qrels(folder)) for query_id, _, _ in read_qrels(path)}
+    labelled = {query_id for path in filter(None, _held_out_qrels(folder)) for query_id, _, _ in read_qrels(path, queries)}
     return {normalize_query(queries[query_id][0]) for query_id in labelled if query_id in queries}
 
 
-def _check(place: str, row: dict[str, Any]) -> _OwnPair:
+def _check(place: str, row: dict[str, Any], ids: KnownIds) -> _OwnPair:
+    document_id = row.get("document_id")
+    if isinstance(document_id, int | float) and not isinstance(document_id, bool) and document_id % 1 == 0:
+        row = row | {"document_id": str(int(document_id))}
     for name in ("query", "document_id"):
-        if not isinstance(row.get(name), str) or not row[name].strip():
+        if not isinstance(row.get(name), str) or not composed(row[name]).strip():
             there = "" if name in row else f": its columns are {', '.join(map(ascii, list(row)[:10]))}; rename the right one"
             raise CollectionError(f"{place}: every pair needs {name!r}, a non-empty string; found {row.get(name)!a:.80}{there}")
     for name in ("passage", "style", "answer"):
@@ -195,11 +210,11 @@ def _check(place: str, row: dict[str, Any]) -> _OwnPair:
     start, end = (_whole_number(place, name, row.get(name)) for name in ("start", "end"))
     if (start is None) != (end is None):
         raise CollectionError(f"{place}: 'start' and 'end' belong together: give both or neither; found {start} and {end}")
-    texts = {name: (row.get(name) or "").strip() for name in ("query", "passage", "style", "answer")}
+    texts = {name: composed(row.get(name) or "").strip() for name in ("query", "passage", "style", "answer")}
     return _OwnPair(
         place,
         texts["query"],
-        row["document_id"],
+        ids.find(row["document_id"]),
         start,
         end,
         texts["passage"] or None,

@@ -22,6 +22,7 @@ import polars as pl
 from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import find_file, is_unicode, read_jsonl
+from embed_assets.corpus.encodings import composed
 from embed_assets.queries.own_pairs import OWN_STYLE
 
 JSONL, PARQUET = "triplets.jsonl", "triplets.parquet"
@@ -125,11 +126,11 @@ def _texts(place: str, name: str, row: Mapping[str, Any]) -> list[str]:
     value = row[name]
     texts = value if isinstance(value, list) else [] if value is None else [value]
     for text in texts:
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not composed(text).strip():
             raise CollectionError(f"{place}: {name!r} must be a non-empty text, or a list of those; found {text!a:.80}")
         if not is_unicode(text):
             raise CollectionError(f"{place}: half of a surrogate pair, which is no character, in {name!r}: {text!a:.80}")
-    return [text.strip() for text in texts]
+    return [composed(text).strip() for text in texts]
 
 
 def _triplets_of_recipe(path: Path, folder: Path, split: Literal["train", "dev"]) -> Iterator[OwnTriplet]:
@@ -177,7 +178,7 @@ def _passages(files: Iterable[Path], asked: Iterable[tuple[str, str, str, list[s
         for name, text in rows.iter_rows():
             if text is None or not text.strip():
                 raise CollectionError(f"{path}: the passage {name!a:.80} has no text")
-            texts[name] = text.strip()
+            texts[name] = composed(text).strip()
     return texts
 
 

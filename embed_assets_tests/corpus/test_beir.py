@@ -85,8 +85,8 @@ def test_qrels_of_unknown_queries_and_documents_are_counted(tmp_path):
     queries, labels, notes = read_human_labels(folder, ["7", "8", "9", "11"])
     assert queries["query_id"].to_list() == ["1", "q2"] and len(labels) == 2
     assert notes == [
-        "1 labelled queries are not in queries.jsonl, such as PLAIN-2, and are left out",
-        "1 labelled documents are not in the collection, such as gone",
+        "1 labelled queries are not in queries.jsonl, such as 'PLAIN-2', and are left out",
+        "1 labelled documents are not in the collection, such as 'gone'",
         "1 of 3 queries have no relevant document and are left out",
     ]
     (folder / "qrels" / "test.tsv").write_text("PLAIN-2\t7\t1\n")
@@ -99,6 +99,52 @@ def test_an_id_is_a_text_or_a_whole_number(tmp_path, found):
     (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": found, "text": "a"}))
     with pytest.raises(CollectionError, match=r"queries\.jsonl:1: '_id' must be a non-empty string or a whole number"):
         beir.read_queries(tmp_path / "queries.jsonl")
+
+
+def test_ids_are_known_as_other_programs_write_them(tmp_path):
+    corpus = [{"_id": name, "text": "A dike."} for name in (7.0, "8", "Lu\u0308fter", 'a"b', "1", "1 ")]
+    qrels = '12.0\t7.0\t1\n"12"\t"Lüfter"\t1\n12\t8.0\t0\n12\t8\t2\n12\t"a""b"\t1\n12\t1\t1\n12\t1.0\t3\n'
+    folder = write(tmp_path, qrels)
+    (folder / "corpus.jsonl").write_text(lines(corpus))
+    (folder / "queries.jsonl").write_text(lines([{"_id": 12, "text": "dy\u00adkes"}]))
+    documents = [document.document_id for document in read_documents(folder, DocumentsSettings())[0]]
+    queries, labels, notes = read_human_labels(folder, documents)
+    assert queries.select("query_id", "query").rows() == [("12", "dykes")]
+    # 1.0 may be "1" as well as "1 ": it stays unknown.
+    assert labels.select("document_id", "relevance").rows() == [
+        ("7", 1),
+        ("Lu\u0308fter", 1),
+        ("8", 2),
+        ('a"b', 1),
+        ("1", 1),
+        ("1.0", 3),
+    ]
+    assert notes == ["1 labelled documents are not in the collection, such as '1.0'"]
+
+
+@pytest.mark.parametrize(
+    ("qrels", "words"),
+    [
+        ("1\t007\t1\n", r"it names '007'; documents that are there: '11', '7', '8'$"),
+        ("one\t7\t1\n", r"no query of queries\.jsonl .* compare their ids: 'one' here, '1', 'q2', 'q3' there$"),
+    ],
+)
+def test_ids_that_match_nothing_are_told_beside_those_that_there_are(tmp_path, qrels, words):
+    with pytest.raises(CollectionError, match=words):
+        read_human_labels(write(tmp_path, qrels), ["7", "8", "11"])
+
+
+def test_queries_that_are_trained_on_alone_lack_nothing(tmp_path):
+    folder = write(tmp_path, "1\t7\t1\n")
+    (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "train.tsv")
+    assert read_human_labels(folder, ["7"])[2] == []
+
+
+def test_a_zero_byte_in_a_text_costs_no_more_than_itself(tmp_path):
+    folder = write(tmp_path, "1\t7\t1\n")
+    (folder / "corpus.jsonl").write_text(lines([{"_id": 1, "text": f"A di\0ke {'is long. ' * 20}"}, {"_id": 2, "text": "\1\2"}]))
+    documents, skipped = read_documents(folder, DocumentsSettings())
+    assert [it.text[:9] for it in documents] == ["A dike is"] and [it.reason for it in skipped] == ["binary data"]
 
 
 def test_a_file_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):

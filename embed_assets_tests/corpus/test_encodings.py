@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from embed_assets.corpus.encodings import SAMPLE, BinaryDataError, composed, decode
@@ -71,6 +73,49 @@ def test_a_zero_byte_in_a_long_text_costs_no_more_than_itself():
 
 def test_text_is_composed_and_holds_no_nul():
     assert composed("Gro\u0308ße\0 e\u0301") == "Größe é"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("firm\u00adware of MAX_\u200bRETRY_\u200bCOUNT\ufeff", "firmware of MAX_RETRY_COUNT"),
+        ("Po\u00ad\n  litik \u00ad\n\n and", "Politik \n\n and"),
+        ("\u202eabc\u202c \u2066x\u2069 \u200ey", "abc x y"),
+        ("Fan\U000e0049\U000e0067\U000e006e tray a\ufe01\U000e0101\ufe03b", "Fan tray ab"),
+        ("N\x08NA\x08AM\x08ME\x08E _\x08o_\x08f", "NAME of"),
+        ("\x1b[1;31mERROR\x1b[0m at 5 \x1b]0;title\x07V\x07", "ERROR at 5 V"),
+        ("don\x92t \x93open\x94 it", "don’t “open” it"),
+        ("Auf\u200clage, re\u200dset", "Auflage, reset"),
+    ],
+)
+def test_what_nobody_sees_is_left_out(text, seen):
+    assert composed(text) == seen
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cخواهم",  # without the joiner it is written otherwise
+        "क्\u200dष",
+        "👩\u200d🔧 ❤\ufe0f\u200d🔥",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # the flag of England
+        "葛\U000e0100",
+        "a\tb\r\nc\x0bd\x0ce\x85f",
+    ],
+)
+def test_what_changes_how_a_text_looks_stays(text):
+    assert composed(text) == text
+
+
+@pytest.mark.parametrize("part", ["\x1b]", "\x1b[0", "a\u200c", "\xad \n ", "\U0001f3f4", "\U0001f3f4\U000e0020", "\ufe00"])
+def test_many_unseen_characters_take_linear_time(part):
+    def seconds(number: int) -> float:
+        started = time.process_time()
+        composed(part * number)
+        return time.process_time() - started
+
+    seconds(1000)
+    assert seconds(200_000) < 30 * max(seconds(20_000), 0.001)
 
 
 def test_parts_in_another_encoding_cost_nothing_of_a_text_in_utf8():

@@ -161,6 +161,40 @@ def test_columns_as_they_are_found(tmp_path: Path, workspace: Workspace, tokeniz
     assert [item.reason for item in skipped] == ["no text", "no value in the column 'id'"]
 
 
+def test_texts_are_read_without_what_nobody_sees_and_blank_ids_are_none(tmp_path: Path, workspace: Workspace, tokenizer):
+    texts = {
+        "1": "The firm\u00adware of the Lu\u0308fter.",
+        "2": f"An ordinary sentence with one zero\0 byte{' and more words' * 10}.",
+        "3": "\u200b\ufeff \u00ad",
+        "4": "\x01\x02\x03 data",
+        " ": "A blank id.",
+    }
+    rows = [{"id": key, "text": text, "head": "Gro\u0308ße"} for key, text in texts.items()]
+    write_production_table(tmp_path, rows, "unseen")
+    settings = {"table": "unseen", "document_column": "", "title_column": "head", "max_left_out": 0.6}
+    write_table_collection(tmp_path, "unseen", production=settings)
+    _, skipped, chunks = read(workspace, tokenizer, "unseen")
+    assert chunks["passage"].to_list() == ["Größe\nThe firmware of the Lüfter.", f"Größe\n{texts['2'].replace(chr(0), '')}"]
+    reasons = {"3": "no text", "4": "binary data", " ": "no value in the column 'id'"}
+    assert {item.document_id: item.reason for item in skipped} == reasons
+
+
+def test_numbers_that_are_not_whole_name_documents_and_empty_parts_of_a_text_are_none(
+    tmp_path: Path, workspace: Workspace, tokenizer
+):
+    rows = [
+        {"id": 1e20, "text": ["One.", None, ""], "section": 2.5},
+        {"id": 7.0, "text": ["", "Two."], "section": 2.0},
+        {"id": 8.0, "text": ["Lost."], "section": float("nan")},
+    ]
+    write_production_table(tmp_path, rows, "sections")
+    settings = {"table": "sections", "document_column": "section", "title_column": "", "max_left_out": 0.4}
+    write_table_collection(tmp_path, "sections", production=settings)
+    _, skipped, chunks = read(workspace, tokenizer, "sections")
+    assert chunks.select("chunk_id", "document_id", "text").rows() == [("7", "2", "Two."), ("1e+20", "2.5", "One.")]
+    assert [item.reason for item in skipped] == ["no value in the column 'section'"]
+
+
 UUIDS = [uuid.UUID(int=number) for number in (1, 3, 2)]
 
 
@@ -449,6 +483,34 @@ def test_missing_metadata_column_is_named(workspace: Workspace, table):
     write_table_collection(workspace.data, "support", production={"metadata_columns": ["price"]})
     with pytest.raises(CollectionError, match=r"no column 'price' \(production.metadata_columns\); there are id \(string\)"):
         look(workspace, "support")
+
+
+def test_a_table_without_ids_is_told_what_to_set(workspace: Workspace, table):
+    table.drop_columns(["id"])
+    with pytest.raises(CollectionError, match=r"no column 'id'.*a table without ids takes production\.id_column: \"\""):
+        look(workspace, "support")
+
+
+def test_a_metadata_column_with_the_vectors_of_tokens_is_refused_and_one_with_whole_numbers_is_not(workspace: Workspace, table):
+    import pyarrow as pa
+
+    kinds = {"tokens": pa.list_(pa.list_(pa.float32(), 2)), "box": pa.list_(pa.int32(), 4)}
+    rows = pa.table(
+        {
+            "id": ["1"],
+            "text": ["a"],
+            "tokens": pa.array([[[1.0, 0.0]]], kinds["tokens"]),
+            "box": pa.array([[1, 2, 3, 4]], kinds["box"]),
+        }
+    )
+    production_database(workspace.data).create_table("boxes", rows)
+    plain = {"table": "boxes", "document_column": "", "title_column": ""}
+    write_table_collection(workspace.data, "boxes", production=plain | {"metadata_columns": ["box"]})
+    found = production.metadata_columns(workspace, table_of(workspace, "boxes"))(["1"])
+    assert found["box"].to_pylist() == [[1, 2, 3, 4]]
+    write_table_collection(workspace.data, "boxes", production=plain | {"metadata_columns": ["tokens"]})
+    with pytest.raises(CollectionError, match=r"'tokens' .*holds vectors"):
+        look(workspace, "boxes")
 
 
 def test_metadata_column_with_vectors_is_refused(workspace: Workspace, table):

@@ -337,7 +337,7 @@ def test_labels_of_unknown_documents_are_noted(labels_in):
     folder = labels_in(qrels=QRELS + "q2\tgone.md\t1\nq2\tlost.md\t1\nq2\tirrelevant.md\t0\n")
     queries, labels, notes = read_human_labels(folder, DOCUMENTS)
     assert len(queries) == 2
-    assert notes == ["2 labelled documents are not in the collection, such as gone.md, lost.md"]
+    assert notes == ["2 labelled documents are not in the collection, such as 'gone.md', 'lost.md'"]
     documents = pl.DataFrame({"document_id": DOCUMENTS, "text": ["..."] * 3})
     assert current_labels(labels, documents)["document_id"].to_list() == ["pump.md", "filter.md"]
 
@@ -349,7 +349,7 @@ def test_queries_without_a_relevant_document_are_noted_and_left_out(labels_in):
 
 
 def test_labels_that_all_miss_the_collection_are_an_error(labels_in):
-    with pytest.raises(CollectionError, match=r"it names filter\.md, pump\.md; documents that are there: other\.md$"):
+    with pytest.raises(CollectionError, match=r"it names 'filter\.md', 'pump\.md'; documents that are there: 'other\.md'$"):
         read_human_labels(labels_in(), ["other.md"])
 
 
@@ -425,7 +425,7 @@ def test_a_malformed_label_names_its_line(labels_in, line):
 def test_a_label_of_an_unknown_query_is_noted(labels_in):
     _, labels, notes = read_human_labels(labels_in(qrels=QRELS + "q9\tpump.md\t1\n"), DOCUMENTS)
     assert "q9" not in labels["query_id"].to_list()
-    assert "1 labelled queries are not in queries.jsonl, such as q9, and are left out" in notes
+    assert "1 labelled queries are not in queries.jsonl, such as 'q9', and are left out" in notes
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def test_where_the_gate_refuses_and_nothing_is_there_people_search_with_the_base
     assert (home.live["checkpoint"], home.live["hybrid_weight"]) == ("base model", 0.7)
     for mode in ("dense", "full-text", "hybrid", "late"):
         assert search_index(home.published, "dough bread", LATE, RERANKING, mode)[0].document_id == "bread.md"
+    assert search_index(home.published, "bre\u00adad", LATE, RERANKING, "full-text")[0].document_id == "bread.md"
     folders = ["--data", str(home.place.data), "--home", str(home.place.home)]
     done = CliRunner().invoke(main, ["search", "house", QUESTION, "--json", *folders])
     assert json.loads(done.stdout.splitlines()[0])["document_id"] == "bread.md"

@@ -167,6 +167,26 @@ def test_optional_columns_may_be_null_or_blank(tmp_path):
     assert pairs == [("brew", "own", TEXTS["coffee.md"][0])] and notes == []
 
 
+def test_queries_and_ids_are_known_as_other_programs_write_them(tmp_path):
+    texts = {"Lu\u0308fter": "A fan.", "12": "A pump.", "7": "A valve."}
+    rows = [
+        {"query": "fa\u00adn", "document_id": "Lüfter"},
+        {"query": "pump", "document_id": 12.0},
+        {"query": "valve", "document_id": 7},
+        {"query": "\u200b valves", "document_id": "7.0"},
+        {"query": "held out", "document_id": "7"},
+    ]
+    write_jsonl(tmp_path / "queries.jsonl", [{"_id": 1, "text": "held out"}, {"_id": 2, "text": "other"}])
+    write_qrels(tmp_path, "test", "1.0 7 1")
+    write_jsonl(tmp_path / "pairs.jsonl", rows)
+    chunks = [(f"{name}::0", name, 0, len(text), text, text, 1) for name, text in texts.items()]
+    documents = pl.DataFrame({"document_id": list(texts), "text": list(texts.values())})
+    pairs, notes = read_own_pairs(tmp_path, documents, pl.DataFrame(chunks, schema=CHUNK_SCHEMA, orient="row"), NO_ENCODER)
+    asked = [("fan", "Lu\u0308fter"), ("pump", "12"), ("valve", "7"), ("valves", "7")]
+    assert sorted(pairs.select("query", "document_id").rows()) == sorted(asked)
+    assert len(notes) == 1 and "'held out'" in notes[0]
+
+
 def test_parquet_has_the_same_columns(tmp_path):
     pl.DataFrame(
         {
@@ -248,7 +268,7 @@ def test_pairs_of_documents_that_are_gone_are_noted_and_left_out(tmp_path):
     assert pairs == [("check mate", "own", TEXTS["chess.md"][0])]
     assert notes == [
         "9 pairs point to documents that are not in the collection, such as "
-        "old-0.md, old-1.md, old-2.md, old-3.md, old-4.md, and are left out"
+        "'old-0.md', 'old-1.md', 'old-2.md', 'old-3.md', 'old-4.md', and are left out"
     ]
 
 
@@ -294,7 +314,7 @@ GOOD = {"query": "check mate", "document_id": "chess.md"}
         pytest.param({**GOOD, "query": " \n"}, r"needs 'query', a non-empty string; found ' \\n'", id="blank query"),
         pytest.param({**GOOD, "query": 7}, "needs 'query', a non-empty string; found 7", id="number as query"),
         pytest.param({"query": "mate"}, "needs 'document_id', a non-empty string; found None", id="no document"),
-        pytest.param({**GOOD, "document_id": 7}, "needs 'document_id', a non-empty string; found 7", id="number as document"),
+        pytest.param({**GOOD, "document_id": 7.5}, "needs 'document_id', a non-empty string; found 7.5", id="number as document"),
         pytest.param({**GOOD, "passage": ["A pawn"]}, "'passage' must be a string, or be left out", id="list as passage"),
         pytest.param({**GOOD, "style": 1}, "'style' must be a string, or be left out; found 1", id="number as style"),
         pytest.param({**GOOD, "query": "mate \ud83d"}, "half of a surrogate pair", id="half a character"),
@@ -351,7 +371,7 @@ def test_errors_of_beir_labels_name_file_and_line(tmp_path):
     write_jsonl(tmp_path / "queries.jsonl", QUERIES)
     write_qrels(tmp_path, "train", "q1 motor.md 1", "q9 motor.md 1")
     _, notes = read(tmp_path)
-    assert notes == ["1 labelled queries are not in queries.jsonl, such as q9, and are left out"]
+    assert notes == ["1 labelled queries are not in queries.jsonl, such as 'q9', and are left out"]
     write_qrels(tmp_path, "train", "q1 motor.md yes")
     with pytest.raises(CollectionError, match=r"train\.tsv:2: expected query-id, corpus-id and a whole number"):
         read(tmp_path)

@@ -60,6 +60,7 @@ def write_recipe(folder: Path, name: str = "train.json", recipe: dict = RECIPE) 
         {"query": "q", "pos": ["p"], "neg": ["n1", "n2"]},
         {"question": "q", "pos_doc": "p", "neg_doc": ["n1", "n2"], "style": None},
         {"anchor": "q", "positive": "p", "negatives": ["n1", "n2"], "split": None},
+        {"anchor": "q\u00ad", "positive": "\u200bp", "negative": ["n\u00ad1", "n2"]},
     ],
 )
 def test_rows_of_other_tools_are_read(tmp_path, row):
