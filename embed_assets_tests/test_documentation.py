@@ -13,7 +13,9 @@ from pathlib import Path
 
 import click
 import pytest
+from dagster._core.instance.config import dagster_instance_config
 from dagster._core.launcher import RunLauncher
+from dagster._core.workspace.config_schema import ensure_workspace_config
 from dagster._serdes import ConfigurableClassData
 from pydantic import BaseModel
 from ruamel.yaml import YAML
@@ -125,18 +127,33 @@ def test_settings_are_accepted_as_they_are_written(page: Path, tmp_path: Path):
 
 
 def test_the_limit_of_the_pool_is_the_one_of_our_own_instance():
-    (block,) = [block for block in blocks_of(ROOT / "docs" / "code-location.md", "yaml") if block.startswith("concurrency:")]
+    block = block_of("code-location.md", "concurrency:")
     assert YAML(typ="safe").load(block)["concurrency"] == read_yaml(ROOT / "embed_assets" / "dagster.yaml")["concurrency"]
 
 
-def test_the_instance_of_a_deployment_is_ours_with_a_launcher_that_dagster_ray_has(monkeypatch: pytest.MonkeyPatch):
-    (block,) = [block for block in blocks_of(ROOT / "docs" / "deployment.md", "yaml") if block.startswith("storage:")]
-    written, ours = YAML(typ="safe").load(block), read_yaml(ROOT / "embed_assets" / "dagster.yaml")
-    launcher = written.pop("run_launcher")
-    assert written.pop("storage").keys() == {"postgres"} and written.items() <= ours.items()
+def block_of(page: str, start: str) -> str:
+    (block,) = [block for block in blocks_of(ROOT / "docs" / page, "yaml") if block.startswith(start)]
+    return block
+
+
+def test_the_instance_of_a_deployment_is_ours_with_a_launcher_that_dagster_ray_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "dagster.yaml").write_text(block_of("deployment.md", "storage:"))
+    written, _ = dagster_instance_config(str(tmp_path))  # refuses keys that Dagster does not know
+    ours = read_yaml(ROOT / "embed_assets" / "dagster.yaml")
+    launcher = written["run_launcher"]
+    assert written["storage"].keys() == {"postgres"}
+    assert {key: value for key, value in written.items() if key not in ("run_launcher", "storage")}.items() <= ours.items()
     monkeypatch.setenv("RAY_DASHBOARD", "http://10.0.0.5:8265")
     data = ConfigurableClassData(launcher["module"], launcher["class"], json.dumps(launcher["config"]))
     assert vars(data.rehydrate(as_type=RunLauncher))["address"] == "http://10.0.0.5:8265"
+
+
+def test_the_code_location_of_a_deployment_is_one_that_dagster_loads():
+    block = YAML(typ="safe").load(block_of("deployment.md", "load_from:"))
+    (place,) = ensure_workspace_config(block, "workspace.yaml")["load_from"]
+    assert importlib.util.find_spec(place["python_module"]["module_name"])
 
 
 @pages

@@ -1,13 +1,17 @@
 """Two nodes of Ray on this machine, with one CPU each."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import psutil
 import pytest
 
+from embed_assets.cluster.workers import _Block
+from embed_assets_tests.ports import free_port
+
 MEMORY = 200_000_000  # bytes of the object store of a node
+AGENT_PORT = "dashboard_agent_listen_port"  # of the agent that takes jobs; by default the same for all nodes and clusters
 
 
 class TwoNodes:
@@ -15,15 +19,17 @@ class TwoNodes:
 
     Args:
         of_the_head: further options of the head node.
+        of_the_second: of the other one.
     """
 
-    def __init__(self, **of_the_head: Any):
+    def __init__(self, of_the_head: Mapping[str, Any] = {}, of_the_second: Mapping[str, Any] = {}):
         from ray.cluster_utils import Cluster
 
         options = {"num_cpus": 1, "object_store_memory": MEMORY}
         # The dashboard is a dozen processes, which take longer to start than all else.
-        self.cluster = Cluster(initialize_head=True, head_node_args=options | {"include_dashboard": False} | of_the_head)
-        self._second: Any = self.cluster.add_node(**options)
+        head = options | {"include_dashboard": False, AGENT_PORT: free_port()} | of_the_head
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._second: Any = self.cluster.add_node(**options | {AGENT_PORT: free_port()} | of_the_second)
         self.cluster.wait_for_nodes()
 
     def kill_second(self) -> None:
@@ -54,6 +60,20 @@ def nodes(started: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> TwoNodes:
     monkeypatch.setenv("RAY_ADDRESS", started.cluster.address)
     started.mend()
     return started
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many items were left of each block that a worker was given: more than there are, where some were asked of two."""
+    hand_out, asked = _Block.hand_out, []
+
+    def note(block: _Block) -> list[Any]:
+        items = hand_out(block)
+        asked.append(len(items))
+        return items
+
+    monkeypatch.setattr(_Block, "hand_out", note)
+    return asked
 
 
 def processes(name: str) -> list[psutil.Process]:
