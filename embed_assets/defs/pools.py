@@ -6,10 +6,12 @@ from pathlib import Path
 
 import dagster
 from dagster import DagsterInstance
+from dagster._core.errors import raise_execution_interrupts
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
-from dagster._core.executor import multiprocess
+from dagster._core.executor import in_process, multiprocess
 from packaging.version import Version
 
+from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.run_locks import end_dead_runs
 
 logger = logging.getLogger(__name__)
@@ -39,8 +41,23 @@ class PatientClaims(InstanceConcurrencyContext):
         return claimed
 
 
+class WaitingClaims(PatientClaims):
+    """The claims of a run in this process, which waits in one call: it says for whom, and an interrupt ends it.
+
+    Dagster's executor would keep the interrupt until the slot is free. That of a run that was killed nobody else would free.
+    """
+
+    def claim(self, concurrency_key: str, step_key: str, step_priority: int = 0) -> bool:
+        claimed = super().claim(concurrency_key, step_key, step_priority)
+        if not claimed and concurrency_key == GPU_POOL:
+            with raise_execution_interrupts():
+                wait_for_gpu(self._instance, WorkspaceResource().open().home)
+        return claimed
+
+
 if Version(dagster.__version__) <= Version(LAST_IMPATIENT_DAGSTER):
     multiprocess.InstanceConcurrencyContext = PatientClaims  # type: ignore[misc]
+    in_process.InstanceConcurrencyContext = WaitingClaims  # type: ignore[misc]
 
 
 def gpu_slots(instance: DagsterInstance) -> int:
@@ -49,7 +66,7 @@ def gpu_slots(instance: DagsterInstance) -> int:
 
 
 def wait_for_gpu(instance: DagsterInstance, home: Path) -> None:
-    """Wait until no other run holds the gpu pool: Dagster's in-process executor would wait with a busy loop, and say nothing.
+    """Wait until a slot of the gpu pool is free, and say for whom.
 
     Args:
         instance: knows the slots.

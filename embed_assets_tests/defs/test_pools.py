@@ -2,20 +2,27 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster
 import pytest
+from click.testing import CliRunner
 from dagster import DagsterInstance
 from packaging.version import Version
 
+from embed_assets.cli import runs
+from embed_assets.cli.main import main
 from embed_assets.cli.runs import open_instance
 from embed_assets.definitions import defs
-from embed_assets.defs.pools import GPU_POOL, LAST_IMPATIENT_DAGSTER, LONGEST_WAIT, PAUSE, PatientClaims
+from embed_assets.defs.pools import GPU_POOL, LAST_IMPATIENT_DAGSTER, LONGEST_WAIT, PAUSE, PatientClaims, WaitingClaims
+from embed_assets.defs.run_locks import LOCK
+from embed_assets_tests.small_collections import BAKERY, write_collection
 
 OTHER_RUN = "00000000-0000-0000-0000-000000000000"
 SECONDS = 3.0
@@ -89,3 +96,39 @@ def test_a_run_takes_the_slot_soon_after_it_is_free(instance: DagsterInstance):
         freed = time.monotonic()
         while not claims.claim(GPU_POOL, "triplets"):
             assert time.monotonic() - freed < 2 * LONGEST_WAIT
+
+
+def test_an_interrupt_ends_a_run_that_waits_between_two_steps(
+    instance: DagsterInstance, workspace_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    write_collection(workspace_folder / "data" / "collections" / "bakery", BAKERY)
+    (workspace_folder / "data" / "settings.yaml").write_text("questions: {max_questions: 0}")
+    monkeypatch.setattr(runs, "wait_for_gpu", lambda *_: None)  # as if the slot was taken after the run began
+
+    def interrupt() -> None:
+        while not any(f"waiting for the gpu pool, which run {OTHER_RUN} holds" in line for line in caplog.messages):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+        if not ended.wait(20):
+            instance.event_log_storage.free_concurrency_slots_for_run(OTHER_RUN)
+
+    ended = threading.Event()
+    threading.Thread(target=interrupt, daemon=True).start()
+    done = CliRunner().invoke(main, ["run", "--until", "qa_pairs"])
+    ended.set()
+    assert done.output.endswith("Aborted!\n")
+    assert (workspace_folder / "home" / "artifacts" / "corpus_chunks").exists()
+    assert instance.event_log_storage.get_concurrency_info(GPU_POOL).active_run_ids == {OTHER_RUN}
+
+
+def test_a_run_in_this_process_takes_the_slot_of_one_that_was_killed(instance: DagsterInstance, workspace_folder: Path):
+    job = defs.resolve_implicit_global_asset_job_def()
+    killed, run = instance.create_run_for_job(job), instance.create_run_for_job(job)
+    instance.event_log_storage.free_concurrency_slots_for_run(OTHER_RUN)
+    assert instance.event_log_storage.claim_concurrency_slot(GPU_POOL, killed.run_id, "qa_pairs").is_claimed
+    (workspace_folder / "home" / "runs").mkdir()
+    (workspace_folder / "home" / "runs" / f"{killed.run_id}{LOCK}").touch()
+    started = time.monotonic()
+    with WaitingClaims(instance, run) as claims:
+        while not claims.claim(GPU_POOL, "triplets"):
+            assert time.monotonic() - started < 5 * LONGEST_WAIT
