@@ -115,17 +115,24 @@ def plan(workspace: Workspace, collection: str, until: Collection[str] = (), pri
         until: the last stages, as of a run; without any, all but the optional ones.
         priced: whether it is told what a computation would take.
     """
+    return [row for row, _ in plan_with_results(workspace, collection, until, priced)]
+
+
+def plan_with_results(
+    workspace: Workspace, collection: str, until: Collection[str] = (), priced: bool = True
+) -> list[tuple[Planned, Artifact | None]]:
+    """As plan, each stage with the artifact that it would reuse, if there is one."""
     try:
         settings = read_settings(workspace, collection)
     except (CollectionError, SettingsError) as error:
-        return [Planned(collection, stage.name, Outcome.FAILS, error=str(error)) for stage in needed(until)]
+        return [(Planned(collection, stage.name, Outcome.FAILS, error=str(error)), None) for stage in needed(until)]
     settled: dict[str, Artifact] = {}
     planned = []
     for stage in needed(until, settings):
         row, artifact = _plan_stage(workspace, stage, collection, settings, settled, priced)
         if artifact is not None:
             settled[stage.name] = artifact
-        planned.append(row)
+        planned.append((row, artifact))
     return planned
 
 

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,11 +21,15 @@ from embed_assets.cli.arguments import (
     set_environment,
 )
 from embed_assets.cli.results import echo_scores
+from embed_assets.cli.settled import Settled
 from embed_assets.evaluation.evaluation_set import check_labels
 from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.evaluation.stages import EVALUATION_SET
 from embed_assets.graph import DEFAULT_STAGES, STAGES
 from embed_assets.settings import Settings, describe_settings, read_settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 OPTIONAL = [name for name in STAGES if name not in DEFAULT_STAGES]
 
@@ -51,21 +57,27 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
     set_environment(workspace)
     if workspace.remote:
         workspace.home_id  # noqa: B018  # who may not write there learns it before anything is computed
-    from embed_assets.cli.runs import materialize_collection, open_instance
-
     log_to_stderr()
     failed = []
-    with open_instance(workspace.home) as instance:
+    with ExitStack() as opened:
+        instance: DagsterInstance | None = None
         for name in names:
             started = time.monotonic()
-            if _builds(until or DEFAULT_STAGES, EVALUATION_SET.name) and not _has_sound_labels(workspace, name):
-                failed.append(name)
-                continue
-            if not materialize_collection(instance, name, *until):
-                failed.append(name)
-                continue
+            settled = Settled(workspace, name, until)
+            in_place = settled.holds()
+            if not in_place:
+                if _builds(until or DEFAULT_STAGES, EVALUATION_SET.name) and not _has_sound_labels(workspace, name):
+                    failed.append(name)
+                    continue
+                from embed_assets.cli.runs import materialize_collection, open_instance
+
+                instance = instance or opened.enter_context(open_instance(workspace.home))
+                if not materialize_collection(instance, name, *until):
+                    failed.append(name)
+                    continue
+                settled.remember()
             seconds = time.monotonic() - started
-            click.echo(f"{name}: done in {seconds:.0f} s", err=True)
+            click.echo(f"{name}: {'all results are in place' if in_place else f'done in {seconds:.0f} s'}", err=True)
             scored = [asset for asset in ("beir_scores", "reranker_scores") if _builds(until or DEFAULT_STAGES, asset)]
             if as_json:
                 scores = {asset: read_summaries(workspace.store.current(asset, name).folder) for asset in scored}

@@ -20,6 +20,7 @@ from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.cli.arguments import log_to_stderr
+from embed_assets.cli.settled import DAGSTER_YAML, dagster_home
 from embed_assets.definitions import defs
 from embed_assets.defs.executor import EXECUTIONS, IN_PROCESS, LOCAL, execution
 from embed_assets.defs.failures import failure_notice, reason_of, tell
@@ -32,7 +33,6 @@ from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import TRIAL
 
 logger = logging.getLogger(__name__)
-DAGSTER_YAML = "dagster.yaml"
 # For a run that is interrupted to tell so.
 SECONDS_TO_END = 30.0
 
@@ -43,12 +43,11 @@ def open_instance(home: Path) -> DagsterInstance:
     Without $DAGSTER_HOME it lies in the home folder. Only there, or where $DAGSTER_HOME names no folder yet, is the
     shipped dagster.yaml written.
     """
-    configured = os.environ.get("DAGSTER_HOME")
-    folder = Path(configured).expanduser().resolve() if configured else home
+    folder = dagster_home(home)
     home.mkdir(parents=True, exist_ok=True)
     # Two commands must not create Dagster's databases at once, wherever these lie.
     with lock(home / "dagster.lock"):
-        own = not configured or not folder.exists() or folder == home.resolve()
+        own = not os.environ.get("DAGSTER_HOME") or not folder.exists() or folder == home.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         if own and not (folder / DAGSTER_YAML).exists():
             write_atomically(folder / DAGSTER_YAML, importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text())

@@ -25,7 +25,7 @@ from embed_assets.defs.partitions import PARTITION_TAG
 from embed_assets.defs.resources import GPU_OPTIONS, WORKSPACE, configured_workspace
 from embed_assets.defs.run_locks import hold_run
 from embed_assets.graph import STAGES
-from embed_assets.plan import in_words, plan
+from embed_assets.plan import Outcome, in_words, plan
 
 # Each step is a process of its own, forked from one that has imported the code location and done nothing yet: where
 # all is reused, importing would take most of the time. torch is not imported there, so CUDA works in the steps.
@@ -43,11 +43,13 @@ class HeldRuns(Executor):
 
     Args:
         executor: executes the steps.
+        at_once: executes the steps of a run that computes nothing, in this process: to start others would take all of its time.
         workspace: its home holds the lock files.
     """
 
-    def __init__(self, executor: Executor, workspace: Workspace):
+    def __init__(self, executor: Executor, at_once: Executor, workspace: Workspace):
         self.executor = executor
+        self.at_once = at_once
         self.workspace = workspace
 
     @property
@@ -60,26 +62,30 @@ class HeldRuns(Executor):
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[DagsterEvent]:
         with hold_run(self.workspace.home, plan_context.run_id):
-            self._tell_plan(plan_context, execution_plan)
-            for event in self.executor.execute(plan_context, execution_plan):
+            executor = self.executor if self._computes(plan_context, execution_plan) else self.at_once
+            for event in executor.execute(plan_context, execution_plan):
                 yield event
                 # Dagster would try the step again: right for a step whose process was ended, not for the whole run.
-                if isinstance(self.executor, InProcessExecutor) and _is_interrupted(event):
+                if isinstance(executor, InProcessExecutor) and _is_interrupted(event):
                     raise DagsterExecutionInterruptedError
 
-    def _tell_plan(self, plan_context: Any, execution_plan: Any) -> None:
+    def _computes(self, plan_context: Any, execution_plan: Any) -> bool:
+        """Whether the run may compute something, which its log says in detail."""
         # The key of an asset's step is that of the asset, with a prefix where others have given it one.
         names = [key.rpartition("__")[2] for key in execution_plan.step_keys_to_execute]
         stages = [name for name in names if name in STAGES]
         if not stages:
-            return
+            return True
         collection = plan_context.dagster_run.tags.get(PARTITION_TAG, "")
         try:
             planned = [row for row in plan(self.workspace, collection, stages, priced=False) if row.stage in stages]
         except Exception as error:  # whatever it is, the step that meets it tells it better
             plan_context.log.debug("no plan of this run: %s", error)
-            return
+            return True
         plan_context.log.info("what this run does with %s", in_words(planned))
+        checks = tuple(f"{stage}_" for stage in stages)  # a check of its own is a step, named after its asset
+        known = all(name in stages or name.startswith(checks) for name in names)
+        return not known or any(row.outcome is not Outcome.REUSED for row in planned)
 
 
 def _is_interrupted(event: DagsterEvent) -> bool:
@@ -135,14 +141,15 @@ def _ray_executor(context: InitExecutorContext, options: Mapping[str, Any]) -> E
 def held_runs(context: InitExecutorContext) -> Executor:
     """Steps in processes of their own, all in this one, or as jobs on a Ray cluster."""
     config: dict[str, Any] = dict(context.executor_config)
+    create = multi_or_in_process_executor.executor_creation_fn
+    assert create is not None
     if "ray" in config:
         inner = _ray_executor(context, config["ray"])
     else:
         if "multiprocess" in config:
             config["multiprocess"] = FORKED | config["multiprocess"]
-        create = multi_or_in_process_executor.executor_creation_fn
-        assert create is not None
         inner = create(context._replace(executor_config=config))
+    at_once = create(context._replace(executor_config={"in_process": {"retries": {"enabled": {}}}}))
     resources = context.job.get_definition().resource_defs
     # A job of others that runs under this executor has no home of ours.
-    return HeldRuns(inner, configured_workspace(resources, context.instance)) if WORKSPACE in resources else inner
+    return HeldRuns(inner, at_once, configured_workspace(resources, context.instance)) if WORKSPACE in resources else inner

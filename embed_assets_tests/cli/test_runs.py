@@ -59,6 +59,40 @@ def test_a_company_s_instance_is_left_as_it_is_and_knows_the_runs(workspace_fold
     assert len([line for line in output.splitlines() if "no usable document" in line]) == 1
 
 
+def runs_of(folder: Path) -> int:
+    with DagsterInstance.from_config(str(folder)) as instance:
+        return len(instance.get_runs())
+
+
+def test_where_all_is_in_place_nothing_runs(workspace_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    home, folder = workspace_folder / "home", workspace_folder / "data" / "collections" / "bakery"
+    write_collection(folder, BAKERY)
+
+    def run_again() -> str:
+        logging.getLogger("embed_assets").handlers.clear()
+        result = CliRunner().invoke(main, ["run", "--until", "corpus_chunks"])
+        assert result.exit_code == 0, result.output
+        return "in place" if "bakery: all results are in place" in result.output else "ran"
+
+    assert [run_again(), run_again(), run_again()] == ["ran", "in place", "in place"]
+    assert runs_of(home) == 1
+    file = folder / "documents" / "rye.md"
+    before = file.read_text()
+    file.write_text("# Rye bread\n\nBake it twice.")
+    assert [run_again(), run_again()] == ["ran", "in place"]
+    file.write_text(before)  # its result is there, but another one is current
+    assert [run_again(), run_again()] == ["ran", "in place"]
+    (record,) = (home / "settled").iterdir()
+    os.utime(record, (0, 0))
+    assert [run_again(), run_again()] == ["ran", "in place"]
+    for chunks in (home / "artifacts" / "corpus_chunks" / "bakery").glob("*/chunks.parquet"):
+        chunks.unlink()
+    assert run_again() == "ran"
+    monkeypatch.setenv("DAGSTER_HOME", str(workspace_folder / "other"))
+    assert [run_again(), run_again()] == ["ran", "in place"]
+    assert (runs_of(home), runs_of(workspace_folder / "other")) == (5, 1)
+
+
 def test_without_an_instance_of_one_s_own_runs_lie_beside_the_artifacts(workspace_folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DAGSTER_HOME")
     other = workspace_folder / "other"

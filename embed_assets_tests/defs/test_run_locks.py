@@ -13,7 +13,7 @@ from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, exe
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from embed_assets.artifacts.files import is_locked
-from embed_assets.cli.runs import open_instance
+from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.pools import GPU_POOL
@@ -113,6 +113,18 @@ def test_nobody_sees_a_free_lock_file_of_a_run_that_lives(home: Path):
     watcher.join()
     assert not any(seen) and len(seen) > 100
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_run_that_computes_nothing_starts_no_processes(workspace_folder: Path, home: Path):
+    write_collection(workspace_folder / "data" / "collections" / "bakery", BAKERY)
+    job = ReconstructableRepository.for_module("embed_assets.definitions", "defs").get_reconstructable_job("__ASSET_JOB")
+    with open_instance(home) as instance:
+        assert materialize_collection(instance, "bakery", "corpus_chunks")
+        config = {"execution": {"config": {"multiprocess": {}}}}
+        result = execute_job(job, instance, config, {"dagster/partition": "bakery"}, asset_selection=[AssetKey("corpus_chunks")])
+        messages = [event.message for event in result.all_events]
+        assert result.success and any("Executing steps in process" in message for message in messages), messages
+        assert instance.get_latest_materialization_event(AssetKey("corpus_chunks")).run_id == result.run_id
 
 
 @pytest.mark.parametrize("mode", ["in_process", "multiprocess"])
