@@ -15,7 +15,7 @@ from embed_assets.queries.lookups import spread_over_documents
 from embed_assets.queries.prompts import Prompt
 from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.queries.shares import MULTI_HOP, deal_styles, exact_counts, shares_of_prompts
-from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.columns import identifiers_of
 from embed_assets.text.tokens import count_words
 
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
@@ -66,7 +66,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
         encoder: the base model, which finds related chunks for prompts that show several; None where no prompt does.
         settings: how many of which style.
     """
-    identifiers = [find_identifiers(passage, settings.identifiers.all_patterns) for passage in chunks["passage"]]
+    identifiers = list(identifiers_of(chunks, settings.identifiers.all_patterns))
     frequency = Counter(identifier for found in identifiers for identifier in found)
     says_something = [count_words(HEADING.sub("", text)) >= FEWEST_WORDS for text in chunks["text"]]
     rarest = [sorted(found, key=lambda identifier: (frequency[identifier], identifier)) for found in identifiers]
@@ -151,8 +151,8 @@ def jobs_about_identifiers(
         settings: what an identifier looks like, and how many samples plan_jobs has taken: none of them is asked for again.
     """
     naming: dict[str, list[int]] = {name: [] for name in identifiers}
-    for row, passage in enumerate(chunks["passage"]):
-        for name in find_identifiers(passage, settings.identifiers.all_patterns):
+    for row, names in enumerate(identifiers_of(chunks, settings.identifiers.all_patterns)):
+        for name in names:
             if name in naming:
                 naming[name].append(row)
     first = settings.questions_per_chunk

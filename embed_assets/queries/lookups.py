@@ -16,6 +16,7 @@ from embed_assets.queries.pairs import NEIGHBOUR, PAIR_SCHEMA, TEXT_WRITER, make
 from embed_assets.queries.passage_languages import PassageLanguages
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.text import tokens
+from embed_assets.text.columns import Texts, identifiers_of
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.languages import SPACELESS, words_without_meaning
 
@@ -44,7 +45,7 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     Returns:
         Pairs in PAIR_SCHEMA.
     """
-    passages, texts, documents = (chunks[name].to_list() for name in ("passage", "text", "document_id"))
+    passages, texts, documents = Texts(chunks["passage"]), Texts(chunks["text"]), chunks["document_id"].to_list()
     languages = PassageLanguages(chunks)
     keywords = _Keywords(passages, [languages.of(row) for row in range(len(passages))])
     identifiers = _Identifiers(chunks, settings.identifiers.all_patterns)
@@ -88,7 +89,7 @@ def identifier_coverage(chunks: pl.DataFrame, pairs: pl.DataFrame, settings: Que
         ``identifier``, ``chunks`` (number of chunks with it) and ``queries`` (number of queries with it), the rarest first.
     """
     patterns = settings.identifiers.all_patterns
-    there = Counter(identifier for text in chunks["passage"] for identifier in find_identifiers(text, patterns))
+    there = Counter(identifier for found in identifiers_of(chunks, patterns) for identifier in found)
     asked = Counter(identifier for query in pairs["query"].unique() for identifier in find_identifiers(query, patterns))
     rows = [(identifier, count, asked[identifier]) for identifier, count in there.items()]
     schema = {"identifier": pl.String, "chunks": pl.Int64, "queries": pl.Int64}
@@ -163,12 +164,14 @@ class _Identifiers:
         self._first: dict[str, int] = {}
         for row in sorted(range(len(starts)), key=starts.__getitem__):
             self._first.setdefault(self._documents[row], row)
+        # The chunks below a heading have it in common.
+        of_heading = functools.lru_cache(maxsize=10_000)(lambda heading: find_identifiers(heading, patterns))
         for row, (passage, text) in enumerate(chunks.select("passage", "text").iter_rows()):
             path, own = heading_path(passage, text), find_identifiers(text, patterns)
             self._own.append(own)
-            self._above.append([name for name in find_identifiers("\n".join(path), patterns) if name not in own])
+            self._above.append([name for name in of_heading("\n".join(path)) if name not in own])
             self._frequency.update(own + self._above[-1])
-            for name in find_identifiers(path[0], patterns) if path else ():
+            for name in of_heading(path[0]) if path else ():
                 self._named.setdefault(name, set()).add(self._documents[row])
 
     def queries(self, row: int, keywords: Sequence[str], draw: random.Random, count: int) -> list[str]:

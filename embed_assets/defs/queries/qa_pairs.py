@@ -17,6 +17,7 @@ from embed_assets.queries.reviews import REFUSED_QUESTIONS
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.queries.stages import NOT_INSTALLED, PROMPT, QA_PAIRS
 from embed_assets.reports.queries import write_pairs
+from embed_assets.text.columns import with_identifiers
 
 
 @stage_asset(QA_PAIRS, kinds={"vllm", "polars"}, gpu=True)
@@ -27,6 +28,7 @@ def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
         settings = inputs.block(QuestionsSettings)
         documents, chunks = (inputs.table("corpus_chunks", name) for name in ("documents", "chunks"))
+        chunks = with_identifiers(chunks, settings.identifiers.all_patterns)
         prompts = {name.removeprefix(PROMPT): it.value for name, it in inputs.sources.items() if name.startswith(PROMPT)}
         open_model = partial(LanguageModel, memos=place.memos, compute=gpu.compute())
         encoder = Encoder(inputs.block(BaseModelSettings), place.memos, compute=gpu.compute())
