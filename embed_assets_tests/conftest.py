@@ -6,12 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from embed_assets.corpus.chunking import chunk_documents
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets_tests.corpus.at_once import chunk_documents
 from embed_assets_tests.object_stores import s3_server
 from embed_assets_tests.sample_documents import DOCUMENTS
 

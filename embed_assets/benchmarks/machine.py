@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def machine() -> dict[str, object]:
         "load": round(os.getloadavg()[0], 1),
         "versions": versions,
     }
+
+
+def peak_memory() -> float:
+    """The largest memory that this process had so far, in MB (10^6 bytes); Linux tells it in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def _processor() -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import multiprocessing
 import re
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from embed_assets.benchmarks.machine import peak_memory
 from embed_assets.corpus.spans import SpanIndex
 from embed_assets.models.encoders import Encoder, TextEncoder, load_sentence_transformer
 from embed_assets.models.hardware import Compute
@@ -247,11 +247,11 @@ def _with_vectors(vectors: _GivenVectors) -> "SentenceTransformer":
 
 
 def _measure(mine: Callable[[], int], pairs: int) -> dict[str, float]:
-    before = _peak_memory()
+    before = peak_memory()
     started, worked = time.perf_counter(), time.process_time()
     complete = mine()
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - worked
-    peak = _peak_memory()
+    peak = peak_memory()
     return {
         "seconds": seconds,
         "cpu_seconds": round(cpu_seconds, 2),
@@ -259,8 +259,3 @@ def _measure(mine: Callable[[], int], pairs: int) -> dict[str, float]:
         "memory_of_mining_mb": round(peak - before),
         "complete": round(complete / pairs, 3),
     }
-
-
-def _peak_memory() -> float:
-    """The largest memory that the process had, in MB; Linux tells it in KiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

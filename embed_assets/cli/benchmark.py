@@ -75,6 +75,21 @@ def benchmark_mining(collection: str, count: int, chunks: int, alone: bool, as_j
     _echo_table(benchmark_mining(task, alone), as_json)
 
 
+@benchmark.command("chunking")
+@click.argument("collection")
+@json_option("each way")
+@data_option
+@home_option
+def benchmark_chunking(collection: str, as_json: bool, data: str, home: str) -> None:
+    """Processor time and memory of reading and cutting the documents of a collection, against the splitter alone."""
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks.chunking import Cutting, benchmark_chunking
+
+    settings, folder = read_settings(workspace, collection), workspace.documents_folder(collection)
+    _echo_table(benchmark_chunking(Cutting(folder, settings.base_model.name, settings.documents, settings.chunking)), as_json)
+
+
 @benchmark.command("encoding")
 @click.argument("collection")
 @click.option("--count", default=500, show_default=True, help="Number of passages.")

@@ -1,9 +1,6 @@
 """What can be wrong with documents and chunks."""
 
-import polars as pl
-
 from embed_assets.artifacts.checks import Check, Finding
-from embed_assets.corpus.spans import language_of
 from embed_assets.text.languages import is_supported
 
 MOST_DUPLICATES = 0.05
@@ -16,18 +13,26 @@ CORPUS_CHECKS = {
 }
 
 
-def check_corpus(chunks: pl.DataFrame, documents: int, skipped: int) -> list[Finding]:
-    """distinct_chunks, documents_read and language_supported."""
-    repeated = len(chunks) - chunks["text"].n_unique()
+def check_corpus(chunks: int, texts: int, language: str, documents: int, skipped: int) -> list[Finding]:
+    """distinct_chunks, documents_read and language_supported.
+
+    Args:
+        chunks: how many there are.
+        texts: how many different ones.
+        language: of the collection.
+        documents: files or rows that were read.
+        skipped: files or rows that were not.
+    """
+    repeated = chunks - texts
     sources = documents + skipped
     return [
         Finding(
             "distinct_chunks",
-            repeated <= MOST_DUPLICATES * len(chunks),
-            f"{repeated} of {len(chunks)} chunks repeat the text of another one",
+            repeated <= MOST_DUPLICATES * chunks,
+            f"{repeated} of {chunks} chunks repeat the text of another one",
         ),
         Finding("documents_read", skipped <= MOST_SKIPPED * sources, f"{skipped} of {sources} source files or rows were skipped"),
-        _judge_language(language_of(chunks)),
+        _judge_language(language),
     ]
 
 

@@ -2,24 +2,24 @@
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
-from itertools import repeat
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from embed_assets.corpus.child_processes import ChildProcesses, end_with_run, processes_for
+from embed_assets.corpus.child_processes import MOST_PROCESSES, ChildProcesses, end_with_run, processes_for
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.corpus.structure import Block, Heading, Structure, read_structure
 from embed_assets.models.hardware import OutOfMemoryError
-from embed_assets.models.tokenizers import token_counts
-from embed_assets.progress import track
+from embed_assets.models.token_counts import TokenCounter
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,9 +36,9 @@ _LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,2000}", re.DOTALL)
 
 
 def chunk_documents(
-    documents: Sequence[Document], settings: ChunkingSettings, tokenizer: "Tokenizer", room: int | None = None
-) -> pl.DataFrame:
-    """Cut documents into chunks.
+    documents: Iterable[Document], settings: ChunkingSettings, tokenizer: "Tokenizer", room: int | None = None
+) -> Iterator[tuple[list[Document], pl.DataFrame]]:
+    """Cut documents into chunks, several of them at a time; what was not yet asked for is not held.
 
     Args:
         documents: documents in Markdown or plain text.
@@ -47,29 +47,43 @@ def chunk_documents(
         room: what the model reads of a passage, in tokens, prompt and special ones left out; a passage is kept within
             it: chunks leave an eighth of it for the heading path, which is shortened to what is left.
 
-    Returns:
-        One row for each chunk, in document order: ``chunk_id``, ``document_id``, ``start`` and ``end``
-        (character span in the document's text), ``text`` (the span), ``passage`` (what is encoded: title
+    Yields:
+        Documents, in their order, and one row for each chunk of them: ``chunk_id``, ``document_id``, ``start`` and
+        ``end`` (character span in the document's text), ``text`` (the span), ``passage`` (what is encoded: title
         and heading path, for a part of a table or of a fence its column names or fences, and the text) and
         ``tokens`` (of the passage).
 
     Raises:
         OutOfMemoryError: a process that helped was killed.
     """
-    blocks = list(_blocks(documents))
-    workers = processes_for(len(blocks) // FEWEST_BLOCKS_OF_A_PROCESS)
+    blocks = _blocks(documents)
+    first = list(islice(blocks, 2 * FEWEST_BLOCKS_OF_A_PROCESS))
+    workers = processes_for(MOST_PROCESSES) if len(first) == 2 * FEWEST_BLOCKS_OF_A_PROCESS else 1
+    blocks = chain(first, blocks)
+    del first
     if workers < 2:
-        here = (_chunk_block(block, settings, tokenizer, room) for block in blocks)
-        return pl.concat(track(here, "chunking, in blocks", len(blocks)), rechunk=True)
+        counter = TokenCounter(tokenizer)
+        for block in blocks:
+            yield block, _chunk_block(block, settings, counter, room)
+        return
     with ProcessPoolExecutor(workers, ChildProcesses(), initializer=_begin, initargs=(tokenizer.to_str(),)) as pool:
+        waiting: deque[tuple[list[Document], Future[pl.DataFrame]]] = deque()
         try:
-            chunked = pool.map(_chunk_in_process, blocks, repeat(settings), repeat(room))
-            return pl.concat(track(chunked, "chunking, in blocks", len(blocks)), rechunk=True)
+            for block in blocks:
+                waiting.append((block, pool.submit(_chunk_in_process, block, settings, room)))
+                if len(waiting) > 2 * workers:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            for done, future in waiting:
+                yield done, future.result()
         except BrokenProcessPool:
             raise OutOfMemoryError(
                 f"one of {workers} processes that cut documents was ended from outside, as the kernel does when memory runs "
                 "out: free some memory, or let the run use fewer cores"
             ) from None
+        finally:
+            for _, future in waiting:
+                future.cancel()
 
 
 def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -82,33 +96,34 @@ def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
         if characters >= CHARACTERS_IN_A_BLOCK:
             yield block
             block, characters = [], 0
-    yield block
+    if block:
+        yield block
 
 
-_tokenizer_of_process: "Tokenizer | None" = None
+_counter_of_process: TokenCounter | None = None
 
 
 def _begin(configuration: str) -> None:
     """Make a process ready that cuts documents."""
-    global _tokenizer_of_process
+    global _counter_of_process
     from tokenizers import Tokenizer
 
     end_with_run()
-    _tokenizer_of_process = Tokenizer.from_str(configuration)
+    _counter_of_process = TokenCounter(Tokenizer.from_str(configuration))
 
 
 def _chunk_in_process(documents: Sequence[Document], settings: ChunkingSettings, room: int | None) -> pl.DataFrame:
-    assert _tokenizer_of_process is not None
-    return _chunk_block(documents, settings, _tokenizer_of_process, room)
+    assert _counter_of_process is not None
+    return _chunk_block(documents, settings, _counter_of_process, room)
 
 
 def _chunk_block(
-    documents: Sequence[Document], settings: ChunkingSettings, tokenizer: "Tokenizer", room: int | None
+    documents: Sequence[Document], settings: ChunkingSettings, counter: TokenCounter, room: int | None
 ) -> pl.DataFrame:
     limit = settings.max_tokens
     if room is not None:
         limit = max(8, min(limit, room - (room // 8 if settings.heading_path else 0)))
-    cutter = _Cutter(tokenizer, limit, settings.overlap_tokens)
+    cutter = _Cutter(counter, limit, settings.overlap_tokens)
     rows = []
     for document in documents:
         structure = read_structure(document.text) if document.markdown else Structure([], [])
@@ -127,18 +142,16 @@ def _chunk_block(
                     "path": paths.at(start) if settings.heading_path else (),
                 }
             )
-    return _with_paths(rows, tokenizer, room)
+    return _with_paths(rows, counter, room)
 
 
-def _with_paths(rows: list[dict], tokenizer: "Tokenizer", room: int | None) -> pl.DataFrame:
+def _with_paths(rows: list[dict], counter: TokenCounter, room: int | None) -> pl.DataFrame:
     """The table of chunks, with each path put in front of its passage, as much of it as there is room for."""
-    lengths = token_counts(tokenizer, [row["passage"] for row in rows])
-    fit = lru_cache(maxsize=100_000)(lambda path, space: fit_path(path, space, tokenizer))
-    for row, length in zip(rows, lengths, strict=True):
-        if path := fit(row.pop("path"), None if room is None else room - length):
+    fit = lru_cache(maxsize=100_000)(lambda path, space: fit_path(path, space, counter.of))
+    for row in rows:
+        if path := fit(row.pop("path"), None if room is None else room - counter.of(row["passage"])):
             row["passage"] = f"{path}\n{row['passage']}"
-    for row, length in zip(rows, token_counts(tokenizer, [row["passage"] for row in rows]), strict=True):
-        row["tokens"] = length
+        row["tokens"] = counter.of(row["passage"])
     return pl.DataFrame(rows, schema=CHUNK_SCHEMA)
 
 
@@ -157,8 +170,9 @@ def _around(blocks: Sequence[Block], start: int, end: int) -> tuple[str, str]:
 class _Cutter:
     """Cuts texts into spans of at most ``limit`` tokens, none of which is a heading, a fence or a dash alone."""
 
-    def __init__(self, tokenizer: "Tokenizer", limit: int, overlap: int):
-        self._tokenizer, self._limit, self._overlap = tokenizer, limit, min(overlap, limit - 1)
+    def __init__(self, counter: TokenCounter, limit: int, overlap: int):
+        self._limit, self._overlap = limit, min(overlap, limit - 1)
+        self._tokenizer, self._tokens = counter.tokenizer, counter.of
         self.header = lru_cache(maxsize=10_000)(self._header)
         self._splitter = lru_cache(maxsize=1000)(self._new_splitter)
 
@@ -198,9 +212,6 @@ class _Cutter:
             return begun
         return self._tokens(text)
 
-    def _tokens(self, text: str) -> int:
-        return token_counts(self._tokenizer, [text])[0]
-
     def _split(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
         """Spans at headings, paragraphs, sentences and words; long lines apart, in which its time is quadratic."""
         found: list[Span] = []
@@ -228,7 +239,7 @@ class _Cutter:
         if last < len(lines):
             units[-1] = (units[-1][0], block.end)
         room = self._limit - self._tokens(self._header(block.before) + block.after)
-        lengths = token_counts(self._tokenizer, [text[start:end] for start, end in units])
+        lengths = [self._tokens(text[start:end]) for start, end in units]
         packed: list[Span] = []
         used = room + 1
         for i, ((start, end), length) in enumerate(zip(units, lengths, strict=True)):
@@ -283,7 +294,7 @@ class _Cutter:
         """Neighbouring pieces, as many in one as the limit allows; the last group is the fullest."""
         groups: list[Span] = []
         used = self._limit + 1
-        lengths = token_counts(self._tokenizer, [text[start:end] for start, end in pieces])
+        lengths = [self._tokens(text[start:end]) for start, end in pieces]
         for (start, end), length in zip(reversed(pieces), reversed(lengths), strict=True):
             if used + length <= self._limit * 3 // 4:
                 groups[-1] = (start, groups[-1][1])
@@ -294,7 +305,7 @@ class _Cutter:
         return groups[::-1]
 
     def _length(self, text: str, pieces: Sequence[Span]) -> int:
-        return sum(token_counts(self._tokenizer, [text[start:end] for start, end in pieces]))
+        return sum(self._tokens(text[start:end]) for start, end in pieces)
 
 
 def _furniture(structure: Structure) -> list[Span]:

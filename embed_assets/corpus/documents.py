@@ -3,29 +3,21 @@
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
-from hashlib import sha256
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from embed_assets.artifacts.memo import Memo
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import read_corpus
+from embed_assets.corpus.converted_files import convert_files, ending_of
 from embed_assets.corpus.encodings import composed, is_binary
 from embed_assets.corpus.files import Listing, SkippedDocument, list_files, source_files
 from embed_assets.corpus.menus import without_menus
-from embed_assets.corpus.readers.conversion import HAS_MENUS, LARGEST_IN_PLACE, READ_IN_PLACE, READERS_VERSION, convert
+from embed_assets.corpus.readers.conversion import HAS_MENUS
 from embed_assets.corpus.readers.converted import Converted
-from embed_assets.corpus.readers.pool import convert_all
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.structure import LONGEST_HEADING, read_structure, shorten
-from embed_assets.progress import track
 
 logger = logging.getLogger(__name__)
-# Converted texts that are written to the memo at once.
-BLOCK = 100
 
 
 @dataclass(frozen=True)
@@ -49,34 +41,37 @@ class Document:
 
 
 def read_documents(
-    folder: Path, settings: DocumentsSettings, memos: Path | None = None
-) -> tuple[list[Document], list[SkippedDocument]]:
-    """Read the documents of a collection.
+    folder: Path, settings: DocumentsSettings, skipped: list[SkippedDocument], memos: Path | None = None
+) -> Iterator[Document]:
+    """Read the documents of a collection, one after another.
 
     Args:
         folder: holds ``documents/`` or ``corpus.jsonl``.
         settings: which files are read, and what their readers may take.
+        skipped: gets what is skipped, each with the reason.
         memos: folder of what was converted before, by the bytes of the file; None: convert all.
 
-    Returns:
-        The documents and what was skipped, each with the reason.
-
     Raises:
-        CollectionError: no usable document is left, or corpus.jsonl is malformed (the line is named).
+        CollectionError: there was no usable document, or corpus.jsonl is malformed (the line is named).
     """
     listing = list_files(folder)
+    skipped += listing.skipped
     if (folder / "documents").is_dir():
-        found = list(_read_files(listing, settings, memos))
+        found = _read_files(listing, settings, memos)
     else:
-        found = [_read_beir_document(*row, settings) for row in read_corpus(source_files(folder)[0])]
-    documents = [item for item in found if isinstance(item, Document)]
-    skipped = [*listing.skipped, *(item for item in found if isinstance(item, SkippedDocument))]
-    if not documents:
+        found = (_read_beir_document(*row, settings) for row in read_corpus(source_files(folder)[0]))
+    usable = 0
+    for item in found:
+        if isinstance(item, Document):
+            usable += 1
+            yield item
+        else:
+            skipped.append(item)
+    if not usable:
         reasons = "; ".join(f"{item.document_id}: {item.reason}" for item in skipped[:5]) or "the folder is empty"
         raise CollectionError(f"{folder}: no usable document ({reasons})")
     for item in skipped:
         logger.warning("%s: skipped %s: %s", folder.name, item.document_id, item.reason)
-    return documents, skipped
 
 
 def _read_beir_document(document_id: str, title: str, text: str, settings: DocumentsSettings) -> Document | SkippedDocument:
@@ -90,15 +85,21 @@ def _read_beir_document(document_id: str, title: str, text: str, settings: Docum
 def _read_files(listing: Listing, settings: DocumentsSettings, memos: Path | None) -> Iterator[Document | SkippedDocument]:
     reasons = {document_id: _reason_to_skip(path, settings) for document_id, path in listing.files.items()}
     files = {document_id: path for document_id, path in listing.files.items() if not reasons[document_id]}
-    converted = dict(_convert(files, settings, memos))
-    pages = {name: page for name, page in converted.items() if _ending(name) in HAS_MENUS and isinstance(page, Converted)}
-    converted |= without_menus(pages)
+    site = {name: path for name, path in files.items() if ending_of(name) in HAS_MENUS}
+    # What stands on most pages of a site is known when all of them are read.
+    pages = dict(convert_files(site, settings, memos))
+    pages |= without_menus({name: page for name, page in pages.items() if isinstance(page, Converted)})
+    others = convert_files({name: path for name, path in files.items() if name not in site}, settings, memos)
     for document_id in listing.files:
-        page = converted.get(document_id, reasons[document_id])
+        if reasons[document_id]:
+            page: Converted | str = reasons[document_id]
+        else:
+            page = pages.pop(document_id) if document_id in site else next(others)[1]
         if isinstance(page, Converted):
             yield _checked(_document(document_id, page), settings)
         else:
             yield SkippedDocument(document_id, page)
+    next(others, None)  # the memo gets the last ones
 
 
 def _reason_to_skip(path: Path, settings: DocumentsSettings) -> str:
@@ -109,54 +110,6 @@ def _reason_to_skip(path: Path, settings: DocumentsSettings) -> str:
     if size > settings.max_megabytes * 1e6:
         return f"{size / 1e6:.1f} MB is more than {settings.max_megabytes} MB"
     return "empty file" if size == 0 else ""
-
-
-def _convert(files: dict[str, Path], settings: DocumentsSettings, memos: Path | None) -> Iterator[tuple[str, Converted | str]]:
-    """What the readers make of files, in any order: from the memo, in this process, or in processes of their own."""
-    memo = Memo(memos / "documents.sqlite") if memos else None
-    keys: dict[str, str] = {}
-
-    def read(name: str) -> bytes:
-        content = files[name].read_bytes()
-        keys[name] = f"{READERS_VERSION}{_ending(name)}:{sha256(content).hexdigest()}"
-        return content
-
-    for name in files if memo else ():
-        read(name)
-    stored = memo.get_many(sorted(set(keys.values()))) if memo else {}
-    known = {name: page for name, key in keys.items() if key in stored and (page := _loaded(stored[key])) is not None}
-    yield from known.items()
-    small = {name for name, path in files.items() if _ending(name) in READ_IN_PLACE and path.stat().st_size <= LARGEST_IN_PLACE}
-    new = sorted(set(files) - set(known), key=lambda name: (name not in small, name))
-    here = len(small - set(known))
-    in_place = ((convert(read(name), _ending(name)), True) for name in new[:here])
-    elsewhere = convert_all([(partial(read, name), _ending(name)) for name in new[here:]], settings)
-    waiting: list[tuple[str, bytes]] = []
-    results = zip(new, chain(in_place, elsewhere), strict=True)
-    for name, (page, final) in track(results, "reading documents", total=len(new)):
-        yield name, page
-        if memo and final:
-            waiting.append((keys[name], _dumped(page)))
-        if memo and len(waiting) >= BLOCK:
-            memo.put_many(waiting)
-            waiting = []
-    if memo and waiting:
-        memo.put_many(waiting)
-
-
-def _dumped(page: Converted | str) -> bytes:
-    return json.dumps(page if isinstance(page, str) else asdict(page)).encode()
-
-
-def _loaded(value: bytes) -> Converted | str | None:
-    """What the memo holds; None if it is damaged: then the file is converted again."""
-    try:
-        page: Any = json.loads(value)
-        if isinstance(page, str):
-            return page
-        return Converted(**page | {"notes": tuple(page["notes"]), "links": tuple(page["links"])})
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def _document(document_id: str, page: Converted) -> Document:
@@ -171,7 +124,3 @@ def _checked(document: Document, settings: DocumentsSettings) -> Document | Skip
     if characters < settings.min_characters:
         return SkippedDocument(document.document_id, f"{characters} characters of text are fewer than {settings.min_characters}")
     return document
-
-
-def _ending(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()

@@ -1,26 +1,28 @@
 """What pages say about themselves in their front matter, as columns to filter on."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.documents import Document
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def check_keys(documents: Sequence[Document], keys: Sequence[str]) -> None:
-    """Refuse keys that no page has, before anything is computed for them.
+def check_keys(there: Set[str], keys: Sequence[str]) -> None:
+    """Refuse keys that no page has.
+
+    Args:
+        there: the keys of all front matters.
+        keys: what metadata_columns names.
 
     Raises:
         CollectionError: a key is in no front matter; those that are there are named.
     """
-    there = {key for document in documents for key in json.loads(document.metadata)} if keys else set()
     for key in keys:
         if key not in there:
             raise CollectionError(

@@ -1,14 +1,9 @@
 """The title and the headings above a place in a document."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from embed_assets.corpus.structure import Heading
-from embed_assets.models.tokenizers import token_counts
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 
 class HeadingPaths:
@@ -37,27 +32,23 @@ class HeadingPaths:
         return tuple(dict.fromkeys(name for name in names if name))
 
 
-def fit_path(path: Sequence[str], tokens: int | None, tokenizer: "Tokenizer") -> str:
+def fit_path(path: Sequence[str], tokens: int | None, tokens_of: Callable[[str], int]) -> str:
     """The path in one line, shortened from the middle to at most so many tokens; None: as long as it is."""
-
-    def length(line: str) -> int:
-        return token_counts(tokenizer, [line])[0]
-
     names = list(path)
     line = " > ".join(names)
-    if tokens is None or not line or length(line) <= tokens:
+    if tokens is None or not line or tokens_of(line) <= tokens:
         return line
     while len(names) > 2:
         del names[len(names) // 2]
         first = (len(names) + 1) // 2
         line = " > ".join([*names[:first], "…", *names[first:]])
-        if length(line) <= tokens:
+        if tokens_of(line) <= tokens:
             return line
     words = " > ".join(names).split()
     fewest, most = 0, len(words) - 1
     while fewest < most:
         kept = (fewest + most + 1) // 2
-        if length(_without_middle(words, kept)) <= tokens:
+        if tokens_of(_without_middle(words, kept)) <= tokens:
             fewest = kept
         else:
             most = kept - 1

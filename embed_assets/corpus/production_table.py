@@ -32,8 +32,7 @@ from embed_assets.corpus.production_rows import (
 )
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
-from embed_assets.models.tokenizers import token_counts
-from embed_assets.text.columns import Texts
+from embed_assets.models.token_counts import TokenCounter
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -176,7 +175,7 @@ def read_chunks(
         start=pl.col("end") - characters,
         passage=pl.when(pl.col("title") == "").then("text").otherwise(pl.concat_str("title", "text", separator="\n")),
     )
-    tokens = token_counts(tokenizer, Texts(rows["passage"]))
+    tokens = list(map(TokenCounter(tokenizer).of, rows["passage"]))
     documents = rows.group_by("document_id", maintain_order=True).agg(
         pl.col("title").first(), pl.col("text").str.join(BETWEEN_ROWS)
     )

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import polars as pl
 
-from embed_assets.text.languages import ENGLISH, find_language
+from embed_assets.text.languages import ENGLISH, MOST_TEXTS_LOOKED_AT, find_language
 
 CHUNK_SCHEMA = {
     "chunk_id": pl.String,
@@ -18,15 +18,20 @@ CHUNK_SCHEMA = {
 }
 
 
-def with_language(chunks: pl.DataFrame, language: str) -> pl.DataFrame:
+def with_language(chunks: pl.LazyFrame, language: str) -> pl.LazyFrame:
     """The chunks with a column ``language``, the ISO 639-1 code of the collection's language.
 
     Args:
         chunks: with ``text``.
         language: the code, or "auto" to find it.
     """
-    found = find_language(chunks["text"].to_list()) if language == "auto" else language
+    found = _find_language(chunks) if language == "auto" else language
     return chunks.with_columns(pl.lit(found, pl.String).alias("language"))
+
+
+def _find_language(chunks: pl.LazyFrame) -> str:
+    step = -(-chunks.select(pl.len()).collect().item() // MOST_TEXTS_LOOKED_AT) or 1
+    return find_language(chunks.select(pl.col("text").gather_every(step)).collect(engine="streaming")["text"].to_list())
 
 
 def language_of(chunks: pl.DataFrame) -> str:

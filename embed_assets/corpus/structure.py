@@ -1,7 +1,12 @@
 """Headings, tables and fenced code of a Markdown text, by their places in it."""
 
+import functools
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 LONGEST_HEADING = 120
 
@@ -48,14 +53,10 @@ class Structure:
 
 def read_structure(text: str) -> Structure:
     """Find the headings, tables and fences of a Markdown text; its inline marks are not parsed, so it is linear."""
-    from markdown_it import MarkdownIt
-
-    parser = MarkdownIt("commonmark").enable("table")
-    parser.core.ruler.enableOnly(["normalize", "block"])
     starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text)), len(text)]
     headings: list[Heading] = []
     blocks: list[Block] = []
-    tokens = parser.parse(text)
+    tokens = _blocks().parse(text)
     for i, token in enumerate(tokens):
         if not token.map:
             continue
@@ -76,13 +77,27 @@ def read_structure(text: str) -> Structure:
     return Structure(headings, blocks)
 
 
-def heading_title(source: str) -> str:
-    """One line of at most 120 characters with the words of a heading, without Markdown's marks."""
+@functools.cache
+def _blocks() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
+    parser = MarkdownIt("commonmark").enable("table")
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser
+
+
+@functools.cache
+def _inline() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark")
+
+
+def heading_title(source: str) -> str:
+    """One line of at most 120 characters with the words of a heading, without Markdown's marks."""
     line = re.sub(r"\s*\{#[\w:.-]+\}\s*$", "", " ".join(source[: 8 * LONGEST_HEADING].split()))
     if re.search(r"[\\`*_\[\]<&!]", line):
-        tokens = MarkdownIt("commonmark").parseInline(line)[0].children or []
+        tokens = _inline().parseInline(line)[0].children or []
         line = " ".join("".join(token.content for token in tokens if token.type != "html_inline").split())
     return shorten(line, LONGEST_HEADING) if len(source) <= 8 * LONGEST_HEADING else shorten(line + " …", LONGEST_HEADING)
 

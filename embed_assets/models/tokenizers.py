@@ -1,17 +1,14 @@
 """Tokenizers of embedding models."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from embed_assets.models.lengths import PASSAGE
 from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.token_counts import token_counts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-# Their encodings take much memory.
-TEXTS_AT_ONCE = 1024
 
 
 def load_tokenizer(model: str, revision: str = "") -> "Tokenizer":
@@ -35,15 +32,6 @@ def load_tokenizer(model: str, revision: str = "") -> "Tokenizer":
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def token_counts(tokenizer: "Tokenizer", texts: Sequence[str]) -> list[int]:
-    """Tokens of each text, the special ones left out, without the lists of their numbers."""
-    return [
-        len(encoding)
-        for start in range(0, len(texts), TEXTS_AT_ONCE)
-        for encoding in tokenizer.encode_batch_fast(texts[start : start + TEXTS_AT_ONCE], add_special_tokens=False)
-    ]
 
 
 def tokens_around_passages(settings: BaseModelSettings, tokenizer: "Tokenizer") -> int:

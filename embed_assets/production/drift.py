@@ -16,7 +16,7 @@ from embed_assets.artifacts.checks import Finding
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.corpus import production_table
-from embed_assets.corpus.source import read_source
+from embed_assets.corpus.source import write_source
 from embed_assets.corpus.spans import SpanIndex
 from embed_assets.evaluation.evaluation_set import HUMAN, LOOKUP, SYNTHETIC, read_evaluation_set
 from embed_assets.evaluation.labels import own_units, relevant_units, tested_queries
@@ -108,9 +108,11 @@ def texts_now(workspace: Workspace, inputs: Inputs) -> pl.Series:
     built = workspace.store.find(inputs.stage, inputs.place, inputs.fingerprint)
     if built is not None:
         return pl.read_parquet(built.folder / "chunks.parquet", columns=["text"])["text"]
-    with tempfile.TemporaryDirectory() as folder:
-        _, _, chunks = read_source(workspace, inputs, Path(folder) / Path(production_table.ROWS_FILE).name)
-    return chunks["text"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / production_table.ROWS_FILE).parent.mkdir()
+        write_source(workspace, inputs, folder, folder)
+        return pl.read_parquet(folder / "chunks.parquet", columns=["text"])["text"]
 
 
 def measure_live_scores(published: Published, compute: Compute = Compute()) -> list[LiveScore]:

@@ -11,23 +11,40 @@ from embed_assets.corpus.spans import language_of
 from embed_assets.reports.writing import write_findings, write_summary, write_table
 
 
-def write_corpus(folder: Path, documents: pl.DataFrame, skipped: Sequence[SkippedDocument], chunks: pl.DataFrame) -> None:
-    """Report on corpus_chunks: counts, a preview, the files that were skipped, and what was left out of others."""
-    tokens = chunks["tokens"]
+def write_corpus(folder: Path, skipped: Sequence[SkippedDocument]) -> None:
+    """Report on corpus_chunks: counts, a preview, the files that were skipped, and what was left out of others.
+
+    Args:
+        folder: has documents.parquet and chunks.parquet; their texts are read part by part.
+        skipped: files or rows, each with the reason.
+    """
+    documents, chunks = (pl.scan_parquet(folder / name) for name in ("documents.parquet", "chunks.parquet"))
+    counts = {
+        "chunks": pl.len(),
+        # Their hashes: a set of all texts would take the memory of the table.
+        "texts": pl.col("text").hash().n_unique(),
+        "tokens_per_chunk": pl.col("tokens").mean(),
+        "longest_chunk": pl.col("tokens").max(),
+    }
+    found = chunks.select(**counts).collect(engine="streaming").row(0, named=True)
+    number, language = documents.select(pl.len()).collect().item(), language_of(chunks.head(1).collect())
     write_summary(
         folder,
         {
-            "documents": len(documents),
+            "documents": number,
             "skipped_documents": len(skipped),
-            "language": language_of(chunks),
-            "chunks": len(chunks),
-            "tokens_per_chunk": round(float(tokens.mean()), 1),
-            "longest_chunk": int(tokens.max()),
+            "language": language,
+            "chunks": found["chunks"],
+            "tokens_per_chunk": round(found["tokens_per_chunk"], 1),
+            "longest_chunk": found["longest_chunk"],
         },
     )
-    write_table(folder, "preview", chunks.gather_every(max(1, len(chunks) // 8)).head(8).select("chunk_id", "tokens", "passage"))
+    preview = chunks.select("chunk_id", "tokens", "passage").gather_every(max(1, found["chunks"] // 8)).head(8)
+    write_table(folder, "preview", preview.collect(engine="streaming"))
     if skipped:
         write_table(folder, "skipped", pl.DataFrame(list(skipped)))
-    if "notes" in documents.columns and len(noted := documents.filter(pl.col("notes") != "")):
-        write_table(folder, "left_out", noted.select("document_id", "notes"))
-    write_findings(folder, check_corpus(chunks, len(documents), len(skipped)))
+    if "notes" in documents.collect_schema():
+        noted = documents.filter(pl.col("notes") != "").select("document_id", "notes").collect(engine="streaming")
+        if len(noted):
+            write_table(folder, "left_out", noted)
+    write_findings(folder, check_corpus(found["chunks"], found["texts"], language, number, len(skipped)))

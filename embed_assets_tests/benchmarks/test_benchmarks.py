@@ -1,11 +1,22 @@
 import pytest
 
+from embed_assets.benchmarks.chunking import Cutting, benchmark_chunking
 from embed_assets.benchmarks.late_interaction import benchmark_late_interaction
 from embed_assets.benchmarks.mining import Mining, benchmark_mining, enlarged
+from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.settings import NegativesSettings
+from embed_assets_tests.small_collections import ROUTERS, write_collection
 from embed_assets_tests.training.test_negatives import QUESTIONS, TEXTS, make_chunks, make_pairs
+
+
+@pytest.mark.long
+def test_chunking_is_measured_against_the_splitter_alone(tmp_path):
+    write_collection(tmp_path, ROUTERS)
+    table = benchmark_chunking(Cutting(tmp_path, BaseModelSettings().name, DocumentsSettings(), ChunkingSettings()))
+    assert table["system"].to_list() == ["semantic-text-splitter", "embed_assets, read before", "embed_assets"]
+    assert table["chunks"].to_list() == [len(ROUTERS)] * 3 and table["ratio"][0] == 1
 
 
 @pytest.mark.slow

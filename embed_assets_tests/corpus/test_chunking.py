@@ -6,7 +6,8 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from embed_assets.corpus.chunking import _Cutter, chunk_documents
+from embed_assets.corpus import chunking
+from embed_assets.corpus.chunking import _Cutter
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import fit_path
 from embed_assets.corpus.settings import ChunkingSettings
@@ -14,7 +15,9 @@ from embed_assets.corpus.spans import CHUNK_SCHEMA, SpanIndex
 from embed_assets.corpus.structure import read_structure
 from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.token_counts import TokenCounter
 from embed_assets.models.tokenizers import load_tokenizer, tokens_around_passages
+from embed_assets_tests.corpus.at_once import chunk_documents
 
 MANUAL = """# Pump manual
 
@@ -312,11 +315,11 @@ def test_headings_never_push_the_text_out_of_what_the_model_reads(tokenizer, tex
 
 
 def test_a_path_is_shortened_from_its_middle(tokenizer):
-    path = ["Cellar", "Pump manual", "Operation of the pump", "Manual start"]
-    assert fit_path(path, 100, tokenizer) == "Cellar > Pump manual > Operation of the pump > Manual start"
-    assert fit_path(path, 10, tokenizer) == "Cellar > Pump manual > … > Manual start"
-    assert fit_path(path, 8, tokenizer) == "Cellar > … > Manual start"
-    assert fit_path(path, 1, tokenizer) == ""
+    path, tokens_of = ["Cellar", "Pump manual", "Operation of the pump", "Manual start"], TokenCounter(tokenizer).of
+    assert fit_path(path, 100, tokens_of) == "Cellar > Pump manual > Operation of the pump > Manual start"
+    assert fit_path(path, 10, tokens_of) == "Cellar > Pump manual > … > Manual start"
+    assert fit_path(path, 8, tokens_of) == "Cellar > … > Manual start"
+    assert fit_path(path, 1, tokens_of) == ""
 
 
 @pytest.mark.parametrize(
@@ -379,6 +382,25 @@ def test_documents_are_cut_alike_in_several_processes(tokenizer, monkeypatch):
     assert cut(tokenizer, *SEVERAL, max_tokens=24).equals(whole)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_few_documents_are_held_at_a_time(tokenizer, monkeypatch, workers):
+    monkeypatch.setattr(chunking, "CHARACTERS_IN_A_BLOCK", 1)
+    monkeypatch.setattr(chunking, "processes_for", lambda tasks: workers)
+    taken: list[Document] = []
+
+    def documents():
+        for number in range(200):
+            taken.append(Document(f"{number}.md", "Pump", "The pump runs dry."))
+            yield taken[-1]
+
+    cut_so_far = 0
+    for block, rows in chunking.chunk_documents(documents(), ChunkingSettings(), tokenizer):
+        assert rows["document_id"].to_list() == [document.document_id for document in block]
+        cut_so_far += len(block)
+        assert len(taken) <= cut_so_far + 2 * chunking.FEWEST_BLOCKS_OF_A_PROCESS
+    assert cut_so_far == 200
+
+
 def _die(*given):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -399,6 +421,6 @@ def test_what_is_far_too_long_is_cut_as_if_all_of_it_were_counted(tokenizer, lim
 
     counts = MarkdownSplitter.from_huggingface_tokenizer(tokenizer, limit)
     long = "word " * 500 + "\n\n" + "x" * 1200 + "\n\n" + "- 0x9F3A7C11E4B288D0 漢字漢字 \n" * 60 + WITHOUT_STRUCTURE
-    ours = _Cutter(tokenizer, limit, 0)._splitter(limit, 0, True)
+    ours = _Cutter(TokenCounter(tokenizer), limit, 0)._splitter(limit, 0, True)
     for text in (MANUAL, UNICODE, long):
         assert ours.chunk_indices(text) == counts.chunk_indices(text)

@@ -6,9 +6,10 @@ import pytest
 
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import read_jsonl
-from embed_assets.corpus.documents import Document, read_documents
+from embed_assets.corpus.documents import Document
 from embed_assets.corpus.files import source_digest, source_files
 from embed_assets.corpus.settings import DocumentsSettings
+from embed_assets_tests.corpus.at_once import read_documents
 from embed_assets_tests.corpus.pdf_files import pdf
 
 SENTENCE = "The pump runs dry when the float switch sticks."

@@ -3,9 +3,9 @@ import os
 import pytest
 
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.documents import read_documents
 from embed_assets.corpus.files import list_files, source_digest
 from embed_assets.corpus.settings import DocumentsSettings
+from embed_assets_tests.corpus.at_once import read_documents
 
 
 @pytest.fixture

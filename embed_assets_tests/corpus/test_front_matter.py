@@ -8,7 +8,7 @@ import pytest
 
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus.front_matter import front_matter_columns
-from embed_assets.corpus.source import read_source
+from embed_assets.corpus.source import write_source
 from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.lineage import resolve
 from embed_assets.production.published_index import PublishedIndex
@@ -34,9 +34,7 @@ def corpus(folder: Path, keys: list[str], pages: dict[str, str] = PAGES) -> Path
     write_collection(folder / "data" / "collections" / "kitchen", pages)
     override(folder / "data", "kitchen", {"documents": {"metadata_columns": keys}})
     workspace = Workspace(folder / "data", folder / "home")
-    documents, _, chunks = read_source(workspace, resolve(workspace, CORPUS_CHUNKS, "kitchen"), folder / "rows.parquet")
-    documents.write_parquet(folder / "documents.parquet")
-    chunks.write_parquet(folder / "chunks.parquet")
+    write_source(workspace, resolve(workspace, CORPUS_CHUNKS, "kitchen"), folder, folder)
     return folder
 
 

@@ -19,8 +19,8 @@ from dagster import AssetKey, DagsterInstance, MultiPartitionKey
 from embed_assets.artifacts.store import FINDINGS, REPORT, Artifact, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.runs import materialize_collection, open_instance
-from embed_assets.corpus import source
 from embed_assets.definitions import defs
+from embed_assets.defs.corpus import corpus_chunks
 from embed_assets.defs.partitions import collections, trials
 from embed_assets.graph import STAGES
 from embed_assets.lineage import finished_trials, open_published, resolve
@@ -117,7 +117,7 @@ def test_documents_that_change_while_they_are_read_are_not_kept_under_the_old_fi
         "removed file": (documents(place) / "fan.md").unlink,
     }
     wanted = resolve(place, STAGES["corpus_chunks"], NAME).fingerprint
-    during(monkeypatch, source, "read_documents", edits[what])
+    during(monkeypatch, corpus_chunks, "write_source", edits[what])
     monkeypatch.setattr("dagster._core.definitions.policy.RetryPolicy.calculate_delay", lambda policy, attempt: 0.0)
     assert materialize(instance, "corpus_chunks")
     stored = place.store.find("corpus_chunks", NAME, wanted)
@@ -136,7 +136,7 @@ def test_a_text_that_changes_back_is_the_text_that_is_stored(
 ):
     before = (documents(place) / "reboot.md").read_text()
     edit(place, "A branch that is looked at for a moment.")
-    during(monkeypatch, source, "read_documents", lambda: (documents(place) / "reboot.md").write_text(before))
+    during(monkeypatch, corpus_chunks, "write_source", lambda: (documents(place) / "reboot.md").write_text(before))
     monkeypatch.setattr("dagster._core.definitions.policy.RetryPolicy.calculate_delay", lambda policy, attempt: 0.0)
     assert materialize(instance, "corpus_chunks")  # at the second try
     texts = pl.read_parquet(place.store.current("corpus_chunks", NAME).folder / "chunks.parquet")["text"]
@@ -338,7 +338,7 @@ def test_two_runs_of_one_partition_at_once_make_one_artifact(place: Workspace, t
 
 def test_nothing_is_stored_where_the_files_never_rest(place: Workspace, instance: DagsterInstance, monkeypatch, caplog):
     left = iter(range(100))
-    during(monkeypatch, source, "read_documents", lambda: edit(place, f"Edition {next(left)}."), times=100)
+    during(monkeypatch, corpus_chunks, "write_source", lambda: edit(place, f"Edition {next(left)}."), times=100)
     monkeypatch.setattr("dagster._core.definitions.policy.RetryPolicy.calculate_delay", lambda policy, attempt: 0.0)
     assert not materialize_collection(instance, NAME, "corpus_chunks")
     assert "documents changed while it was read: materialize corpus_chunks again" in caplog.text

@@ -10,7 +10,6 @@ from embed_assets.artifacts.store import REPORT
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.main import main
 from embed_assets.corpus.beir import read_qrels, read_queries
-from embed_assets.corpus.documents import read_documents
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.evaluation.beir_export import export_beir
@@ -19,6 +18,7 @@ from embed_assets.evaluation.rag_export import rag_rows
 from embed_assets.evaluation.scoring import join_scores, score_systems
 from embed_assets.evaluation.sdg_export import export_sdg
 from embed_assets.evaluation.settings import ScoringSettings
+from embed_assets_tests.corpus.at_once import read_documents
 from embed_assets_tests.evaluation.test_scoring import TableEncoder, ranking
 
 DOCUMENTS = pl.DataFrame(

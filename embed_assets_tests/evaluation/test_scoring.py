@@ -10,7 +10,7 @@ import pytest
 import pytrec_eval
 
 from embed_assets.artifacts.store import FINDINGS, REPORT
-from embed_assets.corpus.documents import Document, read_documents
+from embed_assets.corpus.documents import Document
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.evaluation import runs
@@ -24,6 +24,7 @@ from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.models.encoders import FirstDimensions
 from embed_assets.reports.charts import draw_dimensions
 from embed_assets.reports.evaluation import write_scores
+from embed_assets_tests.corpus.at_once import read_documents
 
 SETTINGS = ScoringSettings(resamples=200)
 

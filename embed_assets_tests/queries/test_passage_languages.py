@@ -42,7 +42,7 @@ COLLECTION = [
 
 @pytest.fixture(scope="module")
 def mixed(cut) -> pl.DataFrame:
-    return with_language(cut(COLLECTION, max_tokens=48), "auto")
+    return with_language(cut(COLLECTION, max_tokens=48).lazy(), "auto").collect()
 
 
 def test_a_passage_has_its_own_language_else_that_of_its_document_else_that_of_the_collection(mixed):
@@ -54,7 +54,9 @@ def test_a_passage_has_its_own_language_else_that_of_its_document_else_that_of_t
             assert languages.of(row) == ("de" if name == "german.md" else "en")
     assert set(found["both.md"]) == {"en", "de"} and set(found["german.md"]) == {"de"} and set(found["english.md"]) == {"en"}
     assert set(found["french.md"]) == {"fr"} and set(found["codes.md"]) == {"en"}
-    assert PassageLanguages(with_language(mixed, "de")).of(mixed["document_id"].to_list().index("codes.md")) == "de"
+    assert (
+        PassageLanguages(with_language(mixed.lazy(), "de").collect()).of(mixed["document_id"].to_list().index("codes.md")) == "de"
+    )
 
 
 def test_prompts_name_the_language_of_what_they_show():
@@ -101,7 +103,8 @@ def test_each_question_is_asked_for_in_the_language_of_its_passage_and_refused_i
 
 
 def test_no_look_up_is_made_of_words_that_say_nothing_in_the_language_of_the_passage(cut):
-    chunks = with_language(cut([*COLLECTION[:3], Document("more.md", "Pump", ENGLISH.replace("pump", "mill"))]), "en")
+    cut_ones = cut([*COLLECTION[:3], Document("more.md", "Pump", ENGLISH.replace("pump", "mill"))])
+    chunks = with_language(cut_ones.lazy(), "en").collect()
     settings = QuestionsSettings(sentences_per_chunk=0, neighbours_per_chunk=0, keywords_per_chunk=9, titles_per_chunk=0)
     words = {word for query in take_lookups(chunks, settings)["query"] for word in query.lower().split()}
     assert words & {"schwimmerschalter", "ventil", "klemmt", "gehäuse"} and words & {"flotteur", "vanne", "boîtier", "bloqué"}

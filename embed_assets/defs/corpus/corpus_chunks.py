@@ -3,8 +3,7 @@ from pathlib import Path
 from dagster import AssetExecutionContext, MaterializeResult
 
 from embed_assets.artifacts.inputs import Inputs
-from embed_assets.corpus import production_table
-from embed_assets.corpus.source import read_source
+from embed_assets.corpus.source import write_source
 from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
@@ -17,9 +16,6 @@ def corpus_chunks(context: AssetExecutionContext, workspace: WorkspaceResource) 
     place = workspace.open()
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
-        documents, skipped, chunks = read_source(place, inputs, folder / production_table.ROWS_FILE)
-        documents.write_parquet(folder / "documents.parquet")
-        chunks.write_parquet(folder / "chunks.parquet")
-        write_corpus(folder, documents, skipped, chunks)
+        write_corpus(folder, write_source(place, inputs, folder, scratch))
 
     return materialize_stage(context, place, CORPUS_CHUNKS, write)

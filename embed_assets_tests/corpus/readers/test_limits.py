@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embed_assets.corpus.documents import read_documents
+from embed_assets.corpus import documents as reading
 from embed_assets.corpus.readers import conversion
 from embed_assets.corpus.readers.conversion import convert
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.settings import DocumentsSettings
+from embed_assets_tests.corpus.at_once import read_documents
 from embed_assets_tests.corpus.pdf_files import pdf
 from embed_assets_tests.corpus.readers.test_conversion import HTML, RST, docx, mail, notebook, workbook
 
@@ -56,10 +57,12 @@ def running_pandocs() -> set[str]:
 
 
 READER = "from embed_assets.corpus.readers.office import read_asciidoc\nread_asciidoc(b'[' * 20_000)\n"
-RUN = """from embed_assets.corpus.readers.pool import convert_all
+RUN = """from embed_assets.corpus.readers.pool import ReaderPool
 from embed_assets.corpus.settings import DocumentsSettings
+from embed_assets_tests.corpus.at_once import read_documents
 if __name__ == "__main__":
-    list(convert_all([(lambda: b"[" * 20_000, ".adoc")], DocumentsSettings()))
+    with ReaderPool(DocumentsSettings(), 1) as readers:
+        readers.begin(b"[" * 20_000, ".adoc")()
 """
 
 
@@ -130,11 +133,28 @@ def test_large_files_of_every_kind_are_read_in_a_process_with_limits(folder, mon
     (folder / "documents" / "large.md").write_text("The fan rattles. " * 10_000)
     here: list[str] = []
     monkeypatch.setattr(
-        "embed_assets.corpus.documents.convert", lambda content, ending: here.append(ending) or convert(content, ending)
+        "embed_assets.corpus.converted_files.convert", lambda content, ending: here.append(ending) or convert(content, ending)
     )
     documents, skipped = read_documents(folder, DocumentsSettings())
     assert sorted(document.document_id for document in documents) == ["good.html", "large.md", "small.md"]
     assert here == [".md"] and skipped == []
+
+
+def test_files_are_read_as_they_are_asked_for_and_come_in_their_order(folder, tmp_path, monkeypatch):
+    large = "The fan rattles. " * 10_000
+    names = [f"{number:03}.md" for number in range(120)]
+    for name in names:
+        (folder / "documents" / name).write_text(large if name == "040.md" else "It rattles.")
+    here: list[bytes] = []
+    monkeypatch.setattr(
+        "embed_assets.corpus.converted_files.convert", lambda content, ending: here.append(content) or convert(content, ending)
+    )
+    documents = reading.read_documents(folder, DocumentsSettings(), [], tmp_path / "memos")
+    assert next(documents).document_id == "000.md" and len(here) == 1
+    assert [document.document_id for document in documents] == [*names[1:], "good.html"] and len(here) == 119
+    again = reading.read_documents(folder, DocumentsSettings(), [], tmp_path / "memos")
+    assert next(document.text for document in again if document.document_id == "040.md") == large
+    assert len(here) == 119
 
 
 def test_one_changed_file_converts_one_file(folder, tmp_path, monkeypatch):
@@ -142,7 +162,7 @@ def test_one_changed_file_converts_one_file(folder, tmp_path, monkeypatch):
         (folder / "documents" / f"{name}.md").write_text(f"# {name}\n\nText.")
     read: list[bytes] = []
     monkeypatch.setattr(
-        "embed_assets.corpus.documents.convert", lambda content, ending: read.append(content) or convert(content, ending)
+        "embed_assets.corpus.converted_files.convert", lambda content, ending: read.append(content) or convert(content, ending)
     )
     first, _ = read_documents(folder, DocumentsSettings(), tmp_path / "memos")
     assert len(read) == 3
