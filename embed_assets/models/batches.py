@@ -1,11 +1,12 @@
 """Texts in batches with as little padding as may be."""
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embed_assets.models.token_counts import token_counts
+from embed_assets.models.token_counts import TokenCounter
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
@@ -56,7 +57,10 @@ def _tokens(
 def _count(tokenizer: "PreTrainedTokenizerBase", texts: list[str], longest: int) -> list[int]:
     if (fast := getattr(tokenizer, "backend_tokenizer", None)) is None:
         return list(map(len, tokenizer(texts, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]))
-    # Half as long as it takes to make lists of numbers; each call of the tokenizer sets how it cuts and pads.
-    fast.no_truncation()
+    fast.no_truncation()  # each call of the tokenizer sets how it cuts and pads
     fast.no_padding()
-    return token_counts(fast, texts)
+    return list(map(_counter(fast).of, texts))
+
+
+# Its words stay known from block to block; those of a few models.
+_counter = functools.lru_cache(maxsize=4)(TokenCounter)

@@ -46,15 +46,17 @@ class TokenCounter:
         try:
             return sum(map(self._known.__getitem__, words))
         except KeyError:
-            self._learn(words)
-        return sum(map(self._known.__getitem__, words))
+            return sum(map(self._learn(words).__getitem__, words))
 
-    def _learn(self, words: Sequence[str]) -> None:
+    def _learn(self, words: Sequence[str]) -> dict[str, int]:
+        """Count the words that are not known yet; returns what has all of these, whatever other threads do meanwhile."""
         if self._characters > MOST_KNOWN:
             self._known, self._characters = {}, 0
-        new = [word for word in dict.fromkeys(words) if word not in self._known]
-        self._known.update(zip(new, token_counts(self.tokenizer, new), strict=True))
+        known = self._known
+        new = [word for word in dict.fromkeys(words) if word not in known]
+        known.update(zip(new, token_counts(self.tokenizer, new), strict=True))
         self._characters += sum(map(len, new))
+        return known
 
 
 def token_counts(tokenizer: "Tokenizer", texts: Sequence[str]) -> list[int]:
