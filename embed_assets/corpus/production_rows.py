@@ -51,17 +51,20 @@ def name_of_table(uri: str, settings: ProductionSettings) -> str:
     return f"{uri}, table {settings.table!r}"
 
 
-def open_table(uri: str, settings: ProductionSettings) -> "Table":
-    """The table at its latest version: an open handle would stay at the version at which it was opened.
+def open_table(uri: str, settings: ProductionSettings, version: int | None = None) -> "Table":
+    """The table at its latest version, or at one: an open handle would stay at the version at which it was opened.
 
     Raises:
-        CollectionError: it cannot be opened, or a column that the settings name is missing or of another kind.
+        CollectionError: it cannot be opened, the version was cleaned up, or a column that the settings name is missing or of
+            another kind.
     """
     from lancedb.util import is_vector_column
 
     database = open_database(uri)
     try:
         table = database.open_table(settings.table)
+        if version is not None:
+            table.checkout(version)
         schema = table.schema
     except (ValueError, RuntimeError, OSError) as error:
         raise CollectionError(f"{name_of_table(uri, settings)}: cannot be opened: {error}") from None

@@ -156,9 +156,8 @@ def read_chunks(
     seen = pl.read_parquet_metadata(rows_file)
     if seen["digest"] != digest:
         raise CollectionError(f"{name_of_table(uri, settings)}: it changed a moment ago: materialize again")
-    table = open_table(uri, settings)
     # Rows that are committed while this reads belong to the next look.
-    table.checkout(int(seen["version"]))
+    table = open_table(uri, settings, int(seen["version"]))
     whole = pl.concat([pl.DataFrame(schema=ROW_SCHEMA), *read_rows(table, uri, settings)])
     whole = in_order(whole, order_is_number(table, uri, settings))
     repeated = pl.col("reason").is_null() & pl.col("chunk_id").is_first_distinct().over("reason").not_()

@@ -127,17 +127,20 @@ def materialize_stage(
     for finding in artifact.findings:
         if not artifact.reused and not finding["passed"]:  # on the command line nobody sees checks
             logger.warning("%s of %s: check %s: %s", stage.name, inputs.place, finding["name"], finding["message"])
+    found = {finding["name"]: finding for finding in artifact.findings}
     return MaterializeResult(
         data_version=DataVersion(artifact.digest),
         metadata=metadata_of(artifact) | _computed_because(artifact, reasons),
         check_results=[
             AssetCheckResult(
-                check_name=finding["name"],
+                check_name=name,
                 passed=finding["passed"],
                 description=inert(finding["message"]),  # the UI reads it as Markdown, and it may name queries
-                severity=AssetCheckSeverity.ERROR if stage.checks[finding["name"]].error else AssetCheckSeverity.WARN,
+                severity=AssetCheckSeverity.ERROR if check.error else AssetCheckSeverity.WARN,
             )
-            for finding in artifact.findings
+            # Dagster wants an outcome of each check, also where a stage had nothing to look at.
+            for name, check in stage.checks.items()
+            for finding in [found.get(name, {"passed": True, "message": "there was nothing to look at"})]
         ],
     )
 

@@ -17,6 +17,7 @@ from embed_assets.models.lengths import PASSAGE, QUERY, Task, as_task, check_len
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.weights import BrokenModelError, check_is_safe, check_is_whole
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
@@ -47,23 +48,32 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
         name: folder or name of the model, if it is not the base model.
 
     Raises:
+        BrokenModelError: some of its weights are missing, damaged or pickled, or some of its words are missing.
         ValueError: the model has no positions for that length, or cannot cut queries and passages apart.
     """
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
 
     keep_freed_memory(device)
-    settings = with_prompts(settings, name)
-    model = SentenceTransformer(
-        str(locate_model(name or settings.name)),
-        device=device,
-        trust_remote_code=settings.trust_remote_code,
-        revision=settings.revision_of(name) or None,
-        prompts={"query": settings.query_prompt, "document": settings.passage_prompt},
-        model_kwargs={"use_safetensors": True},
-    )
+    settings, called, revision = with_prompts(settings, name), name or settings.name, settings.revision_of(name)
+    check_is_safe(called)
+    try:
+        model = SentenceTransformer(
+            str(locate_model(called)),
+            device=device,
+            trust_remote_code=settings.trust_remote_code,
+            revision=revision or None,
+            prompts={"query": settings.query_prompt, "document": settings.passage_prompt},
+            model_kwargs={"use_safetensors": True},
+        )
+    except SafetensorError as error:
+        raise BrokenModelError(
+            f"{called}: its weights cannot be read ({error}): they are cut off, or a pointer of Git LFS: fetch them again"
+        ) from None
+    check_is_whole(model, called, revision)
     if model.transformers_model is not None:
         check_length(settings, model.transformers_model.config.to_dict())
     set_lengths(model, settings)
@@ -103,7 +113,7 @@ class LoadedEncoder:
             if not vectors.isfinite().all():
                 raise ValueError(
                     f"{self._name}: vectors in {self._compute.torch_dtype()} are not finite: "
-                    "set dtype of the resource 'gpu' to float32"
+                    "set dtype of the resource 'gpu' to float32; if that is what it is, its weights are damaged"
                 )
             yield number, vectors.float().cpu().numpy()
 

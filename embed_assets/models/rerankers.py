@@ -14,6 +14,7 @@ from embed_assets.models.device_pool import DevicePool, device_to_load_on, texts
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.settings import CrossEncoderSettings
+from embed_assets.models.weights import check_is_whole
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def load_cross_encoder(
         revision: commit of a model on a hub; empty: the newest.
 
     Raises:
+        BrokenModelError: some of its weights, or of its words, are missing.
         ValueError: the model does not give one score, or has no head and may not get one.
     """
     from sentence_transformers import CrossEncoder
@@ -60,6 +62,8 @@ def load_cross_encoder(
     has_head = model[0].transformer_task != "sequence-classification" or "SequenceClassification" in model.config.architectures[0]
     if not has_head and not new_head:
         raise ValueError(f"{name}: this is no cross-encoder but a {model.config.architectures[0]}, which has no score to give")
+    if not new_head:
+        check_is_whole(model, name, revision, unused=())
     if model.num_labels != 1:
         raise ValueError(f"{name}: a re-ranker gives one score for a pair, but this cross-encoder gives {model.num_labels}")
     model.max_seq_length = min(max_tokens, model.max_seq_length or max_tokens)

@@ -1,6 +1,7 @@
 """A model that was trained elsewhere, taken over as the checkpoint of a collection."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import release_memory
@@ -8,13 +9,17 @@ from embed_assets.models.lengths import check_length
 from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
 from embed_assets.models.token_projection import load_projection, save_projection
+from embed_assets.models.weights import BrokenModelError
 from embed_assets.training.trainer import save_model
 
-CODE = "auto_map"
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+CODE = '"auto_map"'  # as a key of JSON: an adapter has "auto_mapping"
 
 
 def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Path) -> dict[str, int]:
-    """Save a model that was trained elsewhere as a fine-tuned one is saved, with safetensors weights alone.
+    """Save a model that was trained elsewhere as a fine-tuned one is saved, with safetensors weights alone, adapters merged.
 
     Args:
         own: the model.
@@ -26,6 +31,7 @@ def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Pa
 
     Raises:
         ModelNotFoundError: there is no such model.
+        BrokenModelError: it is not whole, or a part of it is pickled.
         ValueError: it cannot be loaded, has no safetensors weights, or needs code that may not run.
     """
     if own.trust_remote_code and not base_model.trust_remote_code:
@@ -39,6 +45,9 @@ def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Pa
     check_length(settings)
     try:
         model = load_sentence_transformer(settings, "cpu")
+        _merge_adapters(model, str(location))
+    except BrokenModelError as error:
+        raise BrokenModelError(f"checkpoint.name: {error}") from None
     except (OSError, ImportError, AttributeError, KeyError, ValueError) as error:
         words = " ".join(str(error).split())
         raise ValueError(
@@ -56,7 +65,18 @@ def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Pa
     release_memory()
     if not own.trust_remote_code and any(CODE in path.read_text(encoding="utf-8") for path in folder.rglob("*.json")):
         raise ValueError(
-            f"checkpoint.name: {own.name!r} names code of its own ({CODE}): read it, then set checkpoint.trust_remote_code and "
+            f"checkpoint.name: {own.name!r} names code of its own (auto_map): read it, then set checkpoint.trust_remote_code and "
             "base_model.trust_remote_code, or take it out of the model's configuration"
         )
     return figures
+
+
+def _merge_adapters(model: "SentenceTransformer", location: str) -> None:
+    """Add low-rank adapters, if the model has any, to the weights that they are for."""
+    transformer = model.transformers_model
+    if not getattr(transformer, "_hf_peft_config_loaded", False):
+        return
+    from peft import PeftModel
+
+    whole = type(transformer).from_pretrained(transformer.name_or_path, use_safetensors=True)
+    model[0].model = PeftModel.from_pretrained(whole, location).merge_and_unload()

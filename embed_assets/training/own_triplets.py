@@ -2,10 +2,10 @@
 
 They lie in the collection's folder, in any or all of
 
-- triplets.jsonl and triplets.parquet: a query (``anchor``, ``query`` or ``question``), what answers it (``positive``, ``pos`` or
-  ``pos_doc``) and what does not (``negative``, ``negative_1`` …, ``negatives``, ``neg`` or ``neg_doc``), each a text or a list of
-  texts, as data sets of sentence-transformers, of FlagEmbedding and the inline form of NeMo Automodel have them; where it is
-  known also ``split`` (train or dev) and ``style``;
+- triplets.jsonl and triplets.parquet: a query (ANCHORS), what answers it (POSITIVES) and what does not (``negative``,
+  ``negative_1`` …, and NEGATIVES), each a text or a list of texts, or of objects with ``title`` and ``text``, as data sets of
+  sentence-transformers, FlagEmbedding, Tevatron and DPR and the inline form of NeMo Automodel have them; where it is known also
+  ``split`` (train or dev) and ``style``;
 - train.json and val.json, as NVIDIA's recipe for embedding models writes them: queries with the ids of passages that lie in the
   Parquet files of one or more folders.
 """
@@ -27,7 +27,9 @@ from embed_assets.queries.own_pairs import OWN_STYLE
 
 JSONL, PARQUET = "triplets.jsonl", "triplets.parquet"
 RECIPE: dict[str, Literal["train", "dev"]] = {"train.json": "train", "val.json": "dev"}
-ANCHORS, POSITIVES, NEGATIVES = ("anchor", "query", "question"), ("positive", "pos", "pos_doc"), ("negatives", "neg", "neg_doc")
+ANCHORS = ("anchor", "query", "question")
+POSITIVES = ("positive", "pos", "pos_doc", "positive_passages", "positive_ctxs")
+NEGATIVES = ("negatives", "hard_negatives", "neg", "neg_doc", "negative_passages", "hard_negative_ctxs", "negative_ctxs")
 NEGATIVE = re.compile(r"negative(_\d+)?")
 METADATA = "merlin_metadata.json"  # in the folder of a corpus: its id
 SPLITS: dict[str | None, Literal["train", "dev"] | None] = {None: None, "train": "train", "dev": "dev", "validation": "dev"}
@@ -103,7 +105,7 @@ def _triplets_of_row(place: str, row: Mapping[str, Any], unread: set[str]) -> It
     if len(anchors) != 1 or not positives:
         raise CollectionError(f"{place}: a triplet needs one query, and a {positive!r} that is not empty")
     unread |= row.keys() - {*ANCHORS, *POSITIVES, *names, "split", "style"}
-    negatives = tuple(text for name in names for text in _texts(place, name, row))
+    negatives = tuple(text for name in names for text in _texts(place, name, row, may_be_missing=True))
     split, style = row.get("split"), row.get("style")
     if split not in SPLITS:
         raise CollectionError(f"{place}: 'split' must be train, dev or validation, or be left out; found {split!a:.80}")
@@ -121,16 +123,28 @@ def _only(place: str, row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return there[0]
 
 
-def _texts(place: str, name: str, row: Mapping[str, Any]) -> list[str]:
-    """The text or the texts of a column; a negative may be missing in some rows."""
+def _texts(place: str, name: str, row: Mapping[str, Any], may_be_missing: bool = False) -> list[str]:
+    """The text or the texts of a column, each by itself or as ``title`` and ``text`` of an object.
+
+    What is missing is null, blank, or the NaN of pandas.
+    """
     value = row[name]
-    texts = value if isinstance(value, list) else [] if value is None else [value]
+    texts = [_with_title(it) for it in (value if isinstance(value, list) else [] if value is None else [value])]
+    if may_be_missing:
+        texts = [it for it in texts if it is not None and it == it and (not isinstance(it, str) or composed(it).strip())]
     for text in texts:
         if not isinstance(text, str) or not composed(text).strip():
             raise CollectionError(f"{place}: {name!r} must be a non-empty text, or a list of those; found {text!a:.80}")
         if not is_unicode(text):
             raise CollectionError(f"{place}: half of a surrogate pair, which is no character, in {name!r}: {text!a:.80}")
     return [composed(text).strip() for text in texts]
+
+
+def _with_title(passage: Any) -> Any:
+    if not isinstance(passage, dict) or not isinstance(passage.get("text"), str):
+        return passage
+    title = passage.get("title") or ""
+    return f"{title}\n{passage['text']}" if isinstance(title, str) and title.strip() else passage["text"]
 
 
 def _triplets_of_recipe(path: Path, folder: Path, split: Literal["train", "dev"]) -> Iterator[OwnTriplet]:

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -327,6 +327,17 @@ def test_content_that_changed_after_the_look_is_not_taken_for_it(workspace: Work
     with pytest.raises(CollectionError, match="materialize again"):
         production.read_chunks(
             workspace, "support", table_of(workspace, "support"), digest, tokenizer, workspace.home / "rows.parquet"
+        )
+
+
+def test_a_version_that_was_cleaned_up_after_the_look_is_told(workspace: Workspace, table, tokenizer, monkeypatch):
+    seen = look(workspace, "support")
+    table.add([ROWS[0] | {"id": "new"}])
+    table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+    monkeypatch.setattr(production, "look", lambda *of: seen)
+    with pytest.raises(CollectionError, match=r"table 'chunks': cannot be opened: Version \d+ no longer exists"):
+        production.read_chunks(
+            workspace, "support", table_of(workspace, "support"), seen.digest, tokenizer, workspace.home / "rows.parquet"
         )
 
 

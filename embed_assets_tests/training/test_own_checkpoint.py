@@ -7,6 +7,7 @@ import pytest
 
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
+from embed_assets.models.weights import BrokenModelError
 from embed_assets.training.own_checkpoint import take_over
 from embed_assets_tests.tiny_models import TEXTS, write_model
 
@@ -47,6 +48,78 @@ def test_only_safetensors_are_loaded(elsewhere, tmp_path):
     (elsewhere / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"checkpoint\.name: .* cannot be loaded: .*safetensors"):
         take_over(own(elsewhere), BASE, tmp_path / "model")
+
+
+def test_a_part_with_pickled_weights_alone_is_refused(elsewhere, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense
+
+    model = SentenceTransformer(str(elsewhere), device="cpu")
+    model.append(Dense(32, 8, activation_function=torch.nn.Identity()))
+    model.save(str(tmp_path / "dense"))
+    assert take_over(own(tmp_path / "dense"), BASE, tmp_path / "model")["dimensions"] == 8
+    (weights,) = (tmp_path / "dense").glob("*Dense/model.safetensors")
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+    weights.unlink()
+    with pytest.raises(BrokenModelError, match=r"_Dense/pytorch_model\.bin: only safetensors weights are loaded: save the model"):
+        take_over(own(tmp_path / "dense"), BASE, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("rename", "words"),
+    [
+        (lambda key: key, None),
+        (lambda key: f"bert.{key}", None),  # as models of another head are saved
+        (lambda key: None if "pooler" in key else key, None),
+        (lambda key: f"model.{key}", r"weights are not in its files, such as embeddings\.LayerNorm\.bias, and would be random"),
+        (lambda key: None if "layer.0.output" in key else key, r"checkpoint\.name: .*: 4 of its weights are not in its files"),
+    ],
+)
+def test_weights_that_would_be_random_are_refused(elsewhere, tmp_path, rename, words):
+    from safetensors.torch import load_file, save_file
+
+    weights = {rename(key): weight for key, weight in load_file(elsewhere / "model.safetensors").items()}
+    weights.pop(None, None)
+    save_file(weights, elsewhere / "model.safetensors", metadata={"format": "pt"})
+    if words is None:
+        take_over(own(elsewhere), BASE, tmp_path / "model")
+        return
+    with pytest.raises(BrokenModelError, match=words):
+        take_over(own(elsewhere), BASE, tmp_path / "model")
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", None])
+def test_damaged_weights_and_a_missing_tokenizer_are_told(elsewhere, tmp_path, content):
+    if content:
+        (elsewhere / "model.safetensors").write_bytes(content)
+    else:
+        for path in elsewhere.glob("tokenizer*"):
+            path.unlink()
+    words = "weights cannot be read .* pointer of Git LFS" if content else "a file of the tokenizer is missing|cannot be loaded"
+    with pytest.raises(ValueError, match=words):
+        take_over(own(elsewhere), BASE, tmp_path / "model")
+
+
+def test_adapters_are_merged_into_the_weights(elsewhere, tmp_path):
+    import numpy as np
+    import torch
+    from peft import LoraConfig
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(elsewhere), device="cpu")
+    plain = model.encode(TEXTS)
+    model.add_adapter(LoraConfig(r=2, target_modules=["query", "value"]))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    before = model.encode(TEXTS)
+    model.save(str(tmp_path / "adapters"))
+    take_over(own(tmp_path / "adapters"), BASE, tmp_path / "model")
+    assert not list((tmp_path / "model").glob("adapter*"))
+    after = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS)
+    assert np.allclose(after, before, atol=1e-5) and not np.allclose(after, plain, atol=1e-2)
 
 
 def test_what_is_no_model_is_named(elsewhere, tmp_path):

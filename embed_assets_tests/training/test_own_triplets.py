@@ -60,6 +60,14 @@ def write_recipe(folder: Path, name: str = "train.json", recipe: dict = RECIPE) 
         {"query": "q", "pos": ["p"], "neg": ["n1", "n2"]},
         {"question": "q", "pos_doc": "p", "neg_doc": ["n1", "n2"], "style": None},
         {"anchor": "q", "positive": "p", "negatives": ["n1", "n2"], "split": None},
+        {"query": "q", "pos": "p", "neg": ["n1", None, float("nan"), " ", "n2"]},
+        {"query": "q", "positive_passages": [{"title": "", "text": "p"}], "negative_passages": [{"text": "n1"}, {"text": "n2"}]},
+        {
+            "question": "q",
+            "positive_ctxs": [{"text": "p"}],
+            "negative_ctxs": [{"text": "n2"}],
+            "hard_negative_ctxs": [{"text": "n1"}],
+        },
         {"anchor": "q\u00ad", "positive": "\u200bp", "negative": ["n\u00ad1", "n2"]},
     ],
 )
@@ -67,6 +75,16 @@ def test_rows_of_other_tools_are_read(tmp_path, row):
     write_jsonl(tmp_path, [row])
     (found,), notes = read_own_triplets(tmp_path)
     assert found[1:] == ("q", "p", ("n1", "n2"), None, "own") and notes == []
+
+
+def test_a_passage_with_a_title_has_it_in_front(tmp_path):
+    passage = {"docid": "7", "title": "Oak", "text": "It is wood."}
+    write_jsonl(tmp_path, [{"query_id": "1", "query": "q", "positive_passages": [passage], "negative_passages": [passage]}])
+    (found,), _ = read_own_triplets(tmp_path)
+    assert (found.positive, found.negatives) == ("Oak\nIt is wood.", ("Oak\nIt is wood.",))
+    write_jsonl(tmp_path, [{"query": "q", "positive_passages": [{"docid": "7", "title": "Oak"}]}])
+    with pytest.raises(CollectionError, match=r"triplets\.jsonl:1: 'positive_passages' must be a non-empty text"):
+        read_own_triplets(tmp_path)
 
 
 def test_several_answers_are_a_triplet_each_and_other_columns_are_told(tmp_path):

@@ -11,9 +11,11 @@ from embed_assets.evaluation.settings import RerankingSettings
 from embed_assets.models.hardware import Compute
 from embed_assets.models.rerankers import Reranker, load_cross_encoder
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.weights import BrokenModelError
 from embed_assets.training import states
 from embed_assets.training.reranker import fine_tune_reranker, labelled_passages
 from embed_assets.training.settings import RerankerSettings
+from embed_assets_tests.tiny_models import write_model
 
 CPU = Compute(device="cpu", dtype="float32")
 BASE_MODEL = BaseModelSettings()
@@ -197,6 +199,22 @@ def test_the_longest_input_of_the_model_is_respected(trained: tuple[Path, pl.Dat
 def test_a_model_without_a_head_scores_nothing(tmp_path: Path):
     with pytest.raises(ValueError, match="no cross-encoder but a BertModel"):
         Reranker(BASE_MODEL.name, tmp_path, CPU).score([("a", "b")])
+
+
+def test_a_head_that_would_be_random_scores_nothing(tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    tiny = write_model(tmp_path / "tiny", "bert")
+    config = AutoConfig.from_pretrained(tiny, num_labels=1)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "whole")
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path / "whole")
+    assert np.isfinite(Reranker(str(tmp_path / "whole"), tmp_path, CPU).score([("a", "b")])).all()
+    path = tmp_path / "whole" / "model.safetensors"
+    weights = {key.replace("classifier", "score"): weight for key, weight in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(BrokenModelError, match=r"2 of its weights are not in its files, such as classifier\.bias"):
+        Reranker(str(tmp_path / "whole"), tmp_path, CPU).score([("a", "c")])
 
 
 def test_drawn_queries_have_labels_and_stay_when_others_come():
