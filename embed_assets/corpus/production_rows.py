@@ -58,15 +58,17 @@ def open_table(uri: str, settings: ProductionSettings, version: int | None = Non
         CollectionError: it cannot be opened, the version was cleaned up, or a column that the settings name is missing or of
             another kind.
     """
+    from lance_namespace.errors import LanceNamespaceError
     from lancedb.util import is_vector_column
 
     database = open_database(uri)
     try:
-        table = database.open_table(settings.table)
+        *namespaces, name = settings.table.split("/")
+        table = database.open_table(name, namespace_path=namespaces)
         if version is not None:
             table.checkout(version)
         schema = table.schema
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, LanceNamespaceError) as error:
         raise CollectionError(f"{name_of_table(uri, settings)}: cannot be opened: {error}") from None
     places = _places(schema, uri, settings)
     for column in settings.metadata_columns:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -245,8 +246,9 @@ def _breaks_before() -> pl.Expr:
 
 def _state(table: "Table", uri: str, settings: ProductionSettings) -> str:
     """What stays the same only while there is no commit, nor another table of the same name with as many commits."""
-    folder = Path(uri) / f"{settings.table}.lance" / "_versions"
-    committed = folder.stat().st_mtime_ns if "://" not in uri and folder.is_dir() else 0
+    place = table.uri  # a path; a URL where the table is in a namespace
+    folder = Path(unquote(place.removeprefix("file://")) if place.startswith("file://") else place, "_versions")
+    committed = folder.stat().st_mtime_ns if folder.is_dir() else 0
     stats = table.stats()
     return fingerprint_of(
         [READ_AS, uri, settings.model_dump(mode="json"), table.version, committed, stats["num_rows"], stats["total_bytes"]]

@@ -75,7 +75,7 @@ class ProductionSettings(Block):
         description="database of the table: a path below the data folder or an object-store URI, whose credentials come from "
         "environment variables; empty: the collection has files",
     )
-    table: str = Field("chunks", min_length=1, description="name of the table")
+    table: str = Field("chunks", min_length=1, description="name of the table; NAMESPACE/NAME for one in a namespace")
     id_column: str = Field(
         "id",
         description="column with the id of each chunk, text, whole numbers or UUIDs, all different; empty: the table has none, "

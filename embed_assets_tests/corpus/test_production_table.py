@@ -309,6 +309,27 @@ def test_table_that_is_dropped_and_made_again_is_read_again(tmp_path: Path, work
     assert look(workspace, "support").digest != before.digest
 
 
+def test_a_table_in_a_namespace_is_read_and_read_again_after_it_was_made_anew(tmp_path: Path, tokenizer):
+    import lancedb
+
+    workspace = Workspace(tmp_path / "my data", tmp_path / "home")
+    database = lancedb.connect_namespace("dir", {"root": str(workspace.data / "named")})
+    database.create_namespace(["team"])
+    rows = [{"id": "1", "text": "Oil the hinge."}]
+    database.create_table("chunks", rows, namespace_path=["team"])
+    settings = {"uri": "named", "table": "team/chunks", "document_column": "", "title_column": ""}
+    write_table_collection(workspace.data, "named", production=settings)
+    assert read(workspace, tokenizer, "named")[2]["text"].to_list() == ["Oil the hinge."]
+    before = look(workspace, "named")
+    database.drop_table("chunks", namespace_path=["team"])
+    database.create_table("chunks", [rows[0] | {"text": "Dry the hinge."}], namespace_path=["team"])
+    after = look(workspace, "named")
+    assert after.version == before.version and after.digest != before.digest
+    write_table_collection(workspace.data, "named", production=settings | {"table": "nobody/chunks"})
+    with pytest.raises(CollectionError, match=r"table 'nobody/chunks': cannot be opened"):
+        look(workspace, "named")
+
+
 def test_added_changed_and_removed_rows_are_told_apart(tmp_path: Path, workspace: Workspace, table):
     before = shutil.copy(look(workspace, "support").path, tmp_path / "before.parquet")
     table.add([ROWS[0] | {"id": "new-1"}, ROWS[0] | {"id": "new-2"}])
