@@ -225,6 +225,7 @@ def open_workspace(data: str = "", home: str = "") -> Workspace:
     Raises:
         AddressError: an address cannot be used.
         RemoteError: the data folder cannot be read.
+        CollectionError: the folder is part of a data folder with settings of its own.
     """
     data = data or os.environ.get("EMBED_ASSETS_DATA", "data")
     home = home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".dagster_home"
@@ -233,4 +234,12 @@ def open_workspace(data: str = "", home: str = "") -> Workspace:
     place = cache_of(data_remote) / DATA if data_remote else Path(data).expanduser().resolve()
     if data_remote:
         Mirror(RemoteFolder(data_remote), place).follow()
+    _refuse_part_of_a_data_folder(place)
     return Workspace(place, cache_of(remote) if remote else Path(home).expanduser().resolve(), remote, data_remote)
+
+
+def _refuse_part_of_a_data_folder(place: Path) -> None:
+    # The settings of all its collections would be passed over, and other results take the place of those that are there.
+    for folder in (place, place.parent):
+        if folder.name == "collections" and (folder.parent / "settings.yaml").exists():
+            raise CollectionError(f"{place} is part of a data folder with settings: name {folder.parent} as the data folder")

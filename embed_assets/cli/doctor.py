@@ -18,7 +18,7 @@ from embed_assets.cli.arguments import data_option, echo_json, home_option, json
 from embed_assets.evaluation.evaluation_set import check_labels
 from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import why_no_vllm
-from embed_assets.models.locations import ModelNotFoundError, locate_model
+from embed_assets.models.locations import ModelNotFoundError, hub_is_off, locate_model, not_on_hub
 from embed_assets.settings import Settings, SettingsError, read_settings
 
 LEAST_MEMORY = 6  # GB (10^9 bytes); the question writer in float32 and the trainer each stay below it
@@ -113,9 +113,11 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _located(model: str) -> str:
+    from huggingface_hub import try_to_load_from_cache
+
     location = locate_model(model)
-    if isinstance(location, str) and os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        raise ModelNotFoundError(f"{model!r} is a name on a model hub, and HF_HUB_OFFLINE is set: unset it (make sets it)")
+    if isinstance(location, str) and hub_is_off() and not isinstance(try_to_load_from_cache(location, "config.json"), str):
+        raise not_on_hub(location)
     return str(location)
 
 

@@ -61,7 +61,7 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from None
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Fine-tune an embedding model on your own documents, and prove that it is better."""
 

@@ -1,6 +1,7 @@
 """Model names in the settings, and the folders they stand for."""
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def locate_model(name: str) -> Path | str:
 def on_a_hub(name: str) -> bool:
     """Whether a name is neither a local path nor inside a Python package."""
     return not name.startswith(("package:", SAMPLE, "/", "./", "../", "~")) and not Path(name).exists()
+
+
+def hub_is_off() -> bool:
+    """Whether models of a hub come from the cache of this machine alone."""
+    return os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+
+
+def not_on_hub(name: str, error: object = "") -> ModelNotFoundError:
+    """What to say of a name that is no folder, and of which the hub, and the cache of this machine, know nothing."""
+    remedy = (
+        "HF_HUB_OFFLINE is set: unset it (make sets it)" if hub_is_off() else f"the hub says: {str(error).partition(chr(10))[0]}"
+    )
+    return ModelNotFoundError(
+        f"model {name!r}: there is no such folder, and no such model in the cache of this machine; {remedy}"
+    )
 
 
 def model_digest(name: str, revision: str = "") -> str:

@@ -17,14 +17,21 @@ def load_tokenizer(model: str, revision: str = "") -> "Tokenizer":
     Args:
         model: folder or name of the model.
         revision: commit of a model on a hub; empty: the newest.
+
+    Raises:
+        ModelNotFoundError: there is no such model.
     """
+    from huggingface_hub.errors import HfHubHTTPError
     from tokenizers import Tokenizer
 
-    from embed_assets.models.locations import locate_model
+    from embed_assets.models.locations import locate_model, not_on_hub
 
     location = locate_model(model)
     if isinstance(location, str):
-        tokenizer = Tokenizer.from_pretrained(location, revision=revision or "main")
+        try:
+            tokenizer = Tokenizer.from_pretrained(location, revision=revision or "main")
+        except (OSError, HfHubHTTPError) as error:
+            raise not_on_hub(location, error) from None
     elif (location / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_file(str(location / "tokenizer.json"))
     else:

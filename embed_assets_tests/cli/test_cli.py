@@ -91,6 +91,17 @@ def test_the_error_about_a_misnamed_folder_gives_the_rule_for_names(tmp_path, na
         assert done.exit_code != 0 and f"{name}: a collection's name has at most 100 letters" in told
 
 
+@pytest.mark.parametrize("part", ["collections", "collections/bakery"])
+def test_a_part_of_a_data_folder_is_not_taken_for_one_without_its_settings(workspace, part):
+    settings = workspace.data / "settings.yaml"
+    settings.write_text("training: {seed: 1}")
+    command = ["plan", "--data", str(workspace.data / part), "--home", str(workspace.home)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 1 and f"name {workspace.data} as the data folder" in done.output
+    settings.unlink()
+    assert CliRunner().invoke(main, command).exit_code == 0
+
+
 def test_search_says_what_to_do_where_nothing_is_published(workspace):
     (workspace.data / "collections" / "bakery" / "settings.yaml").write_text("publishing: {uri: published}")
     done = cli(workspace, "search", "bakery", "rye")

@@ -8,10 +8,11 @@ from embed_assets.artifacts.remote_folder import share
 from embed_assets.cluster.files import DriverFiles
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel
-from embed_assets.models.locations import ModelNotPinnedError, files_of_model
+from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError, files_of_model
 from embed_assets.models.rerankers import Reranker
 from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
+from embed_assets.models.tokenizers import load_tokenizer
 from embed_assets.retrieval.late_interaction import LateInteraction
 
 HUB, COMMIT = "acme/encoder", "0123456789abcdef" * 2 + "01234567"
@@ -58,3 +59,9 @@ def test_memos_of_several_machines_hold_results_of_one_commit(tmp_path: Path):
         assert isinstance(refused, str) and "several machines keep results of models at file://" in refused
     # What an endpoint serves is told apart by its name.
     LanguageModel(LanguageModelSettings(engine="endpoint", url="http://localhost:1/v1", name=HUB), shared)
+
+
+def test_a_name_that_neither_hub_nor_cache_know_is_told_in_words():
+    """The tests run with HF_HUB_OFFLINE."""
+    with pytest.raises(ModelNotFoundError, match=r"model 'BAAI/no-such-model': there is no such folder, and .* unset it"):
+        load_tokenizer("BAAI/no-such-model")
