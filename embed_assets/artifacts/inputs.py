@@ -5,7 +5,7 @@ meanwhile; the result is still made of exactly what its fingerprint names.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,9 +136,9 @@ class Inputs:
             raise MissingArtifactError(f"{self.stage} of {self.collection!r} needs {asset}: materialize it first")
         return self.artifacts[asset].folder
 
-    def table(self, asset: str, name: str) -> pl.DataFrame:
-        """The table ``name.parquet`` of an artifact that the step is made of."""
-        return pl.read_parquet(self.folder(asset) / f"{name}.parquet")
+    def table(self, asset: str, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The table ``name.parquet`` of an artifact that the step is made of, or some of its columns."""
+        return pl.read_parquet(self.folder(asset) / f"{name}.parquet", columns=columns)
 
     def check_unchanged(self) -> None:
         """Hash again what was read from files.

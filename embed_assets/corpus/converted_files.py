@@ -98,7 +98,7 @@ def _some_ahead(begun: Iterator[_Reading], readers: ReaderPool) -> Iterator[_Rea
     ready: deque[_Reading] = deque()
     for reading in begun:
         ready.append(reading)
-        if readers.has_none or readers.has_enough or len(ready) > MOST_READY:
+        if not readers.may_idle or len(ready) > MOST_READY:
             yield ready.popleft()
     yield from ready
 

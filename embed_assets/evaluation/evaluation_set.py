@@ -137,18 +137,19 @@ def _named_elsewhere(answers: pl.DataFrame, chunks: pl.DataFrame, patterns: Sequ
     """The other chunks that answer a look-up by identifiers: those whose passage names all of them."""
     lookups = answers.filter((pl.col("source") == LOOKUP) & (pl.col("style") == IDENTIFIER)).unique("query_id", keep="first")
     asked = {row["query_id"]: (row, find_identifiers(row["query"], patterns)) for row in lookups.iter_rows(named=True)}
-    if not any(identifiers for _, identifiers in asked.values()):
+    naming: dict[str, set[int]] = {identifier: set() for _, identifiers in asked.values() for identifier in identifiers}
+    if not naming:
         return answers.clear()
-    naming: dict[str, set[int]] = {}
-    for row, passage in enumerate(chunks["passage"]):
-        for identifier in find_identifiers(passage, patterns):
-            naming.setdefault(identifier, set()).add(row)
+    # In a large collection few passages have any of these words, be they identifiers there or not.
+    for row in chunks["passage"].str.contains_any(list(naming)).arg_true():
+        for identifier in naming.keys() & find_identifiers(chunks["passage"][row], patterns):
+            naming[identifier].add(row)
     spans = chunks.select("document_id", "start", "end").rows(named=True)
     rows = [
         row | spans[place]
         for row, identifiers in asked.values()
         if identifiers
-        for place in sorted(set.intersection(*(naming.get(identifier, set()) for identifier in identifiers)))
+        for place in sorted(set.intersection(*(naming[identifier] for identifier in identifiers)))
     ]
     return pl.DataFrame(rows, schema=answers.schema)
 

@@ -79,7 +79,7 @@ def words_of(tokenizer: "Tokenizer") -> re.Pattern[str] | None:
     if not splitters or not all(it["type"] in _FORMS | _CLEANERS or it == _ONE_BLANK for it in normalizers):
         return None
     if splitters[0]["type"] in _SPLITTERS and all(map(_splits_further, splitters[1:])):
-        return None if any(re.search(r"\s", token) for token in added) or _joins_words(tokenizer) else WORDS
+        return None if any(re.search(r"\s", token) for token in added) else WORDS
     if any(re.search(r"\S\s", token) for token in added) or any(it["type"] not in _FORMS for it in normalizers):
         return None
     match splitters:
@@ -104,8 +104,3 @@ def _parts(component: Any, name: str) -> list[dict[str, Any]]:
 def _splits_further(part: dict[str, Any]) -> bool:
     """Whether a part that comes after the splitting at white space treats all words alike."""
     return part["type"] in _SPLITTERS or (part["type"] == "Metaspace" and part["prepend_scheme"] == "always")
-
-
-def _joins_words(tokenizer: "Tokenizer") -> bool:
-    normalizer = tokenizer.normalizer
-    return normalizer is not None and len(normalizer.normalize_str("a b\tc\nd\re").split()) != 5

@@ -56,7 +56,7 @@ class _OwnPair(NamedTuple):
 
 
 def read_own_pairs(
-    folder: Path, documents: pl.DataFrame, chunks: pl.DataFrame, encoder: Encoder
+    folder: Path, documents: pl.DataFrame | pl.LazyFrame, chunks: pl.DataFrame, encoder: Encoder
 ) -> tuple[pl.DataFrame, list[str]]:
     """Read the QA pairs that the user brings.
 
@@ -65,7 +65,7 @@ def read_own_pairs(
 
     Args:
         folder: the collection's folder.
-        documents: ``document_id`` and ``text``.
+        documents: ``document_id`` and ``text``; only the texts of those that a pair names are read.
         chunks: the chunks of the documents.
         encoder: the base model; not used where no pair has several chunks to choose from.
 
@@ -81,13 +81,17 @@ def read_own_pairs(
     if not files:
         return pl.DataFrame(schema=PAIR_SCHEMA), []
     unknown: set[str] = set()
-    rows = list(_read_rows(folder, unknown, DocumentNames(documents["document_id"].to_list())))
+    documents = documents.lazy()
+    names = documents.select("document_id").collect()["document_id"].to_list()
+    rows = list(_read_rows(folder, unknown, DocumentNames(names)))
     known, tested = set(chunks["document_id"]), _test_queries(folder)
     ids = KnownIds(known)
-    texts = dict(documents.select("document_id", "text").iter_rows())
+    pairs = [_check(place, row, ids) for place, row in rows]
+    named = documents.filter(pl.col("document_id").is_in([pair.document_id for pair in pairs]))
+    texts = dict(named.select("document_id", "text").collect(engine="streaming").iter_rows())
     quoted = functools.lru_cache(maxsize=100)(Quoted)
     lost, stale, leaks, kept = [], [], [], []
-    for pair in [_check(place, row, ids) for place, row in rows]:
+    for pair in pairs:
         if pair.document_id not in known:
             lost.append(pair)
         elif normalize_query(pair.query) in tested:

@@ -45,7 +45,7 @@ class QaPairs:
 
 def make_qa_pairs(
     folder: Path,
-    documents: pl.DataFrame,
+    documents: pl.DataFrame | pl.LazyFrame,
     chunks: pl.DataFrame,
     prompts: Mapping[str, Prompt],
     open_model: Callable[[LanguageModelSettings], LanguageModel],

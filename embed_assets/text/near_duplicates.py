@@ -1,5 +1,6 @@
 """What tells two texts or two queries apart."""
 
+import functools
 import re
 from collections.abc import Sequence, Set
 
@@ -40,8 +41,14 @@ def nearly_same(text: str, other: str) -> bool:
 
     Passages that differ in an identifier alone, as the entries of a list of error messages do, are told apart.
     """
-    alike = jaccard(frozenset(whole_words(text)), frozenset(whole_words(other))) >= NEARLY_SAME
+    alike = jaccard(_set_of_words(text), _set_of_words(other)) >= NEARLY_SAME
     return alike and distinguishing_terms(text) == distinguishing_terms(other)
+
+
+@functools.lru_cache(maxsize=1000)
+def _set_of_words(text: str) -> frozenset[str]:
+    """A positive is compared with all candidates of its query, and a candidate with many positives."""
+    return frozenset(whole_words(text))
 
 
 def jaccard(found: Set[str], others: Set[str]) -> float:

@@ -43,14 +43,9 @@ class ReaderPool:
             self._pool.join()
 
     @property
-    def has_none(self) -> bool:
-        """Whether there is no file whose outcome nobody has asked for."""
-        return self._begun == 0
-
-    @property
-    def has_enough(self) -> bool:
-        """Whether there are so many of them that no process has to wait."""
-        return self._begun >= 4 * self._workers
+    def may_idle(self) -> bool:
+        """Whether files are being converted, but so few that a process may soon have to wait for the next one."""
+        return 0 < self._begun < 4 * self._workers
 
     def begin(self, content: bytes, extension: str) -> Callable[[], Outcome]:
         """Begin to convert a file; what is returned waits for the outcome."""

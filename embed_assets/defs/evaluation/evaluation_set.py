@@ -32,7 +32,7 @@ def evaluation_set(context: AssetExecutionContext, workspace: WorkspaceResource)
         # Only its own settings make up the fingerprint of the held-out queries: nothing else ever draws new ones.
         made_of = {"settings": settings.model_dump(mode="json")}
         frozen = place.store.build(HELD_OUT_QUERIES, inputs.collection, made_of, hold_out).folder
-        documents = inputs.table("corpus_chunks", "documents")["document_id"].to_list()
+        documents = inputs.table("corpus_chunks", "documents", ["document_id"])["document_id"].to_list()
         queries, labels, notes = read_human_labels(place.collection_folder(inputs.collection), documents)
         refused = inputs.sources[REFUSED_QUESTIONS].value if REFUSED_QUESTIONS in inputs.sources else ()
         drawn, answers = (pl.read_parquet(frozen / f"{name}.parquet") for name in ("queries", "labels"))

@@ -27,15 +27,17 @@ def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
         settings = inputs.block(QuestionsSettings)
-        documents, chunks = (inputs.table("corpus_chunks", name) for name in ("documents", "chunks"))
-        chunks = with_identifiers(chunks, settings.identifiers.all_patterns)
+        # A collection without own pairs needs no more of its documents than their names.
+        documents = pl.scan_parquet(inputs.folder("corpus_chunks") / "documents.parquet")
+        names = inputs.table("corpus_chunks", "documents", ["document_id"])["document_id"].to_list()
+        chunks = with_identifiers(inputs.table("corpus_chunks", "chunks"), settings.identifiers.all_patterns)
         prompts = {name.removeprefix(PROMPT): it.value for name, it in inputs.sources.items() if name.startswith(PROMPT)}
         open_model = partial(LanguageModel, memos=place.memos, compute=gpu.compute())
         encoder = Encoder(inputs.block(BaseModelSettings), place.memos, compute=gpu.compute())
         source = place.collection_folder(inputs.collection)
         if without_writer := inputs.sources.get("writer") == Source(NOT_INSTALLED):
             settings = settings.model_copy(update={"max_questions": 0})
-        held_out = held_out_documents(documents["document_id"].to_list(), inputs.block(EvaluationSetSettings))
+        held_out = held_out_documents(names, inputs.block(EvaluationSetSettings))
         refused = inputs.sources[REFUSED_QUESTIONS].value if REFUSED_QUESTIONS in inputs.sources else ()
         pairs = make_qa_pairs(source, documents, chunks, prompts, open_model, encoder, settings, held_out, refused)
         if without_writer:
