@@ -1,7 +1,7 @@
 """Identifiers: the bug IDs, versions, flags and error codes of a text. What counts as one is said here, for all who ask."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import regex
 
@@ -78,12 +78,32 @@ def is_mostly_identifiers(query: str, patterns: tuple[str, ...] = IDENTIFIER_PAT
 
 def holds_identifier(text: str, identifier: str) -> bool:
     """Whether the identifier stands in the text as a whole word, in capitals or not."""
-    return _whole(identifier).search(text) is not None
+    return next(_places(text, identifier), None) is not None
 
 
 def places_of(text: str, identifier: str) -> list[tuple[int, int]]:
     """Start and end of each place where the identifier stands in the text as a whole word, in capitals or not."""
-    return [match.span() for match in _whole(identifier).finditer(text)]
+    return list(_places(text, identifier))
+
+
+def _places(text: str, identifier: str) -> Iterator[tuple[int, int]]:
+    if not (text.isascii() and identifier.isascii()):
+        yield from (match.span() for match in _whole(identifier).finditer(text))
+        return
+    # To compile an expression takes longer than to look through a hundred passages.
+    text, identifier = text.lower(), identifier.lower()
+    start = text.find(identifier)
+    while start >= 0:
+        end = start + len(identifier)
+        whole = not _goes_on(text[start - 1 : start]) and not _goes_on(text[end : end + 1])
+        if whole:
+            yield start, end
+        start = text.find(identifier, end if whole else start + 1)
+
+
+def _goes_on(character: str) -> bool:
+    """Whether an ASCII character beside a name belongs to it; there may be none."""
+    return character.isalnum() or character == "_"
 
 
 @functools.lru_cache(maxsize=10_000)

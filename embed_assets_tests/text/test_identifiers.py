@@ -1,8 +1,12 @@
+import random
 import time
 
 import pytest
+import regex
 
-from embed_assets.text.identifiers import LONGEST_IDENTIFIER, find_identifiers, holds_identifier
+from embed_assets.text.identifiers import LONGEST_IDENTIFIER, find_identifiers, holds_identifier, places_of
+
+WHOLE = r"(?<![\p{Latin}\p{Nd}_])%s(?![\p{Latin}\p{Nd}_])"
 
 
 @pytest.mark.parametrize(
@@ -48,3 +52,14 @@ def test_an_identifier_is_held_as_a_whole_word_in_any_case():
     assert holds_identifier("设备PX-7的", "PX-7")
     assert not holds_identifier("Bug PX-77 and APX-7", "PX-7")
     assert not holds_identifier("release 9.3(1) is out", "9.3(10)")
+
+
+def test_places_of_a_word_are_those_that_its_expression_finds():
+    draw = random.Random(5)
+    found = 0
+    for _ in range(3000):
+        text, name = ("".join(draw.choices("pPx7_-. (é", k=draw.randrange(1, most))) for most in (40, 4))
+        expected = [match.span() for match in regex.finditer(WHOLE % regex.escape(name), text, regex.IGNORECASE)]
+        assert places_of(text, name) == expected, (text, name)
+        found += len(expected)
+    assert found > 300
