@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -93,10 +94,20 @@ def read_table(workspace: Workspace, collection: str, asset: str, file: str) -> 
         raise click.ClickException(str(error)) from None
 
 
+def printable(text: str) -> str:
+    """The text for a terminal: ids of rows and of corpora may hold what it would take for commands."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def log_to_stderr() -> None:
     """Print what the package logs, with the time."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(_Printable("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("embed_assets")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -7,7 +7,7 @@ import click
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, printable
 from embed_assets.lineage import open_published
 from embed_assets.production.published import without_fine_tuning
 from embed_assets.production.published_index import PublishingError
@@ -43,7 +43,7 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
         if as_json:
             echo_json(asdict(hit))
         else:
-            click.echo(f"{place:3} {hit.score:.4f}  {hit.chunk_id}  {text:.100}")
+            click.echo(printable(f"{place:3} {hit.score:.4f}  {hit.chunk_id}  {text:.100}"))
 
 
 @click.command()

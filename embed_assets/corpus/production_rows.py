@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.encodings import CONTROLS, MOST_CONTROLS, composed
 from embed_assets.corpus.settings import ProductionSettings
@@ -55,8 +56,8 @@ def open_table(uri: str, settings: ProductionSettings, version: int | None = Non
     """The table at its latest version, or at one: an open handle would stay at the version at which it was opened.
 
     Raises:
-        CollectionError: it cannot be opened, the version was cleaned up, or a column that the settings name is missing or of
-            another kind.
+        ChangedWhileReadError: the version was cleaned up.
+        CollectionError: it cannot be opened, or a column that the settings name is missing or of another kind.
     """
     from lance_namespace.errors import LanceNamespaceError
     from lancedb.util import is_vector_column
@@ -65,11 +66,14 @@ def open_table(uri: str, settings: ProductionSettings, version: int | None = Non
     try:
         *namespaces, name = settings.table.split("/")
         table = database.open_table(name, namespace_path=namespaces)
-        if version is not None:
-            table.checkout(version)
         schema = table.schema
     except (ValueError, RuntimeError, OSError, LanceNamespaceError) as error:
         raise CollectionError(f"{name_of_table(uri, settings)}: cannot be opened: {error}") from None
+    if version is not None:
+        try:
+            table.checkout(version)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ChangedWhileReadError(f"{name_of_table(uri, settings)}: {error}: materialize again") from None
     places = _places(schema, uri, settings)
     for column in settings.metadata_columns:
         place = _find(schema, uri, settings, "metadata_columns", column)

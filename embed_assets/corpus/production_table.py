@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from embed_assets.artifacts.files import fingerprint_of, unused_name
+from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus.files import SkippedDocument
@@ -150,13 +151,14 @@ def read_chunks(
         Documents (``document_id``, ``title``, ``text``), rows that were skipped, and chunks in CHUNK_SCHEMA.
 
     Raises:
-        CollectionError: as look(); or the content is no longer the expected one.
+        ChangedWhileReadError: the content is no longer the expected one.
+        CollectionError: as look().
     """
     uri = workspace.database(settings.uri)
     shutil.copy(look(workspace, collection, settings).path, rows_file)
     seen = pl.read_parquet_metadata(rows_file)
     if seen["digest"] != digest:
-        raise CollectionError(f"{name_of_table(uri, settings)}: it changed a moment ago: materialize again")
+        raise ChangedWhileReadError(f"{name_of_table(uri, settings)}: it changed a moment ago: materialize again")
     # Rows that are committed while this reads belong to the next look.
     table = open_table(uri, settings, int(seen["version"]))
     whole = pl.concat([pl.DataFrame(schema=ROW_SCHEMA), *read_rows(table, uri, settings)])

@@ -27,6 +27,7 @@ from embed_assets.cluster.ray_cluster import ClusterError, ClusterUnreachableErr
 from embed_assets.defs.names import is_ours
 from embed_assets.defs.partitions import PARTITION_TAG
 from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError
+from embed_assets.models.weights import BrokenModelError
 from embed_assets.production.notices import NOWHERE, Notice, NoticeError, send
 from embed_assets.production.published_index import OvertakenError, PublishingError
 from embed_assets.queries.prompts import PromptError
@@ -45,6 +46,7 @@ LASTING = (
     PromptError,
     ModelNotFoundError,
     ModelNotPinnedError,
+    BrokenModelError,
     MissingArtifactError,
     TrialError,
     PublishingError,

@@ -1,6 +1,7 @@
 """What the commands print, and what they say when something is missing."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from embed_assets.artifacts.store import HTML_REPORT, REPORT
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.arguments import log_to_stderr
 from embed_assets.cli.main import main
 from embed_assets_tests.small_collections import BAKERY, write_collection
 
@@ -130,3 +132,14 @@ def test_refused_settings_of_one_collection_do_not_hide_the_others(workspace):
     assert bakery == "bakery\tbeir_scores"
     line = json.loads(cli(workspace, "collections", "--json").output.splitlines()[0])
     assert line["collection"] == "ales" and "max_tokens" in line["refused"]
+
+
+def test_ids_do_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]):
+    logger = logging.getLogger("embed_assets")
+    before = list(logger.handlers)
+    log_to_stderr()
+    try:
+        logger.warning("skipped %s: %s", "\x1b]0;title\x07\x9b2J", "größer 中\nline")
+    finally:
+        logger.handlers[:] = before
+    assert capsys.readouterr().err.split(" ", 1)[1] == "skipped \\x1b]0;title\\x07\\x9b2J: größer 中\nline\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_table as production
 from embed_assets.corpus.settings import ProductionSettings
@@ -345,7 +346,7 @@ def test_added_changed_and_removed_rows_are_told_apart(tmp_path: Path, workspace
 def test_content_that_changed_after_the_look_is_not_taken_for_it(workspace: Workspace, table, tokenizer):
     digest = look(workspace, "support").digest
     table.add([ROWS[0] | {"id": "new"}])
-    with pytest.raises(CollectionError, match="materialize again"):
+    with pytest.raises(ChangedWhileReadError, match="a moment ago: materialize again"):
         production.read_chunks(
             workspace, "support", table_of(workspace, "support"), digest, tokenizer, workspace.home / "rows.parquet"
         )
@@ -356,7 +357,7 @@ def test_a_version_that_was_cleaned_up_after_the_look_is_told(workspace: Workspa
     table.add([ROWS[0] | {"id": "new"}])
     table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
     monkeypatch.setattr(production, "look", lambda *of: seen)
-    with pytest.raises(CollectionError, match=r"table 'chunks': cannot be opened: Version \d+ no longer exists"):
+    with pytest.raises(ChangedWhileReadError, match=r"table 'chunks': Version \d+ no longer exists.*: materialize again"):
         production.read_chunks(
             workspace, "support", table_of(workspace, "support"), seen.digest, tokenizer, workspace.home / "rows.parquet"
         )
