@@ -31,13 +31,27 @@ class _EngineHere:
         self._engine, self._settings = engine, settings.model_dump(mode="json")
 
     def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
-        message = json.dumps({"prompts": list(prompts), "seeds": list(seeds), "sampling": asdict(sampling)})
-        for line in answer_prompts(self._engine, json.loads(message), self._settings):
-            number, *answer = json.loads(json.dumps(line))
-            yield number, Answer(*answer)
+        message = {"batch": 0, "prompts": list(prompts), "seeds": list(seeds), "sampling": asdict(sampling)}
+        batches = iter([json.loads(json.dumps(message))])
+        for answers in answer_prompts(self._engine, lambda wait: next(batches, None), self._settings):
+            for _, number, *answer in json.loads(json.dumps(answers)):
+                yield number, Answer(*answer)
 
     def close(self) -> None:
         pass
+
+
+def asked(
+    chunks: pl.DataFrame, prompts: Mapping[str, Prompt], settings: QuestionsSettings, encoder: Encoder
+) -> tuple[list[str], list[int], Sampling]:
+    """The prompts that the writer gets for a collection, the seed of each, and how answers are taken; as benchmark_questions."""
+    jobs = plan_jobs(chunks, writing_prompts(prompts, settings), encoder, settings)
+    if not jobs:
+        raise ValueError("no chunk says enough to be asked about")
+    rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
+    texts = [render_job(job, rows, settings, {}, language_of(chunks)) for job in jobs]
+    seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
+    return texts, seeds, question_sampling(settings, settings.questions_per_chunk)
 
 
 def benchmark_questions(
@@ -72,13 +86,7 @@ def benchmark_questions(
     writer = settings.writer
     if writer.engine != "vllm":
         raise ValueError("the writer is an endpoint, whose speed is not that of this machine")
-    jobs = plan_jobs(chunks, writing_prompts(prompts, settings), encoder, settings)
-    if not jobs:
-        raise ValueError("no chunk says enough to be asked about")
-    rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
-    texts = [render_job(job, rows, settings, {}, language_of(chunks)) for job in jobs]
-    seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
-    sampling = question_sampling(settings, settings.questions_per_chunk)
+    texts, seeds, sampling = asked(chunks, prompts, settings, encoder)
     digest = model_digest(writer.name, writer.revision).replace("/", "--")
     engine = load_engine(
         str(locate_model(writer.name)), memos / "models" / digest, writer.model_dump(mode="json"), compute.memory_share

@@ -10,7 +10,15 @@ from polars import selectors as cs
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, read_table
+from embed_assets.cli.arguments import (
+    data_option,
+    echo_json,
+    gpu_option,
+    home_option,
+    json_option,
+    known_collections,
+    read_table,
+)
 from embed_assets.cli.benchmark_all import benchmark_all
 from embed_assets.settings import read_settings
 
@@ -135,6 +143,60 @@ def benchmark_training(collection: str, examples: int, as_json: bool, data: str,
     try:
         table = benchmark_training(triplets, settings.base_model, settings.training, examples)
     except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    _echo_table(table, as_json)
+
+
+# How many passages, prompts, queries or examples each takes, unless it is said.
+WORKS = {"encoding": 2000, "writing": 256, "searching": 2048, "training": 64}
+
+
+@benchmark.command("cluster")
+@click.argument("work", type=click.Choice(WORKS))
+@click.argument("collection")
+@click.option(
+    "--count", type=click.IntRange(1), help=f"Of passages, prompts, queries or examples.  [default: {[*WORKS.values()]}]"
+)
+@json_option("each way")
+@gpu_option
+@data_option
+@home_option
+def benchmark_cluster(work: str, collection: str, count: int | None, as_json: bool, data: str, home: str) -> None:
+    """Rates of one and of all workers on a Ray cluster against this process, their start, and what goes over the network.
+
+    Name the workers with --gpu cluster=ray --gpu workers=N. Queries are searched for among random vectors.
+    """
+    workspace = open_workspace(data, home)
+    known_collections(workspace, [collection])
+    from embed_assets.benchmarks import cluster
+    from embed_assets.benchmarks.questions import asked
+    from embed_assets.cluster.ray_cluster import ClusterError
+    from embed_assets.defs.resources import GpuResource
+    from embed_assets.models.encoders import Encoder
+    from embed_assets.queries.prompts import load_question_prompts
+
+    settings, count = read_settings(workspace, collection), count or WORKS[work]
+    compute = GpuResource.configured().compute()
+    if compute.cluster is None:
+        raise click.UsageError("no workers are named: --gpu cluster=ray --gpu workers=N")
+    if work == "training":
+        triplets = read_table(workspace, collection, "triplets", "triplets.parquet")
+        measured = cluster.training(triplets, settings.base_model, settings.training, count)
+    elif work == "searching":
+        measured = cluster.searching(count)
+    else:
+        chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
+        passages = chunks["passage"].to_list()
+        if work == "encoding":
+            measured = cluster.encoding((passages * -(-count // len(passages)))[:count], settings.base_model)
+        else:
+            questions = settings.questions.model_copy(update={"max_questions": count})
+            prompts = load_question_prompts(questions, workspace.prompt_folders(collection))
+            told = asked(chunks, prompts, questions, Encoder(settings.base_model, workspace.memos))
+            measured, count = cluster.writing(*told, questions.writer, workspace.memos), len(told[0])
+    try:
+        table = cluster.benchmark_cluster(measured, count, compute)
+    except (ClusterError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     _echo_table(table, as_json)
 

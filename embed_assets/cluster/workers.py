@@ -90,14 +90,22 @@ class Workers:
         make: makes the work of each; it has to be importable on the nodes.
         model: as in Actor.
         blocks: how many there are to work on, if that is known, so that no more workers are started.
+        together: whether a worker answers all its blocks at once, in threads, and not one after the other.
 
     Raises:
         ClusterError: the cluster is not there, or the workers do not fit.
     """
 
-    def __init__(self, cluster: Cluster, make: Callable[[str], Work], model: str | DriverFiles, blocks: int | None = None):
+    def __init__(
+        self,
+        cluster: Cluster,
+        make: Callable[[str], Work],
+        model: str | DriverFiles,
+        blocks: int | None = None,
+        together: bool = False,
+    ):
         connect(cluster)
-        self._cluster, self._make, self._model = cluster, make, model
+        self._cluster, self._make, self._model, self._together = cluster, make, model, together
         self._actors: dict[Any, int] = {}  # each with its place, which the one that replaces it takes
         self._parts: list[tuple[str, Any]] = []
         self._preparing: dict[Any, Any] = {}
@@ -119,6 +127,14 @@ class Workers:
         for actor in self._actors if ray.is_initialized() else ():
             ray.kill(actor)
         self._actors, self._preparing, self._ready, self._parts = {}, {}, set(), []
+
+    def wait_until_ready(self) -> None:
+        """Wait until all have loaded the model, which ``answer`` need not."""
+        import ray
+
+        while self._preparing:
+            (reference,), _ = ray.wait([*self._preparing], num_returns=1)
+            self._prepared(reference)
 
     def answer(self, blocks: Iterable[Sequence[Any]], kinds: int = 0) -> Iterator[tuple[int, Any]]:
         """Have all blocks worked on. What is left of a block whose worker died is asked of another one.
@@ -163,7 +179,10 @@ class Workers:
         import ray
 
         kind = ray.remote(Actor).options(
-            num_gpus=self._cluster.worker_gpus, num_cpus=self._cluster.worker_cpus, scheduling_strategy="SPREAD"
+            num_gpus=self._cluster.worker_gpus,
+            num_cpus=self._cluster.worker_cpus,
+            scheduling_strategy="SPREAD",
+            max_concurrency=BLOCKS_AT_ONCE if self._together else 1,
         )
         actor = kind.remote(self._make, self._model)
         self._actors[actor] = place

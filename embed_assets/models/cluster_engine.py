@@ -19,39 +19,38 @@ FEWEST_PROMPTS, MOST_PROMPTS = 64, 512  # in a block: vLLM answers as many at on
 
 
 class ClusterEngine:
-    """An Engine whose prompts are answered by vLLM in workers on a cluster; they are started with the first ones.
+    """An Engine whose prompts are answered by vLLM in workers on a cluster.
 
     Args:
         settings: the model.
         compute: the cluster, and the share of each GPU's memory.
+
+    Raises:
+        ClusterError: the cluster is not there, or the workers do not fit.
     """
 
     def __init__(self, settings: LanguageModelSettings, compute: Compute):
         assert compute.cluster is not None
         self._cluster = cluster_of_engines(compute.cluster, settings.tensor_parallel_size)
-        self._make = functools.partial(VllmWork, settings, compute.of_a_worker())
-        self._model = files_of_model(settings.name, settings.revision)
-        self._workers: Workers | None = None
+        make = functools.partial(VllmWork, settings, compute.of_a_worker())
+        # Where a block comes to its end, its last and longest answers would be alone in vLLM.
+        self.workers = Workers(self._cluster, make, files_of_model(settings.name, settings.revision), together=True)
 
     def answer(self, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Iterator[tuple[int, Answer]]:
         """As in Engine.
 
         Raises:
-            ClusterError: the cluster is not there, its workers do not fit, or some died over the same prompts.
+            ClusterError: workers died over the same prompts.
         """
         items = [(prompt, seed, sampling) for prompt, seed in zip(prompts, seeds, strict=True)]
         fair = -(-len(items) // (BLOCKS_FOR_EACH * self._cluster.workers))
         size = min(MOST_PROMPTS, max(FEWEST_PROMPTS, fair))
         blocks = [items[start : start + size] for start in range(0, len(items), size)]
-        if self._workers is None:
-            self._workers = Workers(self._cluster, self._make, self._model)
-        yield from self._workers.answer(blocks)
+        yield from self.workers.answer(blocks)
 
     def close(self) -> None:
         """End the workers."""
-        if self._workers is not None:
-            self._workers.close()
-            self._workers = None
+        self.workers.close()
 
 
 def cluster_of_engines(cluster: Cluster, tensor_parallel_size: int) -> Cluster:

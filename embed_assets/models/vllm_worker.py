@@ -1,22 +1,23 @@
 """The process in which vLLM runs: JSON lines in, JSON lines out, until its input is closed.
 
 The first line names the model and its settings; every other line is a batch of prompts, whose answers are
-sent as they are finished. vLLM's own output goes to standard error.
+sent as they are finished. A batch that comes while others are answered joins them. vLLM's own output goes to
+standard error.
 """
 
 import json
 import os
+import queue
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG
 from embed_assets.models.hardware import Compute
-
-ANSWERS_IN_A_LINE = 16
 
 
 def main() -> None:
@@ -26,15 +27,26 @@ def main() -> None:
     start = json.loads(sys.stdin.readline())
     engine = load_engine(start["model"], Path(start["converted_models"]), start["settings"], start["memory_share"])
     _reply(replies, {"ready": True})
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+
+    def batches(wait: bool) -> dict | None:
+        try:
+            line = lines.get(wait)
+        except queue.Empty:
+            return None
+        if not line:
+            lines.put(line)  # for whoever looks again
+        return json.loads(line) if line else None
+
+    for answers in answer_prompts(engine, batches, start["settings"]):
+        _reply(replies, {"answers": answers})
+
+
+def _read(lines: "queue.SimpleQueue[str]") -> None:
     for line in sys.stdin:
-        batch = []
-        for answer in answer_prompts(engine, json.loads(line), start["settings"]):
-            batch.append(answer)
-            if len(batch) == ANSWERS_IN_A_LINE:
-                _reply(replies, {"answers": batch})
-                batch = []
-        if batch:
-            _reply(replies, {"answers": batch})
+        lines.put(line)
+    lines.put("")
 
 
 def _end_with_parent(parent: int) -> None:
@@ -99,34 +111,50 @@ def engine_dtype(dtype: str) -> str:
     return "float32" if dtype == "auto" and imitated else dtype
 
 
-def answer_prompts(engine, batch: dict, settings: dict) -> Iterator[list]:
-    """Answer a batch of prompts, as models.language_models.Engine does.
+def answer_prompts(engine, batches: Callable[[bool], dict | None], settings: dict) -> Iterator[list[list]]:
+    """Answer batches of prompts, as models.answers.Engine does.
 
     Args:
         engine: from load_engine.
-        batch: ``prompts``, ``seeds`` and ``sampling``.
+        batches: gives the next batch, with ``batch`` (what tells it from others), ``prompts``, ``seeds`` and ``sampling``, or
+            None where there is none; is told whether to wait for one. The end is None where it was to wait.
         settings: LanguageModelSettings as JSON values.
 
     Yields:
-        The number of a prompt and the fields of its Answer.
+        Of each answer the batch, the number of the prompt and the fields of its Answer; those that are finished together.
     """
+    without_reasoning, core = _reasoning_remover(engine, settings), engine.llm_engine
+    asked: dict[str, tuple[Any, int, list[str]]] = {}
+    while True:
+        finished: list[list] = []
+        while batch := batches(not asked and not finished):
+            finished += _add_requests(engine, batch, settings, asked)
+        if not asked and not finished:
+            return
+        for output in core.step() if asked else ():
+            if output.finished:
+                name, number, choices = asked.pop(output.request_id)
+                finished.append([name, number, *_answer(output, choices, without_reasoning)])
+        if finished:
+            yield finished
+
+
+def _add_requests(engine, batch: dict, settings: dict, asked: dict[str, tuple[Any, int, list[str]]]) -> list[list]:
+    """Ask the prompts of a batch; returns what is answered already, because it is too long."""
     from vllm.exceptions import VLLMValidationError
 
-    chat = settings["chat"]
-    texts = [_as_chat(engine, prompt, settings) for prompt in batch["prompts"]] if chat else batch["prompts"]
-    without_reasoning = _reasoning_remover(engine, settings)
-    core = engine.llm_engine
-    for number, (text, seed) in enumerate(zip(texts, batch["seeds"], strict=True)):
+    chat, too_long = settings["chat"], []
+    for number, (prompt, seed) in enumerate(zip(batch["prompts"], batch["seeds"], strict=True)):
+        text, name = _as_chat(engine, prompt, settings) if chat else prompt, f"{batch['batch']}.{number}"
         try:
-            core.add_request(str(number), text, sampling_params(batch["sampling"], seed, chat))
+            engine.llm_engine.add_request(name, text, sampling_params(batch["sampling"], seed, chat))
         except (ValueError, VLLMValidationError) as error:
             if "maximum" not in str(error):
                 raise
-            yield [number, "", TOO_LONG]
-    while core.has_unfinished_requests():
-        for output in core.step():
-            if output.finished:
-                yield [int(output.request_id), *_answer(output, batch["sampling"]["choices"], without_reasoning)]
+            too_long.append([batch["batch"], number, "", TOO_LONG])
+        else:
+            asked[name] = (batch["batch"], number, batch["sampling"]["choices"])
+    return too_long
 
 
 def sampling_params(sampling: dict, seed: int, chat: bool = False):

@@ -151,7 +151,7 @@ class Shards:
         (self._count,) = {len(vectors) for vectors in passages.values()}
         bounds = bounds_of_shards(self._count, cluster.workers)
         shards = len(bounds) * len(passages)
-        self._workers = Workers(dataclasses.replace(cluster, worker_gpus=0), ShardScores, "vectors", shards)
+        self.workers = Workers(dataclasses.replace(cluster, worker_gpus=0), ShardScores, "vectors", shards)
         self._shards = {name: [_put(it, vectors, groups) for it in bounds] for name, vectors in passages.items()}
 
     def __enter__(self) -> Self:
@@ -159,7 +159,7 @@ class Shards:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._shards = {}
-        self._workers.close()
+        self.workers.close()
 
     def nearest(self, blocks: Iterable[Nearest]) -> Iterator[Found]:
         """The best passages of each block of queries, where there is one system."""
@@ -188,7 +188,7 @@ class Shards:
         places = [(name, shard) for name, shards in self._shards.items() for shard in shards]
         waiting: dict[int, dict[int, Found]] = {}
         first = 0
-        for number, found in self._workers.answer(_items(places, blocks), kinds=len(places)):
+        for number, found in self.workers.answer(_items(places, blocks), kinds=len(places)):
             block, place = divmod(number, len(places))
             waiting.setdefault(block, {})[place] = found
             while len(waiting.get(first, ())) == len(places):

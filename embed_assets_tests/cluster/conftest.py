@@ -88,7 +88,7 @@ def processes(name: str) -> list[psutil.Process]:
     return found
 
 
-def wait_until(true: Callable[[], object], seconds: float = 180) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 600) -> None:
     """Look until something holds; fail if it does not."""
     end = time.monotonic() + seconds
     while not true():

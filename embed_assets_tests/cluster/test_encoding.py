@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from embed_assets.cluster.ray_cluster import Cluster
+from embed_assets.cluster.workers import BLOCKS_AT_ONCE
+from embed_assets.models.device_pool import texts_at_once
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import locate_model
@@ -31,6 +34,7 @@ TEXTS = [
     f"Part {number} is made of brass and lies on shelf {number * 7}. " + "It is heavy. " * (number % 9) for number in range(800)
 ]
 ACTOR = "ray::Actor"
+SECONDS: list[float] = []
 DRIVER = """
 import sys
 from pathlib import Path
@@ -59,6 +63,20 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
         return Encoder(SETTINGS, tmp_path_factory.mktemp("plain"), compute=PLAIN).encode_passages(TEXTS)
 
 
+@contextmanager
+def cost_told(asked: list[int]) -> Iterator[None]:
+    """Print how long it takes, beside what the first one took, which had no fault; and what two workers were asked."""
+    started = time.monotonic()
+    yield
+    SECONDS.append(time.monotonic() - started)
+    size = texts_at_once(ON_TWO)
+    twice = sum(asked) - -(-len(TEXTS) // size)
+    print(
+        f"{SECONDS[-1]:.1f} s, {SECONDS[0]:.1f} s without a fault; {size * twice} of {len(TEXTS)} texts were asked of two workers"
+    )
+    assert (twice > 0) == (len(SECONDS) > 1) and twice <= BLOCKS_AT_ONCE
+
+
 def after_blocks(encoder: Encoder | LateInteraction, count: int, act) -> None:
     """Act once, as soon as so many blocks are kept."""
     put, left = encoder.memo.put_many, [count]
@@ -72,10 +90,11 @@ def after_blocks(encoder: Encoder | LateInteraction, count: int, act) -> None:
     encoder.memo.put_many = put_and_act  # type: ignore[method-assign]
 
 
-def test_two_workers_make_the_vectors_of_one_process(nodes: TwoNodes, plain: np.ndarray, tmp_path: Path):
+def test_two_workers_make_the_vectors_of_one_process(nodes: TwoNodes, plain: np.ndarray, tmp_path: Path, asked: list[int]):
     encoder, seen = Encoder(SETTINGS, tmp_path, compute=ON_TWO), []
     after_blocks(encoder, 15, lambda: seen.extend(processes(ACTOR)))
-    np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
+    with cost_told(asked):
+        np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
     assert len(seen) == 2
     wait_until(lambda: not processes(ACTOR))
     again = Encoder(SETTINGS, tmp_path, compute=ON_TWO)
@@ -83,17 +102,23 @@ def test_two_workers_make_the_vectors_of_one_process(nodes: TwoNodes, plain: np.
     assert again.saved_work == "800 of 800 texts encoded before" and not processes(ACTOR)
 
 
-def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(nodes: TwoNodes, plain: np.ndarray, tmp_path: Path, caplog):
+def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
+    nodes: TwoNodes, plain: np.ndarray, tmp_path: Path, asked: list[int], caplog: pytest.LogCaptureFixture
+):
     encoder = Encoder(SETTINGS, tmp_path, compute=ON_TWO)
     after_blocks(encoder, 6, lambda: processes(ACTOR)[0].kill())
-    np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
+    with cost_told(asked):
+        np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
     assert "a worker was lost, another one takes its place" in caplog.text
 
 
-def test_when_a_node_is_killed_the_other_one_does_its_part(nodes: TwoNodes, plain: np.ndarray, tmp_path: Path, caplog):
+def test_when_a_node_is_killed_the_other_one_does_its_part(
+    nodes: TwoNodes, plain: np.ndarray, tmp_path: Path, asked: list[int], caplog: pytest.LogCaptureFixture
+):
     encoder = Encoder(SETTINGS, tmp_path, compute=ON_TWO)
     after_blocks(encoder, 6, nodes.kill_second)
-    np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
+    with cost_told(asked):
+        np.testing.assert_array_equal(encoder.encode_passages(TEXTS), plain)
     assert "a worker was lost, another one takes its place" in caplog.text
 
 
@@ -129,7 +154,7 @@ def test_what_a_worker_complains_of_is_told_as_in_this_process(nodes: TwoNodes, 
         if path.name != "model.safetensors":
             (folder / path.name).symlink_to(path)
     with pytest.raises(OSError, match=r"model\.safetensors"):
-        Encoder(SETTINGS, tmp_path / "memos", str(folder), ON_TWO).encode_passages(TEXTS)
+        Encoder(SETTINGS, tmp_path / "memos", str(folder), ON_TWO).encode_passages(TEXTS[:1])
     wait_until(lambda: not processes(ACTOR))
 
 

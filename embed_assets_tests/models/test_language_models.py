@@ -178,6 +178,24 @@ def test_a_prompt_longer_than_the_context_is_a_problem_of_its_own(model):
 
 
 @pytest.mark.slow
+def test_who_asks_later_is_answered_beside_those_who_asked_before(model):
+    model.generate(["One"], [0], GREEDY)  # starts the engine
+    ends = []
+
+    def ask(tokens: int) -> None:
+        prompts = [f"{number}, {number + 1}, {number + 2}," for number in range(3)]
+        found = dict(model._engine.answer(prompts, range(3), Sampling(temperature=0.0, max_new_tokens=tokens)))
+        ends.append((tokens, sorted(found), min(answer.new_tokens for answer in found.values())))
+
+    before = threading.Thread(target=ask, args=(150,))
+    before.start()
+    time.sleep(0.1)
+    ask(2)
+    before.join()
+    assert ends == [(2, [0, 1, 2], 2), (150, [0, 1, 2], 150)]
+
+
+@pytest.mark.slow
 def test_answers_before_the_death_of_the_engine_are_kept_and_only_the_rest_is_asked_again(model, memos):
     prompts, seeds = BEGINNINGS * 16, range(64)
     sampling = Sampling(temperature=1.0, max_new_tokens=24, stop=(".", ",", "\n"))
