@@ -1,5 +1,7 @@
 """The command ``embed-assets``."""
 
+import errno
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,14 +53,25 @@ COMMANDS = (
 )
 
 
+# What the place that somebody named is to blame for.
+UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EIO}
+
+
 class Commands(click.Group):
-    """Ends a command with one line where data, home or a model cannot be used, such as an object store that cannot be reached."""
+    """Ends a command with one line where data, home or a model cannot be used, such as an object store that cannot be reached,
+    or a disk that is full.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (AddressError, CollectionError, ModelNotPinnedError, RemoteError) as error:
             raise click.ClickException(str(error)) from None
+        except OSError as error:
+            if error.errno not in UNUSABLE or not error.filename:
+                raise
+            place = Path(error.filename).parent  # what lies in it may have a name of the moment
+            raise click.ClickException(f"{place}: {error.strerror}: make room there, or name another folder") from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

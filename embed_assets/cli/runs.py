@@ -1,5 +1,6 @@
 """Runs of the asset graph without a server: the same job, instance and events as in the UI."""
 
+import errno
 import importlib.resources
 import logging
 import multiprocessing
@@ -15,6 +16,7 @@ from pathlib import Path
 from dagster import AssetSelection, DagsterEvent, DagsterEventType, DagsterInstance, MultiPartitionKey, execute_job
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import RunFailureReason
+from sqlalchemy.exc import OperationalError
 
 from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.files import lock, write_atomically
@@ -42,6 +44,9 @@ def open_instance(home: Path) -> DagsterInstance:
 
     Without $DAGSTER_HOME it lies in the home folder. Only there, or where $DAGSTER_HOME names no folder yet, is the
     shipped dagster.yaml written.
+
+    Raises:
+        OSError: the folder, or a database in it, cannot be used.
     """
     folder = dagster_home(home)
     home.mkdir(parents=True, exist_ok=True)
@@ -51,7 +56,12 @@ def open_instance(home: Path) -> DagsterInstance:
         folder.mkdir(parents=True, exist_ok=True)
         if own and not (folder / DAGSTER_YAML).exists():
             write_atomically(folder / DAGSTER_YAML, importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text())
-        return DagsterInstance.from_config(str(folder))
+        try:
+            return DagsterInstance.from_config(str(folder))
+        except OperationalError as error:
+            raise OSError(
+                errno.EIO, f"Dagster's databases there cannot be used ({error.orig})", str(folder / DAGSTER_YAML)
+            ) from None
 
 
 def materialize_collection(instance: DagsterInstance, collection: str, *until: str) -> bool:

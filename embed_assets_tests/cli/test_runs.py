@@ -177,3 +177,17 @@ def test_a_run_names_each_step_that_computes_and_tells_what_its_checks_found(
     assert " evaluation_set of routers: check enough_queries: 5 human test queries: " in log
     monkeypatch.setattr(logging.getLogger("embed_assets"), "handlers", [])
     assert "evaluation_set" not in CliRunner().invoke(main, ["run", "routers", "--until", "evaluation_set"]).output
+
+
+def test_a_place_that_cannot_be_used_is_told_in_one_line(workspace_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write_collection(workspace_folder / "data" / "collections" / "bakery", BAKERY)
+    monkeypatch.delenv("DAGSTER_HOME")
+    (workspace_folder / "file").touch()
+    (workspace_folder / "broken" / "history" / "runs.db").mkdir(parents=True)
+    for command, words in (
+        (["run", "--home", f"{workspace_folder}/file/home"], f"Error: {workspace_folder}/file: Not a directory: make room there"),
+        (["run", "--home", f"{workspace_folder}/broken"], "broken: Dagster's databases there cannot be used (unable to open"),
+    ):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 1 and words in result.output and "Traceback" not in result.output
+        assert isinstance(result.exception, SystemExit)
