@@ -107,6 +107,8 @@ def _of_collection(workspace: Workspace, name: str) -> Iterator[Diagnosis]:
 
 def _models(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "base model", settings.base_model.name
+    if settings.checkpoint.name:
+        yield "checkpoint", settings.checkpoint.name
     for task, model in settings.questions.language_models.items():
         if model.engine == "vllm":
             yield task, model.name

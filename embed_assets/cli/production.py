@@ -19,12 +19,14 @@ from embed_assets.settings import read_settings
 @click.argument("collection")
 @click.argument("query")
 @click.option("--mode", type=click.Choice(get_args(Mode)), default="hybrid", show_default=True, help="How.")
-@click.option("--limit", default=10, show_default=True, help="Number of hits.")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="Number of hits.")
 @json_option("each hit")
 @data_option
 @home_option
 def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, data: str, home: str) -> None:
     """Search the published index of a collection, with the model that it was made with."""
+    if not query.strip():
+        raise click.BadParameter("the query is empty", param_hint="QUERY")
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
     try:

@@ -110,6 +110,11 @@ def test_search_says_what_to_do_where_nothing_is_published(workspace):
     assert done.exit_code == 1 and "nothing is published yet: materialize published_index" in done.output
 
 
+@pytest.mark.parametrize("arguments", [[""], ["  "], ["rye", "--limit", "0"]])
+def test_a_search_for_nothing_is_refused(workspace, arguments):
+    assert cli(workspace, "search", "bakery", *arguments).exit_code == 2
+
+
 def test_commands_that_build_nothing_do_not_wait_for_dagster(workspace):
     script = (
         "import sys; from embed_assets.cli.main import main; main(sys.argv[1:], standalone_mode=False); "

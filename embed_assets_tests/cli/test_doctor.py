@@ -28,11 +28,14 @@ def test_what_is_missing_is_named_with_its_remedy(workspace_folder: Path, monkey
     writer = {"engine": "endpoint", "url": "http://localhost:1/v1", "name": "m", "api_key_variable": "NO_SUCH_KEY"}
     allowed = {"hosts": ["localhost:1"], "key_variables": ["NO_SUCH_KEY"]}
     (workspace_folder / "data" / "settings.yaml").write_text(json.dumps(SETTINGS | {"allowed": allowed}))
-    override(workspace_folder / "data", "bakery", {"base_model": {"name": "intfloat/e5-base-v2"}})
+    override(
+        workspace_folder / "data", "bakery", {"base_model": {"name": "intfloat/e5-base-v2"}, "checkpoint": {"name": "/no/model"}}
+    )
     override(workspace_folder / "data", "routers", {"questions": {"max_questions": 4, "writer": writer}})
     done, found = doctor(workspace_folder)
     assert done.exit_code == 1
     assert "unset it" in found["base model of bakery"]["words"]
+    assert "there is nothing at /no/model" in found["checkpoint of bakery"]["words"]
     assert found["key of routers"]["words"] == "$NO_SUCH_KEY is not set: export it"
 
 
