@@ -14,7 +14,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 
 from embed_assets.artifacts.files import lock
 from embed_assets.cli.main import main
-from embed_assets.cli.runs import DAGSTER_YAML, open_instance
+from embed_assets.cli.runs import DAGSTER_YAML, materialize_collection, open_instance
 from embed_assets.corpus import source
 from embed_assets_tests.small_collections import BAKERY, write_collection, write_small_collections
 
@@ -80,7 +80,12 @@ def test_where_all_is_in_place_nothing_runs(workspace_folder: Path, monkeypatch:
     before = file.read_text()
     file.write_text("# Rye bread\n\nBake it twice.")
     assert [run_again(), run_again()] == ["ran", "in place"]
-    file.write_text(before)  # its result is there, but another one is current
+    file.write_text(before)
+    assert [run_again(), run_again()] == ["ran", "in place"]
+    file.write_text("# Rye bread\n\nBake it in the UI.")
+    with open_instance(home) as instance:
+        assert materialize_collection(instance, "bakery", "corpus_chunks")
+    file.write_text(before)  # its result is there and remembered, but another one is current
     assert [run_again(), run_again()] == ["ran", "in place"]
     (record,) = (home / "settled").iterdir()
     os.utime(record, (0, 0))
@@ -90,7 +95,7 @@ def test_where_all_is_in_place_nothing_runs(workspace_folder: Path, monkeypatch:
     assert run_again() == "ran"
     monkeypatch.setenv("DAGSTER_HOME", str(workspace_folder / "other"))
     assert [run_again(), run_again()] == ["ran", "in place"]
-    assert (runs_of(home), runs_of(workspace_folder / "other")) == (5, 1)
+    assert (runs_of(home), runs_of(workspace_folder / "other")) == (7, 1)
 
 
 def test_without_an_instance_of_one_s_own_runs_lie_beside_the_artifacts(workspace_folder: Path, monkeypatch: pytest.MonkeyPatch):
