@@ -1,6 +1,6 @@
 """Which passages answer a query, by rules: none of them is a negative of it, neither a mined one nor another of its batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -8,6 +8,9 @@ import polars as pl
 from embed_assets.retrieval.postings import Postings, find
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, find_identifiers, holds_identifier
 from embed_assets.text.near_duplicates import normalize_query, plain_words
+
+# Whose answers are Python strings at a time: in a large corpus an example may have thousands.
+EXAMPLES_AT_ONCE = 1000
 
 
 class AnswerRules:
@@ -75,11 +78,9 @@ class KnownAnswers:
             examples["anchor"], self._texts[:, 0], self._chunks[:, 0], self._documents[:, 0], strict=True
         ):
             labelled.setdefault(normalize_query(anchor), set()).update((int(text), int(chunk), int(document)))
-        answers = examples["answers"].to_list() if "answers" in examples.columns else [[]] * len(examples)
-        known = ({self._numbers[key] for name in names or () if (key := ("chunk", name)) in self._numbers} for names in answers)
         self._answers = [
             np.array(sorted(labelled[normalize_query(anchor)] | found), dtype=np.int64)
-            for anchor, found in zip(examples["anchor"], known, strict=True)
+            for anchor, found in zip(examples["anchor"], self._known(examples), strict=True)
         ]
 
     def mask(self, batch: np.ndarray, places: range) -> np.ndarray:
@@ -105,6 +106,15 @@ class KnownAnswers:
             flags[taboo] = False
             masked[row, place :: len(batch)] = False
         return masked
+
+    def _known(self, examples: pl.DataFrame) -> Iterator[set[int]]:
+        """The answers of each example that are passages of any."""
+        if "answers" not in examples.columns:
+            yield from (set() for _ in range(len(examples)))
+            return
+        for part in examples.select("answers").iter_slices(EXAMPLES_AT_ONCE):
+            for names in part["answers"].to_list():
+                yield {self._numbers[key] for name in names or () if (key := ("chunk", name)) in self._numbers}
 
     def _number(self, kind: str, name: str) -> int:
         return self._numbers.setdefault((kind, name), len(self._numbers))

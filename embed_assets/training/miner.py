@@ -53,7 +53,8 @@ class Miner:
         for row in rows:
             self._labelled[normalize_query(row["query"])].add(row["document_id"])
         rules = AnswerRules(Texts(self._passages), patterns)
-        self._answers = {query: rules.answers(query) for query in dict.fromkeys(row["query"] for row in rows)}
+        asked = dict.fromkeys(row["query"] for row in rows)
+        self._answers = {query: rules.answers(query).astype(np.int32) for query in asked}
         self._copies: dict[str, list[int]] = {self._passages[row["target"]]: [] for row in rows}
         for column, passage in enumerate(self._passages):
             if passage in self._copies:
@@ -124,14 +125,14 @@ class Miner:
             "positive_document": [row["document_id"] for row in rows],
         }
         lists = {
-            "negative_chunks": [[self._ids[column] for column in columns] for columns in negatives],
-            "negative_documents": [[self._documents[column] for column in columns] for columns in negatives],
-            "answers": [[self._ids[column] for column in self._answers_of(row)] for row in rows],
+            "negative_chunks": _named(self._ids, negatives),
+            "negative_documents": _named(pl.Series(self._documents), negatives),
+            "answers": _named(self._ids, [self._answers_of(row) for row in rows]),
         }
         return pl.DataFrame(texts | lists, schema=dict.fromkeys(texts, pl.String) | dict.fromkeys(lists, pl.List(pl.String)))
 
-    def _answers_of(self, row: dict) -> list[int]:
-        return sorted({*self._answers[row["query"]].tolist(), *self._copies[self._passages[row["target"]]]})
+    def _answers_of(self, row: dict) -> np.ndarray:
+        return np.union1d(self._answers[row["query"]], np.array(self._copies[self._passages[row["target"]]], dtype=np.int32))
 
     def _positive(self, row: dict) -> str:
         """The passage, without the sentence that is the query, if it was taken from the text and enough is left."""
@@ -226,3 +227,12 @@ class Miner:
             return None
         remedy = f"set negatives.per_query to at most {there}" if there else "add documents"
         raise ValueError(f"the collection has {there} chunks that can be negatives of {row['query']!r}: {remedy}")
+
+
+def _named(names: pl.Series, columns: Sequence[Sequence[int] | np.ndarray]) -> pl.Series:
+    """The names of several chunks for each row. In a large corpus a query may have thousands of answers: no Python strings."""
+    import pyarrow as pa
+
+    ends = np.cumsum([0, *map(len, columns)])
+    flat = names.gather(np.concatenate([np.empty(0, dtype=np.int32), *columns]).astype(np.int32))
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat.to_arrow()))
