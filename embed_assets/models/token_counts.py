@@ -74,13 +74,17 @@ def words_of(tokenizer: "Tokenizer") -> re.Pattern[str] | None:
     That is so at white space for tokenizers such as those of BERT, MPNet and XLM-RoBERTa, which drop it, and before white space
     for those of RoBERTa and ModernBERT (https://huggingface.co/docs/tokenizers/components).
     """
-    added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    tokens = tokenizer.get_added_tokens_decoder().values()
+    added = [token.content for token in tokens]
     normalizers, splitters = _parts(tokenizer.normalizer, "normalizers"), _parts(tokenizer.pre_tokenizer, "pretokenizers")
     if not splitters or not all(it["type"] in _FORMS | _CLEANERS or it == _ONE_BLANK for it in normalizers):
         return None
     if splitters[0]["type"] in _SPLITTERS and all(map(_splits_further, splitters[1:])):
         return None if any(re.search(r"\s", token) for token in added) else WORDS
-    if any(re.search(r"\S\s", token) for token in added) or any(it["type"] not in _FORMS for it in normalizers):
+    if any(re.search(r"\S\s", token) for token in added) or any(token.rstrip for token in tokens):
+        return None
+    # Two blanks become one run where the accent between them is taken away.
+    if any(it["type"] not in _FORMS - {"StripAccents"} for it in normalizers):
         return None
     match splitters:
         case [{"type": "ByteLevel", "use_regex": True, "add_prefix_space": False}]:
@@ -89,7 +93,9 @@ def words_of(tokenizer: "Tokenizer") -> re.Pattern[str] | None:
             {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated"},
             {"type": "ByteLevel", "use_regex": False, "add_prefix_space": False},
         ]:
-            return WORDS_WITH_LINE_ENDS if expression in (_LLAMA, _LLAMA.replace("{1,3}", "")) else None
+            known = expression in (_LLAMA, _LLAMA.replace("{1,3}", ""))
+            apart = not any(token.lstrip or re.search(r"[\r\n][^\r\n]", token.content) for token in tokens)
+            return WORDS_WITH_LINE_ENDS if known and apart else None
     return None
 
 

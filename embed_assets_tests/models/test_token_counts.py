@@ -2,7 +2,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from embed_assets.models import token_counts
 from embed_assets.models.token_counts import TokenCounter, words_of
@@ -96,11 +96,47 @@ def prefixes_a_blank() -> Tokenizer:
     return byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True))
 
 
-@pytest.mark.parametrize("load", [spaces_are_tokens, joins_words, knows_phrases, prefixes_a_blank])
+def takes_the_blank_behind() -> Tokenizer:
+    tokenizer = modern_bert()
+    tokenizer.add_special_tokens([AddedToken("<end>", rstrip=True)])
+    return tokenizer
+
+
+def takes_the_line_end_before() -> Tokenizer:
+    tokenizer = qwen()
+    tokenizer.add_special_tokens([AddedToken("The", lstrip=True)])
+    return tokenizer
+
+
+def knows_indents() -> Tokenizer:
+    tokenizer = qwen()
+    tokenizer.add_tokens(["\n "])
+    return tokenizer
+
+
+def takes_accents_away() -> Tokenizer:
+    tokenizer = modern_bert()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
+    return tokenizer
+
+
+UNLIKE = [
+    spaces_are_tokens,
+    joins_words,
+    knows_phrases,
+    prefixes_a_blank,
+    takes_the_blank_behind,
+    takes_the_line_end_before,
+    knows_indents,
+    takes_accents_away,
+]
+
+
+@pytest.mark.parametrize("load", UNLIKE)
 def test_texts_are_counted_whole_where_words_do_not_stand_alone(load: Callable[[], Tokenizer]):
     tokenizer = load()
     assert words_of(tokenizer) is None
-    text = "The  float switch sticks.\nThe float switch is worn."
+    text = "The  float switch sticks.\nThe float switch is worn.\n <end> off  \u0301  on"
     assert TokenCounter(tokenizer).of(text) == len(tokenizer.encode(text, add_special_tokens=False))
 
 
