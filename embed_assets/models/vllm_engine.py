@@ -94,8 +94,8 @@ class VllmEngine:
         with contextlib.suppress(json.JSONDecodeError):  # the last line of one that was killed
             for line in self._process.stdout:
                 for batch, *answer in json.loads(line)["answers"]:
-                    if batch in self._waiting:
-                        self._waiting[batch].put(answer)
+                    if (answers := self._waiting.get(batch)) is not None:  # else whoever asked has given up
+                        answers.put(answer)
         self._ended = True
         for answers in [*self._waiting.values()]:
             answers.put(None)
