@@ -14,6 +14,7 @@ from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.cli.main import main
+from embed_assets.defs.executor import may_publish
 from embed_assets.evaluation.hybrid_weight import weight_for_search
 from embed_assets.evaluation.scoring import read_summaries, write_summaries
 from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
@@ -99,6 +100,17 @@ def test_a_second_refusal_changes_nothing(home: Home):
     before = home.published.index.pointer()
     assert home.publish(REFUSED) == (False, f"what is in production stays: {NOT_BETTER}")
     assert home.published.index.pointer() == before
+
+
+def test_a_run_that_may_write_an_index_is_not_taken_for_one_that_computes_nothing(home: Home):
+    assert may_publish(home.place, NAME, {})
+    home.publish(REFUSED)
+    assert not may_publish(home.place, NAME, {"ops": {"published_index": {"config": {"publish_anyway": False}}}})
+    assert may_publish(home.place, NAME, {"ops": {"company__published_index": {"config": {"publish_anyway": True}}}})
+    shutil.rmtree(home.place.data / "published")
+    assert may_publish(home.place, NAME, {})
+    (home.folder / "settings.yaml").write_text("{}")
+    assert not may_publish(home.place, NAME, {})
 
 
 @pytest.mark.parametrize(
