@@ -26,7 +26,7 @@ from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.cluster.ray_cluster import ClusterError, ClusterUnreachableError
 from embed_assets.defs.names import is_ours
 from embed_assets.defs.partitions import PARTITION_TAG
-from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError
+from embed_assets.models.locations import HubUnreachableError, ModelNotFoundError, ModelNotPinnedError
 from embed_assets.models.weights import BrokenModelError
 from embed_assets.production.notices import NOWHERE, Notice, NoticeError, send
 from embed_assets.production.published_index import OvertakenError, PublishingError
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 # After 15 and 45 seconds, give or take: an endpoint that restarts and a full GPU are mended by then. What was computed
 # before the failure is kept, so another try costs little. A run that fails for good is for the retraining sensor.
 RETRIES = RetryPolicy(max_retries=2, delay=15, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
-PASSING = (ChangedWhileReadError, ClusterUnreachableError, OvertakenError)
+PASSING = (ChangedWhileReadError, ClusterUnreachableError, HubUnreachableError, OvertakenError)
 LASTING = (
     ClusterError,
     CollectionError,

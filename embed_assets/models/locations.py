@@ -18,6 +18,10 @@ class ModelNotPinnedError(ValueError):
     """A name on a hub can stand for another model on each machine that loads it."""
 
 
+class HubUnreachableError(ModelNotFoundError):
+    """The hub does not answer; it may a moment later."""
+
+
 def locate_model(name: str) -> Path | str:
     """The folder or file of a local model; a Hugging Face model name is returned as it is.
 
@@ -59,9 +63,16 @@ def not_on_hub(name: str, error: object = "") -> ModelNotFoundError:
     remedy = (
         "HF_HUB_OFFLINE is set: unset it (make sets it)" if hub_is_off() else f"the hub says: {str(error).partition(chr(10))[0]}"
     )
-    return ModelNotFoundError(
-        f"model {name!r}: there is no such folder, and no such model in the cache of this machine; {remedy}"
-    )
+    kind = HubUnreachableError if not hub_is_off() and _may_pass(error) else ModelNotFoundError
+    return kind(f"model {name!r}: there is no such folder, and no such model in the cache of this machine; {remedy}")
+
+
+def _may_pass(error: object) -> bool:
+    """Whether a hub, or the way there, is what failed, and not what it was asked for."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    status = getattr(error.response, "status_code", 0) if isinstance(error, HfHubHTTPError) else 0
+    return isinstance(error, LocalEntryNotFoundError) or status == 429 or status >= 500
 
 
 def model_digest(name: str, revision: str = "") -> str:

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from embed_assets.artifacts.remote_folder import share
 from embed_assets.cluster.files import DriverFiles
+from embed_assets.defs.failures import PASSING
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel
-from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError, files_of_model
+from embed_assets.models.locations import HubUnreachableError, ModelNotFoundError, ModelNotPinnedError, files_of_model, not_on_hub
 from embed_assets.models.rerankers import Reranker
 from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
@@ -65,3 +68,17 @@ def test_a_name_that_neither_hub_nor_cache_know_is_told_in_words():
     """The tests run with HF_HUB_OFFLINE."""
     with pytest.raises(ModelNotFoundError, match=r"model 'BAAI/no-such-model': there is no such folder, and .* unset it"):
         load_tokenizer("BAAI/no-such-model")
+
+
+def answered(status: int) -> HfHubHTTPError:
+    request = httpx.Request("HEAD", "https://hub.example.com/tokenizer.json")
+    return HfHubHTTPError(f"{status} of the hub", response=httpx.Response(status, request=request))
+
+
+def test_a_hub_that_does_not_answer_is_asked_again_and_one_that_refuses_is_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    errors = {LocalEntryNotFoundError("no connection"): True, answered(503): True, answered(429): True, answered(404): False}
+    assert [type(not_on_hub("acme/encoder", error)) is HubUnreachableError for error in errors] == [*errors.values()]
+    assert HubUnreachableError in PASSING
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert type(not_on_hub("acme/encoder", LocalEntryNotFoundError("off"))) is ModelNotFoundError
