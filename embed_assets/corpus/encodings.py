@@ -31,16 +31,19 @@ _ESCAPED = re.compile(rb"\x1b\$[@B]")
 _SEVEN_BITS = re.compile(r"(?:csiso-?|iso-?)2022[\w-]*|hz(?:-gb-2312)?|utf-?7", re.IGNORECASE)
 # Codecs of Python that are none of a text file, or were tried already.
 _NOT_OF_FILES = ("utf", "punycode", "idna", "raw", "unicode", "undefined")
-# What nobody sees: colours of a terminal, control characters, soft hyphens, blanks without width, marks of direction, hidden
-# letters (tags, but in flags, and runs of selectors), and joiners between letters that never join.
-_CONTROL, _HIDDEN = r"\0-\x08\x0e-\x1b\x7f", r"\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f"
+# What nobody sees: colours of a terminal, control characters, soft hyphens, blanks without width (but in scripts that part words
+# with them: Thai, Lao, Burmese, Khmer), marks of direction, hidden letters (tags, but in flags, and runs of selectors), and
+# joiners between letters that never join.
+_CONTROL, _HIDDEN = r"\0-\x08\x0e-\x1b\x7f", r"\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f"
+_BLANK, _BLANK_PARTS_WORDS = r"\u200b", r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 _JOINERS, _SELECTORS = r"\u200c\u200d", r"\ufe00-\ufe0f\U000e0100-\U000e01ef"
-_MAY_BE_UNSEEN = re.compile(rf"[{_CONTROL}\x80-\x9f\xad{_HIDDEN}{_JOINERS}{_SELECTORS}]")
+_MAY_BE_UNSEEN = re.compile(rf"[{_CONTROL}\x80-\x9f\xad{_BLANK}{_HIDDEN}{_JOINERS}{_SELECTORS}]")
 _UNSEEN = re.compile(
     r"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)"
     r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?)"
     r"|\xad(?:[ \t]*\r?\n[ \t]*(?=\w))?"
     rf"|[{_CONTROL}{_HIDDEN}]|[{_SELECTORS}]{{2,}}"
+    rf"|{_BLANK}(?![{_BLANK_PARTS_WORDS}])"
     rf"|(?<=[!-\u024f])[{_JOINERS}]+(?=[!-\u024f])"
 )
 _STRUCK_OVER = re.compile(r"[^\n\x08]\x08")

@@ -79,6 +79,7 @@ def test_text_is_composed_and_holds_no_nul():
     ("text", "seen"),
     [
         ("firm\u00adware of MAX_\u200bRETRY_\u200bCOUNT\ufeff", "firmware of MAX_RETRY_COUNT"),
+        ("ភាសា\u200bខ្មែរ\u200b", "ភាសា\u200bខ្មែរ"),
         ("Po\u00ad\n  litik \u00ad\n\n and", "Politik \n\n and"),
         ("\u202eabc\u202c \u2066x\u2069 \u200ey", "abc x y"),
         ("Fan\U000e0049\U000e0067\U000e006e tray a\ufe01\U000e0101\ufe03b", "Fan tray ab"),
