@@ -183,10 +183,10 @@ class _Cutter:
         place = 0
         for block in large:
             if block.start >= place:
-                pieces += self._split(text, place, block.start, markdown)
+                pieces += self._split_long(text, place, block.start, markdown, structure)
                 pieces += self._split_block(text, block)
                 place = block.end
-        pieces += self._split(text, place, len(text), markdown)
+        pieces += self._split_long(text, place, len(text), markdown, structure)
         return self._joined(text, pieces, markdown, _furniture(structure))
 
     def _header(self, before: str) -> str:
@@ -211,6 +211,10 @@ class _Cutter:
         if len(text) > enough and (cut := text.rfind(" ", 0, enough)) > 0 and (begun := self._tokens(text[:cut])) > limit + 8:
             return begun
         return self._tokens(text)
+
+    def _split_long(self, text: str, start: int, end: int, markdown: bool, structure: Structure) -> list[Span]:
+        """As _split, in parts: the splitter's time grows with the square of the elements of a text."""
+        return [span for part in structure.parts(text, start, end) for span in self._split(text, *part, markdown)]
 
     def _split(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
         """Spans at headings, paragraphs, sentences and words; long lines apart, in which its time is quadratic."""

@@ -2,6 +2,8 @@
 
 import functools
 import re
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 LONGEST_HEADING = 120
+CHARACTERS_OF_A_PART = 2**18
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,24 @@ class Structure:
 
     headings: list[Heading]
     blocks: list[Block]
+
+    def parts(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Parts of a long text that begin at a heading or, where none is near, at a paragraph or a line."""
+        headings = [heading.start for heading in self.headings]
+        while end - start > CHARACTERS_OF_A_PART:
+            earliest, latest = start + CHARACTERS_OF_A_PART // 2, start + CHARACTERS_OF_A_PART
+            before = bisect_right(headings, latest) - 1
+            if before >= 0 and headings[before] > earliest:
+                cut = headings[before]
+            elif (blank := text.rfind("\n\n", earliest, latest)) >= 0:
+                cut = blank + 2
+            elif (line := text.find("\n", earliest, end - 1)) >= 0:
+                cut = line + 1
+            else:
+                break
+            yield start, cut
+            start = cut
+        yield start, end
 
 
 def read_structure(text: str) -> Structure:

@@ -12,7 +12,7 @@ from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA, SpanIndex
-from embed_assets.corpus.structure import read_structure
+from embed_assets.corpus.structure import Structure, read_structure
 from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_counts import TokenCounter
@@ -341,7 +341,7 @@ def test_plain_text_has_no_headings(tokenizer):
 
 
 @pytest.mark.parametrize(
-    "part", ["word " * 10_000, "".join(f"# H {i}\n\nThe pump.\n\n" for i in range(1000))], ids=["a line", "headings"]
+    "part", ["word " * 40_000, "".join(f"# H {i}\n\n{'The pump. ' * 20}\n\n" for i in range(1000))], ids=["a line", "headings"]
 )
 def test_time_is_linear_in_the_length_of_a_line_and_in_the_number_of_headings(tokenizer, part):
     seconds = []
@@ -351,6 +351,19 @@ def test_time_is_linear_in_the_length_of_a_line_and_in_the_number_of_headings(to
         seconds.append(time.process_time() - started)
         assert max(map(len, chunks["passage"])) < 400
     assert seconds[1] < 8 * seconds[0]
+
+
+@pytest.mark.parametrize(("mark", "before"), [("# ", ""), ("", "\n\n")])
+def test_a_long_text_is_cut_in_parts_that_begin_at_headings_or_paragraphs(mark, before):
+    text = "".join(f"{mark}H {i}\n\nThe pump\nruns dry.\n\n" for i in range(40_000))
+    parts = list(read_structure(text).parts(text, 0, len(text)))
+    assert len(parts) > 3 and parts[0][0] == 0 and parts[-1][1] == len(text)
+    assert all(end == start and end - begin <= 2**18 for (begin, end), (start, _) in pairwise(parts))
+    assert all(text.startswith(mark, start) and text.endswith(before, 0, start) for start, _ in parts[1:])
+
+
+def test_a_line_without_end_is_one_part():
+    assert list(Structure([], []).parts("x" * 2**20, 0, 2**20)) == [(0, 2**20)]
 
 
 def test_spans_are_found_in_long_documents_without_looking_at_all():
