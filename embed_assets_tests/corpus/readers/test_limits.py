@@ -59,7 +59,6 @@ def running_pandocs() -> set[str]:
 READER = "from embed_assets.corpus.readers.office import read_asciidoc\nread_asciidoc(b'[' * 20_000)\n"
 RUN = """from embed_assets.corpus.readers.pool import ReaderPool
 from embed_assets.corpus.settings import DocumentsSettings
-from embed_assets_tests.corpus.at_once import read_documents
 if __name__ == "__main__":
     with ReaderPool(DocumentsSettings(), 1) as readers:
         readers.begin(b"[" * 20_000, ".adoc")()
