@@ -3,9 +3,12 @@ import pytest
 from embed_assets.benchmarks.chunking import Cutting, benchmark_chunking
 from embed_assets.benchmarks.late_interaction import benchmark_late_interaction
 from embed_assets.benchmarks.mining import Mining, benchmark_mining, enlarged
+from embed_assets.benchmarks.questions import asked
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.queries.prompts import load_question_prompts
+from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.training.settings import NegativesSettings
 from embed_assets_tests.small_collections import ROUTERS, write_collection
 from embed_assets_tests.training.test_negatives import QUESTIONS, TEXTS, make_chunks, make_pairs
@@ -17,6 +20,14 @@ def test_chunking_is_measured_against_the_splitter_alone(tmp_path):
     table = benchmark_chunking(Cutting(tmp_path, BaseModelSettings().name, DocumentsSettings(), ChunkingSettings()))
     assert table["system"].to_list() == ["semantic-text-splitter", "embed_assets, read before", "embed_assets"]
     assert table["chunks"].to_list() == [len(ROUTERS)] * 3 and table["ratio"][0] == 1
+
+
+def test_the_writer_is_measured_with_the_prompts_that_it_gets():
+    settings = QuestionsSettings()
+    chunks = make_chunks({name: [" ".join(parts * 5)] for name, parts in TEXTS.items()})
+    texts, seeds, _ = asked(chunks, load_question_prompts(settings, []), settings, None)
+    assert len(texts) == len(seeds) > len(chunks)
+    assert not any("language of" in text for text in texts), "English prompts name no language"
 
 
 @pytest.mark.slow
