@@ -36,9 +36,12 @@ def track(items: Iterable[Item], what: str, total: int | None = None, detail: Ca
         now = time.monotonic()
         if done == 1:
             first = last = now  # what comes before it is getting ready: the rate of what is left is that after it
-        elif done and total and now - last > SECONDS_BETWEEN_LINES:
+        elif done and now - last > SECONDS_BETWEEN_LINES:
             last = now
             rate = (done - 1) / (now - first)
             more = f", {detail()}" if detail is not None else ""
-            logger.info("%s: %d of %d, %.3g/s%s, about %.0f s left", what, done, total, rate, more, (total - done) / rate)
+            if total:
+                logger.info("%s: %d of %d, %.3g/s%s, about %.0f s left", what, done, total, rate, more, (total - done) / rate)
+            else:
+                logger.info("%s: %d, %.3g/s%s", what, done, rate, more)
         yield item

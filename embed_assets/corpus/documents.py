@@ -16,6 +16,7 @@ from embed_assets.corpus.readers.conversion import HAS_MENUS
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.structure import LONGEST_HEADING, read_structure, shorten
+from embed_assets.progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def read_documents(
     if (folder / "documents").is_dir():
         found = _read_files(listing, settings, memos)
     else:
-        found = (_read_beir_document(*row, settings) for row in read_corpus(source_files(folder)[0]))
+        rows = track(read_corpus(source_files(folder)[0]), "reading documents")
+        found = (_read_beir_document(*row, settings) for row in rows)
     usable = 0
     for item in found:
         if isinstance(item, Document):
