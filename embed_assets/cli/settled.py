@@ -9,8 +9,8 @@ from pathlib import Path
 from embed_assets.artifacts.files import fingerprint_of, write_atomically
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.graph import needed
+from embed_assets.lineage import open_published
 from embed_assets.plan import plan_with_results
-from embed_assets.production.published import Published
 from embed_assets.production.published_index import PublishedIndex
 from embed_assets.production.stages import PUBLISHED_INDEX
 from embed_assets.settings import read_settings
@@ -54,6 +54,8 @@ class Settled:
 
         What a run does beside its results, to publish, is known to be nothing when it left all as it was.
         """
+        if self._before is None and self._index() is not None:
+            return
         after = self._state()
         if after is not None and (after == self._before or self._index() is None):
             self._record.parent.mkdir(parents=True, exist_ok=True)
@@ -76,4 +78,4 @@ class Settled:
         settings = read_settings(self._workspace, self._collection)
         if PUBLISHED_INDEX not in needed(self._until, settings) or not settings.publishing.uri:
             return None
-        return Published(self._workspace, self._collection, settings.publishing).index
+        return open_published(self._workspace, self._collection).index

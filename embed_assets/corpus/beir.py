@@ -120,11 +120,7 @@ def read_queries(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def _id_of(path: Path, number: int, row: dict[str, Any], seen: set[str]) -> str:
-    found = row.get("_id")
-    if isinstance(found, float) and found.is_integer():
-        found = int(found)  # as pandas writes a column with an empty place
-    if isinstance(found, int) and not isinstance(found, bool):
-        found = str(found)
+    found = as_id(row.get("_id"))
     if not isinstance(found, str) or not found:
         there = (
             "" if "_id" in row else f"; the keys of this line are {', '.join(map(ascii, list(row)[:10]))}: rename that of the id"
@@ -136,6 +132,13 @@ def _id_of(path: Path, number: int, row: dict[str, Any], seen: set[str]) -> str:
         raise CollectionError(f"{path}:{number}: the _id {found!r} stands twice: keep one of the lines, or give it another id")
     seen.add(found)
     return found
+
+
+def as_id(name: Any) -> Any:
+    """The id that a whole number stands for: pandas writes 12 as 12.0 where the column has an empty place. Else what it is."""
+    if isinstance(name, int | float) and not isinstance(name, bool) and name % 1 == 0:
+        return str(int(name))
+    return name
 
 
 class KnownIds:

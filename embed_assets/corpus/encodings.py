@@ -47,7 +47,7 @@ _UNSEEN = re.compile(
     rf"|(?<=[!-\u024f])[{_JOINERS}]+(?=[!-\u024f])"
 )
 _STRUCK_OVER = re.compile(r"[^\n\x08]\x08")
-CONTROLS = r"[\x00-\x08\x0e-\x1a]"
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a]")
 MOST_CONTROLS = 0.01
 # The control characters that UTF-8 makes of windows-1252 read as latin-1; U+0085 ends a line.
 _C1 = {byte: bytes([byte]).decode("windows-1252", "replace") for byte in range(0x80, 0xA0) if byte != 0x85}
@@ -164,7 +164,7 @@ def _checked(text: str) -> str:
 
 def is_binary(text: str) -> bool:
     """Whether more than one character in a hundred is a control character that no text has."""
-    return len(re.findall(CONTROLS, text)) > MOST_CONTROLS * len(text)
+    return len(_CONTROLS.findall(text)) > MOST_CONTROLS * len(text)
 
 
 def composed(text: str) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.encodings import CONTROLS, MOST_CONTROLS, composed
+from embed_assets.corpus.encodings import composed, is_binary
 from embed_assets.corpus.settings import ProductionSettings
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _with_ids(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame
 
 def _with_reasons(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame:
     names = {"chunk_id": settings.id_column, "document_id": settings.document_column, "text": settings.text_column}
-    binary = frame.select(pl.col("text").str.count_matches(CONTROLS) > MOST_CONTROLS * pl.col("text").str.len_chars()).to_series()
+    binary = frame["text"].map_elements(is_binary, pl.Boolean)
     frame = frame.with_columns(pl.col("title", "text").map_elements(composed, pl.String))
     reason = pl.when(pl.lit(False)).then(pl.lit(None, pl.String))
     for name, column in names.items():

@@ -55,12 +55,11 @@ class Structure:
 
     def parts(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Parts of a long text that begin at a heading or, where none is near, at a paragraph or a line."""
-        headings = [heading.start for heading in self.headings]
         while end - start > CHARACTERS_OF_A_PART:
             earliest, latest = start + CHARACTERS_OF_A_PART // 2, start + CHARACTERS_OF_A_PART
-            before = bisect_right(headings, latest) - 1
-            if before >= 0 and headings[before] > earliest:
-                cut = headings[before]
+            before = bisect_right(self.headings, latest, key=lambda heading: heading.start) - 1
+            if before >= 0 and self.headings[before].start > earliest:
+                cut = self.headings[before].start
             elif (blank := text.rfind("\n\n", earliest, latest)) >= 0:
                 cut = blank + 2
             elif (line := text.find("\n", earliest, end - 1)) >= 0:

@@ -25,10 +25,9 @@ from embed_assets.defs.partitions import PARTITION_TAG
 from embed_assets.defs.resources import GPU_OPTIONS, WORKSPACE, configured_workspace
 from embed_assets.defs.run_locks import hold_run
 from embed_assets.graph import STAGES
+from embed_assets.lineage import open_published
 from embed_assets.plan import Outcome, in_words, plan
-from embed_assets.production.published import Published
 from embed_assets.production.stages import PUBLISHED_INDEX
-from embed_assets.settings import read_settings
 
 # Each step is a process of its own, forked from one that has imported the code location and done nothing yet: where
 # all is reused, importing would take most of the time. torch is not imported there, so CUDA works in the steps.
@@ -96,10 +95,10 @@ class HeldRuns(Executor):
 
 def may_publish(workspace: Workspace, collection: str, run_config: Mapping[str, Any]) -> bool:
     """Whether a run may write an index although the verdict on it is there: no index is, or an operator asks for one."""
-    settings = read_settings(workspace, collection).publishing
-    if not settings.uri:
+    published = open_published(workspace, collection)
+    if not published.settings.uri:
         return False
-    index = Published(workspace, collection, settings).index
+    index = published.index
     asked = any((op.get("config") or {}).get("publish_anyway") for op in run_config.get("ops", {}).values())
     return asked or not index.metadata(index.pointer().current)
 

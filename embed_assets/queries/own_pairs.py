@@ -18,6 +18,7 @@ from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import (
     QUERIES,
     KnownIds,
+    as_id,
     find_file,
     find_qrels,
     is_unicode,
@@ -199,9 +200,7 @@ def _test_queries(folder: Path) -> set[str]:
 
 
 def _check(place: str, row: dict[str, Any], ids: KnownIds) -> _OwnPair:
-    document_id = row.get("document_id")
-    if isinstance(document_id, int | float) and not isinstance(document_id, bool) and document_id % 1 == 0:
-        row = row | {"document_id": str(int(document_id))}
+    row = row | {"document_id": as_id(row["document_id"])} if "document_id" in row else row
     for name in ("query", "document_id"):
         if not isinstance(row.get(name), str) or not composed(row[name]).strip():
             there = "" if name in row else f": its columns are {', '.join(map(ascii, list(row)[:10]))}; rename the right one"

@@ -29,7 +29,15 @@ from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.sharding import Sharding, sharded_trainer
 from embed_assets.training.token_loss import token_loss
 from embed_assets.training.tokens import add_projection, save_tokens, take_projection
-from embed_assets.training.trainer import master_weights, resuming_trainer, save_model, set_dropout, train, training_arguments
+from embed_assets.training.trainer import (
+    master_weights,
+    merge_adapters,
+    resuming_trainer,
+    save_model,
+    set_dropout,
+    train,
+    training_arguments,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -257,10 +265,8 @@ def _add_adapters(model: "SentenceTransformer", rank: int) -> None:
 
 def _merge_adapters(model: "SentenceTransformer", base_model: BaseModelSettings, scratch: Path) -> None:
     """Add the adapters to the weights of the base model, and put those into the model."""
-    from peft import PeftModel
-
     shutil.rmtree(scratch, ignore_errors=True)
     model.transformers_model.save_pretrained(str(scratch))
     whole = load_sentence_transformer(base_model, str(model.device))
     master_weights(whole)
-    model[0].model = PeftModel.from_pretrained(whole.transformers_model, str(scratch)).merge_and_unload()
+    merge_adapters(model, whole.transformers_model, str(scratch))

@@ -10,7 +10,7 @@ from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
 from embed_assets.models.token_projection import load_projection, save_projection
 from embed_assets.models.weights import BrokenModelError
-from embed_assets.training.trainer import save_model
+from embed_assets.training.trainer import merge_adapters, save_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -76,7 +76,5 @@ def _merge_adapters(model: "SentenceTransformer", location: str) -> None:
     transformer = model.transformers_model
     if not getattr(transformer, "_hf_peft_config_loaded", False):
         return
-    from peft import PeftModel
-
     whole = type(transformer).from_pretrained(transformer.name_or_path, use_safetensors=True)
-    model[0].model = PeftModel.from_pretrained(whole, location).merge_and_unload()
+    merge_adapters(model, whole, location)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer, SentenceTransformerTrainer
     from sentence_transformers.base.trainer import BaseTrainer
     from sentence_transformers.base.training_args import BaseTrainingArguments
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 LOGGED_LOSSES = 25
@@ -209,3 +210,16 @@ def save_model(model: "SentenceTransformer | CrossEncoder", folder: Path) -> Non
     if query and passage:
         words += LENGTHS_CARD.format(query=query, passage=passage, longest=model.max_seq_length)
     card.write_text(words, encoding="utf-8")
+
+
+def merge_adapters(model: "SentenceTransformer", whole: "PreTrainedModel", adapters: str) -> None:
+    """Put weights into a model, with low-rank adapters added to them.
+
+    Args:
+        model: gets them.
+        whole: the weights that the adapters are for.
+        adapters: folder of the adapters.
+    """
+    from peft import PeftModel
+
+    model[0].model = PeftModel.from_pretrained(whole, adapters).merge_and_unload()
