@@ -20,7 +20,8 @@ def test_searching_is_measured_here_and_in_one_and_two_workers(nodes: TwoNodes):
     here, *there = table["sent_mb"]
     # All vectors go to the worker on the other node; the driver and the first one share the memory of theirs.
     assert max(there) - here > 65536 * DIMENSIONS * 4 / 2 / 1e6 / 2
-    assert all(seconds > 0.5 for seconds in table["start_seconds"][1:])
+    started_here, *started_there = table["start_seconds"]
+    assert min(started_there) > started_here
 
 
 def test_without_workers_the_options_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
