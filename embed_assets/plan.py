@@ -14,7 +14,9 @@ from embed_assets.artifacts.stages import Stage
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.graph import needed
-from embed_assets.lineage import resolve
+from embed_assets.lineage import open_published, resolve
+from embed_assets.production.publishing import Judged, decide
+from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 from embed_assets.queries.price import ASKED_FOR
 from embed_assets.settings import Settings, read_settings
 
@@ -134,6 +136,23 @@ def plan_with_results(
             settled[stage.name] = artifact
         planned.append((row, artifact))
     return planned
+
+
+def would_publish(workspace: Workspace, collection: str, anyway: bool = False) -> bool:
+    """Whether a run whose results are all there would write an index, such as one that was interrupted while it published.
+
+    Args:
+        workspace: settings, sources and store.
+        collection: name of the collection.
+        anyway: whether an operator asks for it.
+    """
+    inputs = resolve(workspace, PUBLISHED_INDEX, collection)
+    if (source := inputs.sources.get(IN_PRODUCTION)) is None:
+        return False
+    if (artifact := workspace.store.find(inputs.stage, inputs.place, inputs.fingerprint)) is None:
+        return True
+    decided = decide(open_published(workspace, collection), inputs, Judged.read(artifact), source.digest, anyway=anyway)
+    return decided.model is not None
 
 
 def _plan_stage(

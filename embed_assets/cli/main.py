@@ -54,7 +54,8 @@ COMMANDS = (
 
 
 # What the place that somebody named is to blame for.
-UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EIO}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO}
 
 
 class Commands(click.Group):
@@ -68,10 +69,14 @@ class Commands(click.Group):
         except (AddressError, CollectionError, ModelNotPinnedError, RemoteError) as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
-            if error.errno not in UNUSABLE or not error.filename:
-                raise
-            place = Path(error.filename).parent  # what lies in it may have a name of the moment
-            raise click.ClickException(f"{place}: {error.strerror}: make room there, or name another folder") from None
+            if error.errno in FULL:  # where it was found out while writing, the error names no file
+                place = f"{Path(error.filename).parent}: " if error.filename else ""
+                raise click.ClickException(f"{place}{error.strerror}: make room there, or name another folder") from None
+            if error.errno in UNUSABLE and error.filename:
+                raise click.ClickException(
+                    f"{error.filename}: {error.strerror}: see that it can be read and written, or name another folder"
+                ) from None
+            raise
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

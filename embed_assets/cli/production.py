@@ -8,6 +8,7 @@ import click
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, printable
+from embed_assets.corpus.encodings import composed
 from embed_assets.lineage import open_published
 from embed_assets.production.published import without_fine_tuning
 from embed_assets.production.published_index import PublishingError
@@ -25,7 +26,7 @@ from embed_assets.settings import read_settings
 @home_option
 def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, data: str, home: str) -> None:
     """Search the published index of a collection, with the model that it was made with."""
-    if not query.strip():
+    if not composed(query).strip():
         raise click.BadParameter("the query is empty", param_hint="QUERY")
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])

@@ -60,7 +60,7 @@ def open_instance(home: Path) -> DagsterInstance:
             return DagsterInstance.from_config(str(folder))
         except OperationalError as error:
             raise OSError(
-                errno.EIO, f"Dagster's databases there cannot be used ({error.orig})", str(folder / DAGSTER_YAML)
+                errno.EIO, f"Dagster's databases there cannot be used ({error.orig})", str(folder)
             ) from None
 
 

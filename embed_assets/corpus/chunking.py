@@ -213,7 +213,10 @@ class _Cutter:
         return self._tokens(text)
 
     def _split_long(self, text: str, start: int, end: int, markdown: bool, structure: Structure) -> list[Span]:
-        """As _split, in parts: the splitter's time grows with the square of the elements of a text."""
+        """The spans of the parts of a text, each as _split finds them; no chunk goes over the end of a part, nor does an overlap.
+
+        The splitter's time grows with the square of the elements of a text.
+        """
         return [span for part in structure.parts(text, start, end) for span in self._split(text, *part, markdown)]
 
     def _split(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:

@@ -15,7 +15,7 @@ from embed_assets.corpus.menus import without_menus
 from embed_assets.corpus.readers.conversion import HAS_MENUS
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.settings import DocumentsSettings
-from embed_assets.corpus.structure import LONGEST_HEADING, read_structure, shorten
+from embed_assets.corpus.structure import LONGEST_HEADING, first_heading, shorten
 from embed_assets.progress import track
 
 logger = logging.getLogger(__name__)
@@ -115,8 +115,8 @@ def _reason_to_skip(path: Path, settings: DocumentsSettings) -> str:
 
 
 def _document(document_id: str, page: Converted) -> Document:
-    headings = read_structure(page.text).headings if page.markdown and not page.title else []
-    title = page.title or (headings[0].title if headings else PurePosixPath(document_id).stem)
+    heading = first_heading(page.text) if page.markdown and not page.title else None
+    title = page.title or (heading.title if heading else PurePosixPath(document_id).stem)
     metadata = json.dumps(page.metadata, ensure_ascii=False, sort_keys=True)
     return Document(document_id, shorten(title, LONGEST_HEADING), page.text, page.markdown, metadata, "; ".join(page.notes))
 

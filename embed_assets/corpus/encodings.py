@@ -40,10 +40,10 @@ _JOINERS, _SELECTORS = r"\u200c\u200d", r"\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _MAY_BE_UNSEEN = re.compile(rf"[{_CONTROL}\x80-\x9f\xad{_BLANK}{_HIDDEN}{_JOINERS}{_SELECTORS}]")
 _UNSEEN = re.compile(
     r"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)"
-    r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?)"
-    r"|\xad(?:[ \t]*\r?\n[ \t]*(?=\w))?"
+    r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()*+][0-9A-Z])"
+    r"|\xad(?:[ \t]*\r?\n[ \t]*(?=[^\W\d_]))?"
     rf"|[{_CONTROL}{_HIDDEN}]|[{_SELECTORS}]{{2,}}"
-    rf"|{_BLANK}(?![{_BLANK_PARTS_WORDS}])"
+    rf"|{_BLANK}(?![{_BLANK_PARTS_WORDS}])(?:(?<![{_BLANK_PARTS_WORDS}]{_BLANK})|(?!\w))"
     rf"|(?<=[!-\u024f])[{_JOINERS}]+(?=[!-\u024f])"
 )
 _STRUCK_OVER = re.compile(r"[^\n\x08]\x08")

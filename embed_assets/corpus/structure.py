@@ -2,7 +2,8 @@
 
 import functools
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 LONGEST_HEADING = 120
 CHARACTERS_OF_A_PART = 2**18
+FOR_A_FIRST_HEADING = (500, 10_000)
+# What follows a blank line, and is not indented, as the rest of a list or of code would be.
+_PARAGRAPH = re.compile(r"\n[ \t]*\r?\n(?=\S)")
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,22 @@ class Structure:
     blocks: list[Block]
 
     def parts(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Parts of a long text that begin at a heading or, where none is near, at a paragraph or a line."""
+        """Parts of a long text that begin at a heading or, where none is near, at a paragraph, a block or a line."""
         while end - start > CHARACTERS_OF_A_PART:
             earliest, latest = start + CHARACTERS_OF_A_PART // 2, start + CHARACTERS_OF_A_PART
             before = bisect_right(self.headings, latest, key=lambda heading: heading.start) - 1
+            paragraphs = deque(_PARAGRAPH.finditer(text, earliest, latest), maxlen=1)
             if before >= 0 and self.headings[before].start > earliest:
                 cut = self.headings[before].start
-            elif (blank := text.rfind("\n\n", earliest, latest)) >= 0:
-                cut = blank + 2
+            elif paragraphs:
+                cut = paragraphs[0].end()
             elif (line := text.find("\n", earliest, end - 1)) >= 0:
                 cut = line + 1
             else:
                 break
+            within = bisect_left(self.blocks, cut, key=lambda block: block.start) - 1
+            if within >= 0 and start < self.blocks[within].start and cut < self.blocks[within].end:
+                cut = self.blocks[within].start
             yield start, cut
             start = cut
         yield start, end
@@ -95,6 +103,15 @@ def read_structure(text: str) -> Structure:
             opener = f"{token.markup}{token.info.strip()[:LONGEST_HEADING]}\n"
             blocks.append(Block(start, starts[first + 1], closing, end, opener, f"\n{token.markup}"))
     return Structure(headings, blocks)
+
+
+def first_heading(text: str) -> Heading | None:
+    """The first heading of a Markdown text, as read_structure finds it; of what follows as little is read as can be."""
+    for characters in (*FOR_A_FIRST_HEADING, len(text)):
+        whole_lines = text if characters >= len(text) else text[: text.rfind("\n", 0, characters) + 1]
+        if headings := read_structure(whole_lines).headings:
+            return headings[0]
+    return None
 
 
 @functools.cache

@@ -25,8 +25,7 @@ from embed_assets.defs.partitions import PARTITION_TAG
 from embed_assets.defs.resources import GPU_OPTIONS, WORKSPACE, configured_workspace
 from embed_assets.defs.run_locks import hold_run
 from embed_assets.graph import STAGES
-from embed_assets.lineage import open_published
-from embed_assets.plan import Outcome, in_words, plan
+from embed_assets.plan import Outcome, in_words, plan, would_publish
 from embed_assets.production.stages import PUBLISHED_INDEX
 
 # Each step is a process of its own, forked from one that has imported the code location and done nothing yet: where
@@ -81,26 +80,21 @@ class HeldRuns(Executor):
         collection = plan_context.dagster_run.tags.get(PARTITION_TAG, "")
         try:
             planned = [row for row in plan(self.workspace, collection, stages, priced=False) if row.stage in stages]
-            publishes = PUBLISHED_INDEX.name in stages and may_publish(
-                self.workspace, collection, plan_context.dagster_run.run_config
-            )
+            reused = all(row.outcome is Outcome.REUSED for row in planned)
+            anyway = _publishes_anyway(plan_context.dagster_run.run_config)
+            publishes = reused and PUBLISHED_INDEX.name in stages and would_publish(self.workspace, collection, anyway)
         except Exception as error:  # whatever it is, the step that meets it tells it better
             plan_context.log.debug("no plan of this run: %s", error)
             return True
         plan_context.log.info("what this run does with %s", in_words(planned))
         checks = tuple(f"{stage}_" for stage in stages)  # a check of its own is a step, named after its asset
         known = all(name in stages or name.startswith(checks) for name in names)
-        return publishes or not known or any(row.outcome is not Outcome.REUSED for row in planned)
+        return publishes or not known or not reused
 
 
-def may_publish(workspace: Workspace, collection: str, run_config: Mapping[str, Any]) -> bool:
-    """Whether a run may write an index although the verdict on it is there: no index is, or an operator asks for one."""
-    published = open_published(workspace, collection)
-    if not published.settings.uri:
-        return False
-    index = published.index
-    asked = any((op.get("config") or {}).get("publish_anyway") for op in run_config.get("ops", {}).values())
-    return asked or not index.metadata(index.pointer().current)
+def _publishes_anyway(run_config: Mapping[str, Any]) -> bool:
+    """Whether an operator asks for it; the name of the step may have a prefix."""
+    return any((op.get("config") or {}).get("publish_anyway") for op in run_config.get("ops", {}).values())
 
 
 def _is_interrupted(event: DagsterEvent) -> bool:

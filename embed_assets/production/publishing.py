@@ -1,6 +1,6 @@
 """From a checkpoint to production: the verdict of the gate, and the index that it lets through."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,83 @@ def _score(
     return score_systems(inputs.collection, chunks, queries, labels, encoders, scoring, hybrids, comparisons, patterns=patterns)
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What is done with the index of a collection when a candidate was judged.
+
+    Args:
+        promoted: whether the checkpoint is in production then.
+        words: why, for people.
+        model: whose index is written and put into production; None: what is there stays.
+        reason: what is kept with that index.
+        summaries: gives the scores by which search in the index fuses; None: as before.
+        hybrid: name of its hybrid in those scores.
+    """
+
+    promoted: bool
+    words: str
+    model: Model | None = None
+    reason: str = ""
+    summaries: Callable[[], Sequence[Mapping[str, Any]]] | None = None
+    hybrid: str = ""
+
+
+def decide(
+    published: Published, inputs: Inputs, judged: Judged, compared_with: str, compute: Compute = Compute(), anyway: bool = False
+) -> Decision:
+    """What publish does, told without doing it.
+
+    Args:
+        published, inputs, judged, compared_with, compute, anyway: as in publish.
+    """
+    index, verdict = published.index, judged.verdict
+    candidate, chunks = model_of(inputs.artifacts["checkpoint"]), inputs.artifacts["corpus_chunks"]
+    before = index.pointer()
+    live = index.metadata(before.current)
+    name = index.table_name(published.made_of(candidate, chunks)["fingerprint"])
+
+    def of_candidate(words: str, model: Model | None = None, reason: str = "") -> Decision:
+        return Decision(True, words, model, reason, lambda: judged.candidate, system_of(candidate)[1])
+
+    def of_base(words: str, model: Model | None = None, reason: str = "") -> Decision:
+        return Decision(
+            False, words, model, reason, lambda: read_summaries(inputs.folder("beir_scores")), system_of(_base_of(inputs))[1]
+        )
+
+    if before.current == name and live:
+        return of_candidate(f"in production: {before.reason}")
+    if anyway or (verdict.better and before.withdrawn != name):
+        reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
+        return of_candidate(f"in production: {reason}", candidate, reason)
+    if verdict.better:
+        return Decision(False, "what is in production stays: this one was rolled back; 'publish_anyway' brings it back")
+    without = f"{NOT_BETTER}: {verdict.reason}"
+    in_use = published.find(model_of_table(live).name) if live else None
+    if not live or (in_use is None and model_of_table(live).is_base):
+        return of_base(f"in production: {without}", _base_of(inputs), without)
+    stays = f"what is in production stays: {without if model_of_table(live).is_base else verdict.reason}"
+    if in_use is None:
+        return Decision(False, stays)
+    known, made_of = [live, index.metadata(before.withdrawn)], published.made_of(in_use, chunks)
+    if any(all(it.get(key) == made_of.get(key) for key in ROWS) for it in known):
+        if in_use.digest == _base_of(inputs).digest:
+            return of_base(stays)
+        if judged.in_use and in_use.name == compared_with:
+            return Decision(False, stays, summaries=lambda: judged.in_use, hybrid=HYBRID_IN_USE)
+        return Decision(False, stays)
+    dense, hybrid = system_of(in_use)
+
+    def scored_anew() -> Sequence[Mapping[str, Any]]:
+        return [score.summary for score in _score(inputs, {dense: published.scored(in_use, compute)}, {hybrid: dense})]
+
+    if in_use.is_base:
+        words, reason = f"in production, with the newer chunks: {without}", without
+    else:
+        words = f"the new model is not in production: {verdict.reason}; the newer chunks are, with the model that was there"
+        reason = NEWER_CHUNKS
+    return Decision(False, words, in_use, reason, scored_anew, hybrid)
+
+
 def publish(
     published: Published, inputs: Inputs, judged: Judged, compared_with: str, compute: Compute, anyway: bool = False
 ) -> tuple[bool, str]:
@@ -148,51 +225,19 @@ def publish(
         OvertakenError: somebody else published meanwhile; what is in production stays.
         CollectionError: the production table, or a column that is published with its chunks, is missing.
     """
-    index, verdict = published.index, judged.verdict
-    candidate, chunks = model_of(inputs.artifacts["checkpoint"]), inputs.artifacts["corpus_chunks"]
+    index = published.index
     folder = published.workspace.store.root / "published_index" / inputs.collection
     folder.mkdir(parents=True, exist_ok=True)
     # One publisher of a home at a time: the second one finds the work done. Those of another home meet at the pointer.
     with lock(folder / "publish.lock"):
         before = index.pointer()
-        live = index.metadata(before.current)
-        made_of = published.made_of(candidate, chunks)
-        name = index.table_name(made_of["fingerprint"])
-        if before.current == name and live:
-            _fuse_anew(index, name, live, _fusion(inputs, judged.candidate, system_of(candidate)[1]))
-            return True, f"in production: {before.reason}"
-        if anyway or (verdict.better and before.withdrawn != name):
-            reason = verdict.reason if verdict.better else f"published by an operator: {verdict.reason}"
-            _put(published, inputs, before, candidate, compared_with, reason, judged.candidate, compute)
-            return True, f"in production: {reason}"
-        if verdict.better:
-            return False, "what is in production stays: this one was rolled back; 'publish_anyway' brings it back"
-        without = f"{NOT_BETTER}: {verdict.reason}"
-        in_use = published.find(model_of_table(live).name) if live else None
-        if not live or (in_use is None and model_of_table(live).is_base):
-            base = _base_of(inputs)
-            summaries = read_summaries(inputs.folder("beir_scores"))
-            _put(published, inputs, before, base, compared_with, without, summaries, compute)
-            return False, f"in production: {without}"
-        stays = f"what is in production stays: {without if model_of_table(live).is_base else verdict.reason}"
-        if in_use is None:
-            return False, stays
-        known, made_of = [live, index.metadata(before.withdrawn)], published.made_of(in_use, chunks)
-        if any(all(it.get(key) == made_of.get(key) for key in ROWS) for it in known):
-            if in_use.digest == _base_of(inputs).digest:
-                summaries = read_summaries(inputs.folder("beir_scores"))
-                _fuse_anew(index, before.current, live, _fusion(inputs, summaries, system_of(in_use)[1]))
-            elif judged.in_use and in_use.name == compared_with:
-                _fuse_anew(index, before.current, live, _fusion(inputs, judged.in_use, HYBRID_IN_USE))
-            return False, stays
-        dense, hybrid = system_of(in_use)
-        scored = _score(inputs, {dense: published.scored(in_use, compute)}, {hybrid: dense})
-        summaries = [score.summary for score in scored]
-        reason = without if in_use.is_base else NEWER_CHUNKS
-        _put(published, inputs, before, in_use, compared_with, reason, summaries, compute)
-    if in_use.is_base:
-        return False, f"in production, with the newer chunks: {without}"
-    return False, f"the new model is not in production: {verdict.reason}; the newer chunks are, with the model that was there"
+        decided = decide(published, inputs, judged, compared_with, compute, anyway)
+        summaries = decided.summaries() if decided.summaries is not None else ()
+        if decided.model is not None:
+            _put(published, inputs, before, decided.model, compared_with, decided.reason, summaries, compute)
+        elif summaries:
+            _fuse_anew(index, before.current, _fusion(inputs, summaries, decided.hybrid))
+    return decided.promoted, decided.words
 
 
 def _put(
@@ -242,8 +287,9 @@ def _base_of(inputs: Inputs) -> Model:
     return base_model_of(inputs.block(BaseModelSettings), inputs.sources[BASE_MODEL].digest)
 
 
-def _fuse_anew(index: PublishedIndex, name: str, live: Mapping[str, Any], fused: dict[str, Any]) -> None:
+def _fuse_anew(index: PublishedIndex, name: str, fused: dict[str, Any]) -> None:
     """Let search in an index whose rows stay fuse as the newest scores do."""
+    live = index.metadata(name)
     if any(live.get(key) != value for key, value in fused.items()):
         index.note(name, fused)
 

@@ -56,7 +56,8 @@ class IndexSearch:
 
     def search(self, query: str, mode: Mode = "hybrid", limit: int = 10) -> list[Hit]:
         """The first hits of a query; arguments and errors as of search_index."""
-        query = composed(query)
+        if not (query := composed(query)).strip():
+            return []
         published = self._published
         reranker = _reranker(published.workspace, published.collection) if mode == "reranked" else None
         table = published.index.open()

@@ -213,8 +213,8 @@ def compare_metrics(checkpoint: TextEncoder, endpoint: TextEncoder, dev: DevSet)
 
 def check_served_model(
     published: Published, queries: pl.Series, passages: pl.Series, dev: DevSet | None = None
-) -> Agreement | None:
-    """Compare the endpoint that a collection's settings name with the model in production; None if they name none.
+) -> Agreement:
+    """Compare the endpoint that a collection's settings name with the model in production.
 
     Args:
         published: what is in production, and the endpoint.
@@ -228,8 +228,6 @@ def check_served_model(
         MissingArtifactError: the checkpoint in production is not in the store.
     """
     settings = published.settings
-    if not settings.endpoint_url:
-        return None
     encoder = published.encoder(model_of_table(metadata_of(published.index.open())), Compute("cpu"))
     some_queries, some_passages = (
         texts.gather_every(max(1, len(texts) // most)).head(most).to_list()

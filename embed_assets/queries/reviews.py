@@ -10,6 +10,7 @@ from embed_assets.artifacts.files import fingerprint_of, write_atomically
 from embed_assets.artifacts.inputs import Asked, Source
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import is_unicode, read_jsonl
+from embed_assets.corpus.encodings import composed
 from embed_assets.text.near_duplicates import normalize_query
 
 REVIEWS = "reviewed_questions.jsonl"
@@ -32,7 +33,7 @@ def read_reviews(folder: Path) -> dict[str, tuple[str, str]]:
         return reviews
     for number, row in read_jsonl(path):
         query, verdict = row.get("query"), row.get("verdict")
-        if not isinstance(query, str) or not query.strip() or not is_unicode(query):
+        if not isinstance(query, str) or not composed(query).strip() or not is_unicode(query):
             raise CollectionError(f"{path}:{number}: 'query' must be a non-empty string, found {query!a:.80}")
         if verdict not in VERDICTS:
             raise CollectionError(f"{path}:{number}: 'verdict' must be {' or '.join(VERDICTS)}, found {verdict!a:.80}")

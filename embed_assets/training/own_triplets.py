@@ -21,7 +21,7 @@ import polars as pl
 
 from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import find_file, is_unicode, read_jsonl
+from embed_assets.corpus.beir import as_id, find_file, is_unicode, read_jsonl
 from embed_assets.corpus.encodings import composed
 from embed_assets.queries.own_pairs import OWN_STYLE
 
@@ -174,10 +174,10 @@ def _triplets_of_recipe(path: Path, folder: Path, split: Literal["train", "dev"]
 def _ids(place: str, record: Mapping[str, Any], name: str) -> list[str]:
     """Ids of passages, each by itself or as the ``id`` of an object."""
     listed = record.get(name) or []
-    ids = [item.get("id") if isinstance(item, dict) else item for item in listed] if isinstance(listed, list) else [None]
-    if not all(isinstance(it, int | str) and not isinstance(it, bool) for it in ids):
+    ids = [as_id(it.get("id") if isinstance(it, dict) else it) for it in listed] if isinstance(listed, list) else [None]
+    if not all(isinstance(it, str) for it in ids):
         raise CollectionError(f"{place}: {name!r} must be a list of ids of passages; found {listed!a:.80}")
-    return [str(it) for it in ids]
+    return ids
 
 
 def _passages(files: Iterable[Path], asked: Iterable[tuple[str, str, str, list[str], list[str]]], corpus: str) -> dict[str, str]:
@@ -190,9 +190,9 @@ def _passages(files: Iterable[Path], asked: Iterable[tuple[str, str, str, list[s
             raise CollectionError(f"{path}: a corpus needs the columns 'id' and 'text'; found {', '.join(table.columns)}")
         rows = table.select(pl.col("id").cast(pl.String), "text").filter(pl.col("id").is_in(wanted.implode()))
         for name, text in rows.iter_rows():
-            if text is None or not text.strip():
+            if not (text := composed(text or "").strip()):
                 raise CollectionError(f"{path}: the passage {name!a:.80} has no text")
-            texts[name] = composed(text).strip()
+            texts[name] = text
     return texts
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from dagster import DagsterInstance, DagsterRunStatus
 
 from embed_assets.artifacts.files import lock
+from embed_assets.cli import building, settled
 from embed_assets.cli.main import main
 from embed_assets.cli.runs import DAGSTER_YAML, materialize_collection, open_instance
 from embed_assets.corpus import source
@@ -96,6 +97,8 @@ def test_where_all_is_in_place_nothing_runs(workspace_folder: Path, monkeypatch:
     monkeypatch.setenv("DAGSTER_HOME", str(workspace_folder / "other"))
     assert [run_again(), run_again()] == ["ran", "in place"]
     assert (runs_of(home), runs_of(workspace_folder / "other")) == (7, 1)
+    monkeypatch.setattr(settled, "plan_with_results", None)  # whatever is wrong there, the run itself goes on
+    assert run_again() == "ran"
 
 
 def test_without_an_instance_of_one_s_own_runs_lie_beside_the_artifacts(workspace_folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -184,13 +187,23 @@ def test_a_run_names_each_step_that_computes_and_tells_what_its_checks_found(
     assert "evaluation_set" not in CliRunner().invoke(main, ["run", "routers", "--until", "evaluation_set"]).output
 
 
+def test_a_full_disk_is_told_in_one_line_also_where_only_the_last_bytes_found_no_room(monkeypatch: pytest.MonkeyPatch):
+    def write(*_: object) -> None:
+        with Path("/dev/full").open("w") as full:
+            full.write("x")
+
+    monkeypatch.setattr(building, "known_collections", write)
+    result = CliRunner().invoke(main, ["run"])
+    assert result.output == "Error: No space left on device: make room there, or name another folder\n"
+
+
 def test_a_place_that_cannot_be_used_is_told_in_one_line(workspace_folder: Path, monkeypatch: pytest.MonkeyPatch):
     write_collection(workspace_folder / "data" / "collections" / "bakery", BAKERY)
     monkeypatch.delenv("DAGSTER_HOME")
     (workspace_folder / "file").touch()
     (workspace_folder / "broken" / "history" / "runs.db").mkdir(parents=True)
     for command, words in (
-        (["run", "--home", f"{workspace_folder}/file/home"], f"Error: {workspace_folder}/file: Not a directory: make room there"),
+        (["run", "--home", f"{workspace_folder}/file/home"], f"Error: {workspace_folder}/file/home: Not a directory: see that it can"),
         (["run", "--home", f"{workspace_folder}/broken"], "broken: Dagster's databases there cannot be used (unable to open"),
     ):
         result = CliRunner().invoke(main, command)

@@ -24,7 +24,7 @@ __all__ = ["base"]  # a fixture
 pytestmark = pytest.mark.slow
 
 ON_TWO = dataclasses.replace(COMPUTE, cluster=Cluster(2, 0, 1), loggers=("tensorboard",))
-LONG = {"epochs": 25.0, "checkpoints": 8}
+LONG = {"epochs": 17.0, "checkpoints": 8}
 WORKER = "ray::RayTrainWorker"
 BEGINS = "training on 32 examples"
 DRIVER = """

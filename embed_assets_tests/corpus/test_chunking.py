@@ -12,7 +12,7 @@ from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA, SpanIndex
-from embed_assets.corpus.structure import Structure, read_structure
+from embed_assets.corpus.structure import Structure, first_heading, read_structure
 from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_counts import TokenCounter
@@ -335,6 +335,15 @@ def test_only_real_headings_are_headings(source, titles):
     assert [heading.title for heading in read_structure(source).headings] == titles
 
 
+def test_the_first_heading_is_found_wherever_it_begins():
+    for before in ("", "The pump.\n\n" * 49, "```\n# none\n```\n" * 100, "> - The pump\n" * 2000):
+        for mark in ("# Start *it*\n", "Start it\n===\n"):
+            for blank in range(0, 60, 7):
+                text = f"{before}{' ' * blank}\n\n{mark}\nRun.\n# Stop it\n"
+                assert first_heading(text) == read_structure(text).headings[0], text[:600]
+    assert first_heading("The pump.\n" * 5000) is None
+
+
 def test_plain_text_has_no_headings(tokenizer):
     text = "# not a heading\n\n" + "The pump runs dry. " * 20
     assert path_of(cut(tokenizer, Document("a.txt", "a", text, markdown=False), max_tokens=32), "dry") == "a"
@@ -353,13 +362,25 @@ def test_time_is_linear_in_the_length_of_a_line_and_in_the_number_of_headings(to
     assert seconds[1] < 8 * seconds[0]
 
 
-@pytest.mark.parametrize(("mark", "before"), [("# ", ""), ("", "\n\n")])
-def test_a_long_text_is_cut_in_parts_that_begin_at_headings_or_paragraphs(mark, before):
-    text = "".join(f"{mark}H {i}\n\nThe pump\nruns dry.\n\n" for i in range(40_000))
+@pytest.mark.parametrize(
+    ("mark", "before", "line_end"), [("# ", "", "\n"), ("", "\n\n", "\n"), ("", "\r\n\r\n", "\r\n")], ids=["headings", "paragraphs", "CRLF"]
+)
+def test_a_long_text_is_cut_in_parts_that_begin_at_headings_or_paragraphs(mark, before, line_end):
+    text = "".join(f"{mark}H {i}\n\nThe pump\nruns dry.\n\n" for i in range(40_000)).replace("\n", line_end)
     parts = list(read_structure(text).parts(text, 0, len(text)))
     assert len(parts) > 3 and parts[0][0] == 0 and parts[-1][1] == len(text)
     assert all(end == start and end - begin <= 2**18 for (begin, end), (start, _) in pairwise(parts))
     assert all(text.startswith(mark, start) and text.endswith(before, 0, start) for start, _ in parts[1:])
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\n"], ids=["at a paragraph", "at a line"])
+def test_no_part_begins_within_a_fence(end):
+    text = f"Start it.\n```\nopen{end}close{end}open{end}close\n```\n" * 10_000
+    structure = read_structure(text)
+    parts = list(structure.parts(text, 0, len(text)))
+    assert len(parts) > 1 and "".join(text[slice(*part)] for part in parts) == text
+    assert len(structure.blocks) == 10_000
+    assert not any(block.start < start < block.end for start, _ in parts for block in structure.blocks)
 
 
 def test_a_line_without_end_is_one_part():

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 from embed_assets.corpus.menus import without_menus
+from embed_assets.corpus.readers.converted import Converted, finished
 from embed_assets.corpus.readers.html import read_html
 
 MENU = "<div><p>ACME Inc.</p><ul>" + "".join(f"<li><a href={i}>Chapter {i}</a></li>" for i in range(4)) + "</ul></div>"
 WARNING = "<p>Switch it off first.</p>"
 
 
-def pages(count: int) -> dict:
+def pages(count: int) -> dict[str, Converted]:
     page = "{menu}<h1>Chapter {i}</h1><p>Part {i} of the pump.</p>{warning}<p>Then part {i} is rinsed.</p><p>© ACME</p>"
     return {f"{i}.html": read_html(page.format(i=i, menu=MENU, warning=WARNING).encode()) for i in range(count)}
 
@@ -14,6 +17,12 @@ def test_menus_heads_and_feet_of_most_pages_are_left_out_and_a_repeated_warning_
     found = without_menus(pages(4))
     assert found["2.html"].text == "# Chapter 2\n\nPart 2 of the pump.\n\nSwitch it off first.\n\nThen part 2 is rinsed."
     assert found["2.html"].notes == ("6 lines left out that most pages have",)
+
+
+def test_a_link_is_known_by_what_a_reader_sees_of_it():
+    raw = {name: replace(page, text=page.text.replace("Chapter", "Chap\u00adter")) for name, page in pages(4).items()}
+    raw = {name: replace(page, links=tuple(it.replace("chapter", "chap\u00adter") for it in page.links)) for name, page in raw.items()}
+    assert without_menus({name: finished(page) for name, page in raw.items()}) == without_menus(pages(4))
 
 
 def test_two_pages_are_too_few_to_tell_a_menu():

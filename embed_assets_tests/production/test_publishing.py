@@ -14,7 +14,6 @@ from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.cli.main import main
-from embed_assets.defs.executor import may_publish
 from embed_assets.evaluation.hybrid_weight import weight_for_search
 from embed_assets.evaluation.scoring import read_summaries, write_summaries
 from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
@@ -23,6 +22,7 @@ from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.two_towers import TwoTowers
 from embed_assets.overview import in_production
+from embed_assets.plan import would_publish
 from embed_assets.production import drift, publishing
 from embed_assets.production.gate import Verdict
 from embed_assets.production.published import Published, model_of_table, without_fine_tuning
@@ -53,6 +53,14 @@ class Home(ScoredHome):
         return publish(
             self.published, inputs, replace(scored, verdict=verdict), inputs.sources[IN_PRODUCTION].digest, CPU, anyway
         )
+
+    def keep(self, verdict: Verdict) -> None:
+        """Store a verdict, as a run does before it publishes."""
+        judged = Judged(verdict, read_summaries(self.inputs().folder("beir_scores")))
+        self.place.store.build("published_index", NAME, self.inputs().ingredients, lambda folder, _: judged.write(folder))
+
+    def would_publish(self, anyway: bool = False) -> bool:
+        return would_publish(self.place, NAME, anyway)
 
     @property
     def published(self) -> Published:
@@ -102,15 +110,25 @@ def test_a_second_refusal_changes_nothing(home: Home):
     assert home.published.index.pointer() == before
 
 
-def test_a_run_that_may_write_an_index_is_not_taken_for_one_that_computes_nothing(home: Home):
-    assert may_publish(home.place, NAME, {})
+def test_it_is_known_whether_a_run_that_computes_nothing_would_write_an_index(home: Home):
+    assert home.would_publish()
+    home.keep(REFUSED)
+    assert home.would_publish(), "nothing is in production: the base model comes there"
     home.publish(REFUSED)
-    assert not may_publish(home.place, NAME, {"ops": {"published_index": {"config": {"publish_anyway": False}}}})
-    assert may_publish(home.place, NAME, {"ops": {"company__published_index": {"config": {"publish_anyway": True}}}})
+    assert not home.would_publish() and home.would_publish(anyway=True)
     shutil.rmtree(home.place.data / "published")
-    assert may_publish(home.place, NAME, {})
+    assert home.would_publish()
     (home.folder / "settings.yaml").write_text("{}")
-    assert not may_publish(home.place, NAME, {})
+    assert not home.would_publish()
+
+
+def test_a_run_that_was_interrupted_while_it_published_is_not_taken_for_one_with_nothing_to_do(home: Home):
+    home.publish(REFUSED)
+    home.build("corpus_chunks", home.write_corpus, code_version="2")
+    home.keep(BETTER)
+    assert home.would_publish()
+    assert home.publish(BETTER)[0]
+    assert not home.would_publish()
 
 
 @pytest.mark.parametrize(
@@ -125,8 +143,7 @@ def test_a_run_that_may_write_an_index_is_not_taken_for_one_that_computes_nothin
 def test_the_reason_is_that_of_the_last_verdict_and_says_its_day(home: Home, swapped_at: str, later: str, words: str):
     home.publish(REFUSED)
     verdict = Verdict(not later, f"(judged since) {later}")
-    inputs = home.inputs()
-    home.place.store.build("published_index", NAME, inputs.ingredients, lambda folder, _: Judged(verdict, ()).write(folder))
+    home.keep(verdict)
     pointer = replace(home.published.index.pointer(), swapped_at=swapped_at)
     home.published.index._move(home.published.index.pointer(), pointer)
     assert without_fine_tuning(home.published) == f"base model: the fine-tuned one was not shown to be better: {words}"
@@ -195,7 +212,11 @@ def test_a_base_model_that_is_gone_is_named_and_the_next_run_publishes_the_one_t
     with pytest.raises(MissingArtifactError, match=r"the base model in production, .*other, is not there any more"):
         search_index(home.published, QUESTION, LATE, RERANKING)
     (home.place.data / "settings.yaml").unlink()
+    home.keep(REFUSED)
+    assert home.would_publish()
     assert home.publish(REFUSED)[1].startswith("in production: base model: ")
+    home.keep(REFUSED)  # it is compared with the one that is there now
+    assert not home.would_publish()
     assert search_index(home.published, QUESTION, LATE, RERANKING)[0].document_id == "bread.md"
     assert home.live["base_model"]["name"] == BaseModelSettings().name
 

@@ -137,6 +137,14 @@ def test_the_line_of_a_bad_row_is_named(tmp_path, row, words):
     assert str(error.value).startswith(f"{path}:2: ") and words in str(error.value)
 
 
+def test_a_passage_of_which_nothing_is_seen_has_no_text(tmp_path):
+    write_recipe(tmp_path)
+    (passages,) = (tmp_path / "corpus").glob("*.parquet")
+    pl.read_parquet(passages).with_columns(text=pl.lit("\u00ad \ufeff")).write_parquet(passages)
+    with pytest.raises(CollectionError, match=r"parquet: the passage '.*' has no text"):
+        read_own_triplets(tmp_path)
+
+
 def test_the_row_of_a_parquet_file_is_named(tmp_path):
     pl.DataFrame({"anchor": ["a", "b"], "positive": ["p", ""]}).write_parquet(tmp_path / "triplets.parquet")
     with pytest.raises(

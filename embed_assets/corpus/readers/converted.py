@@ -69,4 +69,4 @@ def finished(converted: Converted) -> Converted:
     text, pictures = without_data_uris(converted.text)
     notes = (*converted.notes, f"{pictures} embedded pictures left out") if pictures else converted.notes
     title = " ".join(composed(converted.title).split())
-    return Converted(composed(text), title, converted.markdown, converted.metadata, notes, converted.links)
+    return Converted(composed(text), title, converted.markdown, converted.metadata, notes, tuple(map(composed, converted.links)))
