@@ -53,6 +53,9 @@ MOST_CONTROLS = 0.01
 _C1 = {byte: bytes([byte]).decode("windows-1252", "replace") for byte in range(0x80, 0xA0) if byte != 0x85}
 
 
+_HYPHENS = str.maketrans("\u2010\u2011", "--")
+
+
 class BinaryDataError(ValueError):
     """The bytes are no text."""
 
@@ -168,9 +171,12 @@ def is_binary(text: str) -> bool:
 
 
 def composed(text: str) -> str:
-    """The text in Unicode's composed form (NFC), without what nobody sees in it and halves of surrogate pairs."""
+    """The text in Unicode's composed form (NFC), without what nobody sees in it and halves of surrogate pairs.
+
+    Hyphens are the one of keyboards: a name with one that forbids a line break is found like any other.
+    """
     if _MAY_BE_UNSEEN.search(text):
         text = _UNSEEN.sub(lambda match: match[1] or "", _STRUCK_OVER.sub("", text)).translate(_C1)
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode()).translate(_HYPHENS)
     return text

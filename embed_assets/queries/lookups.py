@@ -22,11 +22,17 @@ from embed_assets.text.languages import SPACELESS, words_without_meaning
 
 # Marks of Markdown; that of C# is none.
 MARKS = re.compile(r"(?<!\w)#+|[*`|>]+")
-# Emphasis and code, and links and pictures, of which a reader sees the words; between digits a star multiplies.
+# Escapes, marks of footnotes, boxes to tick, links and pictures, emphasis and code, of which a reader sees the words alone;
+# between digits a star multiplies.
 AROUND_WORDS = re.compile(
-    r"!?\[([^\[\]]{0,1000})\](?:\([^()\s]{0,1000}(?:\([^()\s]{0,1000}\))?[^()]{0,300}\)|\[[^\[\]]{0,200}\])"
-    r"|(?<!\d)[*`]+|[*`]+(?!\d)"
+    r"\\([!-/:-@\[-`{-~])|\[\^[^\[\]\s]{1,60}\]:?|^\[[ xX]\](?=\s)"
+    r"|!?\[([^\[\]]{0,1000})\](?:\([^()\s]{0,1000}(?:\([^()\s]{0,1000}\))?[^()]{0,300}\)|\[[^\[\]]{0,200}\])"
+    r"|(?<!\w)_(?=[^\s_])([^_\n]{1,300})(?<=\S)_(?!\w)"
+    r"|<((?:https?|mailto):[^<>\s]{1,1000}|[^<>\s@]{1,100}@[^<>\s@]{1,100})>"
+    r"|(?<!\d)[*`]+|[*`]+(?!\d)|~~"
 )
+# A backslash at the end of a line breaks it.
+_LINE_END = re.compile(r"(?<=\S)[^\S\n]*\\?\n\s*(?=\S)")
 # What stands in front of a part of a table or of a fence.
 BLOCK_BEGINS = ("|", "```", "~~~")
 SHORTEST_SENTENCE, LONGEST_SENTENCE = 6, 40  # in words
@@ -209,7 +215,7 @@ def _sentence_queries(text: str, language: str, draw: random.Random, count: int)
     if not count:
         return []
     parts = [part for paragraph in _paragraphs(text, language) for part in tokens.sentences(paragraph, language)]
-    found = [" ".join(MARKS.sub(" ", AROUND_WORDS.sub(r"\1", part)).split()) for part in parts]
+    found = [" ".join(MARKS.sub(" ", AROUND_WORDS.sub(r"\1\2\3\4", part)).split()) for part in parts]
     fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE]
     return draw.sample(fitting, min(count, len(fitting)))
 
@@ -217,9 +223,14 @@ def _sentence_queries(text: str, language: str, draw: random.Random, count: int)
 def _paragraphs(text: str, language: str) -> list[str]:
     """The paragraphs and list items of Markdown or plain text, each in one line however it was wrapped."""
     parsed = _markdown().parse(text)
-    gap = "" if language in SPACELESS else " "
+
+    def gap(line_end: re.Match) -> str:
+        """No space in a script without spaces, but between two Latin words there."""
+        around = line_end.string[line_end.start() - 1] + line_end.string[line_end.end()]
+        return "" if language in SPACELESS and not around.isascii() else " "
+
     return [
-        gap.join(line.strip() for line in token.content.splitlines())
+        _LINE_END.sub(gap, token.content.strip())
         for before, token in itertools.pairwise(parsed)
         if before.type == "paragraph_open"
     ]

@@ -8,11 +8,15 @@ import regex
 # What a name goes on with in the scripts that write spaces; a Chinese character beside a name does not belong to it.
 _NAME = r"\p{Latin}\p{Greek}\p{Cyrillic}\p{M}\p{Nd}_"
 _START, _END = rf"(?<![{_NAME}])", rf"(?![{_NAME}])"
-_UPPER, _LOWER = r"\p{Lu}\p{Nd}", r"\p{Ll}\p{Nd}"
+_UPPER, _LOWER, _HEX = r"\p{Lu}\p{Nd}", r"\p{Ll}\p{Nd}", "[0-9A-Fa-f]"
 
 IDENTIFIER_PATTERNS = (
-    # CWE-565, %SYS-5-CONFIG, MAX_RETRY_COUNT, ÜBER-12, RHSA-2024:1234
-    rf"{_START}%?\p{{Lu}}[{_UPPER}]*(?:[-_][{_UPPER}]+)+(?::\d+)*{_END}",
+    # CWE-565, %SYS-5-CONFIG, MAX_RETRY_COUNT, ÜBER-12, RHSA-2024:1234, KX-12.3
+    rf"{_START}%?\p{{Lu}}[{_UPPER}]*(?:[-_][{_UPPER}]+)+(?:[.:]\d+)*{_END}",
+    # UUIDs; addresses of network cards and of IPv6
+    rf"(?<![{_NAME}:-])(?:{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|{_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5,}}"
+    rf"|(?:{_HEX}{{1,4}}:){{7}}{_HEX}{{1,4}}|(?={_HEX}*\d){_HEX}{{3,4}}(?::{_HEX}{{1,4}})*::(?:{_HEX}{{1,4}}:)*(?:{_HEX}{{1,4}})?)"
+    rf"(?![{_NAME}:-])",
     # --no-verify
     r"(?<![\w-])--[a-z][a-z0-9-]+",
     # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1
@@ -24,14 +28,16 @@ IDENTIFIER_PATTERNS = (
     rf"{_START}\p{{Ll}}+(?:_[{_LOWER}]+)+{_END}",
     # maxRetries
     rf"{_START}\p{{Ll}}+(?:\p{{Lu}}[{_LOWER}]+)+{_END}",
-    # E4012, CSCvx12345
-    rf"{_START}\p{{Lu}}{{1,6}}\p{{Ll}}{{0,3}}\d{{2,}}[{_UPPER}]*{_END}",
+    # E4012, CSCvx12345, R81.20
+    rf"{_START}\p{{Lu}}{{1,6}}\p{{Ll}}{{0,3}}\d{{2,}}[{_UPPER}]*(?:\.\d+)*{_END}",
     # cve-2024-1234
     rf"{_START}[a-z]{{2,}}-\d{{4}}-\d{{2,}}{_END}",
     # GigabitEthernet1/0/1, Gi1/0/1.100, xe-0/0/1
     rf"{_START}\p{{L}}+-?\d+(?:/\d+)+(?:[.:]\d+)?{_END}",
     # net.ipv4.ip_forward, server.port, but no name of a page that is linked to
     rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_-]+\.)+(?!(?:md|html?|rst|txt|pdf|png|jpe?g|gif|svg){_END})[a-z][a-z0-9_-]+(?![{_NAME}/@])",
+    # java.lang.NullPointerException
+    rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_]+\.){{2,}}\p{{Lu}}[{_NAME}]*(?:[.$][{_NAME}]+)*",
     # /etc/fstab
     rf"(?<![{_NAME}/.:~(])(?:/[\p{{Latin}}\d_.-]*[\p{{Latin}}\d_]){{2,}}",
 )

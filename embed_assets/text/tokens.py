@@ -41,10 +41,20 @@ _WHOLE_WORD, _ASCII_WHOLE_WORD = _compile(rf"(?P<run>{_RUN}+)|{_SPACED_WHOLE}"),
 # Dots within a word do not split it, as in Lucene's standard tokenizer: 3.9.2 is one term.
 _SPACED_TERM = r"V+(?:\.V+)*(?:\+\+|#(?!V))?"
 _TERM, _ASCII_TERM = _compile(rf"(?P<paired>{_PAIRED}+)|{_SPACED_TERM}"), _compile_ascii(_SPACED_TERM)
-_KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?=[%\p{{L}}\p{{N}}])[W%](?:[W./%'’-]*[W--_])?(?:\+\+|#(?!W))?")
+# With the joiners of Persian and the scripts of India, and the marks before the last letter of an abbreviation in Hebrew.
+_INNER = r"""(?:[W./%'’״׳\u200c\u200d-]|(?<=\p{Hebrew})"(?=\p{Hebrew}))"""
+_KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?=[%\p{{L}}\p{{N}}])[W%](?:{_INNER}*[W--_])?(?:\+\+|#(?!W))?")
 _NOT_A_WORD = regex.compile(r"[\d_.]")
 _IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 _ELIDING = frozenset({"ca", "fr", "it"})
+_DOTLESS = frozenset({"az", "tr"})
+_WITH_CAPITAL_I = regex.compile(r"\w*I\w*")
+# A number or a letter with a full stop, behind which a sentence may go on: der 3. Versuch, 3. madde.
+_ORDINAL = regex.compile(r"(?<!\S)(?:\d{1,3}|\p{L})\.$")
+LONGEST_ORDINAL = 20  # characters
+_GERMAN_ORDINAL = regex.compile(
+    r"\b(?:d(?:er|ie|as|em|en|es)|am|im|vom|zum|zur|beim|jede[mnrs]?|eine?[mnrs]?)\s\d{1,3}\.$", regex.I
+)
 _HIRAGANA = regex.compile(r"\p{Hiragana}+$")
 _APOSTROPHES = regex.compile(r"['’]")
 
@@ -55,8 +65,25 @@ def normalize(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The text as it is compared: normalized, and without difference of case."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", normalize(text).casefold())
+    """The text as it is compared: normalized, and without difference of case.
+
+    Digits of all scripts are the same, an i without a dot is an i, and vowels that Arabic and Hebrew leave out are left out.
+    """
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", normalize(text).replace("\u0130", "i").casefold()).translate(_compared())
+
+
+@functools.cache
+def _compared() -> dict[int, str]:
+    digits = {place: str(unicodedata.decimal(chr(place))) for place in range(128, 0x20000) if chr(place).isdecimal()}
+    points = [*range(0x591, 0x5BE), 0x5BF, 0x5C1, 0x5C2, 0x5C4, 0x5C5, 0x5C7, 0x640, *range(0x64B, 0x653), 0x670]
+    return digits | dict.fromkeys(points, "") | {ord("ı"): "i", 0x2BC: "'", 0x66B: "."}
+
+
+def _fold_turkish(text: str) -> str:
+    """The text as it is compared in Turkish, with the i without a dot, whose capital is I: the stemmer tells the two apart."""
+    return unicodedata.normalize("NFKC", normalize(text).translate({ord("I"): "ı", 0x130: "i"}).casefold())
 
 
 def words(text: str) -> list[str]:
@@ -106,14 +133,19 @@ def search_terms(texts: Iterable[str], language: str) -> Iterator[list[str]]:
         language: ISO 639-1 code; without a stemmer for it (languages.SNOWBALL) words stay as they are.
     """
     stems = _Stems(language)
-    return ([stem for term in _terms(text) if (stem := stems[term])] for text in texts)
+    folding = _folding(language)
+    return ([stem for term in _terms(folding(text)) if (stem := stems[term])] for text in texts)
+
+
+def _folding(language: str) -> Callable[[str], str]:
+    return _fold_turkish if language == "tr" else fold
 
 
 class _Stems(dict[str, str]):
     """Term → its stem, which is computed once; "" for a stop word."""
 
     def __init__(self, language: str):
-        super().__init__(dict.fromkeys(map(fold, stop_words(language)), ""))
+        super().__init__(dict.fromkeys(map(_folding(language), stop_words(language)), ""))
         self._stem = _stemmer(language)
 
     def __missing__(self, term: str) -> str:
@@ -121,8 +153,7 @@ class _Stems(dict[str, str]):
         return stem
 
 
-def _terms(text: str) -> Iterable[str]:
-    folded = fold(text)
+def _terms(folded: str) -> Iterable[str]:
     return _ASCII_TERM.findall(folded) if folded.isascii() else _terms_of_any_script(folded)
 
 
@@ -147,6 +178,8 @@ def _stemmer(language: str) -> Callable[[str], str]:
     import Stemmer
 
     stem = Stemmer.Stemmer(SNOWBALL[language]).stemWord
+    if language == "tr":
+        return lambda term: fold(term if _NOT_A_WORD.search(term) else stem(term))
     return lambda term: term if _NOT_A_WORD.search(term) else stem(term)
 
 
@@ -157,12 +190,20 @@ def keywords(text: str, language: str) -> list[str]:
     little there. In French, Italian and Catalan what stands before an apostrophe is another word.
     """
     found: list[str] = []
-    for match in _KEYWORD.finditer(normalize(text).lower()):
+    for match in _KEYWORD.finditer(_lower(unicodedata.normalize("NFKC", text), language)):
         if match["run"]:
             found += [word for word in _segmenter(language)(match["run"]) if len(word) > 1]
         else:
             found += _without_elision(match[0], language)
     return found
+
+
+def _lower(text: str, language: str) -> str:
+    """The text in small letters; in Turkish I is the capital of an i without a dot, but in foreign words such as IP."""
+    text = text.replace("\u0130", "i")
+    if language in _DOTLESS and "I" in text:
+        text = _WITH_CAPITAL_I.sub(lambda match: match[0] if match[0].isascii() else match[0].replace("I", "ı"), text)
+    return text.lower()
 
 
 def _without_elision(word: str, language: str) -> list[str]:
@@ -218,6 +259,15 @@ def sentences(text: str, language: str) -> list[str]:
 
     found: list[str] = []
     for line in text.splitlines():
-        for part in segment(language, line):
-            found += part.split() if language in ("th", "lo", "km", "my") else [part.strip()]
-    return [part for part in found if part]
+        if language in ("th", "lo", "km", "my"):
+            found += line.split()
+            continue
+        before = ""
+        for part in filter(None, map(str.strip, segment(language, line))):
+            end = before[-LONGEST_ORDINAL:]
+            if _ORDINAL.search(end) and (part[0].islower() or (language == "de" and _GERMAN_ORDINAL.search(end))):
+                found[-1] = before = f"{before} {part}"
+            else:
+                found.append(part)
+                before = part
+    return found

@@ -46,3 +46,12 @@ def test_numbers_of_a_sheet_are_those_that_it_shows_and_comments_are_listed():
     page = read_xlsx(out.getvalue())
     assert "| 26% | 25.6% | 00042 | 42 | 1.5 |" in page.text
     assert page.notes == ("1 comments left out",)
+
+
+def test_formulas_that_were_never_computed_are_counted():
+    import openpyxl
+
+    book, out = openpyxl.Workbook(), io.BytesIO()
+    book.active.append(["a", "=1+1", "=B1*2"])
+    book.save(out)
+    assert read_xlsx(out.getvalue()).notes == ("2 formulas without a value left out",)

@@ -251,6 +251,31 @@ def test_sentences_are_as_a_reader_sees_them():
     assert lookups["query"].to_list() == ["Hold the Reset key for five seconds, then call restart now for 3 4 s."]
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Call it with \\*args or \\_one, and pass[^1] all of them\\\non.\n",
+         ["Call it with args or _one, and pass all of them on."]),
+        ("- [ ] Take _all_ screws out of the ~~old~~ snake_case __init__ lid.\n",
+         ["Take all screws out of the old snake_case __init__ lid."]),
+        ("See <https://example.com/a_b> for all of the other valves.\n",
+         ["See https://example.com/a_b for all of the other valves."]),
+    ],
+)  # fmt: skip
+def test_marks_of_markdown_are_no_part_of_a_sentence(text, sentences):
+    settings = QuestionsSettings(sentences_per_chunk=9)
+    lookups = take_lookups(chunk_rows(("page", 0, "Page", text)), settings).filter(pl.col("style") == "sentence")
+    assert lookups["query"].to_list() == sentences
+
+
+def test_wrapped_lines_of_chinese_are_joined_without_a_space_but_between_latin_words():
+    chunks = chunk_rows(("page", 0, "", "先安装 Docker\nCompose 插件，然后再重新\n启动服务器。\n")).with_columns(
+        language=pl.lit("zh")
+    )
+    lookups = take_lookups(chunks, QuestionsSettings(sentences_per_chunk=9)).filter(pl.col("style") == "sentence")
+    assert lookups["query"].to_list() == ["先安装 Docker Compose 插件，然后再重新启动服务器。"]
+
+
 def test_only_as_many_chunks_are_read_as_lookups_are_kept(monkeypatch):
     """A document of many chunks takes no longer for each than a short one."""
     read = []

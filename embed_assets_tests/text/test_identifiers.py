@@ -20,6 +20,14 @@ WHOLE = r"(?<![\p{Latin}\p{Nd}_])%s(?![\p{Latin}\p{Nd}_])"
         ("ÜBER-12, größeWert, müller_konto, ГОСТ-2140", ["ÜBER-12", "größeWert", "müller_konto", "ГОСТ-2140"]),
         ("升级PX-7设备到9.3(10)版本", ["PX-7", "9.3(10)"]),
         ("edit /etc/fstab, see [the page](/docs/pump/oil.md) or https://example.com/a/b", ["/etc/fstab"]),
+        ("Gaia R81.20, KX-12.3 and S7-1200.4.", ["R81.20", "KX-12.3", "S7-1200.4"]),
+        ("java.lang.NullPointerException in org.acme.Pump$Valve.open(). No.sentence.Here",
+         ["java.lang.NullPointerException", "org.acme.Pump$Valve.open"]),
+        ("{6F9619FF-8B86-D011-B42D-00CF4FC964FF} or 550e8400-e29b-41d4-a716-446655440000",
+         ["6F9619FF-8B86-D011-B42D-00CF4FC964FF", "550e8400-e29b-41d4-a716-446655440000"]),
+        ("00:1A:2B:3C:4D:5E, 00-1a-2b-3c-4d-5e, FE80::1, 2001:db8::8a2e:370:7334/64 and 1:2:3:4:5:6:7:8",
+         ["00:1A:2B:3C:4D:5E", "00-1a-2b-3c-4d-5e", "FE80::1", "2001:db8::8a2e:370:7334", "1:2:3:4:5:6:7:8"]),
+        ("At 12:30:45 std::vector, Face::add and a::b of 01-23-45-67-89", []),
         ("see guide.md, e.g. this and/or that. Two sentences.No space.", []),
         ("This line card of the passage above runs at 2.4GHz", []),
     ],
@@ -28,7 +36,29 @@ def test_identifiers_are_found_whole(text, identifiers):
     assert find_identifiers(text) == identifiers
 
 
-UNITS = ["A", "Ä", "AB-", "a_", "1.", "aB", "9.3(", "(1)", "A1/", "--a", "a.", "/a", "7.0(3)I7", "A ", "1.1 ", "A-A ", "a.a "]
+UNITS = [
+    "A",
+    "Ä",
+    "AB-",
+    "a_",
+    "1.",
+    "aB",
+    "9.3(",
+    "(1)",
+    "A1/",
+    "--a",
+    "a.",
+    "/a",
+    "AA-",
+    "AA:",
+    "1a::",
+    "aa.",
+    "7.0(3)I7",
+    "A ",
+    "1.1 ",
+    "A-A ",
+    "a.a ",
+]
 
 
 @pytest.mark.parametrize("unit", UNITS)

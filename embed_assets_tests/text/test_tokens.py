@@ -38,6 +38,8 @@ def test_words(text, words):
         ("is a == b", "is a != b", False),
         ("résumé of 3.8.1", "re\u0301sume\u0301 of 3.8.1.", True),
         ("Straße sperren", "STRASSE SPERREN", True),
+        ("كِتَابٌ كـبير ٩٫٣", "كتاب كبير 9.3", True),
+        ("İzmir ılık", "izmir ILIK", True),
     ],
 )
 def test_queries_are_the_same_but_for_case_and_punctuation(one, other, same):
@@ -64,6 +66,14 @@ def test_a_symbol_tells_passages_apart():
         ("ปิดวาล์ว", "th", ["ปิด", "ดว", "วา", "าล์", "ล์ว"]),
         ("설치하다", "ko", ["설치", "치하", "하다"]),
         ("pumps", "vi", ["pumps"]),
+        (
+            "KAPAĞI kapağı Isıtıcı ISITICI CLI cli İZMİR izmir",
+            "tr",
+            ["kapak", "kapak", "isitiç", "isitiç", "cli", "cli", *["izmir"] * 2],
+        ),
+        ("कक्ष ९.३", "hi", ["कक्ष", "9.3"]),
+        ("כִּיס כיס", "he", ["כיס", "כיס"]),
+        ("обʼєкт об'єкт", "uk", ["об", "єкт", "об", "єкт"]),
     ],
 )
 def test_search_terms(text, language, terms):
@@ -79,6 +89,9 @@ def test_search_terms(text, language, terms):
         ("_bold_ `foo_bar` %LINK-3-UP 3.9.2 C++ don't", "en", ["bold", "foo_bar", "%link-3-up", "3.9.2", "c++", "don"]),
         ("更换滤网前请先关闭阀门", "zh", ["更换", "滤网", "关闭", "阀门"]),
         ("ポンプの軸受けは", "ja", ["ポンプ", "軸受"]),
+        ("IP'nin Isıtıcı KAPAĞI İzmir", "tr", ["ip'nin", "ısıtıcı", "kapağı", "izmir"]),
+        ("می\u200cخواهم", "fa", ["می\u200cخواهم"]),
+        ('דו"ח של מנכ״ל "כיס"', "he", ['דו"ח', "של", "מנכ״ל", "כיס"]),
         ("กรุณาปิดวาล์ว", "th", ["กรุณา", "ปิด", "วาล์ว"]),
     ],
 )
@@ -89,6 +102,12 @@ def test_keywords_are_whole_words(text, language, keywords):
 def test_sentences_end_as_their_language_ends_them():
     assert tokens.sentences("Sie läuft z. B. mit 3 bar. Aus.\nNeu", "de") == ["Sie läuft z. B. mit 3 bar.", "Aus.", "Neu"]
     assert tokens.sentences("关闭阀门。开泵！", "zh") == ["关闭阀门。", "开泵！"]
+    assert tokens.sentences("Der 3. Versuch im 2. Halbjahr. Es gilt Stufe 3. Danach Ruhe.", "de") == [
+        "Der 3. Versuch im 2. Halbjahr.",
+        "Es gilt Stufe 3.",
+        "Danach Ruhe.",
+    ]
+    assert tokens.sentences("Bu 3. madde okunur. Sonra.", "tr") == ["Bu 3. madde okunur.", "Sonra."]
     assert tokens.sentences("पंप बंद करें। जाली बदलें।", "hi") == ["पंप बंद करें।", "जाली बदलें।"]
 
 

@@ -33,6 +33,10 @@ _MENU_NAME = re.compile(
     r"pagination|pager|related|rel-?links|skip\w*|globaltoc|localtoc|cookie\w*)(?:[-_ ]|$)",
     re.IGNORECASE,
 )
+_CONSENT_NAME = re.compile(
+    r"(?:cookie|consent|gdpr)[-_]?(?:banner|bar|box|consent|dialog|info|law|message|modal|notice|overlay|popup)|onetrust|cookiebot",
+    re.IGNORECASE,
+)
 _CHARSET = re.compile(
     rb"""<(?:meta[^>]{0,300}?charset\s*=\s*["']?\s*|\?xml[^>]{0,100}?encoding=["'])([\w:.-]{2,40})""", re.IGNORECASE
 )
@@ -40,6 +44,24 @@ _RAISED = str.maketrans("0123456789-−+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁺
 LONGEST_UNIT = 3  # letters of a unit or a variable, such as mol²
 LOOKED_AT = 50  # characters before raised digits; more would only take time
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
+# Elements that begin a line of their own, which the converter takes for a part of the text around them.
+_BLOCKS = [
+    "address",
+    "aside",
+    "center",
+    "details",
+    "fieldset",
+    "footer",
+    "form",
+    "header",
+    "hgroup",
+    "legend",
+    "main",
+    "nav",
+    "summary",
+]
+_BOXES = ["button", "textarea", "select"]
+MOST_ROWS_SPANNED = 1000
 # Links that lead to their own place, or back from a note.
 _ARROWS = ("¶", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
 _ONLY_HEARD = ["sr-only", "visually-hidden", "screen-reader-text", "MJX_Assistive_MathML"]
@@ -91,7 +113,8 @@ def _main_part(soup: "BeautifulSoup") -> "Tag":
         if not tag.decomposed and not tag.find_parent(["main", "article", "section"]) and not tag.find(["h1", "main", "article"]):
             tag.decompose()
     for tag in soup.find_all(["div", "ul", "ol", "table", "p", "td", "section", "span"]):
-        if not tag.decomposed and _MENU_NAME.search(f"{_words(tag, 'class')} {_words(tag, 'id')}") and _is_menu(tag):
+        name = "" if tag.decomposed else f"{_words(tag, 'class')} {_words(tag, 'id')}"
+        if (_MENU_NAME.search(name) and _is_menu(tag)) or (_CONSENT_NAME.search(name) and _asks_for_consent(tag)):
             tag.decompose()
     mains = soup.find_all("main") or soup.find_all(None, {"role": "main"})
     if len(mains) == 1 and len(mains[0].get_text()) > 0.4 * len(soup.get_text()):
@@ -106,6 +129,11 @@ def _is_menu(tag: "Tag") -> bool:
     words = len(tag.get_text(" ", strip=True))
     linked = sum(len(link.get_text(" ", strip=True)) for link in tag.find_all("a"))
     return linked > 0.5 * words or (words < 200 and tag.find("form") is not None)
+
+
+def _asks_for_consent(tag: "Tag") -> bool:
+    """Whether a part of a page that is named after cookies is to be answered, and not read."""
+    return tag.find(["button", "input"]) is not None and tag.find(["pre", "h1", "main", "article"]) is None
 
 
 def to_markdown(tree: "Tag") -> str:
@@ -156,6 +184,16 @@ def _simplify(tree: "Tag") -> None:
             box.replace_with(f" {box['value']} ")
     for tag in tree.find_all(["option", "dt"]):
         tag.append("\n")
+    for tag in tree.find_all(_BOXES):
+        if tag.find_parent("pre") is not None or re.search("copy|clipboard", _words(tag, "class")):
+            tag.decompose()  # what copies code
+        else:
+            tag.insert_before(" ")
+            tag.insert_after(" ")
+    for tag in tree.find_all(_BLOCKS):
+        tag.name = "div"
+    for ruby in tree.find_all("ruby"):
+        _set_reading_apart(ruby)
     for tag in tree.find_all("span", class_="classifier"):
         tag.insert_before(" : ")
     for label in tree.find_all("span", class_="label"):
@@ -165,10 +203,14 @@ def _simplify(tree: "Tag") -> None:
     for heading in tree.find_all(_HEADINGS):
         for line in heading.find_all("br"):
             line.replace_with(" ")
+        if not heading.get_text(strip=True):
+            heading.unwrap()
     for paragraph in tree.find_all(["p", "div", "li", "dd", "blockquote"]):
         first = next((text for text in paragraph.strings if text.strip()), None)
         if first is not None and re.match(r"\s*#{1,6}\s", first) and first.find_parent([*_HEADINGS, "pre"]) is None:
             first.replace_with("\ue000" + first.lstrip())
+    for table in tree.find_all("table"):
+        _fill_spanned_rows(table)
     for part in tree.find_all(["tbody", "tfoot"]):
         part.unwrap()
     # Tables that lay out a page: what stands in their cells has a structure of its own.
@@ -220,8 +262,54 @@ def _set_apart(raised: "Tag") -> None:
     is_note = link is not None or raised.find("a") is not None or (word.isalpha() and len(word) > LONGEST_UNIT)
     if re.fullmatch(r"\[?[\d,]{1,9}\]?|[*†‡]", words) and is_note:
         raised.replace_with(f"[{words.strip('[]')}]")
-    elif word and re.fullmatch(r"[-−+]?\d{1,3}", words):
-        raised.replace_with(words.translate(_RAISED))
+    elif re.fullmatch(r"[-−+]?\d{1,3}", words):
+        raised.replace_with(raised_digits(word, words))
+
+
+def raised_digits(word: str, digits: str) -> str:
+    """Raised digits behind a word: a note behind a long one, else raised; as they are where there is none."""
+    if word.isalpha() and len(word) > LONGEST_UNIT and digits.isdecimal():
+        return f"[{digits}]"
+    return digits.translate(_RAISED) if word else digits
+
+
+def _set_reading_apart(ruby: "Tag") -> None:
+    """Put what is written small above or beside characters in brackets behind them, as browsers without ruby do."""
+    for bracket in ruby.find_all("rp"):
+        bracket.decompose()
+    for reading in ruby.find_all("rt"):
+        words = reading.get_text(strip=True)
+        reading.replace_with(f"({words})" if words else "")
+
+
+def _fill_spanned_rows(table: "Tag") -> None:
+    """Put an empty cell where one from a row above reaches down, so that the cells behind it stay below their names."""
+    from bs4 import Tag as NewTag
+
+    reaching: dict[int, int] = {}  # column → rows below that a cell reaches into
+    for row in table.find_all("tr"):
+        if row.find_parent("table") is not table:
+            continue
+        column = 0
+        for cell in row.find_all(["td", "th"], recursive=False):
+            while reaching.get(column, 0):
+                reaching[column] -= 1
+                cell.insert_before(NewTag(name="td"))
+                column += 1
+            width, height = _span(cell, "colspan"), _span(cell, "rowspan")
+            for _ in range(width):
+                reaching[column] = height - 1
+                column += 1
+        while reaching.get(column, 0):
+            reaching[column] -= 1
+            row.append(NewTag(name="td"))
+            column += 1
+
+
+def _span(cell: "Tag", attribute: str) -> int:
+    """How many columns or rows a cell takes."""
+    number = _words(cell, attribute).strip()
+    return min(max(1, int(number)), MOST_ROWS_SPANNED) if number.isdecimal() and number.isascii() and len(number) < 6 else 1
 
 
 def _columns(table: "Tag") -> bool:

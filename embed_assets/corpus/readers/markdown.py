@@ -10,6 +10,7 @@ from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.readers.flavours import ROLE, mark_code, split_title_block, without_blocks, without_flavour
 from embed_assets.corpus.readers.front_matter import split_front_matter
+from embed_assets.corpus.readers.html import LOOKED_AT, raised_digits
 from embed_assets.corpus.readers.plain import encoding_notes
 
 MOST_TABLES = 200  # in HTML; the tags of more are taken out
@@ -38,7 +39,19 @@ _ESM = re.compile(
 )
 _COMPONENT = re.compile(r"</?(?:[A-Z][\w.]{0,60}(?:\s[^<>]{0,1000})?)?/?>|\{/\*.{0,2000}?\*/\}", re.DOTALL)
 # Elements of HTML in Markdown: those that are not seen, tables, and all other tags, between which the text stays.
-_WHOLE_ELEMENT = re.compile(r"<(script|style|template|noscript|table)\b[^<>]{0,1000}>", re.IGNORECASE)
+_WHOLE_ELEMENT = re.compile(
+    r"<(script|style|template|noscript|svg|iframe|object|canvas|audio|video|table)\b[^<>]{0,1000}(?<!/)>", re.IGNORECASE
+)
+# A heading in HTML, as pages begin with that centre their title; nothing but tags stands before it in its line.
+_HEADING = re.compile(
+    r"^([ \t]{0,24}(?:<(?!h[1-6])[^<>\n|]{1,300}>[ ]*){0,3})<h([1-6])(?:\s[^<>]{0,1000})?>"
+    r"((?:(?!</?h[1-6])[^|]){1,1000}?)</h\2\s*>",
+    re.IGNORECASE | re.MULTILINE,
+)
+_RAISED = re.compile(r"<sup>[ ]?([-\u2212+]?\d{1,3})[ ]?</sup>", re.IGNORECASE)
+_READING = re.compile(r"<rp>[^<>]{0,10}</rp>|<rt>([^<>]{1,100})(?:</rt>)?", re.IGNORECASE)
+# Elements whose tags part words, if nothing else does.
+_PART_WORDS = {"li", "p", "div", "dt", "dd", "hr", "summary", "details", "option", "button", "center"}
 _TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]{0,20})(\s[^<>]{0,2000})?/?>")
 _ALTERNATIVE = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _SEEN_ATTRIBUTE = re.compile(r"\b(?:title|label|summary|caption|alt)=(?:\"([^\"\n]*)\"|'([^'\n]*)'|\{[\"'`]([^\"'`\n]*)[\"'`]\})")
@@ -79,7 +92,9 @@ def _as_seen(part: str) -> str:
     """A part of a page without code, as a reader sees it as far as it is no Markdown: names whole, no tags and no entities."""
     part = _ESCAPED.sub(lambda match: match[1] or match[2] or match[3], part)
     if "<" in part:
-        part = _TAG.sub(_without_tag, _without_whole_elements(part))
+        part = _HEADING.sub(_heading, _without_whole_elements(part))
+        part = _READING.sub(lambda match: f"({match[1]})" if match[1] else "", part) if "<rt" in part else part
+        part = _TAG.sub(_without_tag, _RAISED.sub(_raised, part))
     part = _ENTITY.sub(_character, part) if "&" in part else part
     return part if "$" in part or "\\" not in part else _NEEDLESS.sub(r"\1\2", part)
 
@@ -123,6 +138,17 @@ def _nesting(page: str) -> int:
     return deepest
 
 
+def _raised(match: re.Match) -> str:
+    word = re.search(r"\w*$", match.string[max(0, match.start() - LOOKED_AT) : match.start()])
+    return raised_digits(word[0] if word else "", match[1])
+
+
+def _heading(match: re.Match) -> str:
+    """A heading in HTML as one of Markdown; what has no word, such as a picture without one, is none."""
+    words = " ".join(_TAG.sub(_without_tag, match[3]).split())
+    return f"{match[1]}\n\n{'#' * int(match[2])} {words}\n\n" if re.search(r"\w", words) else match[0]
+
+
 def _without_tag(match: re.Match) -> str:
     from lxml.html.defs import tags
 
@@ -131,6 +157,9 @@ def _without_tag(match: re.Match) -> str:
         return match[0]  # a placeholder such as <name>
     if name == "img" and (alternative := _ALTERNATIVE.search(match[2] or "")):
         return alternative[1] or alternative[2] or ""
+    if name in _PART_WORDS:
+        around = match.string[max(0, match.start() - 1) : match.start()], match.string[match.end() : match.end() + 1]
+        return "" if any(map(str.isspace, around)) else " "
     return " " if name in ("br", "td", "th") else ""
 
 

@@ -18,6 +18,8 @@ from embed_assets.corpus.readers.limits import limit_program
 MOST_UNPACKED = 200_000_000
 MOST_PARTS = 20_000
 PANDOC_SECONDS = 60
+_DRAWN = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
+_ODT_TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _ADOC_COMMENT = re.compile(
     r"^(-{4,}|\.{4,})[ \t]*\n.*?^\1[ \t]*$|^(/{4,})[ \t]*\n.*?(?:^\2[ \t]*$|\Z)|^//(?!/)[^\n]*\n?", re.DOTALL | re.MULTILINE
 )
@@ -123,7 +125,26 @@ def read_odt(content: bytes) -> Converted:
     manifest = "META-INF/manifest.xml"
     if manifest in archive.namelist() and b"encryption-data" in archive.read(manifest):
         raise UnreadableError("protected by a password")
-    return replace(_pandoc(content, "odt"), title=core_title(archive, "meta.xml"))
+    return replace(_pandoc(_with_boxes(content, archive), "odt"), title=core_title(archive, "meta.xml"))
+
+
+def _with_boxes(content: bytes, archive: zipfile.ZipFile) -> bytes:
+    """The file with what stands in text boxes and shapes, such as captions, behind the paragraph that holds them, for pandoc."""
+    from lxml import etree
+
+    if "content.xml" not in archive.namelist() or not re.search(b"<draw:(?:text-box|custom-shape)", archive.read("content.xml")):
+        return content
+    tree = etree.fromstring(archive.read("content.xml"), etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    for box in list(tree.iter(f"{_DRAWN}text-box", f"{_DRAWN}custom-shape")):
+        block = next(box.iterancestors(f"{_ODT_TEXT}p", f"{_ODT_TEXT}h"), None)
+        block = next(box.iterancestors(f"{_DRAWN}frame"), box) if block is None else block  # it belongs to the page
+        for part in reversed(box):
+            block.addnext(part)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, etree.tostring(tree) if name == "content.xml" else archive.read(name))
+    return out.getvalue()
 
 
 def read_epub(content: bytes) -> Converted:
@@ -150,9 +171,11 @@ def read_asciidoc(content: bytes) -> Converted:
     # Comments, and code, in which such lines are none.
     text = _ADOC_COMMENT.sub(lambda match: match[0] if match[1] else "", text)
     title = re.match(r"(?:\s|//.*\n)*=[ \t]+(.+)", text)
+    attributes = dict(re.findall(r"^:([\w-]+):[ \t]+(\S.*?)[ \t]*$", text, re.MULTILINE))
     page = _pandoc(text.encode(), "asciidoc", *(["--shift-heading-level-by=1"] if title else []))
     notes = (f"directive include left out ({included})",) if included else ()
-    heading = f"# {title[1].strip()}\n\n" if title else ""
+    words = re.sub(r"\{([\w-]+)\}", lambda name: attributes.get(name[1], name[0]), title[1].strip()) if title else ""
+    heading = f"# {words}\n\n" if title else ""
     return Converted(heading + page.text, page.title, True, metadata, (*encoding_notes(encoding), *notes))
 
 

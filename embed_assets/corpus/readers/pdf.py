@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
 # The hyphen that pdfium puts for one at the end of a line.
-_LINE_HYPHEN = re.compile(r"\b(\w+)[\ufffe\u00ad\x02](?:\r?\n)?[ ]?(\w+)|\b(\w+)-\r?\n(\w+)")
+_LINE_HYPHEN = re.compile(r"\b(\w+)[\ufffe\u00ad\x02](?:\r?\n)?[ ]?(\w+)|\b(\w+)[-\u2010]\r?\n(\w+)")
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
 _EDGE_LINES, FEWEST_PAGES = 2, 3

@@ -18,6 +18,10 @@ SEPARATORS = ",;\t|"
 ROWS_LOOKED_AT, SAMPLE = 50, 100_000
 LEAST_EVENNESS = 0.5  # share of the rows; with less, the commas are those of sentences in a single column
 NOWHERE = "\x1f"
+# The cell of a formula that no program computed: libraries write formulas without their values. An empty text is one.
+_NOT_COMPUTED = re.compile(
+    rb"""<c\b(?![^<>]*\bt="str")[^<>]*>\s*(?:<f\b[^<>]*/>|<f\b[^<>]*>[^<>]*</f>)\s*(?:<v\s*/>|<v></v>)?\s*</c>"""
+)
 
 
 def read_csv(content: bytes) -> Converted:
@@ -79,11 +83,13 @@ def read_xlsx(content: bytes) -> Converted:
             parts.append(f"## {sheet.title}\n\n{table(rows)}")
     names = archive.namelist()
     comments = [name for name in names if re.fullmatch(r"xl/(?:comments/comment|comments)\d*\.xml", name)]
+    sheets = [name for name in names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name)]
     drawings = [name for name in names if re.fullmatch(r"xl/drawings/drawing\d*\.xml", name)]
     counts = (
         (sum(archive.read(name).count(b"<comment ") for name in comments), "comments"),
         (sum(name.startswith("xl/charts/chart") for name in names), "charts"),
         (sum(b"<a:t>" in archive.read(name) for name in drawings), "drawings with text"),
+        (sum(len(_NOT_COMPUTED.findall(archive.read(name))) for name in sheets), "formulas without a value"),
     )
     notes = tuple(f"{count} {what} left out" for count, what in counts if count)
     return Converted("\n\n".join(parts), book.properties.title or "", notes=notes)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 _WRAPPER = re.compile(rb"</?w:(?:fldSimple|moveTo|dir|bdo)(?=[\s/>])[^>]*>")
-_NEEDS_A_TREE = re.compile(rb"txbxContent|oMath|<w:vanish")
+_NEEDS_A_TREE = re.compile(rb"txbxContent|oMath|<w:vanish|<w:ruby>")
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _ALTERNATIVES = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
@@ -117,7 +117,7 @@ def _readable(archive: zipfile.ZipFile) -> io.BytesIO:
 
 
 def _with_plain_parts(xml: bytes) -> bytes:
-    """A part of the file with its boxes as mammoth knows them, its formulas as text, and without hidden text."""
+    """A part of the file with its boxes as mammoth knows them, its formulas and ruby as text, and without hidden text."""
     from lxml import etree
 
     tree = _tree(xml)
@@ -127,6 +127,14 @@ def _with_plain_parts(xml: bytes) -> bytes:
             run.getparent().remove(run)
     for drawing in list(tree.iter(f"{_ALTERNATIVES}AlternateContent", f"{_WORD}drawing")):
         _show_boxes(drawing)
+    for ruby in list(tree.iter(f"{_WORD}ruby")):
+        words, reading = (
+            "".join(text.text or "" for part in ruby.iterfind(f"{_WORD}{name}") for text in part.iter(f"{_WORD}t"))
+            for name in ("rubyBase", "rt")
+        )
+        shown = etree.Element(f"{_WORD}t")
+        shown.text = f"{words}({reading})" if reading else words
+        ruby.getparent().replace(ruby, shown)
     for formula in list(tree.iter(f"{_MATH}oMath")):
         run = etree.Element(f"{_WORD}r")
         text = etree.SubElement(run, f"{_WORD}t")

@@ -330,11 +330,51 @@ MATH = f"<math><semantics><msup><mi>x</mi><mn>2</mn></msup>{TEX}</semantics></ma
         ('<figure><img alt="Fan tray"><figcaption>1: Fan tray</figcaption></figure>', "1: Fan tray"),
         ('<figure><img alt="A worn tray"><figcaption>Fan</figcaption></figure>', "A worn tray\n\nFan"),
         ('Next<span class="visually-hidden">Next page</span>', "Next"),
+        ("u<address>At home</address>v <details><summary>More</summary>of it</details>", "u\n\nAt home\n\nv\n\nMore\n\nof it"),
+        ("<button>Start</button><button>Stop</button><pre>a<button>Copy</button></pre>", "Start  Stop\n\n```\na\n```"),
+        ("<ruby>漢字<rt>かんじ</rt></ruby>と<ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp></ruby>", "漢字(かんじ)と東(とう)"),
+        ("<h1></h1>x", "x"),
         ("<dl><dt>jumbo</dt><dd><p>Large.</p><pre>a\nb</pre></dd></dl>", "jumbo\nLarge.\n\n```\na\nb\n```"),
     ],
 )
 def test_what_a_reader_sees_once_stands_once(source, text):
     assert read(".html", f"<body>{source}</body>").text == text
+
+
+def test_cells_that_reach_over_rows_move_no_cell_below_another_name():
+    rows = "<tr><td rowspan=2>fan</td><td colspan=2 rowspan=2>big</td><td>1</td></tr><tr><td>2</td></tr><tr><td>pump</td></tr>"
+    text = read(".html", f"<table><tr><th>a</th><th>b</th><th>c</th><th>d</th></tr>{rows}</table>").text
+    assert [line.split() for line in text.splitlines()[2:]] == [
+        ["|", "fan", "|", "big", "|", "|", "1", "|"],
+        ["|", "|", "|", "|", "2", "|"],
+        ["|", "pump", "|"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "seen"),
+    [
+        ('<div id="cookie-banner"><p>We use cookies.</p><button>Yes</button></div>', False),
+        ('<div class="cc cookieConsent"><h2>Your choice</h2>We use cookies. <input type="submit" value="Yes"></div>', False),
+        ('<section id="cookie-consent"><h2>Banner</h2><p>We use cookies.</p></section>', True),
+        ('<div id="cookies"><p>We use cookies.</p><button>Try</button></div>', True),
+    ],
+)
+def test_what_asks_for_consent_is_no_text_and_what_tells_of_it_is(part, seen):
+    text = read(".html", f"{part}<h1>Fan</h1><p>It turns.</p>").text
+    assert ("We use cookies." in text) == seen and "It turns." in text
+
+
+def test_cells_of_a_notebook_are_read_as_markdown_files_are():
+    cells = [
+        {"cell_type": "raw", "source": "---\ntitle: Fans\n---\n"},
+        {"cell_type": "markdown", "source": ["<div class='alert'><b>Note</b> MAX\\_RETRY &amp; more</div>\n", "<!-- todo -->"]},
+        {"cell_type": "code", "source": "a\\_b", "outputs": [{"text": ["\r 10%\r 90%\r100%\n", "done\r\n"]}]},
+        {"cell_type": "raw", "source": "<b>\\_x"},
+    ]
+    page = read(".ipynb", json.dumps({"cells": cells, "metadata": {}}))
+    assert (page.title, page.metadata) == ("Fans", {"title": "Fans"})
+    assert page.text == " Note MAX_RETRY & more\n\n\n```python\na\\_b\n```\n\n```\n100%\ndone\n```\n\n<b>\\_x"
 
 
 def test_authors_terms_and_notes_of_restructured_text_stand_once_and_as_they_are_seen():
@@ -366,6 +406,11 @@ def test_signatures_of_sphinx_are_no_markup_and_what_is_for_the_writer_is_not_se
 def test_asciidoc_has_no_comments_and_its_sections_lie_below_its_title():
     source = "= Fans\n\n// todo\n\n////\nnot yet\n////\n\n== Start\n\n----\n// shown\n# root\n----\n"
     assert read(".adoc", source).text == "# Fans\n\n## Start\n\n```\n// shown\n# root\n```"
+
+
+def test_the_title_of_asciidoc_has_the_values_of_its_attributes():
+    page = read(".adoc", "= Care of {product} {edition}\n:product: Fan 3\n\nClean {product}.\n")
+    assert page.text == "# Care of Fan 3 {edition}\n\nClean Fan 3."
 
 
 def test_a_mail_has_its_head_and_text_and_names_what_is_attached():

@@ -24,6 +24,13 @@ from embed_assets_tests.corpus.readers.test_conversion import read
         ("<table><tr><th>port</th><th>use</th></tr><tr><td>22</td><td>ssh</td></tr></table>",
          "\n\n| port | use |\n| --- | --- |\n| 22 | ssh |\n\n"),
         ("<table>never closed <style> nor this", "never closed  nor this"),
+        ('<div align="center">\n<h1 align="center">\n  <img src="a.png">\n  Fan <em>kit</em>\n</h1></div>\n',
+         "\n\n\n# Fan kit\n\n\n"),
+        ("| <h3>a</h3> | b |\n| --- | --- |\n| c | <ul><li>one</li><li>`x`</li></ul> |",
+         "| a | b |\n| --- | --- |\n| c |  one  `x`  |"),
+        ("10<sup>6</sup> m<sup>2</sup>, so<sup>th</sup> the word<sup>1</sup>", "10⁶ m², soth the word[1]"),
+        ("x <svg><path d='M0'/><text>y</text></svg> <iframe src=a>old</iframe>z", "x  z"),
+        ("<ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp>字<rt>じ</rt></ruby>です", "漢(かん)字(じ)です"),
     ],
 )  # fmt: skip
 def test_html_in_markdown_is_what_a_reader_sees_of_it(source, text):

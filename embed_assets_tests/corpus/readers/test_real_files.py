@@ -263,3 +263,21 @@ def test_a_file_that_pandoc_has_no_memory_for_may_be_read_with_more(monkeypatch)
     said = subprocess.CompletedProcess([], 251, b"", b"pandoc: out of memory\n")
     monkeypatch.setattr(office.subprocess, "run", lambda *_, **__: said)
     assert convert(b"= Fan\n", ".adoc") == OUT_OF_MEMORY
+
+
+def test_boxes_and_shapes_of_an_open_document_are_read_behind_their_paragraph(tmp_path: Path):
+    import pypandoc
+
+    path = tmp_path / "box.odt"
+    pypandoc.convert_text("First.\n\nLast.\n", "odt", format="markdown", outputfile=str(path), extra_args=["--standalone"])
+    out = io.BytesIO()
+    shape = b"<draw:custom-shape><text:p>Shape.</text:p></draw:custom-shape>"
+    inner = b"<draw:frame><draw:text-box><text:p>Inner.</text:p></draw:text-box></draw:frame>"
+    box = b"<draw:frame><draw:text-box><text:p>Caption." + inner + b"</text:p></draw:text-box></draw:frame>"
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(out, "w") as copy:
+        for name in archive.namelist():
+            part = archive.read(name)
+            if name == "content.xml":
+                part = part.replace(b"First.", b"First." + box).replace(b"</office:text>", shape + b"</office:text>")
+            copy.writestr(name, part)
+    assert read(out.getvalue(), ".odt").text.split() == ["First.", "Caption.", "Inner.", "Last.", "Shape."]

@@ -107,3 +107,8 @@ def test_a_file_without_headings_has_the_title_of_its_properties(title, expected
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("docProps/core.xml", f'<a xmlns:dc="x"><dc:title>{title}</dc:title></a>')
     assert _document("f.docx", read(".docx", out.getvalue())).title == expected
+
+
+def test_characters_with_their_reading_above_them_are_read():
+    ruby = "<w:ruby><w:rt><w:r><w:t>かんじ</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>漢字</w:t></w:r></w:rubyBase></w:ruby>"
+    assert read(".docx", docx(f"<w:p><w:r>{ruby}</w:r><w:r><w:t>です</w:t></w:r></w:p>")).text == "漢字(かんじ)です"
