@@ -82,14 +82,15 @@ def find_language(texts: Sequence[str]) -> str:
     """The ISO 639-1 code of the language that most of the texts are in; English where nothing tells.
 
     At most MOST_TEXTS_LOOKED_AT texts, spread evenly, are looked at. Each votes with its letters and with how sure it is:
-    tables of identifiers, which are of no language, hardly count.
+    tables of identifiers hardly count, and code and logs, which are of no language, do not count at all.
     """
     votes: Counter[str] = Counter()
     for text in texts[:: -(-len(texts) // MOST_TEXTS_LOOKED_AT) or 1]:
         part = text[:LONGEST_TEXT]
         if letters := sum(map(str.isalpha, part)):
             language, probability = _language_identifier().classify(part)
-            votes[language] += letters * probability
+            if len(language) == 2:  # neither NO_LANGUAGE nor a pidgin of English
+                votes[language] += letters * probability
     return min(votes, key=lambda language: (-votes[language], language)) if votes else ENGLISH
 
 

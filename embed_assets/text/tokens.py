@@ -47,6 +47,7 @@ _KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?=[%\p{{L}}\p{{N}}])[W%](?:{_INNER}*[W-
 _NOT_A_WORD = regex.compile(r"[\d_.]")
 _IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 _ELIDING = frozenset({"ca", "fr", "it"})
+_KANA, _THAI, _HAN = (regex.compile(rf"[{script}]") for script in (r"\p{Hiragana}\p{Katakana}", r"\p{Thai}", r"\p{Han}"))
 _DOTLESS = frozenset({"az", "tr"})
 _WITH_CAPITAL_I = regex.compile(r"\w*I\w*")
 # A number or a letter with a full stop, behind which a sentence may go on: der 3. Versuch, 3. madde.
@@ -192,7 +193,7 @@ def keywords(text: str, language: str) -> list[str]:
     found: list[str] = []
     for match in _KEYWORD.finditer(_lower(unicodedata.normalize("NFKC", text), language)):
         if match["run"]:
-            found += [word for word in _segmenter(language)(match["run"]) if len(word) > 1]
+            found += [word for word in _segmenter(_language_of(match["run"], language))(match["run"]) if len(word) > 1]
         else:
             found += _without_elision(match[0], language)
     return found
@@ -215,6 +216,15 @@ def _without_elision(word: str, language: str) -> list[str]:
     elif language != "en":
         parts = [word]
     return [part for part in parts if len(part) > 1]
+
+
+def _language_of(run: str, language: str) -> str:
+    """The language of a run of a script without spaces, which may stand in a text of another one."""
+    if _KANA.search(run):
+        return "ja"
+    if _THAI.search(run):
+        return "th"
+    return "zh" if language != "ja" and _HAN.search(run) else language
 
 
 @functools.cache

@@ -21,6 +21,14 @@ def test_the_language_of_a_collection_is_found(language):
     assert find_language(chunks_of(language)["passage"].to_list()) == language
 
 
+def test_code_and_logs_are_of_no_language_and_choose_none():
+    logs = [f"12:30:{i} [E{i}] x={i} 0x1F;" + "}{][;:=/" * 40 + f" a{i}b c{i}d" for i in range(50)]
+    prose = ["The pump starts when the water in the shaft reaches the upper mark of the float switch."]
+    assert find_language([*logs, *prose]) == find_language(logs) == "en"
+    values = [f'{{"id":{i},"name":"valve {i}","maxRetries":{i}}},' * 20 for i in range(50)]
+    assert find_language([*values, *prose]) == "en"
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_bm25_finds_other_forms_of_the_words(language):
     chunks, corpus = chunks_of(language), read_corpus(language)
