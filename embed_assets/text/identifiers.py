@@ -14,7 +14,7 @@ IDENTIFIER_PATTERNS = (
     # CWE-565, %SYS-5-CONFIG, MAX_RETRY_COUNT, ÜBER-12, RHSA-2024:1234, KX-12.3
     rf"{_START}%?\p{{Lu}}[{_UPPER}]*(?:[-_][{_UPPER}]+)+(?:[.:]\d+)*{_END}",
     # UUIDs; addresses of network cards and of IPv6
-    rf"(?<![{_NAME}:-])(?:{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|{_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5,}}"
+    rf"(?<![{_NAME}:-])(?={_HEX}{{1,8}}[:-])(?:{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|{_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5,}}"
     rf"|(?:{_HEX}{{1,4}}:){{7}}{_HEX}{{1,4}}|(?={_HEX}*\d){_HEX}{{3,4}}(?::{_HEX}{{1,4}})*::(?:{_HEX}{{1,4}}:)*(?:{_HEX}{{1,4}})?)"
     rf"(?![{_NAME}:-])",
     # --no-verify
@@ -34,10 +34,10 @@ IDENTIFIER_PATTERNS = (
     rf"{_START}[a-z]{{2,}}-\d{{4}}-\d{{2,}}{_END}",
     # GigabitEthernet1/0/1, Gi1/0/1.100, xe-0/0/1
     rf"{_START}\p{{L}}+-?\d+(?:/\d+)+(?:[.:]\d+)?{_END}",
-    # net.ipv4.ip_forward, server.port, but no name of a page that is linked to
-    rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_-]+\.)+(?!(?:md|html?|rst|txt|pdf|png|jpe?g|gif|svg){_END})[a-z][a-z0-9_-]+(?![{_NAME}/@])",
-    # java.lang.NullPointerException
-    rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_]+\.){{2,}}\p{{Lu}}[{_NAME}]*(?:[.$][{_NAME}]+)*",
+    # net.ipv4.ip_forward, server.port, java.lang.NullPointerException, but no name of a page that is linked to
+    rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_-]+\.)+"
+    rf"(?:(?!(?:md|html?|rst|txt|pdf|png|jpe?g|gif|svg){_END})[a-z][a-z0-9_-]+(?![{_NAME}/@])"
+    rf"|(?=\p{{Lu}})(?<=\.[a-z0-9_-]+\.)[{_NAME}]+(?:[.$][{_NAME}]+)*)",
     # /etc/fstab
     rf"(?<![{_NAME}/.:~(])(?:/[\p{{Latin}}\d_.-]*[\p{{Latin}}\d_]){{2,}}",
 )

@@ -51,6 +51,7 @@ _BLOCKS = [
     "center",
     "details",
     "fieldset",
+    "figure",
     "footer",
     "form",
     "header",
@@ -192,6 +193,8 @@ def _simplify(tree: "Tag") -> None:
             tag.insert_after(" ")
     for tag in tree.find_all(_BLOCKS):
         tag.name = "div"
+    for tag in tree.find_all(["menu", "dir"]):
+        tag.name = "ul"
     for ruby in tree.find_all("ruby"):
         _set_reading_apart(ruby)
     for tag in tree.find_all("span", class_="classifier"):

@@ -1,14 +1,17 @@
 """Mail messages."""
 
+import contextlib
 import email
+import re
 from email import policy
 from email.message import EmailMessage, MIMEPart
 
-from embed_assets.corpus.encodings import BYTE_ORDER_MARKS, decode
+from embed_assets.corpus.encodings import BYTE_ORDER_MARKS, BinaryDataError, decode
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
 from embed_assets.corpus.readers.html import read_html
 
 DEEPEST_FORWARD = 10
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
 def read_mail(content: bytes) -> Converted:
@@ -18,7 +21,7 @@ def read_mail(content: bytes) -> Converted:
     """
     if content.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)):  # saved by an editor
         content = decode(content)[0].encode()
-    message = email.message_from_bytes(content, policy=policy.default)
+    message = email.message_from_bytes(_with_plain_head(content), policy=policy.default)
     if not isinstance(message, EmailMessage) or not message.keys():
         raise UnreadableError("no mail message")
     notes: list[str] = []
@@ -26,6 +29,16 @@ def read_mail(content: bytes) -> Converted:
     text = _message(message, notes, attached)
     notes += [f"attached files left out: {', '.join(attached)[:300]}"] if attached else []
     return Converted(text, _header(message, "Subject"), markdown=False, notes=tuple(dict.fromkeys(notes)))
+
+
+def _with_plain_head(content: bytes) -> bytes:
+    """The message with a head in UTF-8: old programs wrote it in the encoding of the text, and said so nowhere."""
+    end = _HEAD_END.search(content)
+    head = content[: end.start()] if end else content
+    with contextlib.suppress(BinaryDataError):
+        text, _ = decode(head, decode(content)[1])
+        return text.encode() + content[len(head) :]
+    return content
 
 
 def _message(message: EmailMessage, notes: list[str], attached: list[str], depth: int = 0) -> str:

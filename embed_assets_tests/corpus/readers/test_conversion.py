@@ -280,6 +280,12 @@ def test_a_japanese_mail_is_read_as_it_says():
     assert read(".eml", message.as_bytes()).text == "ポンプ\n\n電源を切る。"
 
 
+@pytest.mark.parametrize("encoding", ["windows-1252", "utf-8"])
+def test_the_head_of_an_old_mail_is_in_the_encoding_of_its_text(encoding):
+    page = read(".eml", "From: Jörg <j@example.org>\nSubject: Größe\n\nÜber schöne Pumpen.\n".encode(encoding))
+    assert page.title == "Größe" and page.text == "Größe\n\nFrom: Jörg <j@example.org>\n\nÜber schöne Pumpen."
+
+
 def test_the_html_of_a_mail_is_read_where_its_plain_text_is_empty():
     message = email.message.EmailMessage()
     message["Subject"] = "Pump"
@@ -333,7 +339,7 @@ MATH = f"<math><semantics><msup><mi>x</mi><mn>2</mn></msup>{TEX}</semantics></ma
         ("u<address>At home</address>v <details><summary>More</summary>of it</details>", "u\n\nAt home\n\nv\n\nMore\n\nof it"),
         ("<button>Start</button><button>Stop</button><pre>a<button>Copy</button></pre>", "Start  Stop\n\n```\na\n```"),
         ("<ruby>漢字<rt>かんじ</rt></ruby>と<ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp></ruby>", "漢字(かんじ)と東(とう)"),
-        ("<h1></h1>x", "x"),
+        ("<h1></h1>x<menu><li>y</li></menu>", "x\n\n- y"),
         ("<dl><dt>jumbo</dt><dd><p>Large.</p><pre>a\nb</pre></dd></dl>", "jumbo\nLarge.\n\n```\na\nb\n```"),
     ],
 )
