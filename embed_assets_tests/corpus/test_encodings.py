@@ -86,7 +86,10 @@ def test_text_is_composed_and_holds_no_nul():
         ("N\x08NA\x08AM\x08ME\x08E _\x08o_\x08f", "NAME of"),
         ("\x1b[1mPump\x1b(B\x1b[m runs\x1b]0;title\nV", "Pump runs]0;title\nV"),
         ("soft\u00ad\nware\u00ad\n2. Step", "software\n2. Step"),
-        ("\u0e20\u0e32\u0e29\u0e32\u200bPython\u200b\u0e20 no\u200bwhere", "\u0e20\u0e32\u0e29\u0e32\u200bPython\u200b\u0e20 nowhere"),
+        (
+            "\u0e20\u0e32\u0e29\u0e32\u200bPython\u200b\u0e20 no\u200bwhere",
+            "\u0e20\u0e32\u0e29\u0e32\u200bPython\u200b\u0e20 nowhere",
+        ),
         ("\x1b[1;31mERROR\x1b[0m at 5 \x1b]0;title\x07V\x07", "ERROR at 5 V"),
         ("don\x92t \x93open\x94 it", "don’t “open” it"),
         ("Auf\u200clage, re\u200dset", "Auflage, reset"),
