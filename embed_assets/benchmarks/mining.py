@@ -104,8 +104,8 @@ def benchmark_mining(task: Mining, alone: bool = False) -> pl.DataFrame:
     Returns:
         One row each for sentence-transformers, for this package with nothing encoded before, and for it with the
         embeddings of an earlier run (with given vectors, one row for both): the number of chunks; seconds on the clock and
-        of all cores; the process's peak memory, and what of it came after the model was loaded, in MB (10^6 bytes); the share of the pairs
-        that got all their negatives; and, if there is one to compare with, how many times faster than
+        of all cores; the process's peak memory, and what of it came after the model was loaded, in MB (10^6 bytes); the
+        share of the pairs that got all their negatives; and, if there is one to compare with, how many times faster than
         sentence-transformers it was on the clock.
     """
     rows = []
