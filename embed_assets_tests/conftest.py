@@ -17,6 +17,9 @@ from embed_assets_tests.sample_documents import DOCUMENTS
 
 # The models of the tests lie inside Python packages.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# What make and the shell say of the user's own home is none of theirs: runs of earlier tests would be found there.
+for name in ("DAGSTER_HOME", "EMBED_ASSETS_HOME", "EMBED_ASSETS_DATA"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture

@@ -103,9 +103,9 @@ def benchmark_mining(task: Mining, alone: bool = False) -> pl.DataFrame:
 
     Returns:
         One row each for sentence-transformers, for this package with nothing encoded before, and for it with the
-        embeddings of an earlier run (with given vectors, one row for both): seconds on the clock and of all cores; the
-        process's peak memory, and what of it came after the model was loaded, in MB (10^6 bytes); the share of the pairs
-        that got all their negatives; and, if there is one to compare with, how many times faster than
+        embeddings of an earlier run (with given vectors, one row for both): the number of chunks; seconds on the clock and
+        of all cores; the process's peak memory, and what of it came after the model was loaded, in MB (10^6 bytes); the
+        share of the pairs that got all their negatives; and, if there is one to compare with, how many times faster than
         sentence-transformers it was on the clock.
     """
     rows = []
@@ -128,7 +128,8 @@ def benchmark_mining(task: Mining, alone: bool = False) -> pl.DataFrame:
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
                 rows.append({"system": system} | process.submit(_mine, mine, sent, folder).result())
     ratio = [] if alone else [(pl.col("seconds").first() / pl.col("seconds")).round(2).alias("ratio")]
-    return pl.DataFrame(rows).with_columns(pl.col("seconds").round(2), *ratio)
+    table = pl.DataFrame(rows).with_columns(pl.col("seconds").round(2), *ratio)
+    return table.select("system", pl.lit(task.chunks.height).alias("chunks"), pl.exclude("system"))
 
 
 def _mine(mine: Callable[[Mining, Path], dict[str, float]], sent: Mining, folder: Path) -> dict[str, float]:

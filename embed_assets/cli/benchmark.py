@@ -64,23 +64,36 @@ def benchmark_questions(collection: str, count: int, as_json: bool, data: str, h
 @benchmark.command("mining")
 @click.argument("collection")
 @click.option("--count", default=1000, show_default=True, help="Number of QA pairs.")
-@click.option("--chunks", default=0, help="Repeat chunks and pairs with other words up to this many, with random vectors.")
+@click.option(
+    "--chunks",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Repeat chunks and pairs with other words up to this many, with random vectors; may be given more than once.",
+)
 @click.option("--alone", is_flag=True, help="Leave sentence-transformers out, which may need too much memory.")
-@json_option("each way")
+@click.option("--chart", type=click.Path(dir_okay=False, writable=True), help="PNG file for time and memory against chunks.")
+@json_option("each way and number of chunks")
 @data_option
 @home_option
-def benchmark_mining(collection: str, count: int, chunks: int, alone: bool, as_json: bool, data: str, home: str) -> None:
+def benchmark_mining(
+    collection: str, count: int, chunks: tuple[int, ...], alone: bool, chart: str | None, as_json: bool, data: str, home: str
+) -> None:
     """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
     workspace = open_workspace(data, home)
     known_collections(workspace, [collection])
     from embed_assets.benchmarks.mining import Mining, benchmark_mining, enlarged
+    from embed_assets.reports.charts import draw_growth
 
     settings = read_settings(workspace, collection)
     there = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
     pairs = read_table(workspace, collection, "qa_pairs", "pairs.parquet").with_columns(split=pl.lit("train"))
-    task = Mining(there, pairs.head(count), settings.base_model, settings.negatives)
-    task = enlarged(replace(task, pairs=pairs), chunks, count) if chunks else task
-    _echo_table(benchmark_mining(task, alone), as_json)
+    task = Mining(there, pairs, settings.base_model, settings.negatives)
+    small = replace(task, pairs=pairs.head(count))
+    sizes = (enlarged(task, size, count) for size in chunks) if chunks else (small,)
+    table = pl.concat(benchmark_mining(it, alone) for it in sizes)
+    if chart is not None:
+        draw_growth(Path(chart), f"{count:,} queries", table)
+    _echo_table(table, as_json)
 
 
 @benchmark.command("chunking")

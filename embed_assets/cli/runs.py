@@ -59,9 +59,7 @@ def open_instance(home: Path) -> DagsterInstance:
         try:
             return DagsterInstance.from_config(str(folder))
         except OperationalError as error:
-            raise OSError(
-                errno.EIO, f"Dagster's databases there cannot be used ({error.orig})", str(folder)
-            ) from None
+            raise OSError(errno.EIO, f"Dagster's databases there cannot be used ({error.orig})", str(folder)) from None
 
 
 def materialize_collection(instance: DagsterInstance, collection: str, *until: str) -> bool:

@@ -40,14 +40,13 @@ class Settled:
         self._instance = dagster_home(workspace.home) / DAGSTER_YAML
         name = fingerprint_of([collection, sorted(until), str(self._instance)])
         self._record = workspace.home / "settled" / name
-        self._before = self._state()
 
     def holds(self) -> bool:
         """Whether a run of the last day, which Dagster knows of, left everything as it is now."""
-        if self._before is None or not self._instance.is_file() or not self._record.is_file():
+        if not self._instance.is_file() or not self._record.is_file():
             return False
         recent = 0 <= time.time() - self._record.stat().st_mtime < SECONDS_TO_REMEMBER
-        return recent and self._record.read_text(encoding="utf-8") == self._before
+        return recent and self._record.read_text(encoding="utf-8") == self._state()
 
     def remember(self) -> None:
         """After a run that succeeded: that the next one has nothing to do, if that is so."""

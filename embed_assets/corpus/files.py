@@ -119,9 +119,9 @@ def document_id_of(path: Path) -> str:
 
 def _walk(place: Path, inside: Path, seen: set[Path]) -> Iterator[tuple[Path, str]]:
     """(file, "") and (what is passed over, why) below a folder; links come after all that lies there itself."""
-    pending, links = [place], []
+    pending, links = [(place, place.resolve())], []  # to resolve each file would take most of the time
     while pending:
-        parent = pending.pop()
+        parent, resolved = pending.pop()
         try:
             entries = sorted(os.scandir(parent), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
@@ -134,14 +134,14 @@ def _walk(place: Path, inside: Path, seen: set[Path]) -> Iterator[tuple[Path, st
             if entry.is_symlink():
                 links.append(path)
             elif entry.is_dir():
-                pending.append(path)
-                seen.add(path.resolve())
+                pending.append((path, resolved / entry.name))
+                seen.add(resolved / entry.name)
             elif not entry.is_file():
                 yield path, "neither a file nor a folder"
             elif not os.access(path, os.R_OK):
                 yield path, "cannot be opened: no permission"
             else:
-                seen.add(path.resolve())
+                seen.add(resolved / entry.name)
                 yield path, ""
     for path in links:
         yield from _follow(path, inside, seen)

@@ -211,9 +211,7 @@ def compare_metrics(checkpoint: TextEncoder, endpoint: TextEncoder, dev: DevSet)
     return pl.DataFrame(rows, METRICS_SCHEMA, orient="row")
 
 
-def check_served_model(
-    published: Published, queries: pl.Series, passages: pl.Series, dev: DevSet | None = None
-) -> Agreement:
+def check_served_model(published: Published, queries: pl.Series, passages: pl.Series, dev: DevSet | None = None) -> Agreement:
     """Compare the endpoint that a collection's settings name with the model in production.
 
     Args:

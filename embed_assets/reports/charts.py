@@ -193,6 +193,22 @@ def draw_storage(path: Path, collection: str, table: pl.DataFrame) -> None:
     _save(figure, path)
 
 
+def draw_growth(path: Path, title: str, table: pl.DataFrame) -> None:
+    """Draw the processor time and the memory of mining against the number of chunks, as benchmark_mining gives them."""
+    figure, *panels = _figure(8, 3.4, 2)
+    labels = {"cpu_seconds": "seconds of all cores", "memory_of_mining_mb": "memory of mining, MB"}
+    for axes, (column, label) in zip(panels, labels.items(), strict=True):
+        for number, system in enumerate(table["system"].unique(maintain_order=True)):
+            rows = table.filter(pl.col("system") == system).sort("chunks")
+            axes.plot(rows["chunks"], rows[column], marker="o", linewidth=1, color=_COLORS[number], label=system)
+        axes.set(xscale="log", yscale="log", xlabel="chunks", ylabel=label)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.0f}")
+    panels[0].set_title(title, fontsize=10, loc="left")
+    panels[0].legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
 def _errors(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
     """Intervals as matplotlib takes them, shape (2, values); a percentile interval need not hold its mean."""
     return np.maximum(0, np.stack([values - low, high - values]))

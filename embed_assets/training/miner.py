@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 
 import numpy as np
@@ -22,6 +22,8 @@ from embed_assets.training.settings import NegativesSettings
 FEWEST_WORDS_LEFT = 15
 # To draw from all of a million would take longer than to search in them.
 CHUNKS_OF_A_DRAW = 10_000
+# Whose chunks are named at once: to name those of all takes a gigabyte more.
+ROWS_AT_ONCE = 1000
 # What is left of the marks and the punctuation of a sentence that is cut out.
 MARKS_BEFORE = re.compile(r"[*`_\[!]+$")
 MARKS_BEHIND = re.compile(r"^[*`_]*(?:\]\([^()\n]{0,1000}\)|\]\[[^\[\]\n]{0,200}\])?[*`_]*[.!?。！？]?[*`_]*")
@@ -127,7 +129,7 @@ class Miner:
         lists = {
             "negative_chunks": _named(self._ids, negatives),
             "negative_documents": _named(pl.Series(self._documents), negatives),
-            "answers": _named(self._ids, [self._answers_of(row) for row in rows]),
+            "answers": _named(self._ids, map(self._answers_of, rows)),
         }
         return pl.DataFrame(texts | lists, schema=dict.fromkeys(texts, pl.String) | dict.fromkeys(lists, pl.List(pl.String)))
 
@@ -229,10 +231,13 @@ class Miner:
         raise ValueError(f"the collection has {there} chunks that can be negatives of {row['query']!r}: {remedy}")
 
 
-def _named(names: pl.Series, columns: Sequence[Sequence[int] | np.ndarray]) -> pl.Series:
+def _named(names: pl.Series, columns: Iterable[Sequence[int] | np.ndarray]) -> pl.Series:
     """The names of several chunks for each row. In a large corpus a query may have thousands of answers: no Python strings."""
     import pyarrow as pa
 
-    ends = np.cumsum([0, *map(len, columns)])
-    flat = names.gather(np.concatenate([np.empty(0, dtype=np.int32), *columns]).astype(np.int32))
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat.to_arrow()))
+    rest, named = iter(columns), [pl.Series(dtype=pl.List(pl.String))]
+    while rows := list(islice(rest, ROWS_AT_ONCE)):
+        ends = np.cumsum([0, *map(len, rows)])
+        flat = names.gather(np.concatenate(rows).astype(np.int32))
+        named.append(pl.Series(pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat.to_arrow())))
+    return pl.concat(named)

@@ -177,7 +177,7 @@ def _ids(place: str, record: Mapping[str, Any], name: str) -> list[str]:
     ids = [as_id(it.get("id") if isinstance(it, dict) else it) for it in listed] if isinstance(listed, list) else [None]
     if not all(isinstance(it, str) for it in ids):
         raise CollectionError(f"{place}: {name!r} must be a list of ids of passages; found {listed!a:.80}")
-    return ids
+    return [str(it) for it in ids]
 
 
 def _passages(files: Iterable[Path], asked: Iterable[tuple[str, str, str, list[str], list[str]]], corpus: str) -> dict[str, str]:

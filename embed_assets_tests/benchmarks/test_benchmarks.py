@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import polars as pl
 import pytest
 
 from embed_assets.benchmarks.chunking import Cutting, benchmark_chunking
@@ -9,6 +12,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.queries.prompts import load_question_prompts
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.reports.charts import draw_growth
 from embed_assets.training.settings import NegativesSettings
 from embed_assets_tests.small_collections import ROUTERS, write_collection
 from embed_assets_tests.training.test_negatives import QUESTIONS, TEXTS, make_chunks, make_pairs
@@ -45,14 +49,16 @@ def test_mining_is_measured_against_sentence_transformers_on_the_same_task():
 
 
 @pytest.mark.slow
-def test_mining_of_a_larger_collection_with_given_vectors_is_measured_alone_and_beside_the_library():
+def test_mining_of_a_larger_collection_with_given_vectors_is_measured_alone_and_beside_the_library(tmp_path: Path):
     settings, model = NegativesSettings(top_k=5), BaseModelSettings(max_tokens=32)
     task = enlarged(Mining(make_chunks(TEXTS), make_pairs(QUESTIONS), model, settings), 40, 20)
     assert task.chunks.height == 40 and task.chunks["passage"].n_unique() > 30 and task.pairs.height == 20
     both, alone = benchmark_mining(task), benchmark_mining(task, alone=True)
     assert both["system"].to_list() == ["sentence-transformers", "embed_assets"]
     assert alone["system"].to_list() == ["embed_assets"] and "ratio" not in alone.columns
-    assert alone["complete"][0] == both["complete"][1]
+    assert alone["complete"][0] == both["complete"][1] and alone["chunks"].to_list() == [40]
+    draw_growth(tmp_path / "chart.png", "20 queries", pl.concat([both, benchmark_mining(enlarged(task, 80, 20))]))
+    assert (tmp_path / "chart.png").stat().st_size > 5000
 
 
 @pytest.mark.long

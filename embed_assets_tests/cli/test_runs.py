@@ -203,7 +203,10 @@ def test_a_place_that_cannot_be_used_is_told_in_one_line(workspace_folder: Path,
     (workspace_folder / "file").touch()
     (workspace_folder / "broken" / "history" / "runs.db").mkdir(parents=True)
     for command, words in (
-        (["run", "--home", f"{workspace_folder}/file/home"], f"Error: {workspace_folder}/file/home: Not a directory: see that it can"),
+        (
+            ["run", "--home", f"{workspace_folder}/file/home"],
+            f"Error: {workspace_folder}/file/home: Not a directory: see that it can",
+        ),
         (["run", "--home", f"{workspace_folder}/broken"], "broken: Dagster's databases there cannot be used (unable to open"),
     ):
         result = CliRunner().invoke(main, command)

@@ -363,7 +363,9 @@ def test_time_is_linear_in_the_length_of_a_line_and_in_the_number_of_headings(to
 
 
 @pytest.mark.parametrize(
-    ("mark", "before", "line_end"), [("# ", "", "\n"), ("", "\n\n", "\n"), ("", "\r\n\r\n", "\r\n")], ids=["headings", "paragraphs", "CRLF"]
+    ("mark", "before", "line_end"),
+    [("# ", "", "\n"), ("", "\n\n", "\n"), ("", "\r\n\r\n", "\r\n")],
+    ids=["headings", "paragraphs", "CRLF"],
 )
 def test_a_long_text_is_cut_in_parts_that_begin_at_headings_or_paragraphs(mark, before, line_end):
     text = "".join(f"{mark}H {i}\n\nThe pump\nruns dry.\n\n" for i in range(40_000)).replace("\n", line_end)

@@ -21,7 +21,10 @@ def test_menus_heads_and_feet_of_most_pages_are_left_out_and_a_repeated_warning_
 
 def test_a_link_is_known_by_what_a_reader_sees_of_it():
     raw = {name: replace(page, text=page.text.replace("Chapter", "Chap\u00adter")) for name, page in pages(4).items()}
-    raw = {name: replace(page, links=tuple(it.replace("chapter", "chap\u00adter") for it in page.links)) for name, page in raw.items()}
+    raw = {
+        name: replace(page, links=tuple(it.replace("chapter", "chap\u00adter") for it in page.links))
+        for name, page in raw.items()
+    }
     assert without_menus({name: finished(page) for name, page in raw.items()}) == without_menus(pages(4))
 
 

@@ -11,7 +11,10 @@ PASSAGES = [["pump", "oil", "pump"], [], ["oil"], ["valve", "pump"], ["oil", "oi
 def test_each_term_has_its_passages_and_how_often_however_many_are_put_in_order_at_once(monkeypatch, at_once):
     monkeypatch.setattr(postings, "PASSAGES_AT_ONCE", at_once)
     found = Postings(iter(PASSAGES), np.float32, repeated=True)
-    of_term = {term: (found.rows[(at := found.places(number))].tolist(), found.counts[at].tolist()) for term, number in found.numbers.items()}
+    of_term = {
+        term: (found.rows[(at := found.places(number))].tolist(), found.counts[at].tolist())
+        for term, number in found.numbers.items()
+    }
     assert of_term == {"pump": ([0, 3], [2, 1]), "oil": ([0, 2, 4], [1, 1, 3]), "valve": ([3], [1])}
     assert found.lengths.tolist() == [3, 0, 1, 2, 3]
 
