@@ -28,7 +28,7 @@ from embed_assets.queries.own_pairs import OWN_STYLE
 JSONL, PARQUET = "triplets.jsonl", "triplets.parquet"
 RECIPE: dict[str, Literal["train", "dev"]] = {"train.json": "train", "val.json": "dev"}
 ANCHORS = ("anchor", "query", "question")
-POSITIVES = ("positive", "pos", "pos_doc", "positive_passages", "positive_ctxs")
+POSITIVES = ("positive", "positives", "pos", "pos_doc", "positive_passages", "positive_ctxs")
 NEGATIVES = ("negatives", "hard_negatives", "neg", "neg_doc", "negative_passages", "hard_negative_ctxs", "negative_ctxs")
 NEGATIVE = re.compile(r"negative(_\d+)?")
 METADATA = "merlin_metadata.json"  # in the folder of a corpus: its id

@@ -226,6 +226,12 @@ def test_uuids_bytes_and_decimals_can_be_ids_and_decimals_order_rows(
     assert production.metadata_columns(workspace, shown)(ids)["page"].to_pylist() == sorted(pages.to_pylist())
 
 
+def test_a_text_that_is_its_title_stands_once(tmp_path: Path, workspace: Workspace, tokenizer):
+    write_production_table(tmp_path, [{"id": key, "text": f"Oil {key}.", "head": "Oil 1."} for key in "12"], "titles")
+    write_table_collection(tmp_path, "titles", production={"table": "titles", "document_column": "", "title_column": "head"})
+    assert read(workspace, tokenizer, "titles")[2]["passage"].to_list() == ["Oil 1.", "Oil 1.\nOil 2."]
+
+
 def test_a_table_without_ids_has_hashes_as_ids(tmp_path: Path, workspace: Workspace, tokenizer):
     rows = [
         {"text": text, "about": {"file": file, "pages": [number]}}
@@ -432,7 +438,7 @@ def faulty(tmp_path: Path, table, fault: str) -> None:
         ("null document", ["3 rows: no value in the column 'document'", "row-0"]),
         ("column gone", ["'text'", "production.text_column", "body (string)"]),
         ("column of another kind", ["'text'", "double"]),
-        ("table gone", ["not found"]),
+        ("table gone", ["not found", "tables that are there: none"]),
         ("database gone", ["no such folder"]),
         ("broken manifest", ["cannot be opened"]),
         ("data file gone", ["cannot be read"]),
