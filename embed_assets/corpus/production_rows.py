@@ -174,6 +174,8 @@ def content_of(chunk_id: str | None, document_id: str | None, title: str, text: 
 
 def _natural(text: str) -> str:
     """The text with its whole numbers written so long that their order is that of their values."""
+    if re.fullmatch(r"-[0-9]{1,23}", text):
+        return f"-{10**24 + int(text)}"
     return re.sub(r"[0-9]+", lambda digits: digits[0].zfill(24), text)
 
 

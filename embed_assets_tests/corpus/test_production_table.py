@@ -103,6 +103,7 @@ def test_numbers_can_be_ids(tmp_path: Path, workspace: Workspace, tokenizer):
     ("ids", "settings"),
     [
         pytest.param([7, 8, 9, 10, 11, 100, 101], {}, id="whole numbers"),
+        pytest.param([-200, -20, -3, 1, 3, 20, 100], {}, id="negative numbers"),
         pytest.param([f"a.md::{number}" for number in (7, 8, 9, 10, 11, 100, 101)], {}, id="numbers in texts"),
         pytest.param([-20, -3, 1, 3, 20, 2**53 + 1, 2**53 + 2], {"order_column": "id"}, id="large and negative numbers"),
         pytest.param([0.5, 1.25, 1.5, 20.0, 100.0, 1000.0, None], {"id_column": "key", "order_column": "id"}, id="floats"),

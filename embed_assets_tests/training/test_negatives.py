@@ -246,6 +246,9 @@ def test_a_page_that_holds_the_positive_or_is_a_part_of_it_is_no_negative(encode
     triplets, counts = mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=5, margin=1.0))
     assert not {"print.md::0", "part.md::0", "other.md::0"} & set(triplets["negative_chunks"][0])
     assert counts["like the positive"] > 0
+    few = chunks.filter(pl.col("document_id").is_in(["whole.md", "part.md", "bread.md"]))
+    with pytest.raises(ValueError, match="has 2 chunks"):
+        mine_hard_negatives(pairs, few, encoder, NegativesSettings(per_query=3))
     about = make_pairs([("which grease does PMP-119 need", "numbered.md", 0)])
     triplets, _ = mine_hard_negatives(about, chunks, encoder, NegativesSettings(per_query=8, margin=1.0))
     assert "other.md::0" in triplets["negative_chunks"][0]
