@@ -117,16 +117,23 @@ Model = TypeVar("Model", bound=BaseModel)
 def without_reasoning(text: str) -> str:
     """The answer behind the reasoning of a model, without special tokens.
 
-    Of reasoning that does not end nothing is left; where only its end stands, the chat template had begun it.
+    Of reasoning that does not end nothing is left; where only its end stands, the chat template had begun it. A line that asks
+    about <think> is none.
     """
     text = HALF.sub("", text)
-    for begin, end in _REASONING:
+    for begin, end in _REASONING[1:] if _asks_about_a_tag(text) else _REASONING:
         while (closing := re.search(end, text, re.IGNORECASE)) is not None:
             opening = re.search(begin, text[: closing.start()], re.IGNORECASE)
             text = text[: opening.start() if opening else 0] + text[closing.end() :]
         if (opening := re.search(begin, text, re.IGNORECASE)) is not None:
             text = text[: opening.start()]
     return _WRAPPER.sub("", _SPECIAL_TOKEN.sub("", text).strip()).strip()
+
+
+def _asks_about_a_tag(text: str) -> bool:
+    """Whether the text is one line with words before its first tag."""
+    tag = re.search(_REASONING[0][0], text, re.IGNORECASE)
+    return tag is not None and "\n" not in text.strip() and re.search(r"\w", text[: tag.start()]) is not None
 
 
 def read_json(text: str, model: type[Model]) -> Model | None:

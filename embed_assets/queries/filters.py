@@ -21,6 +21,7 @@ from embed_assets.text.near_duplicates import distinguishing_terms, normalize_qu
 from embed_assets.text.tokens import share_of_a_word, sum_of_words, words
 
 SYMBOLS = "-%$@/#+."
+LOOP = 6  # words, of which a third or less are different ones, are what a model says that cannot stop
 YES, NO = (" yes", "yes", " Yes", "Yes"), (" no", "no", " No", "No")
 
 
@@ -52,6 +53,8 @@ class QuestionRules:
             return f"fewer than {settings.min_words} words"
         if length > settings.max_words:
             return f"more than {settings.max_words} words"
+        if length >= LOOP and len(set(found)) * 3 <= len(found):
+            return "repeats itself"
         if normalize_query(query) in examples:
             return "copy of an example"
         texts = [" ".join(_bare_words(passage)) for passage in passages]

@@ -172,6 +172,8 @@ def test_the_question_is_taken_out_of_json_records_and_remarks(text):
         "What is the answer: yes or no?",
         "How do I sort a list? (Python)",
         "The database query: timeout after 30 s",
+        "What does the <think> tag do in a template?",
+        "What do <think> and </think> stand for?",
     ],
 )
 def test_a_query_with_marks_of_its_own_stays_as_it_is(query):
