@@ -174,7 +174,9 @@ def _triplets_of_recipe(path: Path, folder: Path, split: Literal["train", "dev"]
 def _ids(place: str, record: Mapping[str, Any], name: str) -> list[str]:
     """Ids of passages, each by itself or as the ``id`` of an object."""
     listed = record.get(name) or []
-    ids = [as_id(it.get("id") if isinstance(it, dict) else it) for it in listed] if isinstance(listed, list) else [None]
+    ids: list[Any] = (
+        [as_id(it.get("id") if isinstance(it, dict) else it) for it in listed] if isinstance(listed, list) else [None]
+    )
     if not all(isinstance(it, str) for it in ids):
         raise CollectionError(f"{place}: {name!r} must be a list of ids of passages; found {listed!a:.80}")
     return ids
