@@ -104,12 +104,17 @@ def read_corpus(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def read_queries(path: Path) -> dict[str, tuple[str, str]]:
-    """Id → text and style of the queries in a BEIR queries.jsonl; errors name the file and the line."""
+    """Id → text and style of the queries in a BEIR queries.jsonl, without those whose text is empty or null.
+
+    Errors name the file and the line.
+    """
     queries: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     for number, row in read_jsonl(path):
         query_id, text = _id_of(path, number, row, seen), row.get("text")
-        if not isinstance(text, str) or not composed(text).strip():
+        if "text" in row and (text is None or (isinstance(text, str) and not composed(text).strip())):
+            continue
+        if not isinstance(text, str):
             there = "" if "text" in row else f"; the keys of this line are {', '.join(map(ascii, list(row)[:10]))}"
             raise CollectionError(f"{path}:{number}: 'text' of the query {query_id!r} must be a non-empty string{there}")
         if not is_unicode(text):
@@ -142,7 +147,8 @@ def as_id(name: Any) -> Any:
 
 
 class KnownIds:
-    """Ids, and how other programs write them: decomposed, with blanks around them, or as 12.0 where they are 12."""
+    """Ids, and how other programs write them: decomposed, with blanks around them, as 12.0 where they are 12, or as paths
+    of Windows."""
 
     def __init__(self, ids: Collection[str]):
         self._ids = ids if isinstance(ids, set | dict) else set(ids)
@@ -161,7 +167,7 @@ class KnownIds:
 
     @staticmethod
     def _key(name: str) -> str:
-        name = composed(name).strip()
+        name = composed(name).strip().replace("\\", "/").removeprefix("./")
         return whole[1] if (whole := _WHOLE.fullmatch(name)) else name
 
 
@@ -184,6 +190,8 @@ def read_qrels(path: Path, queries: Collection[str] = (), documents: Collection[
     header, turned = True, False
     for number, line in read_lines(path):
         row = [_QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), cell.strip()) for cell in line.split("\t")]
+        if not row[-1]:  # a spreadsheet may end its rows with a tab
+            row = row[:-1]
         if len(row) not in (3, 4):
             row = line.split()
         begins, header = header, False

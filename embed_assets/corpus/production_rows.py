@@ -1,5 +1,6 @@
 """The rows of a LanceDB table, whatever its layout: the columns that the settings name, and which rows can be used."""
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from embed_assets.corpus.settings import ProductionSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from lancedb.db import DBConnection
     from lancedb.table import Table
 
 ROWS_IN_A_BATCH = 1024
@@ -68,7 +70,8 @@ def open_table(uri: str, settings: ProductionSettings, version: int | None = Non
         table = database.open_table(name, namespace_path=namespaces)
         schema = table.schema
     except (ValueError, RuntimeError, OSError, LanceNamespaceError) as error:
-        raise CollectionError(f"{name_of_table(uri, settings)}: cannot be opened: {error}") from None
+        there = _tables_there(database)
+        raise CollectionError(f"{name_of_table(uri, settings)}: cannot be opened: {error}{there}") from None
     if version is not None:
         try:
             table.checkout(version)
@@ -91,6 +94,14 @@ def open_table(uri: str, settings: ProductionSettings, version: int | None = Non
                 f"{place.kind}, not text; there are {_columns_there(schema)}"
             )
     return table
+
+
+def _tables_there(database: "DBConnection") -> str:
+    """The first tables of a database, for a message about one that is not there."""
+    with contextlib.suppress(Exception):  # whatever is wrong with the database is told already
+        names = database.table_names(limit=10)
+        return f"; tables that are there: {', '.join(map(repr, names)) or 'none'}"
+    return ""
 
 
 def read_rows(table: "Table", uri: str, settings: ProductionSettings, row_ids: bool = False) -> Iterator[pl.DataFrame]:
@@ -163,6 +174,8 @@ def content_of(chunk_id: str | None, document_id: str | None, title: str, text: 
 
 def _natural(text: str) -> str:
     """The text with its whole numbers written so long that their order is that of their values."""
+    if re.fullmatch(r"-[0-9]{1,23}", text):
+        return f"-{10**24 + int(text)}"
     return re.sub(r"[0-9]+", lambda digits: digits[0].zfill(24), text)
 
 

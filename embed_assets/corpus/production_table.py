@@ -175,7 +175,9 @@ def read_chunks(
     characters = pl.col("text").str.len_chars().cast(pl.Int64)
     rows = rows.with_columns(end=characters.cum_sum().over("document_id") + _breaks_before()).with_columns(
         start=pl.col("end") - characters,
-        passage=pl.when(pl.col("title") == "").then("text").otherwise(pl.concat_str("title", "text", separator="\n")),
+        passage=pl.when((pl.col("title") == "") | (pl.col("title") == pl.col("text")))
+        .then("text")
+        .otherwise(pl.concat_str("title", "text", separator="\n")),
     )
     tokens = list(map(TokenCounter(tokenizer).of, rows["passage"]))
     documents = rows.group_by("document_id", maintain_order=True).agg(

@@ -217,7 +217,9 @@ def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.D
                 twice.add(query_id)
     if unknown_queries:
         some = some_ids(unknown_queries)
-        notes.append(f"{len(unknown_queries)} labelled queries are not in {queries_path.name}, such as {some}, and are left out")
+        notes.append(
+            f"{len(unknown_queries)} labelled queries have no text in {queries_path.name}, such as {some}, and are left out"
+        )
     if unknown_documents := {label[1] for label in labels} - known:
         some = some_ids(unknown_documents)
         notes.append(f"{len(unknown_documents)} labelled documents are not in the collection, such as {some}")

@@ -31,7 +31,7 @@ def other_collection(asked: Asked) -> dict[str, Source]:
 EVALUATION_SET = Stage(
     name="evaluation_set",
     group="evaluation",
-    code_version="4",
+    code_version="5",
     settings=("evaluation_set", IDENTIFIERS),
     inputs=("corpus_chunks", "qa_pairs"),
     sources=(human_labels, refused_questions),

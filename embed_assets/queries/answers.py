@@ -1,13 +1,17 @@
 """What is meant in the answer of a language model: without its reasoning, greeting, fences, labels and quotation marks."""
 
-import json
 import re
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from embed_assets.queries.passage_talk import speaks_of_its_task
+from embed_assets.queries.written_json import HALF, and_what_is_in_them, json_values, questions_in
+from embed_assets.text.tokens import count_words
+
 # How models mark what they think before they answer: (begin, end).
-_TAGS = "think|thinking|thought|reasoning|analysis|reflection|scratchpad|seed:think|mm:think"
+_TAGS = "think|thinking|thought|reasoning|analysis|reflection|scratchpad|longcat_think|seed:think|mm:think"
 _REASONING = (
     (rf"<({_TAGS})>", rf"</(?:{_TAGS})>"),
     # gpt-oss, where a server has taken out its special tokens
@@ -20,55 +24,104 @@ _REASONING = (
     (r"Here(?:'s| is) my thought process:", r"Here(?:'s| is) my response:"),  # Granite
     (r"<\|channel\|>\s*(?:analysis|commentary)\b", r"<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>"),
 )
-_SPECIAL_TOKEN = re.compile(r"<\|[\w ]+\|>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>")
+_SPECIAL_TOKEN = re.compile(
+    r"<\|(?:start_of_role|start_header_id|im_start)\|>\w+(?:<\|(?:end_of_role|end_header_id)\|>)?"
+    r"|<[|｜][\w ▁]+[|｜]>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>"
+)
 # At the edge of a line they are around the answer; elsewhere they may be what is asked about.
 _WRAPPER = re.compile(
-    r"^[ \t]*<(?:answer|response|question|query|output)>|</(?:answer|response|question|query|output)>[ \t]*$", re.MULTILINE
+    r"^[ \t]*<(?:answer|response|question|query|output)s?(?:\s[^<>\n]{1,200})?>"
+    r"|</(?:answer|response|question|query|output)s?>[ \t]*$",
+    re.MULTILINE,
 )
-# A whole line in it: what mathematicians frame, and a list of one.
-_FRAME = re.compile(r"\$*\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}\$*|\[\s*[\"']([^\[\]]*)[\"']\s*\]")
-_REMARK = re.compile(r"(?<=[?？؟.])\s*\((?:note|explanation|answer|hinweis|anmerkung|remarque)\b[^()]*\)$", re.IGNORECASE)
-_FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
-_BULLET = re.compile(r"^(?:>\s*|#+\s+|\(?\d{1,2}[.):]\s+|[-*•]\s+|(?:->|=>|→|➡|👉|✅|❓|💡)\ufe0f?\s*)+")
-_LABEL = re.compile(
-    r"^(?:the )?(?:(?:final|search|user|generated|example)\s+)*(?:question|query|q|how-to|problem|search|answer|frage|requête|"
-    r"вопрос|问题|質問)\s*\d*\s*[:：]\s*",
+# A whole line in it: what mathematicians frame, a list of one, and an element of HTML.
+_FRAME = re.compile(
+    r"\$*\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}\$*|\[\s*[\"']([^\[\]]*)[\"']\s*\]"
+    r"|<(?:p|b|strong|em|i|li|div|span)>([^<>]*)</(?:p|b|strong|em|i|li|div|span)>|([^<>]*[?？؟])<br ?/?>"
+)
+_ENDS_ASKING = r"(?<=[?？؟])"
+_REMARK = re.compile(
+    rf"(?<=[?？؟.])\s*\((?:note|explanation|answer|hinweis|anmerkung|remarque)\b[^()]*\)$"
+    rf"|{_ENDS_ASKING}\s?[(\[](?:(?:style|type)\W+)?(?:how[-_ ]to|question|search|symptom|problem|(?:identifier|structural|"
+    r"contextual)[-_ ]question|contextual|structural|multi[-_ ]hop|factual|relational|procedural|inferential|temporal|causal|"
+    r"visual|passages? [\d, &and]+)[)\]]$",
     re.IGNORECASE,
 )
+_FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
+_NUMBERED = r"\(?\d{1,2}[.):]\s+"
+_BULLET = re.compile(rf"^(?:>\s*|#+\s+|{_NUMBERED}|\*\*\d{{1,2}}[.):]\*\*\s+|[-*•]\s+|(?:->|=>|→|➡|👉|✅|❓|💡)\ufe0f?\s*)+")
+_QUESTION = (
+    r"(?:question|query|frage|anfrage|requête|pregunta|consulta|domanda|pergunta|vraag|fråga|spørgsmål|spørsmål|kysymys|pytanie|"
+    r"otázka|kérdés|întrebare|soru|вопрос|запрос|питання|问题|問題|查询|質問|질문|câu hỏi|คำถาม|प्रश्न|سؤال|السؤال)"
+)
+_ANSWER = (
+    r"(?:answer|antwort|réponse|respuesta|risposta|resposta|antwoord|svar|odpowiedź|odpověď|ответ|答案|回答|答え|답변|답|إجابة|"
+    r"الإجابة)"
+)
+_NUMBER = r"\s*#?\d*\s*(?:\([^()\n]{1,40}\)\s*)?[:：]\s*"
+_ASKED = re.compile(
+    rf"^(?:the )?(?:(?:final|search|user|generated|example)\s+)*(?:{_QUESTION}|q|how[-_ ]to|problem|symptom|search|"
+    rf"(?:identifier|structural|contextual)[-_ ]question|structural|contextual|multi[-_ ]hop){_NUMBER}|^q\d+\s*[.)]\s+",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    rf"{_ASKED.pattern}|^(?:final )?{_ANSWER}{_NUMBER}|^(?:user|human|assistant|ai|response|output)[:：]\s+", re.IGNORECASE
+)
 _LABEL_ALONE = re.compile(
-    r"(?:assistant|model|output|(?:the )?(?:(?:final|user|generated) )?(?:question|query|frage|вопрос|问题|質問)) ?\d*", re.I
+    rf"(?:assistant|model|output|questions?|queries|fragen|(?:the )?(?:(?:final|user|generated) )?{_QUESTION}) ?#?\d*[:：]?", re.I
+)
+# What a model says of a question beside it.
+_FIELD = re.compile(
+    rf"^(?:(?:the )?(?:expected |correct )?{_ANSWER}|a\d*|(?:question )?(?:style|type|kind)|reasoning(?: type)?|"
+    r"complexity|difficulty|passages?|source|context|explanation|rationale|reason|note|title|topic|keywords?|language|"
+    r"begründung|erklärung|hinweis|stil|schwierigkeit|explication|explicación|spiegazione|explicação|пояснение|解释|解説|설명)"
+    r"\s*#?\d*\s*[:：]",
+    re.IGNORECASE,
+)
+_ANSWER_BEHIND = re.compile(
+    rf"(?:{_ENDS_ASKING}\W{{0,9}}|\s[*_|]{{1,3}})(?:(?:expected |correct )?{_ANSWER}|(?-i:A))\d*[*_]*\s*[:：].*$",
+    re.IGNORECASE | re.DOTALL,
 )
 _GREETING = re.compile(
     r"^(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|alright|no problem|happy to help|gladly|"
-    r"natürlich|gerne|klar|bien sûr|voici|certainement|конечно|вот|当然(?:可以)?|好的|以下是|はい|"
-    r"もちろん(?:です)?)\b[^\w\s]+\s*",
+    r"natürlich|gerne|klar|bien sûr|voici|certainement|claro(?: que sí)?|por supuesto|certo|certamente|natuurlijk|"
+    r"oczywiście|конечно|вот|当然(?:可以)?|好的|以下是|はい|もちろん(?:です)?|承知しました|네|물론(?:입니다|이죠)?)"
+    r"(?:[!.,:;…—]+(?=\s|$)|[!！。，、：—]+)\s*",
     re.IGNORECASE,
 )
 _ANNOUNCEMENT = re.compile(r"[:：]\s*$")
+_COLON = r"(?:[:：]\s*$|:\s+|：)"
 _HERE_IS = re.compile(
-    r"^(?:here(?:['’]s| is| are)|hier (?:ist|sind|kommt)|voici|aquí (?:está|tienes)|ecco|вот|this is|below (?:is|are)|"
-    r"i(?:['’]d| would) (?:ask|suggest))\b[^:]*:\s*",
+    r"^(?:here(?:['’]s| is| are)|hier (?:ist|sind|kommt)|voici|aquí (?:está|tienes)|aqui está|ecco|вот|this is|below (?:is|are)|"
+    rf"i(?:['’]d| would) (?:ask|suggest))\b[^:：]*{_COLON}"
+    r"|^(?:(?:an?|one|another|my|the) )?(?:(?:possible|suitable|good|great|natural|realistic|suggested|potential|relevant|likely|"
+    rf"sample|simple|short|plain|typical|search|how-to|user) )*(?:question|query)(?: (?:is|could be|might be|would be))?{_COLON}"
+    r"|^(?:an?|the|they|you|people|users|one) (?:[\w-]+ ){0,4}?(?:might|could|would|may) (?:ask|search(?: for)?|type)"
+    rf"(?: [\w-]+){{0,3}}{_COLON}"
+    r"|^(?:eine?|der|une?|una|um) (?:[\w-]+ ){1,3}(?:könnte|würde|pourrait|podría|potrebbe|poderia) (?:fragen|suchen|demander|"
+    rf"chercher|preguntar|buscar|chiedere|cercare|perguntar)\b[^:：]{{0,20}}{_COLON}",
     re.IGNORECASE,
 )
-_QUOTES = re.compile(r"(?:\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|'(.*)'|‘(.*)’|`([^`]*)`)[.。]?")
-_EMPHASIS = re.compile(r"(\*\*|__|\*|_)(.+)\1")
-_COMMA_TOO_MANY = re.compile(r",(\s*[}\]])")
-_OPENING_BRACKET = re.compile(r"[{\[]")
-_OPENING_QUOTE = re.compile(r"(?<=[{\[,:])\s*[“”„«]")
-_CLOSING_QUOTE = re.compile(r"[”“»](?=\s*[}\],:])")
-# Half of a surrogate pair is no character: nothing can write it, or hash it.
-_HALF = re.compile("[\ud800-\udfff]")
+_SINGLE = r"(?:[^']|(?<=\w)'(?=\w))*"
+_QUOTES = re.compile(
+    rf"(?:\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|'({_SINGLE})'|‘([^‘]*)’|`([^`]*)`)[.。]?"
+    r"|[\"“]([^\"“”]+[?？])[\"”]\s*(?:[-–—(:].*|[A-Z][^?]*)"
+)
+_EMPHASIS = re.compile(r"(\*\*|__|\*|_)((?:(?!\1).)+)\1")
+_ROW = re.compile(r"^\s*\|(.+)\|\s*$")
+_SURE = ("?", "？", "؟")
+LONGEST_LINE = 10_000  # characters; a longer one is no question, and its marks would be taken off one by one
 Model = TypeVar("Model", bound=BaseModel)
-_KEYS = ("question", "query", "text")
 
 
 def without_reasoning(text: str) -> str:
     """The answer behind the reasoning of a model, without special tokens.
 
-    Of reasoning that does not end nothing is left; where only its end stands, the chat template had begun it.
+    Of reasoning that does not end nothing is left; where only its end stands, the chat template had begun it. A line that asks
+    about <think> is none.
     """
-    text = _HALF.sub("", text)
-    for begin, end in _REASONING:
+    text = HALF.sub("", text)
+    for begin, end in _REASONING[1:] if _asks_about_a_tag(text) else _REASONING:
         while (closing := re.search(end, text, re.IGNORECASE)) is not None:
             opening = re.search(begin, text[: closing.start()], re.IGNORECASE)
             text = text[: opening.start() if opening else 0] + text[closing.end() :]
@@ -77,97 +130,138 @@ def without_reasoning(text: str) -> str:
     return _WRAPPER.sub("", _SPECIAL_TOKEN.sub("", text).strip()).strip()
 
 
-def read_json(text: str, model: type[Model]) -> Model | None:
-    """The first JSON value in an answer that the model accepts, be it fenced or in prose; None if there is none.
+def _asks_about_a_tag(text: str) -> bool:
+    """Whether the text is one line with words before its first tag."""
+    tag = re.search(_REASONING[0][0], text, re.IGNORECASE)
+    return tag is not None and "\n" not in text.strip() and re.search(r"\w", text[: tag.start()]) is not None
 
-    A list stands for an object with the list in its only field, and so do the objects of several lines.
+
+def read_json(text: str, model: type[Model]) -> Model | None:
+    """The first JSON value in an answer that the model accepts, be it fenced, in prose or in another; None if there is none.
+
+    An empty value is none, and neither is one without any field of the model.
     """
-    names = list(model.model_fields)
-    values = list(_json_values(without_reasoning(text)))
-    candidates = [{names[0]: value} if isinstance(value, list) and len(names) == 1 else value for value in values]
-    if len(names) == 1:
-        candidates.append({names[0]: [value for value in values if isinstance(value, dict)]})
-    for candidate in candidates:
-        if not candidate or not isinstance(candidate, dict) or not any(candidate.values()):
+    for value in and_what_is_in_them(json_values(without_reasoning(text))):
+        if not isinstance(value, dict) or not any(value.get(name) for name in model.model_fields):
             continue
         try:
-            return model.model_validate(candidate)
+            return model.model_validate(value)
         except ValidationError:
             continue
     return None
 
 
-def _json_values(text: str) -> list[Any]:
-    """The JSON values in a text: as they stand, without commas too many, or with typographic quotation marks made straight.
-
-    Of these readings, that which takes in most of the text.
-    """
-    less = _COMMA_TOO_MANY.sub(r"\1", text)
-    readings = [_strict_values(it) for it in (text, less, _CLOSING_QUOTE.sub('"', _OPENING_QUOTE.sub('"', less)))]
-    best = max(readings, key=lambda found: sum(length for _, length in found))
-    return [value for value, _ in best]
-
-
-def _strict_values(text: str) -> list[tuple[Any, int]]:
-    """The outermost JSON objects and lists in a text, each with its length."""
-    decoder, start, found = json.JSONDecoder(strict=False), 0, []
-    while (opening := _OPENING_BRACKET.search(text, start)) is not None:
-        start = opening.start()
-        try:
-            value, end = decoder.raw_decode(text, start)
-            found.append((_of_characters(value), end - start))
-            start = end
-        except ValueError:  # no JSON, or a number of thousands of digits
-            start += 1
-        except RecursionError:
-            break
-    return found
-
-
-def _of_characters(value: Any) -> Any:
-    """A JSON value whose texts hold no half of a surrogate pair, as an escape may leave one."""
-    if isinstance(value, str):
-        return _HALF.sub("", value)
-    if isinstance(value, list):
-        return [_of_characters(item) for item in value]
-    return {_HALF.sub("", name): _of_characters(item) for name, item in value.items()} if isinstance(value, dict) else value
-
-
 def read_list(text: str) -> list[str]:
-    """The questions of an answer that is a list: numbered, with bullets or labels; without any of these, its lines that ask."""
-    lines = [line.strip() for line in without_reasoning(text).splitlines() if line.strip() and not _FENCE.match(line)]
-    marked = [line for line in lines if _BULLET.match(line) or _LABEL.match(line.lstrip("*_ "))]
-    asking = [line for line in lines if line.rstrip('*_"”» ').endswith(("?", "？", "؟"))]
-    found = [_bare(line) for line in (marked if len(marked) > 1 else asking)]
+    """The questions of an answer that is a list: with labels, numbers or bullets, or in a table; else its lines that ask.
+
+    What stands below a question, such as its answer, is none.
+    """
+    lines = [line for line in without_reasoning(text).splitlines() if line.strip() and not _FENCE.match(line)]
+    listed = _labelled(lines) or _in_table(lines) or _with_bullets(lines)
+    asking = [
+        line
+        for line in lines
+        if line.rstrip(' *_"”»').endswith(_SURE) and not _is_field(line) and not speaks_of_its_task(line.strip())
+    ]
+    found = [_bare(line.strip()) for line in (listed or asking)]
     return [question for question in found if question]
 
 
+def _is_field(line: str) -> bool:
+    return _FIELD.match(_plain(line)) is not None
+
+
+def _plain(line: str) -> str:
+    """A line without its bullet and marks of emphasis."""
+    return re.sub(r"[*_]{2,}", "", _BULLET.sub("", line.strip())).lstrip("*_ ")
+
+
+def _labelled(lines: list[str]) -> list[str]:
+    """The lines with a label such as "Question 2:", or below one that stands alone; of one alone, if an answer is with it."""
+    found = []
+    for number, line in enumerate(lines):
+        alone = _LABEL_ALONE.fullmatch(_bare_label(line)) and number + 1 < len(lines)
+        if alone and re.search(r"\d|[:：]", line) and not _BULLET.match(lines[number + 1].lstrip()):
+            found.append(lines[number + 1])
+        elif (label := _ASKED.match(_plain(line))) and _plain(line)[label.end() :].strip():
+            found.append(line)
+    return found if len(found) > 1 or (found and any(map(_is_field, lines))) else []
+
+
+def _bare_label(line: str) -> str:
+    return _plain(line).strip("*_ ")
+
+
+def _in_table(lines: list[str]) -> list[str]:
+    """The cells of the column of a Markdown table that holds the questions."""
+    rows = [[cell.strip() for cell in row[1].split("|")] for line in lines if (row := _ROW.match(line))]
+    if len(rows) < 3:
+        return []
+    column = next((place for place, cell in enumerate(rows[0]) if re.fullmatch(rf"{_QUESTION}s?|queries", cell, re.I)), None)
+    if column is None:
+        return []
+    return [row[column] for row in rows[1:] if len(row) == len(rows[0]) and row[column].strip(":- ")]
+
+
+def _with_bullets(lines: list[str]) -> list[str]:
+    """The items of the outermost list that are no heading: those with numbers, or else with bullets."""
+
+    def form(line: str) -> tuple[bool, int]:
+        return re.match(_NUMBERED, line.lstrip()) is None, len(line) - len(line.lstrip())
+
+    bullets = [line for line in lines if _BULLET.match(line.lstrip()) and not line.lstrip().startswith("#")]
+    items = [line for line in bullets if not _is_field(line)]
+    for _, alike in groupby(sorted(items, key=form), key=form):
+        group = list(alike)
+        questions = [
+            line for line in group if count_words(_bare(line.strip())) > 1 and not _ANNOUNCEMENT.search(line.rstrip("*_ "))
+        ]
+        if 2 * len(questions) > len(group) and len(bullets) > 1:
+            return questions
+    return []
+
+
 def read_question(text: str) -> str:
-    """The question in an answer: of several, the first one; "" if there is none."""
-    answer = without_reasoning(text)
-    for value in _json_values(answer) if answer.lstrip("`json \n").startswith("{") else ():
-        found = next((value[key] for key in _KEYS if isinstance(value, dict) and isinstance(value.get(key), str)), None)
-        if found:
-            return _bare(found)
-    lines = [line.strip() for line in answer.splitlines() if line.strip() and not _FENCE.match(line)]
+    """The question in an answer: of several, the first one; "" if there is none.
+
+    One with a label such as "Question:" comes before lines that do not ask.
+    """
+    lines = [line.strip() for line in without_reasoning(text).splitlines() if line.strip() and not _FENCE.match(line)]
+    if table := _in_table(lines):
+        return _bare(table[0])
+    first = ""
     for number, line in enumerate(lines):
         is_last = number + 1 == len(lines)
+        if line.startswith(("{", "[", '"{')) and (question := _question_in_json(lines[number:])):
+            return question
         question = _bare(line)
         # "Sure! Here is one good question:" announces what follows.
-        if not is_last and _LABEL_ALONE.fullmatch(question):
+        if not question or (not is_last and (_LABEL_ALONE.fullmatch(question) or _only_greets(question))):
             continue
-        if question and (is_last or not _ANNOUNCEMENT.search(line.rstrip("*_ "))) and not _only_greets(question, is_last):
+        if not is_last and _ANNOUNCEMENT.search(line.rstrip("*_ ")):
+            continue
+        if _ASKED.match(_plain(line)) or (not first and question.endswith(_SURE)):
             return question
-    return ""
+        first = first or question
+    return first
 
 
-def _only_greets(question: str, is_last: bool) -> bool:
-    return not is_last and not _GREETING.sub("", f"{question}!").strip("!., ")
+def _question_in_json(lines: list[str]) -> str:
+    """The first question of JSON that begins with the first of the lines; a list has to end with one of them."""
+    if lines[0].startswith("[") and not any(line.rstrip("`,;").endswith("]") for line in lines):
+        return ""
+    found = questions_in(json_values("\n".join(lines)))
+    return _bare(found[0]["query"].strip()) if found else ""
+
+
+def _only_greets(question: str) -> bool:
+    return not _GREETING.sub("", f"{question}!").strip("!., ")
 
 
 def _bare(line: str) -> str:
-    """A line without bullet, greeting, label, emphasis and quotation marks."""
+    """A line without bullet, greeting, label, emphasis and quotation marks, and without the answer behind its question."""
     before = None
+    line = _ANSWER_BEHIND.sub("", line[:LONGEST_LINE]).strip()
     while line != before:
         before = line
         for mark in (_BULLET, _GREETING, _HERE_IS, _LABEL):
@@ -175,10 +269,11 @@ def _bare(line: str) -> str:
         if emphasized := re.match(r"\*\*([^*]+?)\*\*\s*[:：]?\s*(?=\S)", line):  # **Question:** how …
             label = emphasized[1] if emphasized[1].rstrip().endswith((":", "：")) else f"{emphasized[1]}:"
             line = line[emphasized.end() :] if _LABEL.fullmatch(label.strip() + " ") else line
-        if whole := _EMPHASIS.fullmatch(line):
+        # __init__ is a name.
+        if (whole := _EMPHASIS.fullmatch(line)) and (whole[1] in ("**", "*") or " " in whole[2]):
             line = whole[2].strip()
         if framed := _FRAME.fullmatch(line):
-            line = (framed[1] or framed[2] or "").strip()
+            line = next(filter(None, framed.groups()), "").strip()
         line = _REMARK.sub("", line)
         if quoted := _QUOTES.fullmatch(line):
             line = next(filter(None, quoted.groups()), "").strip()

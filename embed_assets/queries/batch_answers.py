@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from embed_assets.models.answers import Answer
-from embed_assets.queries.answers import read_json, read_list, read_question
+from embed_assets.queries.answers import read_list, read_question, without_reasoning
 from embed_assets.queries.filters import QuestionRules
 from embed_assets.queries.jobs import Job
 from embed_assets.queries.pairs import make_pairs
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.queries.written_json import json_values, questions_in
 from embed_assets.text.languages import ENGLISH
 
 UNKNOWN_STYLE = "batch"
@@ -43,20 +44,14 @@ class WrittenQuestion(BaseModel):
     Only the question itself has to be there: a wrong label does not spoil it.
     """
 
-    query: str = Field(validation_alias=AliasChoices("query", "question", "text"))
+    query: str
     answer: Annotated[str, BeforeValidator(_text)] = ""
     style: Annotated[str, BeforeValidator(_text)] = ""
     reasoning_type: Annotated[str, BeforeValidator(_text)] = ""
     complexity: Annotated[int | None, BeforeValidator(_complexity)] = None
-    passages: Annotated[list[int], BeforeValidator(_whole_numbers)] = []
-
-
-def _question(value: Any) -> Any:
-    return {"query": value} if isinstance(value, str) else value
-
-
-class BatchAnswer(BaseModel):
-    questions: list[Annotated[WrittenQuestion, BeforeValidator(_question)]]
+    passages: Annotated[list[int], BeforeValidator(_whole_numbers)] = Field(
+        [], validation_alias=AliasChoices("passages", "passage", "passage_numbers", "passage_ids")
+    )
 
 
 def read_batch(answer: Answer, job: Job, settings: QuestionsSettings) -> list[WrittenQuestion]:
@@ -66,9 +61,9 @@ def read_batch(answer: Answer, job: Job, settings: QuestionsSettings) -> list[Wr
     """
     if answer.problem:
         return []
-    found = read_json(answer.text, BatchAnswer)
-    questions = found.questions if found else [WrittenQuestion(query=text) for text in read_list(answer.text)]
     asked = [style for style, _ in job.styles]
+    found = questions_in(json_values(without_reasoning(answer.text)), asked) or [{"query": it} for it in read_list(answer.text)]
+    questions = [WrittenQuestion.model_validate(it) for it in found]
     for question in questions:
         style = re.sub(r"\W+", "_", question.style.strip().lower())
         names = {name.lower().replace("-", "_"): name for name in asked}
@@ -95,7 +90,7 @@ def batch_pairs(
     shown = [rows[row] for row in job.rows]
     for question in questions:
         named = [shown[number - 1] for number in dict.fromkeys(question.passages) if 1 <= number <= len(shown)]
-        query = read_question(question.query)
+        query = read_question(" ".join(question.query.split()))
         dropped: str | None
         if not named:
             dropped = "names no passage"
@@ -129,7 +124,7 @@ def missing_styles(job: Job, questions: Sequence[WrittenQuestion]) -> tuple[tupl
 
 
 def batch_schema(settings: QuestionsSettings, count: int) -> str:
-    """The JSON schema of BatchAnswer with so many questions and the allowed styles, reasoning types and numbers."""
+    """The JSON schema of an answer with so many questions and the allowed styles, reasoning types and numbers."""
     # The style comes first, so that what follows is written in it.
     question = {
         "style": {"enum": [style for style, share in settings.styles.items() if share]},

@@ -1,6 +1,5 @@
 """What makes a query unusable: rules, repetitions, retrieval that does not find its chunk, and judges."""
 
-import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
@@ -11,6 +10,7 @@ import polars as pl
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import NEIGHBOUR
+from embed_assets.queries.passage_talk import speaks_of_its_task, speaks_of_the_passage
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
@@ -20,23 +20,8 @@ from embed_assets.text.languages import ENGLISH, differs_in_language
 from embed_assets.text.near_duplicates import distinguishing_terms, normalize_query
 from embed_assets.text.tokens import share_of_a_word, sum_of_words, words
 
-# "this line card" and "the section header" are names, and no talk of a passage: what may follow the noun is a closed class.
-AFTER_A_NOUN = (
-    r"(?=\s*(?:[^\w\s]|$)|\s+(?:above|about|according|address\w*|and|appl\w+|are|as|be|by|can|contain\w*|could|cover\w*|defin\w+|"
-    r"describ\w+|discuss\w*|do|does|explain\w*|focus\w*|for|from|has|have|how|i|if|in|includ\w+|introduc\w+|is|it|list\w*|"
-    r"mean\w*|mention\w*|of|on|or|outlin\w+|provid\w+|recommend\w*|refer\w*|regarding|require\w*|say\w*|should|show\w*|"
-    r"speak\w*|stat(?:e|es|ed|ing)|suggest\w*|talk\w*|tell\w*|that|to|us(?:e[sd]?|ing)|was|we|were|what|when|where|which|"
-    r"who|why|will|with|would|you)\b)"
-)
-PASSAGE_TALK = re.compile(
-    r"\b(?:above|following|given|provided) (?:passage|paragraph|section|text|document|excerpt|line)s?\b"
-    r"|\b(?:this|the) (?:passage|paragraph|excerpt)s?\b"
-    rf"|\b(?:this|the) sections?\b{AFTER_A_NOUN}"
-    rf"|\bthis (?:text|document|line)s?\b{AFTER_A_NOUN}"
-    r"|\bthe text (?:say|state|mention|describe)",
-    re.IGNORECASE,
-)
 SYMBOLS = "-%$@/#+."
+LOOP = 6  # words, of which a third or less are different ones, are what a model says that cannot stop
 YES, NO = (" yes", "yes", " Yes", "Yes"), (" no", "no", " No", "No")
 
 
@@ -68,13 +53,17 @@ class QuestionRules:
             return f"fewer than {settings.min_words} words"
         if length > settings.max_words:
             return f"more than {settings.max_words} words"
+        if length >= LOOP and len(set(found)) * 3 <= len(found):
+            return "repeats itself"
         if normalize_query(query) in examples:
             return "copy of an example"
         texts = [" ".join(_bare_words(passage)) for passage in passages]
         if any(normal in text for text in texts):
             return "copy of the passage"
-        if PASSAGE_TALK.search(query):
+        if speaks_of_the_passage(query):
             return "speaks of the passage"
+        if speaks_of_its_task(query):
+            return "speaks of the task"
         if any(run in text for run in _runs(found, settings.max_copied_words) for text in texts):
             return f"copies more than {settings.max_copied_words} words"
         if settings.known_identifiers:

@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from embed_assets.models.answers import Sampling
 from embed_assets.models.language_models import LanguageModel
@@ -15,13 +17,28 @@ from embed_assets.queries.pairs import TEXT_WRITER
 from embed_assets.queries.prompts import Prompt
 
 
+def _mark(value: Any) -> Any:
+    """The mark in ``8``, ``"8/10"`` or ``{"score": 8, "reason": "…"}``."""
+    if isinstance(value, dict):
+        value = next((value[name] for name in ("score", "mark", "rating", "value") if name in value), value)
+    if isinstance(value, str) and (found := re.match(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*10|(?:out )?of 10)?(?![\d.]*/)", value)):
+        return found[1]
+    return value
+
+
+# Whole numbers are asked for; what is answered may have a half.
+Mark = Annotated[
+    float, BeforeValidator(_mark), Field(ge=1, le=10), WithJsonSchema({"maximum": 10, "minimum": 1, "type": "integer"})
+]
+
+
 class Judgement(BaseModel):
     """The four criteria, 1 (bad) to 10 (good)."""
 
-    relevance: int = Field(ge=1, le=10)
-    accuracy: int = Field(ge=1, le=10)
-    context_support: int = Field(ge=1, le=10)
-    clarity: int = Field(ge=1, le=10)
+    relevance: Mark
+    accuracy: Mark
+    context_support: Mark
+    clarity: Mark
 
 
 def drop_unanswerable(

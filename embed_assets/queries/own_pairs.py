@@ -91,7 +91,7 @@ def read_own_pairs(
     named = documents.filter(pl.col("document_id").is_in([pair.document_id for pair in pairs]))
     texts = dict(named.select("document_id", "text").collect(engine="streaming").iter_rows())
     quoted = functools.lru_cache(maxsize=100)(Quoted)
-    lost, stale, leaks, kept = [], [], [], []
+    lost, stale, leaks, kept, moved = [], [], [], [], []
     for pair in pairs:
         if pair.document_id not in known:
             lost.append(pair)
@@ -101,15 +101,22 @@ def read_own_pairs(
             stale.append(pair)
         else:
             kept.append(located)
+            if pair.start is not None and located.start != pair.start:
+                moved.append(pair)
     notes = []
     if unknown:
-        notes.append(f"{len(unknown)} labelled queries are not in queries.jsonl, such as {some_ids(unknown)}, and are left out")
+        notes.append(
+            f"{len(unknown)} labelled queries have no text in queries.jsonl, such as {some_ids(unknown)}, and are left out"
+        )
     if lost:
         some = some_ids({pair.document_id for pair in lost})
         notes.append(f"{len(lost)} pairs point to documents that are not in the collection, such as {some}, and are left out")
     if stale:
         some = _some(pair.place for pair in stale)
         notes.append(f"{len(stale)} passages do not occur in their documents any more, such as {some}, and are left out")
+    if moved:
+        some = _some(pair.place for pair in moved)
+        notes.append(f"{len(moved)} passages do not stand where 'start' and 'end' say, such as {some}, and were looked for")
     if leaks:
         some = _some({repr(pair.query) for pair in leaks})
         notes.append(f"{len(leaks)} pairs have a query of qrels/test.tsv or qrels/dev.tsv, such as {some}, and are left out")
@@ -200,7 +207,8 @@ def _test_queries(folder: Path) -> set[str]:
 
 
 def _check(place: str, row: dict[str, Any], ids: KnownIds) -> _OwnPair:
-    row = row | {"document_id": as_id(row["document_id"])} if "document_id" in row else row
+    row = {name: None if value != value else value for name, value in row.items()}  # the NaN of pandas
+    row |= {"document_id": as_id(row["document_id"])} if "document_id" in row else {}
     for name in ("query", "document_id"):
         if not isinstance(row.get(name), str) or not composed(row[name]).strip():
             there = "" if name in row else f": its columns are {', '.join(map(ascii, list(row)[:10]))}; rename the right one"
@@ -227,8 +235,8 @@ def _check(place: str, row: dict[str, Any], ids: KnownIds) -> _OwnPair:
 
 
 def _whole_number(place: str, name: str, value: Any) -> int | None:
-    """The number; pandas makes 12.0 of 12, and NaN of nothing, in a column in which a number is missing."""
-    if value is None or value != value:
+    """The number; pandas makes 12.0 of 12 in a column in which a number is missing."""
+    if value is None:
         return None
     if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
         raise CollectionError(f"{place}: {name!r} must be a whole number, or be left out; found {value!a:.80}")
@@ -257,19 +265,19 @@ def _chunk_rows(pairs: Sequence[_OwnPair], chunks: pl.DataFrame, encoder: Encode
 
 
 def _locate(pair: _OwnPair, text: str, quoted: Callable[[str], Quoted]) -> _OwnPair | None:
-    """The pair with the span of its answer, if it names one; None if its passage does not occur in the document's text."""
+    """The pair with the span of its answer, if it names one; None if its passage does not occur in the document's text.
+
+    Where the span is not that of the passage, as after an edit, or where bytes were counted, the passage is looked for.
+    """
     if pair.start is not None and pair.end is not None:
-        if not 0 <= pair.start < pair.end <= len(text):
+        is_there = 0 <= pair.start < pair.end <= len(text)
+        if not is_there and not pair.passage:
             raise CollectionError(
                 f"{pair.place}: the span from {pair.start} to {pair.end} is not in {pair.document_id!r}, which has {len(text)} "
                 "characters as read: correct 'start' (counted from 0) and 'end' (exclusive), or leave them out"
             )
-        if pair.passage and not same_words(pair.passage, text[pair.start : pair.end]):
-            raise CollectionError(
-                f"{pair.place}: the passage is not what stands from {pair.start} to {pair.end} in {pair.document_id!r}: "
-                "leave out the passage, or 'start' and 'end'"
-            )
-        return pair
+        if is_there and (not pair.passage or same_words(pair.passage, text[pair.start : pair.end])):
+            return pair
     if pair.passage is None:
         return pair
     span = quoted(text).find(pair.passage)

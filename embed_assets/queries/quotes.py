@@ -3,11 +3,13 @@
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-# What a reader of the page does not see: pictures, targets of links, tags, the lines of fences, names of headings, boxes.
+# What a reader of the page does not see: pictures, targets of links, tags, the lines of fences, names of headings, boxes; and
+# the numbers of lists, which few programs copy.
 _UNSEEN = re.compile(
     r"""
       !\[[^\[\]\n]{0,1000}\]\([^()\n]{0,2000}\)
@@ -16,15 +18,16 @@ _UNSEEN = re.compile(
     | ^[ ]{0,3}\[[^\[\]\n]{1,200}\]:[ \t]+\S[^\n]*
     | ^[ \t>]*(?:`{3,}|~{3,})[^\n`]*$
     | ^[ \t>]*[-*+][ ]\[[ xX]\]
+    | ^[ \t>]*[0-9]{1,3}[.)](?=[ \t])
     | [ \t]\{[#.][\w:. #-]{1,200}\}[ \t]*$
     | <!--[^<>]{0,2000}-->
     | </?[A-Za-z][\w-]*(?:\s[^<>\n]{0,1000})?/?>
-    | (?P<entity>&(?:[A-Za-z][A-Za-z0-9]{1,30}|\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6});)
     """,
     re.VERBOSE | re.MULTILINE,
 )
 
 
+_ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,30}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 # Points and commas in a number, its sign, what compares it, and per cent.
 _SIGNS = re.compile(r"(?<=\d)[.,](?=\d)|(?<!\w)[-+\u2212](?=\d)|(?<=[^\s])[ \t]*[<>=\u2264\u2265](?=[ \t]*\d)|(?<=\d)[ \t]?%")
 # Shorter ones stand in many places by chance.
@@ -82,24 +85,38 @@ def _without_spaces(text: str) -> tuple[str, np.ndarray]:
 def _seen(text: str) -> tuple[str, np.ndarray]:
     """What a reader sees of the text, and the place of each character: letters, digits and the signs of numbers, without
     accents and case."""
+    text, origins = _without_entities(text)
     signs = {match.end() - 1 for match in _SIGNS.finditer(text)}
     letters: list[str] = []
     places: list[int] = []
 
-    def add(part: str, start: int, step: int) -> None:
-        for offset, character in enumerate(part):
-            found = character if start + step * offset in signs else _letters_of(character)
+    def add(start: int, end: int) -> None:
+        for place in range(start, end):
+            found = text[place] if place in signs else _letters_of(text[place])
             letters.append(found)
-            places.extend([start + step * offset] * len(found))
+            places.extend([origins[place]] * len(found))
 
     end = 0
     for unseen in _UNSEEN.finditer(text):
-        add(text[end : unseen.start()], end, 1)
-        if unseen["entity"]:
-            add(html.unescape(unseen["entity"]), unseen.start(), 0)
+        add(end, unseen.start())
         end = unseen.end()
-    add(text[end:], end, 1)
+    add(end, len(text))
     return "".join(letters), np.array(places, dtype=np.int32)
+
+
+def _without_entities(text: str) -> tuple[str, Sequence[int]]:
+    """The text with the characters that entities such as &lt; stand for, and where each of its characters was."""
+    if "&" not in text:
+        return text, range(len(text))
+    parts: list[str] = []
+    origins: list[int] = []
+    end = 0
+    for entity in _ENTITY.finditer(text):
+        found = html.unescape(entity[0])
+        parts += [text[end : entity.start()], found]
+        origins += [*range(end, entity.start()), *[entity.start()] * len(found)]
+        end = entity.end()
+    return "".join(parts) + text[end:], [*origins, *range(end, len(text))]
 
 
 def _joined(characters: str) -> bool:

@@ -9,12 +9,17 @@ from embed_assets.text.tokens import fold, whole_words, words
 
 
 def normalize_query(text: str) -> str:
-    """The words of a query (tokens.words) with single spaces, to tell whether two are the same but for case and punctuation."""
-    return " ".join(words(text))
+    """The words of a query (tokens.words) with single spaces, to tell whether two are the same but for case and punctuation.
+
+    Of a query without words, such as an emoji, all that it has but punctuation.
+    """
+    return " ".join(words(text)) or _PUNCTUATION.sub("", fold(text))
 
 
+_PUNCTUATION = re.compile(r"[\s.,;!?'\"“”„‘’«»()\[\]{}–—-]+")
 _SYMBOLS = re.compile(r"^\W+|\W+$")
 NEARLY_SAME = 0.8
+MOSTLY = 0.8
 WORDS_IN_A_SHINGLE = 5
 
 
@@ -43,6 +48,18 @@ def nearly_same(text: str, other: str) -> bool:
     """
     alike = jaccard(_set_of_words(text), _set_of_words(other)) >= NEARLY_SAME
     return alike and distinguishing_terms(text) == distinguishing_terms(other)
+
+
+def says_all_of(text: str, other: str) -> bool:
+    """Whether most of what another text says stands in this one, word for word, with all of its numbers and identifiers.
+
+    So does a page that holds the text of others, such as a version to print.
+    """
+    found = _set_of_words(other)  # tells nearly all apart, in less time than their runs
+    if not found or len(found & _set_of_words(text)) < MOSTLY * len(found):
+        return False
+    runs = shingles(other)
+    return len(runs & shingles(text)) >= MOSTLY * len(runs) and distinguishing_terms(other) <= distinguishing_terms(text)
 
 
 @functools.lru_cache(maxsize=1000)

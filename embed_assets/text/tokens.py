@@ -32,10 +32,11 @@ def _compile_ascii(pattern: str) -> re.Pattern:
     return re.compile(pattern.replace("W", r"\w").replace("V", r"\w"), re.ASCII)
 
 
-# C++ and C# are words, and so are --no-verify, .NET and %LINK.
+# C++ and C# are words, and so are --no-verify, .NET and %LINK, operators that stand alone, such as => and ::, and what compares.
 _SYMBOLIC = r"(?:\+\+|[+#](?!\+|W))"
-_SPACED_WORD = rf"(?:(?<![\w.])(?:--?|[.%$@/#])(?=W))?W+{_SYMBOLIC}?|[<>=!~]=|&&|\|\|"
-_WORD, _ASCII_WORD = _compile(rf"{_RUN}\p{{M}}*|{_SPACED_WORD}"), _compile_ascii(_SPACED_WORD)
+_OPERATOR = r"(?<![^\s\"'`(\[])(?:[=!]==|<=>|=>|::|:=|\*\*|<<|>>|\$[?!@*#$])(?![^\s\"'`)\].,;:?!])"
+_SPACED_WORD = rf"(?:(?<![\w.])(?:--?|[.%$@/#])(?=W))?W+{_SYMBOLIC}?|{_OPERATOR}|[<>=!~]=|&&|\|\||[<>](?=\s*\.?\d)"
+_WORD, _ASCII_WORD = _compile(rf"{_RUN}\p{{M}}*|{_SPACED_WORD}|[≤≥€£¥₹]"), _compile_ascii(_SPACED_WORD)
 _SPACED_WHOLE = rf"W+(?:[-.:/]W+)*{_SYMBOLIC}?"
 _WHOLE_WORD, _ASCII_WHOLE_WORD = _compile(rf"(?P<run>{_RUN}+)|{_SPACED_WHOLE}"), _compile_ascii(_SPACED_WHOLE)
 # Dots within a word do not split it, as in Lucene's standard tokenizer: 3.9.2 is one term.

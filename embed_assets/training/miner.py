@@ -15,7 +15,7 @@ from embed_assets.queries.quotes import Quoted
 from embed_assets.retrieval.dense import DenseScores
 from embed_assets.retrieval.hybrid import Hits
 from embed_assets.text.columns import Texts
-from embed_assets.text.near_duplicates import nearly_same, normalize_query
+from embed_assets.text.near_duplicates import nearly_same, normalize_query, says_all_of
 from embed_assets.training.false_negatives import AnswerRules
 from embed_assets.training.settings import NegativesSettings
 
@@ -50,6 +50,7 @@ class Miner:
         patterns: Sequence[str],
     ):
         self._passages, self._ids, self._documents = chunks["passage"], chunks["chunk_id"], chunks["document_id"].to_list()
+        self._texts = chunks["text"]
         self._settings, self._reranker = settings, reranker
         self._labelled: dict[str, set[str]] = defaultdict(set)
         for row in rows:
@@ -81,8 +82,8 @@ class Miner:
 
     def _given(self, row: dict, columns: Sequence[int], targets: Mapping[str, Set[int]]) -> list[int]:
         """The negatives that the user gave, without those that are, or say the same as, a positive of the same query."""
-        positives = [self._passages[column] for column in targets[normalize_query(row["query"])]]
-        kept = [column for column in columns if not any(nearly_same(self._passages[column], it) for it in positives)]
+        positives = targets[normalize_query(row["query"])]
+        kept = [column for column in columns if not any(self._say_the_same(column, it) for it in positives)]
         self.counts["given negatives that answer"] += len(columns) - len(kept)
         return kept[: self._settings.per_query]
 
@@ -157,10 +158,17 @@ class Miner:
             if column in answers:
                 self.counts["answers by their words"] += 1
                 continue
-            if nearly_same(self._passages[column], self._passages[target]):
+            if self._say_the_same(column, target):
                 self.counts["like the positive"] += 1
                 continue
             yield column
+
+    def _say_the_same(self, column: int, target: int) -> bool:
+        """Whether a chunk says what the positive says: with about the same words, or as a part of the one or the other."""
+        passage, positive = self._passages[column], self._passages[target]
+        if nearly_same(passage, positive) or says_all_of(passage, self._texts[target]):
+            return True
+        return says_all_of(positive, self._texts[column])
 
     def _not_answers(self, rows: Sequence[dict], candidates: Sequence[Iterator[int]], reranker: Reranker) -> list[list[int]]:
         """The first candidates of each row that the cross-encoder does not take for answers; it reads no more than it must."""
@@ -209,7 +217,7 @@ class Miner:
         missing = self._settings.per_query - len(hard)
         if not missing:
             return hard
-        positive, taboo = self._passages[row["target"]], self._labelled[normalize_query(row["query"])]
+        target, taboo = row["target"], self._labelled[normalize_query(row["query"])]
         answers, taken = set(self._answers[row["query"]].tolist()), {self._passages[column] for column in hard}
         usable = (
             column
@@ -217,7 +225,7 @@ class Miner:
             if self._documents[column] not in taboo
             and column not in answers
             and self._passages[column] not in taken
-            and not nearly_same(self._passages[column], positive)
+            and not self._say_the_same(column, target)
         )
         easy = list(islice(usable, missing))
         there = len(hard) + len(easy)

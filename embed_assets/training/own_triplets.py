@@ -28,7 +28,7 @@ from embed_assets.queries.own_pairs import OWN_STYLE
 JSONL, PARQUET = "triplets.jsonl", "triplets.parquet"
 RECIPE: dict[str, Literal["train", "dev"]] = {"train.json": "train", "val.json": "dev"}
 ANCHORS = ("anchor", "query", "question")
-POSITIVES = ("positive", "pos", "pos_doc", "positive_passages", "positive_ctxs")
+POSITIVES = ("positive", "positives", "pos", "pos_doc", "positive_passages", "positive_ctxs")
 NEGATIVES = ("negatives", "hard_negatives", "neg", "neg_doc", "negative_passages", "hard_negative_ctxs", "negative_ctxs")
 NEGATIVE = re.compile(r"negative(_\d+)?")
 METADATA = "merlin_metadata.json"  # in the folder of a corpus: its id
@@ -174,7 +174,9 @@ def _triplets_of_recipe(path: Path, folder: Path, split: Literal["train", "dev"]
 def _ids(place: str, record: Mapping[str, Any], name: str) -> list[str]:
     """Ids of passages, each by itself or as the ``id`` of an object."""
     listed = record.get(name) or []
-    ids = [as_id(it.get("id") if isinstance(it, dict) else it) for it in listed] if isinstance(listed, list) else [None]
+    ids: list[Any] = (
+        [as_id(it.get("id") if isinstance(it, dict) else it) for it in listed] if isinstance(listed, list) else [None]
+    )
     if not all(isinstance(it, str) for it in ids):
         raise CollectionError(f"{place}: {name!r} must be a list of ids of passages; found {listed!a:.80}")
     return [str(it) for it in ids]

@@ -66,6 +66,7 @@ def test_documents_with_a_title_only_are_read_from_any_packing(tmp_path, encodin
         "corpus-id\tquery-id\tscore\nd 8\t1\t2\nd9\tq2\t0\n",
         "docid\tqid\trel\nd 8\t1\t2\nd9\tq2\t0\n",
         "1\td 8\t1\nq2\td9\t0\n1\td 8\t2\n",
+        "query-id\tcorpus-id\tscore\t\n1\td 8\t2\t\r\nq2\td9\t0\n",
     ],
 )
 def test_qrels_of_several_shapes(tmp_path, text):
@@ -86,7 +87,7 @@ def test_qrels_of_unknown_queries_and_documents_are_counted(tmp_path):
     queries, labels, notes = read_human_labels(folder, ["7", "8", "9", "11"])
     assert queries["query_id"].to_list() == ["1", "q2"] and len(labels) == 2
     assert notes == [
-        "1 labelled queries are not in queries.jsonl, such as 'PLAIN-2', and are left out",
+        "1 labelled queries have no text in queries.jsonl, such as 'PLAIN-2', and are left out",
         "1 labelled documents are not in the collection, such as 'gone'",
         "1 of 3 queries have no relevant document and are left out",
     ]
@@ -121,6 +122,26 @@ def test_ids_are_known_as_other_programs_write_them(tmp_path):
         ("1.0", 3),
     ]
     assert notes == ["1 labelled documents are not in the collection, such as '1.0'"]
+
+
+def test_a_query_without_text_costs_itself_alone(tmp_path):
+    folder = write(tmp_path, "1\t7\t1\nq2\t7\t1\nq3\t7\t1\n")
+    (folder / "queries.jsonl").write_text(lines([{"_id": 1, "text": " "}, {"_id": "q2", "text": None}, QUERIES[2]]))
+    queries, _, notes = read_human_labels(folder, ["7"])
+    assert queries["query_id"].to_list() == ["q3"]
+    assert notes == ["2 labelled queries have no text in queries.jsonl, such as '1', 'q2', and are left out"]
+
+
+def test_paths_are_known_as_windows_writes_them():
+    known = beir.KnownIds(["guide/install.md", "a/b", "a\\b"])
+    assert known.find("guide\\install.md") == known.find("./guide/install.md") == "guide/install.md"
+    assert known.find("a\\b") == "a\\b" and known.find("./a/b") == "./a/b"
+
+
+def test_a_text_that_is_its_title_stands_once(tmp_path):
+    folder = write(tmp_path, "1\t7\t1\n")
+    (folder / "corpus.jsonl").write_text(lines([{"_id": 1, "title": "What is a dike?", "text": " What is a dike?"}]))
+    assert read_documents(folder, DocumentsSettings())[0] == [Document("1", "", " What is a dike?")]
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def test_numbers_can_be_ids(tmp_path: Path, workspace: Workspace, tokenizer):
     ("ids", "settings"),
     [
         pytest.param([7, 8, 9, 10, 11, 100, 101], {}, id="whole numbers"),
+        pytest.param([-200, -20, -3, 1, 3, 20, 100], {}, id="negative numbers"),
         pytest.param([f"a.md::{number}" for number in (7, 8, 9, 10, 11, 100, 101)], {}, id="numbers in texts"),
         pytest.param([-20, -3, 1, 3, 20, 2**53 + 1, 2**53 + 2], {"order_column": "id"}, id="large and negative numbers"),
         pytest.param([0.5, 1.25, 1.5, 20.0, 100.0, 1000.0, None], {"id_column": "key", "order_column": "id"}, id="floats"),
@@ -224,6 +225,12 @@ def test_uuids_bytes_and_decimals_can_be_ids_and_decimals_order_rows(
         assert chunks["chunk_id"].to_list() == ids and documents["text"].to_list() == ["One.\n\nTwo.\n\nTen."] and not skipped
     shown = ProductionSettings(**table_of(workspace, "odd").model_dump() | {"metadata_columns": ("page",)})
     assert production.metadata_columns(workspace, shown)(ids)["page"].to_pylist() == sorted(pages.to_pylist())
+
+
+def test_a_text_that_is_its_title_stands_once(tmp_path: Path, workspace: Workspace, tokenizer):
+    write_production_table(tmp_path, [{"id": key, "text": f"Oil {key}.", "head": "Oil 1."} for key in "12"], "titles")
+    write_table_collection(tmp_path, "titles", production={"table": "titles", "document_column": "", "title_column": "head"})
+    assert read(workspace, tokenizer, "titles")[2]["passage"].to_list() == ["Oil 1.", "Oil 1.\nOil 2."]
 
 
 def test_a_table_without_ids_has_hashes_as_ids(tmp_path: Path, workspace: Workspace, tokenizer):
@@ -432,7 +439,7 @@ def faulty(tmp_path: Path, table, fault: str) -> None:
         ("null document", ["3 rows: no value in the column 'document'", "row-0"]),
         ("column gone", ["'text'", "production.text_column", "body (string)"]),
         ("column of another kind", ["'text'", "double"]),
-        ("table gone", ["not found"]),
+        ("table gone", ["not found", "tables that are there: none"]),
         ("database gone", ["no such folder"]),
         ("broken manifest", ["cannot be opened"]),
         ("data file gone", ["cannot be read"]),

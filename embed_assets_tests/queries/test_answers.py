@@ -1,10 +1,11 @@
 import json
+import time
 
 import pytest
 
-from embed_assets.queries.answers import read_json, read_question
-from embed_assets.queries.batch_answers import BatchAnswer
+from embed_assets.queries.answers import read_json, read_list, read_question, without_reasoning
 from embed_assets.queries.judges import Judgement
+from embed_assets.queries.written_json import json_values, questions_in
 
 ASKED = "How do I reset the fan counter?"
 BATCH = json.dumps(
@@ -29,6 +30,10 @@ AROUND = {
 }
 
 
+def questions_of(text: str) -> list[dict]:
+    return questions_in(json_values(without_reasoning(text)))
+
+
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
 @pytest.mark.parametrize("form", ["{}", "1. {}", "Question: {}", "**Question:** {}", "**{}**", '"{}"', "- “{}”", "> {}"])
 def test_the_question_is_taken_out_of_what_stands_around_it(around, form):
@@ -37,7 +42,7 @@ def test_the_question_is_taken_out_of_what_stands_around_it(around, form):
 
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
 def test_json_is_taken_out_of_what_stands_around_it(around):
-    assert read_json(around.replace("{}", BATCH), BatchAnswer).questions[0].query == ASKED
+    assert questions_of(around.replace("{}", BATCH)) == json.loads(BATCH)["questions"]
     verdict = '{"relevance": 8, "accuracy": 9, "context_support": 7, "clarity": 10}'
     assert read_json(around.replace("{}", verdict), Judgement).clarity == 10
 
@@ -94,17 +99,108 @@ def test_what_a_question_is_about_stays(question):
 
 def test_a_list_stands_for_the_only_field_and_what_does_not_fit_is_passed_over():
     questions = json.loads(BATCH)["questions"]
-    assert read_json(f"[1] see {{x}}: {json.dumps(questions)}", BatchAnswer).questions[0].passages == [1]
+    assert questions_of(f"[1] see {{x}}: {json.dumps(questions)}") == questions
     assert read_json('{"relevance": 11}', Judgement) is None
-    assert read_json("no JSON at all", BatchAnswer) is None
-    assert read_json("[" * 100_000, BatchAnswer) is None
+    assert questions_of("no JSON at all") == questions_of("[" * 100_000) == questions_of("[" * 99 + "]" * 99) == []
 
 
 def test_a_number_of_thousands_of_digits_is_passed_over():
-    assert read_json(f'{{"n": {"9" * 5000}}}\n{BATCH}', BatchAnswer).questions[0].query == ASKED
+    assert questions_of(f'{{"n": {"9" * 5000}}}\n{BATCH}')[0]["query"] == ASKED
 
 
 def test_half_of_a_surrogate_pair_is_left_out_and_a_whole_one_is_a_character():
     text = json.dumps(json.loads(BATCH)).replace(ASKED, "Why \\ud83d E7 \\ud83d\\ude00?")
-    assert read_json(text, BatchAnswer).questions[0].query == "Why  E7 😀?"
+    assert questions_of(text)[0]["query"] == "Why  E7 😀?"
     assert read_question("Why \ud83dE7?") == "Why E7?"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Here is the question:\n{"question": "{}"}',
+        '{"Question": "{}", "Answer": "Press F8."}',
+        '[\n  "{}"\n]',
+        '["{}", "Why E7?"]',
+        '{"result": {"questions": [{"text": "{}"}]}}',
+        "{'question': '{}', 'answer': None}",
+        json.dumps('{"question": "{}"}'),
+        "```json\n" + json.dumps('{"question": "{}"}') + "\n```",
+        '[TOOL_CALLS][{"name": "ask", "arguments": {"question": "{}"}}]',
+        '<tool_call>\n{"name": "ask", "arguments": "{\\"question\\": \\"{}\\"}"}\n</tool_call>',
+        "Q: {} A: Press F8.",
+        "**Question:** {} **Answer:** Press F8.",
+        "Style: how_to\nQuestion: {}\nAnswer: Press F8.",
+        "Passage: The counter is reset with F8.\nQuestion: {}",
+        "Let me think of what people would ask.\n\nFinal question: {}",
+        "Question (how_to): {}",
+        "**Question #1:** {}",
+        "Q1. {}",
+        "Pregunta: {}",
+        "はい、質問は次のとおりです：\n質問：{}",
+        'A technician might ask: "{}"',
+        "One possible question is: {}",
+        "A suitable search query would be: {}",
+        "Ein Nutzer könnte fragen: {}",
+        "**1.** {}",
+        "<p>{}</p>",
+        "Assistant: {}",
+        '{"question": "{}"} I hope it helps!',
+        '"{}" - This asks for the procedure.',
+        "{} (how_to)",
+        "<questions>\n<question style='how_to'>{}</question>\n</questions>",
+        "{}<｜end▁of▁sentence｜>",
+        "<|start_of_role|>assistant<|end_of_role|>{}<|end_of_text|>",
+        "| # | Question |\n|---|---|\n| 1 | {} |\n| 2 | Why E7? |",
+    ],
+)
+def test_the_question_is_taken_out_of_json_records_and_remarks(text):
+    assert read_question(text.replace("{}", ASKED)) == ASKED
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "__init__ vs __new__",
+        "'trunk' vs 'access'",
+        "OK-Button reagiert nicht",
+        "Great-circle distance formula",
+        "This is shown at 10:30 every day",
+        "[E4012] pump runs dry",
+        '["a", "b"] in config fails',
+        'Why is {"query": "x"} rejected by the API?',
+        "A query fails with error: timeout",
+        "What is the answer: yes or no?",
+        "How do I sort a list? (Python)",
+        "The database query: timeout after 30 s",
+        "What does the <think> tag do in a template?",
+        "What do <think> and </think> stand for?",
+    ],
+)
+def test_a_query_with_marks_of_its_own_stays_as_it_is(query):
+    assert read_question(query) == query
+
+
+def test_marks_are_read_as_judges_write_them():
+    text = '{"Relevance": 8.5, "accuracy": "9/10", "context support": {"score": 7, "reason": "It is there."}, "clarity": "10"}'
+    assert dict(read_json(f'{{"verdict": {text}}}', Judgement)) == {
+        "relevance": 8.5,
+        "accuracy": 9,
+        "context_support": 7,
+        "clarity": 10,
+    }
+    assert read_json(text.replace("9/10", "4/5"), Judgement) is None
+    # What is asked for is part of the key of each verdict that was given.
+    assert Judgement.model_json_schema()["properties"]["clarity"] == {
+        "maximum": 10,
+        "minimum": 1,
+        "title": "Clarity",
+        "type": "integer",
+    }
+
+
+@pytest.mark.parametrize("part", ["?", "**", 'x" ', '{"a": "', "Answer: ", "1. a\n", "{'a': 'b', ", '\\"{', "here is "])
+def test_a_long_answer_is_read_in_time(part):
+    started = time.process_time()
+    for read in (read_question, read_list, questions_of):
+        read(part * 10_000)
+    assert time.process_time() - started < 3

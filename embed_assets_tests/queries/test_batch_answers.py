@@ -99,6 +99,55 @@ def test_questions_are_taken_out_of_other_forms_than_json(text):
     assert found == [(query, "symptom", "pump.md", None) for query in TWO]
 
 
+BOTH = [{"query": query, "style": "symptom"} for query in TWO]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"queries": BOTH}),
+        json.dumps({"output": {"questions": BOTH}}),
+        json.dumps({"Questions": [{"Query": query, "Style": "Symptom"} for query in TWO]}),
+        json.dumps({"questions": [BOTH[0], {"query": None}, {"style": "symptom"}, BOTH[1]]}),
+        json.dumps({"symptom": TWO}),
+        json.dumps({"questions": {"symptom": [TWO[0], {"question": TWO[1]}]}}),
+        json.dumps({"question_1": TWO[0], "answer_1": "It sticks again.", "question_2": TWO[1], "answer_2": "It runs dry now."}),
+        json.dumps({"questions": {"1": TWO[0], "2": TWO[1]}}),
+        json.dumps({"reasoning": ["step one of it", "step two of it"], "queries": TWO}),
+        json.dumps({"tool_calls": [{"function": {"name": "write", "arguments": json.dumps({"questions": BOTH})}}]}),
+        repr({"questions": BOTH}),
+        json.dumps(json.dumps({"questions": BOTH})),
+        json.dumps({"questions": [{"query": TWO[0].replace("the ", "the\n")}, BOTH[1]]}),
+        "1. **{0}**\n   - Answer: the float switch sticks.\n   - Reasoning type: causal\n2. **{1}**\n   - Answer: x",
+        "Style: symptom\nQuery: {0}\nAnswer: The switch sticks here.\nReasoning type: causal\n\nStyle: symptom\nQuery: {1}",
+        "Question: {0}\nAnswer: The switch sticks.\n\nQuestion: {1}\nAnswer: it runs dry now.",
+        "### Question 1\n{0}\n\n### Question 2\n{1}\n",
+        "## Symptom questions\n1. {0}\n2. {1}",
+        "1. **Symptom**\n   - {0}\n   - {1}",
+        "{0}\n{1}\nWould you like me to write more questions?",
+        'questions:\n  - query: "{0}"\n    answer: "It sticks a lot."\n  - query: "{1}"\n    style: symptom\n',
+        "| # | Question | Style |\n|---|---|---|\n| 1 | {0} | symptom |\n| 2 | {1} | symptom |",
+        "<questions>\n  <question style='symptom'>{0}</question>\n  <question>{1}</question>\n</questions>",
+        "symptom: {0}\nsymptom: {1}",
+    ],
+)
+def test_no_question_is_lost_and_no_answer_taken_for_one(text):
+    found = read(text=text.replace("{0}", TWO[0]).replace("{1}", TWO[1]), rows=(0,), styles=(("symptom", 5),))
+    assert found == [(query, "symptom", "pump.md", None) for query in TWO]
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ('{"questions": [{"query": "What does "E4012" mean here?", "style": "symptom"}]}', 'What does "E4012" mean here?'),
+        (r'{"questions": [{"query": "Why is C:\System dry?"}]}', r"Why is C:\System dry?"),
+        ("{'questions': [{'query': 'What's wrong with the pump?'}]}", "What's wrong with the pump?"),
+    ],
+)
+def test_texts_without_their_escapes_are_read(text, query):
+    assert read(text=text, rows=(0,), styles=(("symptom", 5),)) == [(query, "symptom", "pump.md", None)]
+
+
 @pytest.mark.parametrize("text", ["Sure! Here are two.", "", '{"questions": []}', '{"answer": "?"}', "I cannot do that."])
 def test_an_answer_without_questions_gives_none(text):
     assert read(text=text or " ") == []

@@ -111,3 +111,21 @@ def test_a_hostile_text_takes_no_longer_than_a_plain_one(unit):
     started = time.perf_counter()
     Quoted(text).find("words that are not there")
     assert time.perf_counter() - started < 10
+
+
+@pytest.mark.parametrize(
+    "passage",
+    [
+        "Keep it below 5 &lt; 6 bar",
+        "Keep it below 5 < 6 bar",
+        "Write <div> around the *body*",
+        "Write &lt;div&gt; around the *body*",
+        "Close the valve. Open the housing.",
+        "• Close the valve.\n• Open the housing.",
+        "1. Close the valve.\n2. Open the **housing**.",
+    ],
+)
+def test_signs_and_tags_that_are_written_as_entities_and_numbered_steps_are_found(passage):
+    text = "Keep it below 5 &lt; 6 **bar**. Write &lt;div&gt; around the body.\n\n1. Close the **valve**.\n2. Open the housing.\n"
+    assert Quoted(text).find(passage) is not None
+    assert Quoted(text).find(passage.replace("<", ">").replace("&lt;", "&gt;").replace("the", "no")) is None

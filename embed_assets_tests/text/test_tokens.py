@@ -17,6 +17,12 @@ from embed_assets.text.near_duplicates import distinguishing_terms, nearly_same,
         ("%LINK-3-UPDOWN", ["%link", "3", "updown"]),
         ("“Quoted” (and [bracketed])?", ["quoted", "and", "bracketed"]),
         ("x <= 3 && y", ["x", "<=", "3", "&&", "y"]),
+        ("what does `=>` do? (=== is ==)", ["what", "does", "=>", "do", "===", "is", "=="]),
+        (
+            "load > 80% or < 5, File > Open, a->b, std::map",
+            ["load", ">", "80", "or", "<", "5", "file", "open", "a", "b", "std", "map"],
+        ),
+        ("≥ 5 € for $? now", ["≥", "5", "€", "for", "$?", "now"]),
         ("Über U\u0308ber Ü\u00adber", ["über", "über", "über"]),
         ("ﬁlter ＡＢＣ－１２", ["filter", "abc", "12"]),
         ("पंप की जाली", ["पंप", "की", "जाली"]),
@@ -44,6 +50,11 @@ def test_words(text, words):
 )
 def test_queries_are_the_same_but_for_case_and_punctuation(one, other, same):
     assert (normalize_query(one) == normalize_query(other)) == same
+
+
+@pytest.mark.parametrize(("one", "other"), [("=>", "::"), ("🔥", "💧"), ("what is $?", "what is $!"), ("> 5 bar", "< 5 bar")])
+def test_queries_of_symbols_are_told_apart(one, other):
+    assert normalize_query(one) != normalize_query(other) and normalize_query(f" {one} ") == normalize_query(one) != ""
 
 
 def test_a_symbol_tells_passages_apart():

@@ -234,6 +234,26 @@ def test_a_passage_that_says_the_same_as_the_positive_is_no_negative(encoder):
         mine_hard_negatives(pairs, few, encoder, NegativesSettings(per_query=3))
 
 
+def test_a_page_that_holds_the_positive_or_is_a_part_of_it_is_no_negative(encoder):
+    """But one with the same words about another identifier is."""
+    part = "Oil the pump with grease every week, or else its seal will wear out within a year and leak."
+    rest = "Close the valve by hand before the housing is opened, and let what is left in the pipe run into a bucket."
+    whole = f"{part} Look at the float switch, too, and clean it with a dry cloth whenever there is dust on it."
+    more = {"whole.md": [whole], "print.md": [f"{whole} {rest} {' '.join(TEXTS['comet.md'])}"], "part.md": [part]}
+    more["other.md"] = [f"{whole} {rest} PMP-118 is mended."]
+    chunks = make_chunks({**TEXTS, **more, "numbered.md": [whole.replace("year", "year of PMP-119") + rest]})
+    pairs = make_pairs([("how often is grease needed", "whole.md", 0)])
+    triplets, counts = mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=5, margin=1.0))
+    assert not {"print.md::0", "part.md::0", "other.md::0"} & set(triplets["negative_chunks"][0])
+    assert counts["like the positive"] > 0
+    few = chunks.filter(pl.col("document_id").is_in(["whole.md", "part.md", "bread.md"]))
+    with pytest.raises(ValueError, match="has 2 chunks"):
+        mine_hard_negatives(pairs, few, encoder, NegativesSettings(per_query=3))
+    about = make_pairs([("which grease does PMP-119 need", "numbered.md", 0)])
+    triplets, _ = mine_hard_negatives(about, chunks, encoder, NegativesSettings(per_query=8, margin=1.0))
+    assert "other.md::0" in triplets["negative_chunks"][0]
+
+
 LOOKED_UP = make_chunks(
     {
         "notice.md": ["The fan tray of the ZX-9000 stops after the upgrade."],

@@ -119,7 +119,7 @@ def test_the_files_of_the_recipe_are_read(tmp_path):
     [
         ({"positive": "p"}, "every triplet needs one of anchor, query, question; the keys of this one are 'positive'"),
         (ROW | {"query": "q"}, "every triplet needs one of anchor, query, question"),
-        ({"anchor": "q"}, "every triplet needs one of positive, pos, pos_doc"),
+        ({"anchor": "q"}, "every triplet needs one of positive, positives, pos, pos_doc"),
         (ROW | {"positive": "  "}, "'positive' must be a non-empty text, or a list of those; found '  '"),
         (ROW | {"negative": 3}, "'negative' must be a non-empty text, or a list of those; found 3"),
         ({"query": "q", "pos": []}, "needs one query, and a 'pos' that is not empty"),
