@@ -38,7 +38,7 @@ CHUNKS = pl.DataFrame(
         }
         for number, part in enumerate(PARTS)
     ]
-)
+).with_columns(text="passage")
 ASKED = [f"where is the {part}" for part in PARTS[::8]]
 
 
