@@ -11,7 +11,6 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-MOST_PROCESSES = 8
 _one_at_a_time = threading.Lock()
 
 
@@ -30,16 +29,6 @@ class ChildProcesses(ForkServerContext):
     """
 
     Process = _Process
-
-
-def processes_for(tasks: int) -> int:
-    """How many processes share so many tasks: one for each core that this one may use, and no more than MOST_PROCESSES.
-
-    A container that may use two of 64 cores has two.
-    """
-    from joblib import cpu_count
-
-    return min(cpu_count(), MOST_PROCESSES, tasks)
 
 
 def end_with_run() -> None:

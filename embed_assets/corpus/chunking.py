@@ -2,9 +2,8 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 from itertools import chain, islice
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from embed_assets.corpus.child_processes import MOST_PROCESSES, ChildProcesses, end_with_run, processes_for
+from embed_assets.corpus.child_processes import ChildProcesses, end_with_run
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.corpus.structure import Block, Heading, Structure, read_structure
+from embed_assets.in_parallel import MOST_WORKERS, in_order, workers_for
 from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.token_counts import TokenCounter
 
@@ -58,7 +58,7 @@ def chunk_documents(
     """
     blocks = _blocks(documents)
     first = list(islice(blocks, 2 * FEWEST_BLOCKS_OF_A_PROCESS))
-    workers = processes_for(MOST_PROCESSES) if len(first) == 2 * FEWEST_BLOCKS_OF_A_PROCESS else 1
+    workers = workers_for(MOST_WORKERS) if len(first) == 2 * FEWEST_BLOCKS_OF_A_PROCESS else 1
     blocks = chain(first, blocks)
     del first
     if workers < 2:
@@ -67,23 +67,13 @@ def chunk_documents(
             yield block, _chunk_block(block, settings, counter, room)
         return
     with ProcessPoolExecutor(workers, ChildProcesses(), initializer=_begin, initargs=(tokenizer.to_str(),)) as pool:
-        waiting: deque[tuple[list[Document], Future[pl.DataFrame]]] = deque()
         try:
-            for block in blocks:
-                waiting.append((block, pool.submit(_chunk_in_process, block, settings, room)))
-                if len(waiting) > 2 * workers:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            for done, future in waiting:
-                yield done, future.result()
+            yield from in_order(pool, partial(_chunk_in_process, settings=settings, room=room), blocks, 2 * workers)
         except BrokenProcessPool:
             raise OutOfMemoryError(
                 f"one of {workers} processes that cut documents was ended from outside, as the kernel does when memory runs "
                 "out: free some memory, or let the run use fewer cores"
             ) from None
-        finally:
-            for _, future in waiting:
-                future.cancel()
 
 
 def _blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -81,10 +81,11 @@ def _read_beir_document(document_id: str, title: str, text: str, settings: Docum
         return SkippedDocument(document_id, "binary data")
     title, text = composed(title), composed(text)
     # BEIR searches title and text together: a document may consist of its title alone.
-    same = text.strip() in ("", title.strip())  # some data sets have the text as its title
-    return _checked(
-        Document(document_id, "", text if text.strip() else title) if same else Document(document_id, title, text), settings
-    )
+    if not text.strip():
+        title, text = "", title
+    elif text.strip() == title.strip():  # some data sets have the text as its title
+        title = ""
+    return _checked(Document(document_id, title, text), settings)
 
 
 def _read_files(listing: Listing, settings: DocumentsSettings, memos: Path | None) -> Iterator[Document | SkippedDocument]:

@@ -51,8 +51,6 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a]")
 MOST_CONTROLS = 0.01
 # The control characters that UTF-8 makes of windows-1252 read as latin-1; U+0085 ends a line.
 _C1 = {byte: bytes([byte]).decode("windows-1252", "replace") for byte in range(0x80, 0xA0) if byte != 0x85}
-
-
 _HYPHENS = str.maketrans("\u2010\u2011", "--")
 
 

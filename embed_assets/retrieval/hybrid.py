@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from embed_assets.cluster.ray_cluster import Cluster
+from embed_assets.in_parallel import workers_for
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.retrieval.bm25 import Bm25Scores, bm25_index
 from embed_assets.retrieval.dense import DenseScores
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, cosine_deviation, fused_top_k
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, Found
 from embed_assets.retrieval.shards import Nearest, Shards, worth_shards
-from embed_assets.retrieval.threads import MOST_THREADS, in_threads
+from embed_assets.retrieval.threads import in_threads
 from embed_assets.text.languages import ENGLISH
 
 
@@ -67,12 +68,13 @@ class HybridRetriever:
         blocks = [slice(start, start + QUERIES_IN_A_BLOCK) for start in range(0, len(queries), QUERIES_IN_A_BLOCK)]
         nearest = self._nearest([query_vectors[block] for block in blocks], len(queries), max(DEPTH, k))
 
-        def hits(block: slice, near: Found | None) -> Hits:
+        def hits(asked: tuple[slice, Found | None]) -> Hits:
+            block, near = asked
             cosines = DenseScores(query_vectors[block], self._vectors, near)
             bm25 = self._bm25.search(queries[block])
             return Hits(block.start, fused_top_k(cosines, bm25, k, self._weight, deviation=self._deviation), cosines, bm25)
 
-        return in_threads(hits, zip(blocks, nearest, strict=True), min(len(blocks), MOST_THREADS))
+        return in_threads(hits, zip(blocks, nearest, strict=True), workers_for(len(blocks)))
 
     def _nearest(self, blocks: Sequence[np.ndarray], queries: int, k: int) -> Iterator[Found | None]:
         """The best passages of each block of queries where workers find them; else None, for this process to look."""

@@ -1,15 +1,16 @@
 """Blocks of queries in several threads."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-MOST_THREADS = 8
+from embed_assets.in_parallel import in_order
+
+Block = TypeVar("Block")
 Result = TypeVar("Result")
 
 
-def in_threads(work: Callable[..., Result], blocks: Iterable[tuple], most: int = MOST_THREADS) -> Iterator[Result]:
+def in_threads(work: Callable[[Block], Result], blocks: Iterable[Block], threads: int) -> Iterator[Result]:
     """The results of all blocks, in order, each computed in one thread; no more are ready than there are threads.
 
     numpy's own threads, which share a single product, wait for one another after each: two cores gave a search in a million
@@ -17,25 +18,14 @@ def in_threads(work: Callable[..., Result], blocks: Iterable[tuple], most: int =
 
     Args:
         work: what is done with each.
-        blocks: its arguments.
-        most: threads; there are no more than cores.
+        blocks: what it is done with.
+        threads: how many; one is this thread, for whose products numpy has all cores.
     """
-    from joblib import cpu_count
     from threadpoolctl import threadpool_limits
 
-    threads = min(cpu_count(), most)
     if threads < 2:
-        yield from (work(*block) for block in blocks)
+        yield from map(work, blocks)
         return
-    waiting: deque[Future[Result]] = deque()
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        try:
-            for block in blocks:
-                waiting.append(pool.submit(work, *block))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        for _, result in in_order(pool, work, blocks, threads):
+            yield result

@@ -7,6 +7,12 @@ from collections.abc import Sequence, Set
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, find_identifiers
 from embed_assets.text.tokens import fold, whole_words, words
 
+_PUNCTUATION = re.compile(r"[\s.,;!?'\"“”„‘’«»()\[\]{}–—-]+")
+_SYMBOLS = re.compile(r"^\W+|\W+$")
+NEARLY_SAME = 0.8
+MOSTLY = 0.8
+WORDS_IN_A_SHINGLE = 5
+
 
 def normalize_query(text: str) -> str:
     """The words of a query (tokens.words) with single spaces, to tell whether two are the same but for case and punctuation.
@@ -14,13 +20,6 @@ def normalize_query(text: str) -> str:
     Of a query without words, such as an emoji, all that it has but punctuation.
     """
     return " ".join(words(text)) or _PUNCTUATION.sub("", fold(text))
-
-
-_PUNCTUATION = re.compile(r"[\s.,;!?'\"“”„‘’«»()\[\]{}–—-]+")
-_SYMBOLS = re.compile(r"^\W+|\W+$")
-NEARLY_SAME = 0.8
-MOSTLY = 0.8
-WORDS_IN_A_SHINGLE = 5
 
 
 def plain_words(text: str) -> set[str]:

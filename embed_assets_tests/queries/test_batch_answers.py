@@ -79,6 +79,9 @@ def test_batch_questions_are_judged_one_by_one():
 TWO = ["Why is the pump dry?", "What does E4012 mean?"]
 
 
+BOTH = [{"query": query, "style": "symptom"} for query in TWO]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -92,19 +95,6 @@ TWO = ["Why is the pump dry?", "What does E4012 mean?"]
         '[{"question": "{0}", }, {"question": "{1}"},]',
         "```json\n[{“query”: “{0}”, “style”: “symptom”}, {“query”: “{1}”}]\n```",
         '{"questions": [{"query": "{0}"}, {"query": "{1}"}]} Those are [2] questions.',
-    ],
-)
-def test_questions_are_taken_out_of_other_forms_than_json(text):
-    found = read(text=text.replace("{0}", TWO[0]).replace("{1}", TWO[1]), rows=(0,), styles=(("symptom", 5),))
-    assert found == [(query, "symptom", "pump.md", None) for query in TWO]
-
-
-BOTH = [{"query": query, "style": "symptom"} for query in TWO]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
         json.dumps({"queries": BOTH}),
         json.dumps({"output": {"questions": BOTH}}),
         json.dumps({"Questions": [{"Query": query, "Style": "Symptom"} for query in TWO]}),
@@ -131,7 +121,7 @@ BOTH = [{"query": query, "style": "symptom"} for query in TWO]
         "symptom: {0}\nsymptom: {1}",
     ],
 )
-def test_no_question_is_lost_and_no_answer_taken_for_one(text):
+def test_no_question_is_lost_and_no_answer_taken_for_one_whatever_the_form(text):
     found = read(text=text.replace("{0}", TWO[0]).replace("{1}", TWO[1]), rows=(0,), styles=(("symptom", 5),))
     assert found == [(query, "symptom", "pump.md", None) for query in TWO]
 

@@ -3,13 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from embed_assets.retrieval import threads
 from embed_assets.retrieval.threads import in_threads
-
-
-@pytest.fixture(autouse=True)
-def four_cores(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("joblib.cpu_count", lambda: 4)
 
 
 def test_results_come_in_order_from_several_threads_at_once():
@@ -19,14 +13,14 @@ def test_results_come_in_order_from_several_threads_at_once():
         both.wait()
         return number, threading.get_ident()
 
-    done = list(in_threads(work, ((number,) for number in range(6)), 2))
+    done = list(in_threads(work, range(6), 2))
     assert [number for number, _ in done] == list(range(6))
     assert len({thread for _, thread in done} - {threading.get_ident()}) == 2
 
 
 def test_no_more_are_begun_than_are_wanted_soon():
     begun: list[int] = []
-    results = in_threads(begun.append, ((number,) for number in range(100)), 3)
+    results = in_threads(begun.append, range(100), 3)
     next(results)
     assert len(begun) <= 4
     results.close()
@@ -34,7 +28,7 @@ def test_no_more_are_begun_than_are_wanted_soon():
 
 
 def test_a_single_block_has_all_cores_for_its_products():
-    assert list(in_threads(lambda _: threading.get_ident(), [(0,)], 1)) == [threading.get_ident()]
+    assert list(in_threads(lambda _: threading.get_ident(), [0], 1)) == [threading.get_ident()]
 
 
 def test_products_have_all_cores_again_afterwards():
@@ -45,7 +39,7 @@ def test_products_have_all_cores_again_afterwards():
 
     np.ones((2, 2)) @ np.ones((2, 2))
     before = cores()
-    within = list(in_threads(lambda _: cores(), [(0,), (1,)], threads.MOST_THREADS))
+    within = list(in_threads(lambda _: cores(), [0, 1], 4))
     assert before and within == [[1] * len(before)] * 2 and cores() == before
 
 
@@ -56,4 +50,4 @@ def test_an_error_is_that_of_the_block():
         return number
 
     with pytest.raises(ValueError, match="three"):
-        list(in_threads(work, ((number,) for number in range(100))))
+        list(in_threads(work, range(100), 4))

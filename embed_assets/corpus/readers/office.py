@@ -132,9 +132,10 @@ def _with_boxes(content: bytes, archive: zipfile.ZipFile) -> bytes:
     """The file with what stands in text boxes and shapes, such as captions, behind the paragraph that holds them, for pandoc."""
     from lxml import etree
 
-    if "content.xml" not in archive.namelist() or not re.search(b"<draw:(?:text-box|custom-shape)", archive.read("content.xml")):
+    page = archive.read("content.xml") if "content.xml" in archive.namelist() else b""
+    if not re.search(b"<draw:(?:text-box|custom-shape)", page):
         return content
-    tree = etree.fromstring(archive.read("content.xml"), etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    tree = etree.fromstring(page, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
     for box in list(tree.iter(f"{_DRAWN}text-box", f"{_DRAWN}custom-shape")):
         block = next(box.iterancestors(f"{_ODT_TEXT}p", f"{_ODT_TEXT}h"), None)
         block = next(box.iterancestors(f"{_DRAWN}frame"), box) if block is None else block  # it belongs to the page

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Self
 
-from embed_assets.corpus.child_processes import ChildProcesses, processes_for
+from embed_assets.corpus.child_processes import ChildProcesses
 from embed_assets.corpus.readers.conversion import OUT_OF_MEMORY, convert
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.readers.limits import limit_worker
+from embed_assets.in_parallel import workers_for
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -57,7 +58,7 @@ class ReaderPool:
         if self._pool is None:
             from pebble import ProcessPool
 
-            self._workers = processes_for(self._files)
+            self._workers = workers_for(self._files)
             self._pool = ProcessPool(
                 self._workers,
                 max_tasks=FILES_OF_A_WORKER,
