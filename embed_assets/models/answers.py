@@ -10,6 +10,7 @@ LIKELIEST_TOKENS = 20  # among which choices are looked for
 ENDS = ("stop", "length")  # how an answer ends that would end the same if it were asked for again; not so "abort" or "error"
 
 TOO_LONG = "longer than the model's context"
+UNFINISHED = "unfinished"
 
 
 class GenerationError(RuntimeError):
@@ -23,7 +24,7 @@ class Sampling:
     Args:
         temperature: 0 is greedy.
         top_p: share of the probability mass that is kept.
-        max_new_tokens: longest answer in tokens; a longer one is unfinished, and no answer.
+        max_new_tokens: longest answer in tokens; a longer one is unfinished.
         stop: texts at which an answer ends.
         json_schema: JSON text of the schema that the answer must fit; "" for free text.
         choices: the answer is a JSON object with the log-probability of each of these as the next token, as far
@@ -52,8 +53,8 @@ class Answer:
     """What a model answered to a prompt.
 
     Args:
-        text: the answer; "" if there is none.
-        problem: why there is no answer, in words; "" if there is one.
+        text: the answer; "" if there is none; what there is of one that is unfinished.
+        problem: why there is no whole answer, in words; "" if there is one.
         final: whether asking again would end the same; an answer that is not final is not kept.
         prompt_tokens: length of the prompt.
         new_tokens: length of the answer.
@@ -64,6 +65,11 @@ class Answer:
     final: bool = True
     prompt_tokens: int = 0
     new_tokens: int = 0
+
+
+def problem_of(text: str, ended: str) -> str:
+    """The problem of an answer that ended in one of ENDS; "" if it is whole."""
+    return UNFINISHED if ended == "length" else "" if text else "empty"
 
 
 class Engine(Protocol):

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from embed_assets.artifacts.secrets import without_secrets
-from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG, Answer, GenerationError, Sampling
+from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG, Answer, GenerationError, Sampling, problem_of
 from embed_assets.models.servers import Servers
 from embed_assets.models.settings import LanguageModelSettings
 
@@ -199,10 +199,8 @@ class EndpointEngine:
             if not likely:
                 return Answer("", "no log-probabilities", False, *counts)
             return Answer(json.dumps({choice: likely[choice] for choice in choices if choice in likely}), "", True, *counts)
-        if ended == "length":
-            return Answer("", "unfinished", True, *counts)
         text = (_text(best) or "").strip()
-        return Answer(text, "" if text else "empty", True, *counts)
+        return Answer(text, problem_of(text, ended), True, *counts)
 
     def _refusal(self, error, url: str) -> Answer:
         """What a response of this server with an HTTP status of 400 and above means."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG
+from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG, problem_of
 from embed_assets.models.hardware import Compute
 
 
@@ -184,10 +184,8 @@ def _answer(output, choices: list[str], without_reasoning: Callable[[str], str] 
     if choices:
         likely = {item.decoded_token: item.logprob for item in completion.logprobs[0].values()}
         return json.dumps({choice: likely[choice] for choice in choices if choice in likely}), "", True, *counts
-    if completion.finish_reason == "length":
-        return "", "unfinished", True, *counts
     text = without_reasoning(completion.text).strip()
-    return text, "" if text else "empty", True, *counts
+    return text, problem_of(text, completion.finish_reason), True, *counts
 
 
 def _as_chat(engine, prompt: str, settings: dict) -> dict:

@@ -63,10 +63,7 @@ def extract_artifacts(
     answers = model.generate(texts, [seed_of(0, 0, text) for text in texts], sampling, "extracting artifacts")
     artifacts = {}
     for row, answer in zip(rows, answers, strict=True):
-        found = read_json(answer.text, Artifacts)
-        if found is None:
-            continue
-        lines = [f"{kind}: {', '.join(dict.fromkeys(names))}" for kind, names in found if names]
-        if lines:
+        found = None if answer.problem else read_json(answer.text, Artifacts)
+        if lines := [f"{kind}: {', '.join(dict.fromkeys(names))}" for kind, names in found or () if names]:
             artifacts[row] = "\n".join(lines)
     return artifacts

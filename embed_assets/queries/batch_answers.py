@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
-from embed_assets.models.answers import Answer
+from embed_assets.models.answers import UNFINISHED, Answer
 from embed_assets.queries.answers import read_list, read_question, without_reasoning
 from embed_assets.queries.filters import QuestionRules
 from embed_assets.queries.jobs import Job
@@ -57,12 +57,15 @@ class WrittenQuestion(BaseModel):
 def read_batch(answer: Answer, job: Job, settings: QuestionsSettings) -> list[WrittenQuestion]:
     """The questions in an answer, at most as many as were asked for.
 
-    Their styles are among those of the job, or UNKNOWN_STYLE; a question to a single passage is about that.
+    Their styles are among those of the job, or UNKNOWN_STYLE; a question to a single passage is about that. Of an answer that
+    is unfinished, those are read that are finished.
     """
-    if answer.problem:
+    if answer.problem not in ("", UNFINISHED):
         return []
     asked = [style for style, _ in job.styles]
-    found = questions_in(json_values(without_reasoning(answer.text)), asked) or [{"query": it} for it in read_list(answer.text)]
+    text = without_reasoning(answer.text)
+    lines = text.rpartition("\n")[0] if answer.problem else text
+    found = questions_in(json_values(text), asked) or [{"query": it} for it in read_list(lines)]
     questions = [WrittenQuestion.model_validate(it) for it in found]
     for question in questions:
         style = re.sub(r"\W+", "_", question.style.strip().lower())

@@ -95,10 +95,9 @@ def drop_badly_judged(
     answers = model.generate(texts, [0] * len(texts), sampling, "judging")
     scores = {}
     for query_id, answer in zip(query_ids, answers, strict=True):
-        verdict = read_json(answer.text, Judgement)
-        if verdict is None:
-            continue
-        scores[query_id] = sum(dict(verdict).values()) / len(Judgement.model_fields)
+        verdict = None if answer.problem else read_json(answer.text, Judgement)
+        if verdict is not None:
+            scores[query_id] = sum(dict(verdict).values()) / len(Judgement.model_fields)
     return _drop_below(pairs, query_ids, scores, "judge_score", threshold)
 
 

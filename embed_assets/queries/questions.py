@@ -171,7 +171,7 @@ def question_sampling(settings: QuestionsSettings, count: int = 1) -> Sampling:
 def _read_single(
     job: Job, answer: Answer, rows: Sequence[dict], rules: QuestionRules, settings: QuestionsSettings, language: str = ENGLISH
 ) -> list[dict]:
-    query = read_question(answer.text)
+    query = "" if answer.problem else read_question(answer.text)
     shown = [rows[row] for row in job.rows]
     dropped = answer.problem or rules.refuse(query, [row["passage"] for row in shown], job.prompt.examples, language)
     return make_pairs(query, job.prompt.name, shown, settings.writer.name, job.prompt.fingerprint, dropped=dropped or None)

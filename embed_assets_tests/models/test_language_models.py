@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from embed_assets.models import vllm_worker
-from embed_assets.models.answers import Answer, GenerationError, Sampling
+from embed_assets.models.answers import UNFINISHED, Answer, GenerationError, Sampling
 from embed_assets.models.language_models import LanguageModel, Usage, language_model_digest
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.models.settings import LanguageModelSettings
@@ -123,9 +123,9 @@ def test_prompts_are_continued_until_a_stop(model):
 
 
 @pytest.mark.slow
-def test_an_answer_that_is_too_long_is_none(model):
+def test_an_answer_that_is_too_long_is_unfinished(model):
     (answer,) = model.generate(["The capital of France is"], [0], Sampling(temperature=0.0, max_new_tokens=2))
-    assert answer == Answer("", "unfinished", True, 5, 2)
+    assert answer == Answer("Paris.", UNFINISHED, True, 5, 2)
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_answers_before_the_death_of_the_engine_are_kept_and_only_the_rest_is_as
     ("ended", "answer"),
     [
         ("stop", ("Yes.", "", True, 3, 2)),
-        ("length", ("", "unfinished", True, 3, 2)),
+        ("length", ("Yes.", UNFINISHED, True, 3, 2)),
         ("abort", ("", "ended by abort", False, 3, 2)),
         ("error", ("", "ended by error", False, 3, 2)),
     ],

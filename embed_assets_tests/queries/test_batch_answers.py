@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from embed_assets.models.answers import TOO_LONG, Answer
+from embed_assets.models.answers import TOO_LONG, UNFINISHED, Answer
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.answers import read_json
@@ -214,6 +214,21 @@ def test_what_a_call_did_not_write_is_asked_for_again_and_only_that(chunks, tmp_
     assert [prompts[i].count(' of the style "') for i in range(3)] == [2, 2, 2]
     assert '- 1 of the style "symptom"\n- 2 of the style "search"' in prompts[1]
     assert "Any symptom number 0?" in prompts[1] and "Any symptom number 0?" not in prompts[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"questions": [{"query": "Why is the pump dry?"}, {"query": "What does E40',
+        '{"questions": [{"query": "Why is the pump dry?"}, {"query": "What does E4012 mean?", "passages": [1',
+        "```json\n[{'query': 'Why is the pump dry?'},\n {'query': 'What does",
+        "1. Why is the pump dry?\n2. What does E40",
+    ],
+)
+def test_of_an_unfinished_answer_the_finished_questions_are_read(text: str):
+    job = Job(BATCH, (0,), 0, styles=ASKED)
+    found = read_batch(Answer(text, UNFINISHED), job, QuestionsSettings(mode="batch"))
+    assert [question.query for question in found] == ["Why is the pump dry?"]
 
 
 def test_what_stays_unwritten_is_told_of_each_question(chunks, tmp_path):

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from embed_assets.corpus.documents import Document
-from embed_assets.models.answers import Answer
+from embed_assets.models.answers import UNFINISHED, Answer
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.artifacts import Artifacts, extract_artifacts
@@ -227,7 +227,7 @@ def test_a_single_answer_is_a_pair_with_each_of_its_chunks():
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer("", "unfinished"), "unfinished"),
+        (Answer("How does the pum", UNFINISHED), UNFINISHED),
         (Answer("", "longer than the model's context"), "longer than the model's context"),
         (Answer("Why E4013, of all codes?"), "unknown identifier"),
         (Answer("How long are backup snapshots kept, and how can I change that?"), "copy of an example"),
