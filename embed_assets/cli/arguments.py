@@ -69,6 +69,24 @@ def echo_json(row: Any) -> None:
     click.echo(json.dumps(row, ensure_ascii=False, default=str))
 
 
+def echo_table(table: pl.DataFrame, as_json: bool) -> None:
+    """Print a table as Markdown, or its rows as JSON."""
+    if as_json:
+        for row in table.iter_rows(named=True):
+            echo_json(row)
+        return
+    with pl.Config(
+        tbl_formatting="ASCII_MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=-1,
+        tbl_rows=-1,
+        fmt_str_lengths=60,
+        tbl_width_chars=200,
+    ):
+        click.echo(table)
+
+
 def set_environment(workspace: Workspace) -> None:
     """The assets, and the processes that they start, find their folders in the environment."""
     os.environ["EMBED_ASSETS_HOME"] = workspace.address

@@ -2,17 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import polars as pl
-from polars import selectors as cs
 
-from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.arguments import (
     data_option,
-    echo_json,
+    echo_table,
     gpu_option,
     home_option,
     json_option,
@@ -20,10 +17,8 @@ from embed_assets.cli.arguments import (
     read_table,
 )
 from embed_assets.cli.benchmark_all import benchmark_all
+from embed_assets.cli.benchmark_storage import token_search, token_storage, vector_storage
 from embed_assets.settings import read_settings
-
-if TYPE_CHECKING:
-    from embed_assets.benchmarks.token_index import Collection
 
 
 @click.group()
@@ -31,7 +26,8 @@ def benchmark() -> None:
     """Measure speed against the libraries underneath."""
 
 
-benchmark.add_command(benchmark_all)
+for command in (benchmark_all, token_storage, token_search, vector_storage):
+    benchmark.add_command(command)
 
 
 @benchmark.command("questions")
@@ -58,7 +54,7 @@ def benchmark_questions(collection: str, count: int, as_json: bool, data: str, h
         table = measure(chunks, prompts, asked, encoder, workspace.memos)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    _echo_table(table, as_json)
+    echo_table(table, as_json)
 
 
 @benchmark.command("mining")
@@ -93,7 +89,7 @@ def benchmark_mining(
     table = pl.concat(benchmark_mining(it, alone) for it in sizes)
     if chart is not None:
         draw_growth(Path(chart), f"{count:,} queries", table)
-    _echo_table(table, as_json)
+    echo_table(table, as_json)
 
 
 @benchmark.command("chunking")
@@ -108,7 +104,7 @@ def benchmark_chunking(collection: str, as_json: bool, data: str, home: str) -> 
     from embed_assets.benchmarks.chunking import Cutting, benchmark_chunking
 
     settings, folder = read_settings(workspace, collection), workspace.documents_folder(collection)
-    _echo_table(benchmark_chunking(Cutting(folder, settings.base_model.name, settings.documents, settings.chunking)), as_json)
+    echo_table(benchmark_chunking(Cutting(folder, settings.base_model.name, settings.documents, settings.chunking)), as_json)
 
 
 @benchmark.command("encoding")
@@ -126,7 +122,7 @@ def benchmark_encoding(collection: str, count: int, as_json: bool, data: str, ho
     settings = read_settings(workspace, collection)
     passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(count).to_list()
     exported = next(iter(workspace.store.artifacts("onnx_model", collection)), None)
-    _echo_table(measure(passages, settings.base_model, exported.folder if exported else None), as_json)
+    echo_table(measure(passages, settings.base_model, exported.folder if exported else None), as_json)
 
 
 @benchmark.command("readers")
@@ -136,7 +132,7 @@ def benchmark_readers(folder: Path, as_json: bool) -> None:
     """Words that the readers of documents keep of the files in a folder, against a plain extraction, and their time."""
     from embed_assets.benchmarks.readers import benchmark_readers as measure
 
-    _echo_table(measure(folder), as_json)
+    echo_table(measure(folder), as_json)
 
 
 @benchmark.command("training")
@@ -157,7 +153,7 @@ def benchmark_training(collection: str, examples: int, as_json: bool, data: str,
         table = benchmark_training(triplets, settings.base_model, settings.training, examples)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    _echo_table(table, as_json)
+    echo_table(table, as_json)
 
 
 # How many passages, prompts, queries or examples each takes, unless it is said.
@@ -211,7 +207,7 @@ def benchmark_cluster(work: str, collection: str, count: int | None, as_json: bo
         table = cluster.benchmark_cluster(measured, count, compute)
     except (ClusterError, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    _echo_table(table, as_json)
+    echo_table(table, as_json)
 
 
 @benchmark.command("sizing")
@@ -231,7 +227,7 @@ def benchmark_sizing(
     from embed_assets.benchmarks.sizing import SIZES, Work, sizing_table
 
     work = Work(parameters=parameters, dimensions=dimensions, tokens=tokens, queries=queries, calls=calls)
-    _echo_table(sizing_table(work, sizes=chunks or SIZES), as_json)
+    echo_table(sizing_table(work, sizes=chunks or SIZES), as_json)
 
 
 @benchmark.command("late-interaction")
@@ -250,116 +246,4 @@ def benchmark_late_interaction(collection: str, count: int, candidates: int, as_
     settings = read_settings(workspace, collection)
     passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(candidates)
     queries = read_table(workspace, collection, "qa_pairs", "pairs.parquet")["query"].head(count)
-    _echo_table(measure(queries.to_list(), passages.to_list(), settings.base_model), as_json)
-
-
-@benchmark.command("token-storage")
-@click.argument("collection")
-@click.option("--chart", type=click.Path(dir_okay=False, writable=True), help="PNG file for nDCG@10 against bytes.")
-@json_option("each way")
-@data_option
-@home_option
-def benchmark_token_storage(collection: str, chart: str | None, as_json: bool, data: str, home: str) -> None:
-    """nDCG@10 of late interaction against the bytes of a chunk, with the checkpoint and the test queries of a collection."""
-    from embed_assets.benchmarks.token_index import benchmark_token_storage as measure
-    from embed_assets.reports.charts import draw_storage
-
-    table = measure(_collection_of_tokens(collection, data, home))
-    if chart is not None:
-        draw_storage(Path(chart), collection, table)
-    _echo_table(table.with_columns(cs.float().round(4)), as_json)
-
-
-@benchmark.command("token-search")
-@click.argument("collection")
-@json_option("each way")
-@data_option
-@home_option
-def benchmark_token_search(collection: str, as_json: bool, data: str, home: str) -> None:
-    """Milliseconds a query and bytes on disk of search with tokens in LanceDB, with the checkpoint of a collection."""
-    from embed_assets.benchmarks.token_index import benchmark_token_search as measure
-
-    _echo_table(measure(_collection_of_tokens(collection, data, home)), as_json)
-
-
-@benchmark.command("vector-storage")
-@click.argument("collection")
-@click.option("--dimensions", type=click.IntRange(1), multiple=True, help="First dimensions; may be given more than once.")
-@click.option("--chart", type=click.Path(dir_okay=False, writable=True), help="PNG file for nDCG@10 against bytes.")
-@click.option(
-    "--rescore",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="As publishing.rescore, of 100 hits; 10 times are all of few chunks.",
-)
-@json_option("each way")
-@data_option
-@home_option
-def benchmark_vector_storage(
-    collection: str, dimensions: tuple[int, ...], chart: str | None, rescore: int, as_json: bool, data: str, home: str
-) -> None:
-    """nDCG@10 of dense search in LanceDB against the bytes of a chunk, with the checkpoint and the test queries of a collection.
-
-    Without --dimensions, those that the checkpoint was trained for are looked at, else a half, a quarter and an eighth.
-    """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    from embed_assets.benchmarks.vector_storage import benchmark_vector_storage as measure
-    from embed_assets.evaluation.evaluation_set import read_evaluation_set
-    from embed_assets.evaluation.systems import encoder_of
-    from embed_assets.reports.charts import draw_storage
-
-    settings = read_settings(workspace, collection)
-    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
-    try:
-        names = ("evaluation_set", "corpus_chunks", "checkpoint")
-        labels, corpus, tuned = (workspace.store.current(name, collection) for name in names)
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
-    dimensions = dimensions or tuple(tuned.manifest["settings"]["training"]["matryoshka_dimensions"])
-    asked = read_evaluation_set(labels.folder, corpus.folder)
-    encoder = encoder_of(tuned, workspace.memos)
-    try:
-        table = measure(chunks, *asked, encoder, dimensions, rescore, settings.scoring)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
-    if chart is not None:
-        draw_storage(Path(chart), collection, table)
-    _echo_table(table.with_columns(cs.float().round(4)), as_json)
-
-
-def _collection_of_tokens(collection: str, data: str, home: str) -> "Collection":
-    from embed_assets.benchmarks.token_index import Collection
-    from embed_assets.evaluation.evaluation_set import read_evaluation_set
-    from embed_assets.evaluation.systems import encoder_of, token_encoder_of
-
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    settings = read_settings(workspace, collection)
-    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
-    try:
-        folders = [workspace.store.current(name, collection) for name in ("evaluation_set", "corpus_chunks", "checkpoint")]
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
-    queries, labels = read_evaluation_set(folders[0].folder, folders[1].folder)
-    encoder, tokens = encoder_of(folders[2], workspace.memos), token_encoder_of(folders[2])
-    blocks = (settings.scoring, settings.late_interaction)
-    return Collection(collection, chunks, queries, labels, encoder, tokens, *blocks)
-
-
-def _echo_table(table: pl.DataFrame, as_json: bool) -> None:
-    if as_json:
-        for row in table.iter_rows(named=True):
-            echo_json(row)
-        return
-    with pl.Config(
-        tbl_formatting="ASCII_MARKDOWN",
-        tbl_hide_column_data_types=True,
-        tbl_hide_dataframe_shape=True,
-        tbl_cols=-1,
-        tbl_rows=-1,
-        fmt_str_lengths=60,
-        tbl_width_chars=200,
-    ):
-        click.echo(table)
+    echo_table(measure(queries.to_list(), passages.to_list(), settings.base_model), as_json)
