@@ -19,9 +19,12 @@ IDENTIFIER_PATTERNS = (
     rf"(?![{_NAME}:-])",
     # --no-verify
     r"(?<![\w-])--[a-z][a-z0-9-]+",
-    # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1
+    # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT
     rf"{_START}[Vv]?\d+(?:\.\d+)+"
-    rf"(?:\(\d+[a-z]{{0,2}}\)\p{{Lu}}{{0,3}}\d*[a-z]?|\p{{Lu}}{{1,3}}\d+[a-z]?|[a-z]\d*|-(?:rc|alpha|beta|\p{{Lu}})\.?\d+)*{_END}",
+    rf"(?:\(\d+[a-z]{{0,2}}\)\p{{Lu}}{{0,3}}\d*[a-z]?|\p{{Lu}}{{1,3}}\d+[a-z]?|[a-z]\d*|-(?:rc|alpha|beta|\p{{Lu}})\.?\d+"
+    rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS))*{_END}",
+    # 5.15.0-91-generic, 4.18.0-305.el8.x86_64, 1.1.1n-0+deb11u5: of kernels and packages
+    rf"{_START}\d+(?:\.\d+){{2,}}[a-z]?-(?!\d+(?:\.\d+)+{_END})\d+(?:[.+~-][{_LOWER}_]*[{_LOWER}])*{_END}",
     # 0x1F
     rf"{_START}0x[0-9A-Fa-f]{{2,}}{_END}",
     # retry_count
@@ -38,6 +41,8 @@ IDENTIFIER_PATTERNS = (
     rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_-]+\.)+"
     rf"(?:(?!(?:md|html?|rst|txt|pdf|png|jpe?g|gif|svg){_END})[a-z][a-z0-9_-]+(?![{_NAME}/@])"
     rf"|(?=\p{{Lu}})(?<=\.[a-z0-9_-]+\.)[{_NAME}]+(?:[.$][{_NAME}]+)*)",
+    # org.acme:pump-core:3.1.0
+    rf"(?<![{_NAME}/.@:-])(?:[a-z][a-z0-9_-]*\.)+[a-z][a-z0-9_-]*:[a-z][a-z0-9_.-]*[a-z0-9](?::\d[{_NAME}.-]*[{_NAME}])?(?![{_NAME}/@])",
     # /etc/fstab
     rf"(?<![{_NAME}/.:~(])(?:/[\p{{Latin}}\d_.-]*[\p{{Latin}}\d_]){{2,}}",
 )
