@@ -51,7 +51,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a]")
 MOST_CONTROLS = 0.01
 # The control characters that UTF-8 makes of windows-1252 read as latin-1; U+0085 ends a line.
 _C1 = {byte: bytes([byte]).decode("windows-1252", "replace") for byte in range(0x80, 0xA0) if byte != 0x85}
-_HYPHENS = str.maketrans("\u2010\u2011", "--")
+# Letters and digits as wide as a Chinese character, and what joins them to names.
+_WIDE, _WIDE_MARKS = r"\uff10-\uff19\uff21-\uff3a\uff41-\uff5a", r"\uff0d\uff0e\uff0f\uff3f"
+_HYPHENS = dict.fromkeys("\u2010\u2011", "-")
+_UNLIKE_KEYBOARDS = re.compile(rf"[\u2010\u2011]|[{_WIDE}]+|(?<=[0-9A-Za-z{_WIDE}])[{_WIDE_MARKS}](?=[0-9A-Za-z{_WIDE}])")
 
 
 class BinaryDataError(ValueError):
@@ -171,10 +174,12 @@ def is_binary(text: str) -> bool:
 def composed(text: str) -> str:
     """The text in Unicode's composed form (NFC), without what nobody sees in it and halves of surrogate pairs.
 
-    Hyphens are the one of keyboards: a name with one that forbids a line break is found like any other.
+    Hyphens are the one of keyboards, and so are the full-width letters of Chinese and Japanese: a name with them, or with a
+    hyphen that forbids a line break, is found like any other.
     """
     if _MAY_BE_UNSEEN.search(text):
         text = _UNSEEN.sub(lambda match: match[1] or "", _STRUCK_OVER.sub("", text)).translate(_C1)
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode()).translate(_HYPHENS)
+        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+        text = _UNLIKE_KEYBOARDS.sub(lambda found: _HYPHENS.get(found[0]) or unicodedata.normalize("NFKC", found[0]), text)
     return text

@@ -93,6 +93,7 @@ def test_text_is_composed_and_holds_no_nul():
         ("\x1b[1;31mERROR\x1b[0m at 5 \x1b]0;title\x07V\x07", "ERROR at 5 V"),
         ("don\x92t \x93open\x94 it", "don’t “open” it"),
         ("Auf\u200clage, re\u200dset", "Auflage, reset"),
+        ("設備ＰＸ－７を１２．５に，Ｗｉｎｄｏｗｓ　１１、東京／大阪。", "設備PX-7を12.5に，Windows\u300011、東京／大阪。"),
         ("CVE\u20112024\u20111234 co\u2010op 3\u20135 \u22122", "CVE-2024-1234 co-op 3\u20135 \u22122"),
     ],
 )
