@@ -6,6 +6,7 @@ import io
 import pytest
 
 from embed_assets.corpus.readers.tables import read_csv, read_xlsx
+from embed_assets.corpus.structure import read_structure
 
 
 def test_a_small_table_leaves_room_for_the_larger_ones_of_others():
@@ -29,6 +30,24 @@ def test_a_small_table_leaves_room_for_the_larger_ones_of_others():
 )
 def test_the_separator_is_that_which_makes_even_rows(source, row):
     assert row in read_csv(source.encode()).text.splitlines()
+
+
+@pytest.mark.parametrize(
+    "above", ["# made by export 2.1\n", "# made by export, 2.1\n", "Pumps of 2024\n\n", "Pumps of 2024,,\n# made by export 2.1\n"]
+)
+def test_what_stands_above_the_names_of_the_columns_is_none(above):
+    caption, _, page = read_csv(f"{above}id,part,price\n1,valve,3\n2,pump,4\n".encode()).text.rpartition("\n\n")
+    assert page.startswith("| id | part | price |\n| --- |") and caption and "#" not in caption and "|" not in caption
+
+
+@pytest.mark.parametrize("source", ["#id,part\n1,valve\n", "part,\nvalve,3\n", "part\n# of a pump\n", "#,part,\n1,valve,3\n"])
+def test_the_first_row_has_the_names_of_the_columns(source):
+    assert read_csv(source.encode()).text.splitlines()[1].startswith("| --- |")
+
+
+def test_a_bar_in_a_cell_does_not_end_it():
+    page = read_csv(b"command,a|b\nls | wc,1\nls,2\n").text
+    assert page.splitlines()[0] == r"| command | a\|b |" and len(read_structure(page).blocks) == 1
 
 
 def test_numbers_of_a_sheet_are_those_that_it_shows_and_comments_are_listed():

@@ -104,7 +104,7 @@ def _figure(value: float | None) -> str:
 def table(rows: list[list[str]]) -> str:
     """Rows as a Markdown table; the first one has the names of the columns."""
     width = max((len(row) for row in rows), default=0)
-    cells = [[" ".join(cell.split()) for cell in row] + [""] * (width - len(row)) for row in rows]
+    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] + [""] * (width - len(row)) for row in rows]
     lines = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([*lines[:1], "| " + " | ".join(["---"] * width) + " |", *lines[1:]]) if lines else ""
 

@@ -38,7 +38,7 @@ def read_csv(content: bytes) -> Converted:
         raise UnreadableError(f"not a table: {error}") from None
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     _check_size(len(rows), max((len(row) for row in rows), default=0))
-    return Converted(table(rows), notes=encoding_notes(encoding))
+    return Converted(_with_captions(rows), notes=encoding_notes(encoding))
 
 
 def _separator(text: str) -> str:
@@ -62,6 +62,19 @@ def _separator(text: str) -> str:
     return best if evenness(best)[0] >= LEAST_EVENNESS else NOWHERE
 
 
+def _with_captions(rows: list[list[str]]) -> str:
+    """Rows as a table, below what stands above the names of its columns: its title, and remarks of the program that wrote it."""
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+
+    def is_caption(row: list[str]) -> bool:
+        shorter = len(row) < width
+        return (shorter and row[0].startswith("#")) or (sum(map(bool, row)) == 1 and (shorter or width > 2))
+
+    above = list(itertools.takewhile(is_caption, rows if width > 1 else ()))
+    captions = [" ".join(filter(None, row)).lstrip("# ") for row in above]
+    return "\n\n".join([*filter(None, captions), table(rows[len(above) :])])
+
+
 def read_xlsx(content: bytes) -> Converted:
     """The sheets of a workbook, each below its name, with the values that formulas had when it was saved."""
     import openpyxl
@@ -80,7 +93,7 @@ def read_xlsx(content: bytes) -> Converted:
             if row:
                 rows.append(row)
         if rows:
-            parts.append(f"## {sheet.title}\n\n{table(rows)}")
+            parts.append(f"## {sheet.title}\n\n{_with_captions(rows)}")
     names = archive.namelist()
     comments = [name for name in names if re.fullmatch(r"xl/(?:comments/comment|comments)\d*\.xml", name)]
     sheets = [name for name in names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name)]
