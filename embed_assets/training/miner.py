@@ -20,6 +20,8 @@ from embed_assets.training.false_negatives import AnswerRules
 from embed_assets.training.settings import NegativesSettings
 
 FEWEST_WORDS_LEFT = 15
+# How far from the cosine of the positive, in shares of it, that of a passage may be which says the same: no others are read.
+ALIKE = 0.1
 # To draw from all of a million would take longer than to search in them.
 CHUNKS_OF_A_DRAW = 10_000
 # Whose chunks are named at once: to name those of all takes a gigabyte more.
@@ -100,6 +102,9 @@ class Miner:
         )
         allowed = (hits.found >= 0) & (cosines <= of_targets - (1 - margin) * abs(of_targets))
         allowed &= (words <= margin * words_of_targets) | (words_of_targets <= 0)
+        alike = (hits.found >= 0) & ~allowed & (abs(cosines - of_targets) <= ALIKE * abs(of_targets))
+        for row, found, mask in zip(rows, hits.found, alike, strict=True):
+            row["alike"] = [column for column in found[mask].tolist() if self._say_the_same(column, row["target"])]
         candidates = [self._candidates(row, found[mask]) for row, found, mask in zip(rows, hits.found, allowed, strict=True)]
         if self._reranker is None:
             hard = [
@@ -135,7 +140,8 @@ class Miner:
         return pl.DataFrame(texts | lists, schema=dict.fromkeys(texts, pl.String) | dict.fromkeys(lists, pl.List(pl.String)))
 
     def _answers_of(self, row: dict) -> np.ndarray:
-        return np.union1d(self._answers[row["query"]], np.array(self._copies[self._passages[row["target"]]], dtype=np.int32))
+        copies = [*self._copies[self._passages[row["target"]]], *row.get("alike", ())]
+        return np.union1d(self._answers[row["query"]], np.array(copies, dtype=np.int32))
 
     def _positive(self, row: dict) -> str:
         """The passage, without the sentence that is the query, if it was taken from the text and enough is left."""
@@ -160,6 +166,7 @@ class Miner:
                 continue
             if self._say_the_same(column, target):
                 self.counts["like the positive"] += 1
+                row["alike"].append(column)
                 continue
             yield column
 

@@ -246,6 +246,9 @@ def test_a_page_that_holds_the_positive_or_is_a_part_of_it_is_no_negative(encode
     triplets, counts = mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=5, margin=1.0))
     assert not {"print.md::0", "part.md::0", "other.md::0"} & set(triplets["negative_chunks"][0])
     assert counts["like the positive"] > 0
+    for margin in (1.0, 0.95, 0.5):  # nor may they be, in a batch with another query whose passages they are
+        triplets, _ = mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=3, margin=margin))
+        assert {"whole.md::0", "print.md::0", "other.md::0"} <= set(triplets["answers"][0])
     few = chunks.filter(pl.col("document_id").is_in(["whole.md", "part.md", "bread.md"]))
     with pytest.raises(ValueError, match="has 2 chunks"):
         mine_hard_negatives(pairs, few, encoder, NegativesSettings(per_query=3))
