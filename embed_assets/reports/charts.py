@@ -204,7 +204,7 @@ def draw_growth(path: Path, title: str, table: pl.DataFrame) -> None:
         axes.set(xscale="log", yscale="log", xlabel="chunks", ylabel=label)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:,.0f}")
-            axis.set_minor_formatter("")
+    panels[1].set(yscale="linear", ylim=(0, None))  # a log scale of less than a decade has one label
     panels[0].set_title(title, fontsize=10, loc="left")
     panels[0].legend(frameon=False, fontsize=8)
     _save(figure, path)
