@@ -1,5 +1,6 @@
 """Menus, heads and feet that stand on most pages of a site."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -8,14 +9,15 @@ from embed_assets.corpus.readers.html import line_key
 
 FEWEST_PAGES = 3
 MOST_OF = 0.5
+_FENCE = re.compile(r"\s*(`{3,})")
 
 
 def repeated_lines(pages: Sequence[Converted]) -> tuple[set[str], set[str]]:
-    """The lines that stand on most of the pages, and those of them that are links there."""
+    """The lines that stand on most of the pages, but in code, and those of them that are links there."""
     if len(pages) < FEWEST_PAGES:
         return set(), set()
     needed = max(FEWEST_PAGES, MOST_OF * len(pages))
-    lines = Counter(key for page in pages for key in {_key(line) for line in page.text.splitlines()} if key)
+    lines = Counter(key for page in pages for key in set(_keys(page.text.splitlines())) if key)
     links = Counter(key for page in pages for key in set(page.links))
     return {key for key, number in lines.items() if number >= needed}, {key for key, number in links.items() if number >= needed}
 
@@ -23,7 +25,7 @@ def repeated_lines(pages: Sequence[Converted]) -> tuple[set[str], set[str]]:
 def without_menus(pages: Mapping[str, Converted]) -> dict[str, Converted]:
     """The pages without the links that stand on most of them, and without repeated lines at their beginning and end.
 
-    A line in the middle of a page that is no link stays, on however many pages it stands: it may be a warning.
+    A line in the middle of a page that is no link stays, on however many pages it stands: it may be a warning. So does code.
 
     Args:
         pages: id → page, of one site.
@@ -36,19 +38,18 @@ def without_menus(pages: Mapping[str, Converted]) -> dict[str, Converted]:
 
 def _without(page: Converted, repeated: set[str], links: set[str]) -> Converted:
     lines = page.text.splitlines()
+    keys = _keys(lines)
     first, last = 0, len(lines)
-    while first < last and (not lines[first].strip() or _key(lines[first]) in repeated):
+    while first < last and (not lines[first].strip() or keys[first] in repeated):
         first += 1
-    while last > first and (not lines[last - 1].strip() or _key(lines[last - 1]) in repeated):
+    while last > first and (not lines[last - 1].strip() or keys[last - 1] in repeated):
         last -= 1
-    kept, fenced, dropped = [], False, 0
-    for line in lines[first:last]:
-        fenced ^= line.startswith("```")
-        if not fenced and (key := _key(line)) and key in links and not line.startswith("#"):
-            dropped += 1
-        else:
-            kept.append(line)
-    dropped += sum(1 for line in [*lines[:first], *lines[last:]] if line.strip())
+    kept = [
+        line
+        for line, key in zip(lines[first:last], keys[first:last], strict=True)
+        if not key or key not in links or line.startswith("#")
+    ]
+    dropped = last - first - len(kept) + sum(1 for line in [*lines[:first], *lines[last:]] if line.strip())
     text = "\n".join(kept)
     if not dropped or not any(character.isalnum() for character in text):
         return page
@@ -56,5 +57,15 @@ def _without(page: Converted, repeated: set[str], links: set[str]) -> Converted:
     return Converted(text, page.title, page.markdown, page.metadata, notes, page.links)
 
 
-def _key(line: str) -> str:
-    return ("# " if line.startswith("#") else "") + line_key(line.lstrip("#"))
+def _keys(lines: Sequence[str]) -> list[str]:
+    """What tells each line from others; nothing for a line of code or a fence."""
+    keys, fence = [], ""
+    for line in lines:
+        marks = _FENCE.match(line)
+        in_code = fence or marks is not None
+        if marks is not None and not fence:
+            fence = marks[1]
+        elif marks is not None and marks[1].startswith(fence) and not line.strip().strip("`"):
+            fence = ""
+        keys.append("" if in_code else ("# " if line.startswith("#") else "") + line_key(line.lstrip("#")))
+    return keys

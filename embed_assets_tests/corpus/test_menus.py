@@ -30,3 +30,8 @@ def test_a_link_is_known_by_what_a_reader_sees_of_it():
 
 def test_two_pages_are_too_few_to_tell_a_menu():
     assert without_menus(pages(2)) == pages(2)
+
+
+def test_code_that_ends_most_pages_stays_whole():
+    found = {f"{i}.html": read_html(f"<h1>Fan {i}</h1><pre>start({i})\n}}</pre>".encode()) for i in range(4)}
+    assert found["2.html"].text.endswith("start(2)\n}\n```") and without_menus(found) == found

@@ -62,9 +62,12 @@ _BLOCKS = [
     "summary",
 ]
 _BOXES = ["button", "textarea", "select"]
-MOST_ROWS_SPANNED = 1000
+MOST_ROWS_SPANNED, MOST_COLUMNS_SPANNED = 1000, 100
+# Of a table: few real ones need as many, and a page that asks for millions would fill the memory.
+MOST_CELLS_FILLED = 20_000
 # Links that lead to their own place, or back from a note.
 _ARROWS = ("¶", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
+_OF_LINE_NUMBERS = ["linenos", "lineno", "linenumber", "gutter"]
 _ONLY_HEARD = ["sr-only", "visually-hidden", "screen-reader-text", "MJX_Assistive_MathML"]
 _TEX = re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]|\{\\displaystyle(.*)\}", re.DOTALL)
 
@@ -147,6 +150,12 @@ def to_markdown(tree: "Tag") -> str:
         def convert_dd(self, el: "Tag", text: str, parent_tags: set[str]) -> str:
             return f"{(text or '').strip()}\n\n"
 
+        def convert_pre(self, el: "Tag", text: str, parent_tags: set[str]) -> str:
+            """Its own way takes quadratic time on blanks, and breaks code off that has a fence in it."""
+            first = len(text) - len(text.lstrip(" \n"))
+            code = text[text.rfind("\n", 0, first) + 1 :].rstrip(" \n")
+            return f"\n\n{fenced(code, _language(el))}\n\n" if text else ""
+
     _simplify(tree)
     converter = Converter(
         heading_style="ATX",
@@ -156,12 +165,17 @@ def to_markdown(tree: "Tag") -> str:
         escape_misc=False,
         strip=["a", "b", "strong", "em", "i", "u", "del", "s", "code", "kbd", "samp", "sub", "sup", "q", "img"],
         table_infer_header=True,
-        code_language_callback=_language,
     )
     text = converter.convert_soup(tree).replace("\u00ad", "")
     # A line of text that looks like a heading is none: a no-break space tells it apart.
     text = re.sub("^\ue000(#{1,6}) ", "\\1\u00a0", text, flags=re.MULTILINE).replace("\ue000", "")
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)).strip()
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"(?<![ \t])[ \t]++$", "", text, flags=re.MULTILINE)).strip()
+
+
+def fenced(code: str, language: str) -> str:
+    """Code between marks that are longer than any in it."""
+    marks = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+    return f"{marks}{language}\n{code}\n{marks}"
 
 
 def _simplify(tree: "Tag") -> None:
@@ -171,8 +185,10 @@ def _simplify(tree: "Tag") -> None:
     for link in tree.find_all("a"):
         if link.get_text(strip=True) in _ARROWS:
             link.decompose()
-    for tag in tree.find_all(class_=["linenos", "lineno", "linenumber", "gutter", *_ONLY_HEARD]):
-        if not tag.decomposed:
+    for tag in tree.find_all(class_=[*_OF_LINE_NUMBERS, *_ONLY_HEARD]):
+        heard = not tag.decomposed and any(name in _ONLY_HEARD for name in tag["class"])
+        # The columns of a page are called gutters too.
+        if not tag.decomposed and (heard or not any(map(str.isalpha, tag.get_text()))):
             tag.decompose()
     for image in tree.find_all(["img", "area"]):
         words = "" if image.find_parent("pre") or _is_caption(image) else _words(image, "alt").strip()
@@ -290,29 +306,30 @@ def _fill_spanned_rows(table: "Tag") -> None:
     from bs4 import Tag as NewTag
 
     reaching: dict[int, int] = {}  # column → rows below that a cell reaches into
+    left = MOST_CELLS_FILLED
     for row in table.find_all("tr"):
         if row.find_parent("table") is not table:
             continue
         column = 0
         for cell in row.find_all(["td", "th"], recursive=False):
-            while reaching.get(column, 0):
+            while reaching.get(column, 0) and left:
                 reaching[column] -= 1
                 cell.insert_before(NewTag(name="td"))
-                column += 1
-            width, height = _span(cell, "colspan"), _span(cell, "rowspan")
-            for _ in range(width):
+                column, left = column + 1, left - 1
+            height = _span(cell, "rowspan", MOST_ROWS_SPANNED)
+            for _ in range(_span(cell, "colspan", MOST_COLUMNS_SPANNED)):
                 reaching[column] = height - 1
                 column += 1
-        while reaching.get(column, 0):
+        while reaching.get(column, 0) and left:
             reaching[column] -= 1
             row.append(NewTag(name="td"))
-            column += 1
+            column, left = column + 1, left - 1
 
 
-def _span(cell: "Tag", attribute: str) -> int:
+def _span(cell: "Tag", attribute: str, most: int) -> int:
     """How many columns or rows a cell takes."""
     number = _words(cell, attribute).strip()
-    return min(max(1, int(number)), MOST_ROWS_SPANNED) if number.isdecimal() and number.isascii() and len(number) < 6 else 1
+    return min(max(1, int(number)), most) if number.isdecimal() and number.isascii() and len(number) < 6 else 1
 
 
 def _columns(table: "Tag") -> bool:

@@ -64,15 +64,20 @@ def read_markdown(content: bytes) -> Converted:
     metadata, body = split_front_matter(text)
     if not metadata and body.startswith("%"):
         metadata, body = split_title_block(body)
+    body, left_out = markdown_as_seen(body)
+    title = metadata.get("title", "")
+    return Converted(body, title if isinstance(title, str) else "", True, metadata, (*encoding_notes(encoding), *left_out))
+
+
+def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:
+    """Markdown without needless escapes, comments, tags and entities of HTML, and what was left out of it, in words."""
     found: dict[str, int] = {}
     if "<!--" in body:
         body = without_comments(body)
     body = without_blocks(mark_code(body), found)
     body = _without_roles(body)
     body = _outside_code(body, lambda part: _as_seen(without_flavour(part, found)))
-    title = metadata.get("title", "")
-    notes = (*encoding_notes(encoding), *(f"{what} left out ({number})" for what, number in sorted(found.items())))
-    return Converted(body, title if isinstance(title, str) else "", True, metadata, notes)
+    return body, tuple(f"{what} left out ({number})" for what, number in sorted(found.items()))
 
 
 def read_mdx(content: bytes) -> Converted:

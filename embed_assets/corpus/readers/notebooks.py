@@ -6,12 +6,12 @@ from typing import Any
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
-from embed_assets.corpus.readers.html import read_html
-from embed_assets.corpus.readers.markdown import read_markdown
+from embed_assets.corpus.readers.html import fenced, read_html
+from embed_assets.corpus.readers.markdown import markdown_as_seen, read_markdown
 
 _TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What is printed again and again at the beginning of a line, as the progress of something is.
-_PRINTED_OVER = re.compile(r"[^\r\n]*\r+(?=[^\r\n])")
+_PRINTED_OVER = re.compile(r"^[^\n]*\r(?=[^\r\n])", re.MULTILINE)
 
 
 def read_notebook(content: bytes) -> Converted:
@@ -38,7 +38,9 @@ def read_notebook(content: bytes) -> Converted:
                 parts.append(f"{'#' * int(cell.get('level', 1))} {source}")
             elif cell.get("cell_type") == "raw" and parts:
                 parts.append(source)
-            else:
+            elif parts:
+                parts.append(markdown_as_seen(source)[0])
+            else:  # front matter stands in the first cell; lines between rules in others are text
                 page = read_markdown(source.encode(errors="replace"))
                 about = about or page.metadata
                 parts.append(page.text)
@@ -53,7 +55,7 @@ def read_notebook(content: bytes) -> Converted:
 def _shown(output: dict, data: dict) -> str:
     """What a reader sees of an output: text that is marked up before the plain text that stands in for it."""
     if marked := _text(data.get("text/markdown", "")):
-        return read_markdown(marked.encode(errors="replace")).text
+        return markdown_as_seen(marked)[0]
     if output.get("output_type") == "error":
         trace = _TERMINAL_COLOUR.sub("", "\n".join(map(str, output.get("traceback") or ())))
         message = f"{output.get('ename', '')}: {output.get('evalue', '')}"
@@ -70,7 +72,4 @@ def _text(lines: object) -> str:
 
 
 def _fence(code: str, language: str) -> str:
-    if not code.strip():
-        return ""
-    marks = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", code)), default=0))
-    return f"{marks}{language}\n{code.rstrip()}\n{marks}"
+    return fenced(code.rstrip(), language) if code.strip() else ""

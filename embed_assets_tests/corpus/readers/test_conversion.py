@@ -1,6 +1,7 @@
 import email.message
 import io
 import json
+import time
 import zipfile
 
 import pytest
@@ -340,6 +341,8 @@ MATH = f"<math><semantics><msup><mi>x</mi><mn>2</mn></msup>{TEX}</semantics></ma
         ("<button>Start</button><button>Stop</button><pre>a<button>Copy</button></pre>", "Start  Stop\n\n```\na\n```"),
         ("<ruby>漢字<rt>かんじ</rt></ruby>と<ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp></ruby>", "漢字(かんじ)と東(とう)"),
         ("<h1></h1>x<menu><li>y</li></menu>", "x\n\n- y"),
+        ("<pre>\n\n  ```\n  # x\n</pre>", "````\n  ```\n  # x\n````"),
+        ('<div class="row gutter">Dry</div><pre><i class="lineno">1</i>x</pre>', "Dry\n\n```\nx\n```"),
         ("<dl><dt>jumbo</dt><dd><p>Large.</p><pre>a\nb</pre></dd></dl>", "jumbo\nLarge.\n\n```\na\nb\n```"),
     ],
 )
@@ -381,6 +384,29 @@ def test_cells_of_a_notebook_are_read_as_markdown_files_are():
     page = read(".ipynb", json.dumps({"cells": cells, "metadata": {}}))
     assert (page.title, page.metadata) == ("Fans", {"title": "Fans"})
     assert page.text == " Note MAX_RETRY & more\n\n\n```python\na\\_b\n```\n\n```\n100%\ndone\n```\n\n<b>\\_x"
+
+
+def test_lines_between_rules_are_text_in_all_cells_of_a_notebook_but_the_first():
+    cells = [{"cell_type": "markdown", "source": it} for it in ("# Fan", "---\nNote: keep dry\n---\nEnd", "% of the fans\nspin")]
+    page = read(".ipynb", json.dumps({"cells": cells, "metadata": {}}))
+    assert page.text == "# Fan\n\n---\nNote: keep dry\n---\nEnd\n\n% of the fans\nspin" and page.metadata == {}
+
+
+def test_a_long_line_that_a_notebook_prints_is_read_in_time():
+    started = time.process_time()
+    outputs = [{"text": ["x" * 200_000 + "\n", "10%\r", "x" * 100 + "\r\n"]}]
+    page = read(".ipynb", json.dumps({"cells": [{"cell_type": "code", "source": "f()", "outputs": outputs}], "metadata": {}}))
+    assert len(page.text) > 200_000 and "10%" not in page.text
+    assert time.process_time() - started < 3
+
+
+def test_blanks_and_cells_without_end_take_neither_time_nor_memory():
+    started = time.process_time()
+    assert read(".html", f"<pre>a{' ' * 100_000}b</pre>").text.count(" ") == 100_000
+    rows = "<tr></tr>" * 1000
+    page = read(".html", f"<table><tr>{'<td colspan=999 rowspan=999>x</td>' * 100}</tr>{rows}<tr><td>last</td></tr></table>")
+    assert "last" in page.text and len(page.text) < 2_000_000
+    assert time.process_time() - started < 4
 
 
 def test_authors_terms_and_notes_of_restructured_text_stand_once_and_as_they_are_seen():
