@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from embed_assets.queries.passage_talk import speaks_of_its_task
-from embed_assets.queries.written_json import HALF, and_what_is_in_them, json_values, questions_in
+from embed_assets.queries.written_json import HALF, and_what_is_in_them, is_json, json_values, questions_in
 from embed_assets.text.tokens import count_words
 
 # How models mark what they think before they answer: (begin, end).
@@ -58,7 +58,7 @@ _ANSWER = (
     r"(?:answer|antwort|réponse|respuesta|risposta|resposta|antwoord|svar|odpowiedź|odpověď|ответ|答案|回答|答え|답변|답|إجابة|"
     r"الإجابة)"
 )
-_NUMBER = r"\s*#?\d*\s*(?:\([^()\n]{1,40}\)\s*)?[:：]\s*"
+_NUMBER = r"\s*+#?\d*+\s*+(?:\([^()\n]{1,40}\)\s*+)?[:：]\s*"
 _ASKED = re.compile(
     rf"^(?:the )?(?:(?:final|search|user|generated|example)\s+)*(?:{_QUESTION}|q|how[-_ ]to|problem|symptom|search|"
     rf"(?:identifier|structural|contextual)[-_ ]question|structural|contextual|multi[-_ ]hop){_NUMBER}|^q\d+\s*[.)]\s+",
@@ -72,10 +72,10 @@ _LABEL_ALONE = re.compile(
 )
 # What a model says of a question beside it.
 _FIELD = re.compile(
-    rf"^(?:(?:the )?(?:expected |correct )?{_ANSWER}|a\d*|(?:question )?(?:style|type|kind)|reasoning(?: type)?|"
+    rf"^(?:(?:the )?(?:expected |correct )?{_ANSWER}|a\d*+|(?:question )?(?:style|type|kind)|reasoning(?: type)?|"
     r"complexity|difficulty|passages?|source|context|explanation|rationale|reason|note|title|topic|keywords?|language|"
     r"begründung|erklärung|hinweis|stil|schwierigkeit|explication|explicación|spiegazione|explicação|пояснение|解释|解説|설명)"
-    r"\s*#?\d*\s*[:：]",
+    r"\s*+#?\d*+\s*+[:：]",
     re.IGNORECASE,
 )
 _ANSWER_BEHIND = re.compile(
@@ -118,9 +118,11 @@ def without_reasoning(text: str) -> str:
     """The answer behind the reasoning of a model, without special tokens.
 
     Of reasoning that does not end nothing is left; where only its end stands, the chat template had begun it. A line that asks
-    about <think> is none.
+    about <think> is none, and neither is JSON with nothing around it.
     """
     text = HALF.sub("", text)
+    if is_json(text):
+        return text.strip()
     for begin, end in _REASONING[1:] if _asks_about_a_tag(text) else _REASONING:
         while (closing := re.search(end, text, re.IGNORECASE)) is not None:
             opening = re.search(begin, text[: closing.start()], re.IGNORECASE)
@@ -230,10 +232,14 @@ def read_question(text: str) -> str:
     if table := _in_table(lines):
         return _bare(table[0])
     first = ""
+    lists_end = max((number for number, line in enumerate(lines) if line.rstrip("`,;").endswith("]")), default=-1)
+    may_hold_json = True
     for number, line in enumerate(lines):
         is_last = number + 1 == len(lines)
-        if line.startswith(("{", "[", '"{')) and (question := _question_in_json(lines[number:])):
-            return question
+        if may_hold_json and line.startswith(("{", '"{', "[") if number <= lists_end else ("{", '"{')):
+            if question := _question_in_json(lines[number:]):
+                return question
+            may_hold_json = False  # what is below was read with it
         question = _bare(line)
         # "Sure! Here is one good question:" announces what follows.
         if not question or (not is_last and (_LABEL_ALONE.fullmatch(question) or _only_greets(question))):
@@ -247,9 +253,7 @@ def read_question(text: str) -> str:
 
 
 def _question_in_json(lines: list[str]) -> str:
-    """The first question of JSON that begins with the first of the lines; a list has to end with one of them."""
-    if lines[0].startswith("[") and not any(line.rstrip("`,;").endswith("]") for line in lines):
-        return ""
+    """The first question of the JSON in some lines."""
     found = questions_in(json_values("\n".join(lines)))
     return _bare(found[0]["query"].strip()) if found else ""
 

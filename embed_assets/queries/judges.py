@@ -16,12 +16,15 @@ from embed_assets.queries.filters import NO, YES
 from embed_assets.queries.pairs import TEXT_WRITER
 from embed_assets.queries.prompts import Prompt
 
+# Behind the mark there may be words; "4/5" and "4 out of 5" are of another scale.
+_OF_TEN = re.compile(r"\s*+(\d++(?:\.\d++)?)(?:\s*+(?:/|(?:out )?of)\s*+10(?!\.?\d))?(?!\s*+(?:/|(?:out )?of)\s*+\d)")
+
 
 def _mark(value: Any) -> Any:
     """The mark in ``8``, ``"8/10"`` or ``{"score": 8, "reason": "…"}``."""
     if isinstance(value, dict):
         value = next((value[name] for name in ("score", "mark", "rating", "value") if name in value), value)
-    if isinstance(value, str) and (found := re.match(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*10|(?:out )?of 10)?(?![\d.]*/)", value)):
+    if isinstance(value, str) and (found := _OF_TEN.match(value)):
         return found[1]
     return value
 

@@ -10,12 +10,24 @@ AFTER_A_NOUN = (
     r"speak\w*|stat(?:e|es|ed|ing)|suggest\w*|talk\w*|tell\w*|that|to|us(?:e[sd]?|ing)|was|we|were|what|when|where|which|"
     r"who|why|will|with|would|you)\b)"
 )
+# Where any word may follow but those that make a name of it: "the paragraph spacing", "the provided context manager".
+NO_NAME_OF_A_THING = (
+    r"(?!\s+(?:align\w*|block|border|box|break|button|card|dialog|editor|element|embed\w*|encoder|feed|field|file|format\w*|"
+    r"header|icon|ids?|indent\w*|index|length|level|limit|manager|mark|menu|node|number\w*|object|processor|propert\w+|ranker|"
+    r"ranking|re-?rank\w*|retriev\w*|separator|settings?|size|spacing|store|style|symbol|tab|tag|template|type|variable|"
+    r"vector|window)s?\b)"
+)
+# Article 5 of a law, section 3.2 of a standard: named by their numbers, they are what is asked about.
+WITHOUT_NUMBER = r"(?!\s*+(?:(?:n[ro°º]?\.?|№|§)\s*+)?\d|\s++(?-i:[IVXLC]+)\b)"
+# "A given text" is any text.
+_THAT_ONE = r"(?<!\ba )(?<!\ban )(?<!\bany )(?<!\beach )(?<!\bevery )"
 _SAID = r"(?:described|discussed|explained|given|listed|mentioned|outlined|presented|provided|referenced|shown|specified|stated)"
 _ENGLISH = (
-    r"\b(?:above|following|given|provided) (?:passage|paragraph|section|text|document|excerpt|line|article|context|snippet)s?\b"
+    rf"\b{_THAT_ONE}(?:above|following|given|provided) (?:passage|paragraph|section|text|document|excerpt|line|article|context"
+    rf"|snippet)s?\b{NO_NAME_OF_A_THING}"
     r"|\b(?:the|this) (?:above|given|provided) (?:information|content|details)\b"
     r"|\b(?:which|what|who) of the following\b"
-    r"|\b(?:this|the) (?:passage|paragraph|excerpt)s?\b"
+    rf"|\b(?:this|the) (?:passage(?!\s+of\b)|paragraph|excerpt)s?\b{NO_NAME_OF_A_THING}"
     rf"|\b(?:this|the) sections?\b{AFTER_A_NOUN}"
     rf"|\bthis (?:text|document|line)s?\b{AFTER_A_NOUN}"
     r"|\bthe (?:text|document|article|author)s? (?:say|state[sd]?\b|mention|describe|explain|discuss|recommend|suggest)"
@@ -29,7 +41,7 @@ _OTHERS = (
     r"\b(?:diese[rnms]?|(?:de[rmns]|das|die|im|vom|zum) (?:obige|vorliegende|gegebene|genannte|folgende)[nrms]?) "
     r"(?:text(?:auszug|abschnitt|passage)?|abschnitt|absatz|dokument|auszug|passage)(?:e?s)?\b"
     r"|\b(?:laut|gemäß) (?:(?:de[rmns]|diese[rnms]?) )?(?:text(?:auszug|abschnitt)?|abschnitt|absatz|dokument|artikel"
-    r"|passage)s?\b"
+    rf"|passage)s?\b{WITHOUT_NUMBER}"
     r"|\b(?:im|in der) text(?:auszug|abschnitt|passage)\b"
     r"|\b(?:im|in dem) (?:text|dokument|abschnitt|absatz|artikel) (?:oben|erwähnt|beschrieben|genannt|angegeben|aufgeführt)"
     r"|\b(?:der|das|die) (?:text|dokument|abschnitt|autor|artikel|passage) (?:sagt|erwähnt|beschreibt|nennt|erklärt|empfiehlt)\b"
@@ -37,7 +49,7 @@ _OTHERS = (
     # French
     r"|\b(?:ce|cet|cette) (?:passage|paragraphe|extrait|texte|document|section)\b"
     r"|\b(?:selon|d['’]après) (?:(?:le|la|ce|cet|cette) |l['’])(?:passage|paragraphe|extrait|texte|document|section|article"
-    r"|auteur)\b"
+    rf"|auteur)\b{WITHOUT_NUMBER}"
     r"|\b(?:le texte|le document|le passage|l['’]extrait|l['’]auteur) (?:dit|mentionne|décrit|indique|précise|explique)"
     r"|\b(?:dit|mentionne|décrit|indique|précise|explique) (?:le texte|le document|le passage|l['’]extrait|l['’]auteur)\b"
     r"|\b(?:texte|passage|extrait|paragraphe|mentionnée?s?|décrite?s?|citée?s?) ci-dessus\b"
@@ -46,8 +58,8 @@ _OTHERS = (
     r"|\b(?:este|dicho|esse|neste|nesse|deste|questo) (?:pasaje|párrafo|fragmento|texto|documento|trecho|parágrafo|testo|brano)\b"
     r"|\b(?:según|de acuerdo con|segundo|de acordo com|conforme|secondo|en base a|com base em) (?:el|la|este|esta|o|a|esse|il|lo|"
     r"questo) (?:pasaje|párrafo|fragmento|texto|documento|artículo|sección|trecho|parágrafo|artigo|testo|brano|paragrafo"
-    r"|autore?)\b"
-    r"|\b(?:dice|menciona|describe|indica|explica|diz|descreve|menziona|descrive) (?:el|o|il) (?:texto|pasaje|documento"
+    rf"|autore?)\b{WITHOUT_NUMBER}"
+    r"|(?<!\bse )\b(?:dice|menciona|describe|indica|explica|diz|descreve|menziona|descrive) (?:el|o|il) (?:texto|pasaje|documento"
     r"|fragmento|"
     r"autor|trecho|testo|brano)\b"
     r"|\b(?:menciona\w*|descri\w+|indica\w*|citad\w+|menzionat\w+) (?:en el|no|nel) (?:texto|pasaje|documento|trecho|testo"
@@ -63,23 +75,26 @@ _OTHERS = (
     r"|\b(?:ten|tym|tego|powyższ\w+|podan\w+) (?:fragmen\w+|teks\w+|dokumen\w+|akapi\w+)\b"
     r"|\b(?:tento|tomto|tohoto|uvedeného) (?:text\w*|dokument\w*|úryv\w+|odstav\w+)\b"
     # Russian: "данные документа" are its data.
-    r"|\bсогласно (?:тексту|отрывку|абзацу|фрагменту)\b|\bв (?:отрывке|пассаже)\b"
+    rf"|\bсогласно (?:тексту|отрывку|абзацу|фрагменту)\b{WITHOUT_NUMBER}|\bв (?:отрывке|пассаже)\b"
     r"|\b(?:эт(?:от|ом|ого|ому)|данн(?:ый|ом|ого|ому)|(?:выше)?привед[её]нн\w+) (?:текст|документ|отрыв|абзац|фрагмент"
     r"|пассаж)\w*\b"
-    r"|\b(?:упом\w+|описан\w*|указан\w*|говорится|сказано) в (?:тексте|документе|статье|абзаце)\b"
+    rf"|\b(?:упом\w+|описан\w*|указан\w*|говорится|сказано) в (?:тексте|документе|статье|абзаце)\b{WITHOUT_NUMBER}"
     # Turkish, Arabic
     r"|\b(?:bu|yukarıdaki|verilen) (?:metinde|metne|pasaj\w*|paragraf\w*|belgede|belgeye)\b|\b(?:metne|pasaja|belgeye) göre\b"
-    r"|(?:وفق\S*|حسب|بحسب|بناء\S* على)\s+(?:لل|ال)(?:نص|مقطع|وثيقة|مستند|فقرة)|هذا (?:النص|المقطع|المستند)|هذه (?:الفقرة|الوثيقة)"
-    # Chinese, Japanese, Korean: "数据内容" is data, and "文本文件" a text file.
+    rf"|(?:وفق\S*|حسب|بحسب|بناء\S* على)\s+(?:لل|ال)(?:نص|مقطع|وثيقة|مستند|فقرة)\b{WITHOUT_NUMBER}"
+    r"|هذا (?:النص|المقطع|المستند)\b|هذه (?:الفقرة|الوثيقة)\b"
+    # Chinese, Japanese, Korean: "数据内容" is data, "文本文件" a text file, "应该文档化" says what should be done, "本文" in
+    # Japanese the body of a mail, "この文化" a culture, and "이 글꼴" a font.
     r"|(?:根据|根據|依据|依據|按照)(?:(?:上述|以上|该|該|此|这段|這段|这篇|這篇|所给|给定|提供的)+(?:的)?(?:文本|文档|文檔"
-    r"|内容|內容|材料|资料|信息|資訊)|文章|段落|短文|原文|上文|文中)"
-    r"|(?:这段|這段|这篇|這篇|该|該|上述|以上)(?:话|話|文字|文本|内容|內容|文章|文档|文檔|段落|短文)"
-    r"|(?<![\u4e00-\u9fff])(?:文中|本文(?!件|字))|(?:(?<!下)文|原文|上文|文档|文檔|文章|段落|文本)中(?:提到|提及|描述|所述"
+    r"|内容|內容|材料|资料|信息|資訊)|(?:文章|段落|短文)(?:的?内容|的?內容|中|所|可|[,，:：]|$)|原文|上文|文中)"
+    r"|(?:这段|這段|这篇|這篇|(?<![应應])[该該]|上述|以上)(?:话|話|文字|文本|内容|內容|文章|文档|文檔|段落|短文)"
+    r"|(?<![\u3040-\u30ff\u4e00-\u9fff])(?:文中|本文(?![件字\u3040-\u30ff]))|(?:(?<!下)文|原文|上文|文档|文檔|文章|段落|文本)中(?:提到|提及|描述|所述"
     r"|指出|介绍|介紹)"
-    r"|(?:この|上記の|前述の|与えられた|提供された)(?:文章|文書|段落|テキスト|パッセージ|記事|資料|抜粋|文(?![字章書]))"
+    r"|(?:この|上記の|前述の|与えられた|提供された)(?:文章|文書|段落|テキスト|パッセージ|記事|資料|抜粋|文(?=[はがをにでのと、]|$))"
     r"|(?:本文|文章|文書|段落|テキスト|パッセージ)(?:によ(?:ると|れば)|で(?:述べ|言及|説明|紹介)|に(?:記載|書かれ|示され))"
-    r"|(?:^|(?<=\s))(?:이|위|위의|본|해당|주어진|제시된) (?:글|문서|본문|지문|단락|문단|텍스트|구절)"
-    r"|(?:^|(?<=\s))(?:글|문서|본문|지문|단락|텍스트)에 (?:따르면|의하면|언급|나온|나와|설명)"
+    r"|(?:^|(?<=\s))(?:이|위|위의|본|해당|주어진|제시된) (?:글(?!꼴|자|로벌|리프)|문서|본문"
+    r"|지문(?!\s*(?:인식|센서|등록|로그인|스캐너|잠금))|단락|문단|텍스트|구절)"
+    r"|(?:^|(?<=\s))(?<!메일 )(?:글|문서|본문|지문|단락|텍스트)에 (?:따르면|의하면|언급|나온|나와|설명(?:된|하|되|돼|한))"
 )
 _PASSAGE_TALK = re.compile(f"{_ENGLISH}|{_OTHERS}", re.IGNORECASE)
 _TO_WRITE = r"(?:write|generate|create|formulate|provide|produce|come up with|think of|answer|fulfil+|make)"
@@ -95,7 +110,7 @@ _TASK_TALK = re.compile(
     r"|infelizmente,? não posso|"
     r"helaas kan ik|niestety,? nie mogę|к сожалению,? я не могу)\b.*(?:frage|question|pregunta|domanda|pergunta|vra|pyta|вопрос)"
     rf"|\bi (?:cannot|can['’]?t|can not|could not|couldn['’]t|am unable to|am not able to|won['’]t|do not|don['’]t) {_TO_WRITE} "
-    r"(?:an?|any|the|this|that|such)? ?(?:\w+ )?(?:question|quer(?:y|ies)|request|response)"
+    r"(?:an?|any|the|this|that|such)? ?(?:\w+ )?(?:questions?|quer(?:y|ies)|request|response)\b(?!.*[?？])"
     r"|\bi (?:cannot|can['’]?t|am unable to|am not able to) (?:help|assist)(?: you)? with (?:that|this)\b"
     r"|^(?:as an? (?:large )?(?:ai|artificial intelligence|language model)(?: language)?(?: model| assistant)?|als (?:ki"
     r"|sprachmodell)|"
@@ -104,12 +119,15 @@ _TASK_TALK = re.compile(
     r"|\b(?:not enough|insufficient) (?:information|context)\b(?!.*\?)"
     r"|\bi (?:do not|don['’]t) have (?:enough|sufficient|any) (?:information|context)\b"
     r"|\bno (?:question|query) (?:can|could) be\b"
-    r"|^(?:please|(?:could|can) you(?: please)?) (?:provide|share|give|send|paste)\b.*\b(?:text|more (?:context|information"
+    r"|^(?:please|(?:could|can) you please) (?:provide|share|give|send|paste)\b.*\b(?:text|more (?:context|information"
     r"|details))\b"
+    r"|^(?:could|can) you (?:provide|share|give|send|paste)(?: me)?(?: with)? (?:the|your) (?:\w+ )?(?:text|passage|document)\b"
+    r"(?= (?:you|that|so|from which|for which|to which)\b|\W*$)"
+    r"|^(?:could|can) you (?:provide|share|give)(?: me)?(?: with)? more (?:context|information|details)\b"
     # Offers
-    r"|^(?:would you like|do you want|shall i|should i|want me to|let me know if)\b.*\b(?:me to|write|add|adjust|(?:any|more"
-    r"|other) "
-    r"(?:of (?:them|these)|questions?|quer(?:y|ies)))\b"
+    r"|^(?:would you like me to|do you want me to|want me to|let me know if)\b"
+    r"|^(?:would you like|do you want|shall i|should i)\b.*\b(?:any|more|other|another|these|those|further|different) "
+    r"(?:of (?:them|these)|(?:\w+ )?(?:questions?|quer(?:y|ies)))\b"
     r"|^(?:möchten sie|möchtest du|soll ich|voulez-vous|souhaitez-vous|¿?(?:quieres|quiere|desea)|gostaria)\b.*\b(?:weitere"
     r"|noch mehr|"
     r"d['’]autres|más|mais) (?:fragen|questions?|preguntas|perguntas)\b",

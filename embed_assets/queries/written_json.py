@@ -49,6 +49,16 @@ def json_values(text: str) -> list[Any]:
     return [value for value, _ in best]
 
 
+def is_json(text: str) -> bool:
+    """Whether a text is a JSON object or a list, and nothing else."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return False
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(text, strict=False)
+        return True
+    return False
+
+
 def _mended(text: str) -> str:
     def as_json(found: re.Match[str]) -> str:
         inner = found[3].replace("\\'", "'") if found[2] == "'" else found[3]

@@ -188,7 +188,9 @@ def test_marks_are_read_as_judges_write_them():
         "context_support": 7,
         "clarity": 10,
     }
-    assert read_json(text.replace("9/10", "4/5"), Judgement) is None
+    assert read_json(text.replace("9/10", "9 out of 10."), Judgement).accuracy == 9
+    for other in ("4/5", "4 / 5", "4 out of 5", "9/100", "1" * 40_000 + "/"):
+        assert read_json(text.replace("9/10", other), Judgement) is None
     # What is asked for is part of the key of each verdict that was given.
     assert Judgement.model_json_schema()["properties"]["clarity"] == {
         "maximum": 10,
@@ -204,3 +206,17 @@ def test_a_long_answer_is_read_in_time(part):
     for read in (read_question, read_list, questions_of):
         read(part * 10_000)
     assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize("text", [f"Question{' ' * 40_000}x?", f"a{'1' * 40_000}?", "{\n" * 20_000, "[\n" * 20_000 + "]"])
+def test_a_model_that_cannot_stop_is_read_in_time(text):
+    started = time.process_time()
+    for read in (read_question, read_list, questions_of):
+        read(text)
+    assert time.process_time() - started < 3
+
+
+def test_json_that_asks_about_tags_of_reasoning_stays_whole():
+    asked = ["What does <think> do in a template?", "When is </think> written?"]
+    text = json.dumps({"questions": [{"query": query} for query in asked]}, indent=1)
+    assert [it["query"] for it in questions_of(f"\n{text}\n")] == asked
