@@ -24,10 +24,12 @@ _REASONING = (
     (r"Here(?:'s| is) my thought process:", r"Here(?:'s| is) my response:"),  # Granite
     (r"<\|channel\|>\s*(?:analysis|commentary)\b", r"<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>"),
 )
-_SPECIAL_TOKEN = re.compile(
-    r"<\|(?:start_of_role|start_header_id|im_start)\|>\w+(?:<\|(?:end_of_role|end_header_id)\|>)?"
-    r"|<[|｜][\w ▁]+[|｜]>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>"
+_TOKEN = (
+    r"(?:<\|(?:start_of_role|start_header_id|im_start)\|>\w+(?:<\|(?:end_of_role|end_header_id)\|>)?"
+    r"|<[|｜][\w ▁]+[|｜]>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>)"
 )
+# Between words it is what is asked about.
+_SPECIAL_TOKEN = re.compile(rf"(?<!\w ){_TOKEN}|{_TOKEN}(?![ ]?[\w?,.)])")
 # At the edge of a line they are around the answer; elsewhere they may be what is asked about.
 _WRAPPER = re.compile(
     r"^[ \t]*<(?:answer|response|question|query|output)s?(?:\s[^<>\n]{1,200})?>"

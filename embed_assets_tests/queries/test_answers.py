@@ -174,6 +174,8 @@ def test_the_question_is_taken_out_of_json_records_and_remarks(text):
         "The database query: timeout after 30 s",
         "What does the <think> tag do in a template?",
         "What do <think> and </think> stand for?",
+        "The <s> tag does not work in Markdown",
+        "What is the token <|endoftext|> for, and when is <eos> written?",
     ],
 )
 def test_a_query_with_marks_of_its_own_stays_as_it_is(query):
@@ -208,7 +210,7 @@ def test_a_long_answer_is_read_in_time(part):
     assert time.process_time() - started < 3
 
 
-@pytest.mark.parametrize("text", [f"Question{' ' * 40_000}x?", f"a{'1' * 40_000}?", "{\n" * 20_000, "[\n" * 20_000 + "]"])
+@pytest.mark.parametrize("text", [f"Question{' ' * 40_000}x?", f"a{'1' * 40_000}?", "{\n" * 5_000, "[\n" * 5_000 + "]"])
 def test_a_model_that_cannot_stop_is_read_in_time(text):
     started = time.process_time()
     for read in (read_question, read_list, questions_of):

@@ -245,10 +245,10 @@ def test_sentences_of_wrapped_text_are_whole():
 
 
 def test_sentences_are_as_a_reader_sees_them():
-    text = "Hold the **Reset** key for [five seconds](time.md#s), then call `restart now` for 3*4 s.\n"
+    text = "Hold the **Reset** key for [five seconds](time.md#s), then call `restart now` for 3*4 s and 2**9 ms.\n"
     settings = QuestionsSettings(sentences_per_chunk=9)
     lookups = take_lookups(chunk_rows(("page", 0, "Page", text)), settings).filter(pl.col("style") == "sentence")
-    assert lookups["query"].to_list() == ["Hold the Reset key for five seconds, then call restart now for 3 4 s."]
+    assert lookups["query"].to_list() == ["Hold the Reset key for five seconds, then call restart now for 3 4 s and 2 9 ms."]
 
 
 @pytest.mark.parametrize(
