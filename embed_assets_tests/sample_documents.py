@@ -10,7 +10,9 @@ DOCUMENTS = [
         "pump.md", "Pump", "The pump runs dry when the float switch sticks. Error E4012 is shown on the panel until it is reset."
     ),
     Document(
-        "filter.md", "Filter", "Rinse the filter with warm water every month. A clogged filter raises the pressure above 2.5 bar."
+        "filter.md",
+        "Filter",
+        "Rinse the filter with warm water every month. A clogged filter raises the pressure past mark 2.5.",
     ),
     Document(
         "valve.md", "Valve", "Close the valve by hand before you remove the housing. Use --dry-run to test the valve motor first."

@@ -9,18 +9,32 @@ import regex
 _NAME = r"\p{Latin}\p{Greek}\p{Cyrillic}\p{M}\p{Nd}_"
 _START, _END = rf"(?<![{_NAME}])", rf"(?![{_NAME}])"
 _UPPER, _LOWER, _HEX = r"\p{Lu}\p{Nd}", r"\p{Ll}\p{Nd}", "[0-9A-Fa-f]"
+# Units of measurement: a number before one is no version, nor is the unit itself a name, as maxRetries is.
+_UNIT = (
+    r"(?:[%‰°€£¥₹$]|(?:[VWAgmslL]|[kMGTPmµμnpcdh](?:Hz|Wh?|VA|V|Ah?|Pa|bar|g|m[²³]?|s|l|L|Nm?|J|eV|Ω|mol|Sv|Gy|Bq|cal)"
+    r"|[KkMGTP]i?(?:B|b|[Bb]its?|[Bb]ytes?|[Bb]ps)(?:/s)?|Hz|VA|Ah|Wh|Pa|Nm|bar|psi|rpm|dB\w{0,2}|ppm|min|sec(?:onds?)?|minutes?"
+    r"|hours?|hrs?|h|days?|weeks?|months?|years?|times|percent|Prozent|points?|inch(?:es)?|ft|lbs?|oz|[mb]illions?|Mio|Mrd|EUR"
+    rf"|USD|CHF){_END})"
+)
+_CAMEL_UNIT = (
+    r"(?:(?:da|[fpnµμumcdhk])(?:Wh|Ws|Wp|Wth|Wel|We|Hz|Pas?|Ah|As|Sv|Gy|Bq|Wb|Ci|Da|Eq|Osm|St|Cal|Bd|Nm|Vs|Varh?|Vpp?|Bps|Bits?"
+    rf"|Bytes?)|dB[a-z]{{1,2}}|(?:cm|mm|in)Hg|pK[abw]){_END}"
+)
 
 IDENTIFIER_PATTERNS = (
     # CWE-565, %SYS-5-CONFIG, MAX_RETRY_COUNT, ÜBER-12, RHSA-2024:1234, KX-12.3
     rf"{_START}%?\p{{Lu}}[{_UPPER}]*(?:[-_][{_UPPER}]+)+(?:[.:]\d+)*{_END}",
-    # UUIDs; addresses of network cards and of IPv6
-    rf"(?<![{_NAME}:-])(?={_HEX}{{1,8}}[:-])(?:{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|{_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5,}}"
+    # UUIDs; addresses of network cards (as Cisco has them, too) and of IPv6
+    rf"(?<![{_NAME}:-])(?={_HEX}{{1,8}}[:.-])(?:{_HEX}{{4}}(?:\.{_HEX}{{4}}){{2}}"
+    rf"|{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|{_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5,}}"
     rf"|(?:{_HEX}{{1,4}}:){{7}}{_HEX}{{1,4}}|(?={_HEX}*\d){_HEX}{{3,4}}(?::{_HEX}{{1,4}})*::(?:{_HEX}{{1,4}}:)*(?:{_HEX}{{1,4}})?)"
     rf"(?![{_NAME}:-])",
     # --no-verify
     r"(?<![\w-])--[a-z][a-z0-9-]+",
-    # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT
-    rf"{_START}[Vv]?\d+(?:\.\d+)+"
+    # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT, but not 2.4 GHz, € 9.90 and
+    # 12.3.2024
+    rf"{_START}(?<!\d\.)(?!\d+\.\d+[ \u00a0\u202f]?{_UNIT}"
+    rf"|\d{{1,2}}\.\d{{1,2}}\.(?:19|20)\d\d{_END})(?<![€£¥₹$][ \u00a0]?)[Vv]?\d+(?:\.\d+)+"
     rf"(?:\(\d+[a-z]{{0,2}}\)\p{{Lu}}{{0,3}}\d*[a-z]?|\p{{Lu}}{{1,3}}\d+[a-z]?|[a-z]\d*|-(?:rc|alpha|beta|\p{{Lu}})\.?\d+"
     rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS))*{_END}",
     # 5.15.0-91-generic, 4.18.0-305.el8.x86_64, 1.1.1n-0+deb11u5: of kernels and packages
@@ -30,9 +44,12 @@ IDENTIFIER_PATTERNS = (
     # retry_count
     rf"{_START}\p{{Ll}}+(?:_[{_LOWER}]+)+{_END}",
     # maxRetries
-    rf"{_START}\p{{Ll}}+(?:\p{{Lu}}[{_LOWER}]+)+{_END}",
+    rf"{_START}(?!{_CAMEL_UNIT})\p{{Ll}}+(?:\p{{Lu}}[{_LOWER}]+)+{_END}",
     # E4012, CSCvx12345, R81.20
     rf"{_START}\p{{Lu}}{{1,6}}\p{{Ll}}{{0,3}}\d{{2,}}[{_UPPER}]*(?:\.\d+)*{_END}",
+    # 6ES7214-1AG40-0XB0, 74HC595, 1756-L71, but not 1E10, 2024-Q1, and a part of #00FF00, %3A23 or 2024-10-19T00:18
+    rf"(?<![#%-]){_START}(?!\d+E\d+{_END}|(?:19|20)\d\d-[HQW]\d)"
+    rf"(?:\d+\p{{Lu}}{{1,4}}\d{{2,}}[{_UPPER}]*|\d{{3,}}-\p{{Lu}}{{1,4}}\d+[{_UPPER}]*)(?:-[{_UPPER}]+)*{_END}",
     # cve-2024-1234
     rf"{_START}[a-z]{{2,}}-\d{{4}}-\d{{2,}}{_END}",
     # GigabitEthernet1/0/1, Gi1/0/1.100, xe-0/0/1

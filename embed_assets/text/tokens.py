@@ -43,8 +43,8 @@ _WHOLE_WORD, _ASCII_WHOLE_WORD = _compile(rf"(?P<run>{_RUN}+)|{_SPACED_WHOLE}"),
 _SPACED_TERM = r"V+(?:\.V+)*(?:\+\+|#(?!V))?"
 _TERM, _ASCII_TERM = _compile(rf"(?P<paired>{_PAIRED}+)|{_SPACED_TERM}"), _compile_ascii(_SPACED_TERM)
 # With the joiners of Persian and the scripts of India, and the marks before the last letter of an abbreviation in Hebrew.
-_INNER = r"""(?:[W./%'’״׳\u200c\u200d-]|(?<=\p{Hebrew})"(?=\p{Hebrew}))"""
-_KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?=[%\p{{L}}\p{{N}}])[W%](?:{_INNER}*[W--_])?(?:\+\+|#(?!W))?")
+_INNER = r"""(?:W|[./%'’״׳\u200c\u200d-](?=W)|(?<=\p{Hebrew})"(?=\p{Hebrew}))"""
+_KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?:(?=[\p{{L}}\p{{N}}])W|%(?=W))(?:{_INNER}*[W--_])?(?:\+\+|#(?!W))?")
 _NOT_A_WORD = regex.compile(r"[\d_.]")
 _IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 _ELIDING = frozenset({"ca", "fr", "it"})

@@ -34,6 +34,11 @@ WHOLE = r"(?<![\p{Latin}\p{Nd}_])%s(?![\p{Latin}\p{Nd}_])"
         ("At 12:30:45 std::vector, Face::add and a::b of 01-23-45-67-89", []),
         ("see guide.md, e.g. this and/or that. Two sentences.No space.", []),
         ("This line card of the passage above runs at 2.4GHz", []),
+        ("5.0 V, 2.4 GHz, 2.4\u00a0GHz, 3.5 %, 1.2 kWh, € 9.90, $4.99, 9.90 EUR, 12.03.2024, dBm, kHz, mmHg, 9.81 m/s", []),
+        ("In 9.3 a GPU, Python 3.12 C API and OpenSSL 3.0 say maxHz", ["9.3", "3.12", "3.0", "maxHz"]),
+        ("6ES7214-1AG40-0XB0, 74HC595, 1756-L71 and 001a.2b3c.4d5e",
+         ["6ES7214-1AG40-0XB0", "74HC595", "1756-L71", "001a.2b3c.4d5e"]),
+        ("1E10, #00FF00, %3A23, 2024-10-19T00:18:05, 2024-Q1, 12V-24V, 100-240V, 24-HOUR and 10-K", []),
     ],
 )  # fmt: skip
 def test_identifiers_are_found_whole(text, identifiers):
@@ -64,6 +69,11 @@ UNITS = [
     "1.1 ",
     "A-A ",
     "a.a ",
+    "0A00",
+    "1A-",
+    "100-A1",
+    "2.4 ",
+    "$ ",
 ]
 
 

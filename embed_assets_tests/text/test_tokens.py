@@ -97,6 +97,7 @@ def test_search_terms(text, language, terms):
         ("Der Überlauf der Ölpumpe", "de", ["der", "überlauf", "der", "ölpumpe"]),
         ("L’eau indiquée aujourd'hui", "fr", ["eau", "indiquée", "aujourd'hui"]),
         ("п'ять", "uk", ["п'ять"]),
+        ("a rule--exception, wait...what, 50%/60%", "en", ["rule", "exception", "wait", "what", "50", "60"]),
         ("_bold_ `foo_bar` %LINK-3-UP 3.9.2 C++ don't", "en", ["bold", "foo_bar", "%link-3-up", "3.9.2", "c++", "don"]),
         ("更换滤网前请先关闭阀门", "zh", ["更换", "滤网", "关闭", "阀门"]),
         ("ポンプの軸受けは", "ja", ["ポンプ", "軸受"]),
