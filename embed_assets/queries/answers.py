@@ -42,11 +42,14 @@ _FRAME = re.compile(
     r"|<(?:p|b|strong|em|i|li|div|span)>([^<>]*)</(?:p|b|strong|em|i|li|div|span)>|([^<>]*[?？؟])<br ?/?>"
 )
 _ENDS_ASKING = r"(?<=[?？؟])"
+_STYLE = (
+    r"(?:how[-_ ]to|question|search|symptom|problem|(?:identifier|structural|contextual)[-_ ]question|contextual|structural|"
+    r"multi[-_ ]hop|factual|relational|procedural|inferential|temporal|causal|visual)"
+)
 _REMARK = re.compile(
     rf"(?<=[?？؟.])\s*\((?:note|explanation|answer|hinweis|anmerkung|remarque)\b[^()]*\)$"
-    rf"|{_ENDS_ASKING}\s?[(\[](?:(?:style|type)\W+)?(?:how[-_ ]to|question|search|symptom|problem|(?:identifier|structural|"
-    r"contextual)[-_ ]question|contextual|structural|multi[-_ ]hop|factual|relational|procedural|inferential|temporal|causal|"
-    r"visual|passages? [\d, &and]+)[)\]]$",
+    rf"|{_ENDS_ASKING}\s?[(\[](?:(?:style|type)\W+)?(?:{_STYLE}|passages? [\d, &and]+)[)\]]$"
+    rf"|{_ENDS_ASKING}\s?(?:[(\[]sources?\b[^()\[\]]*[)\]]|\[\d+\]|【[^【】]*】)$",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
@@ -60,14 +63,16 @@ _ANSWER = (
     r"(?:answer|antwort|réponse|respuesta|risposta|resposta|antwoord|svar|odpowiedź|odpověď|ответ|答案|回答|答え|답변|답|إجابة|"
     r"الإجابة)"
 )
-_NUMBER = r"\s*+#?\d*+\s*+(?:\([^()\n]{1,40}\)\s*+)?[:：]\s*"
+_NUMBER = r"\s*+#?\d*+\s*+(?:(?:of|/)\s?\d++\s*+)?(?:\([^()\n]{1,40}\)\s*+)?[:：]\s*"
 _ASKED = re.compile(
     rf"^(?:the )?(?:(?:final|search|user|generated|example)\s+)*(?:{_QUESTION}|q|how[-_ ]to|problem|symptom|search|"
     rf"(?:identifier|structural|contextual)[-_ ]question|structural|contextual|multi[-_ ]hop){_NUMBER}|^q\d+\s*[.)]\s+",
     re.IGNORECASE,
 )
 _LABEL = re.compile(
-    rf"{_ASKED.pattern}|^(?:final )?{_ANSWER}{_NUMBER}|^(?:user|human|assistant|ai|response|output)[:：]\s+", re.IGNORECASE
+    rf"{_ASKED.pattern}|^[(\[]{_STYLE}[)\]][:：]?\s+|^(?:final )?{_ANSWER}{_NUMBER}"
+    r"|^(?:user|human|assistant|ai|response|output)[:：]\s+",
+    re.IGNORECASE,
 )
 _LABEL_ALONE = re.compile(
     rf"(?:assistant|model|output|questions?|queries|fragen|(?:the )?(?:(?:final|user|generated) )?{_QUESTION}) ?#?\d*[:：]?", re.I
@@ -135,9 +140,12 @@ def without_reasoning(text: str) -> str:
 
 
 def _asks_about_a_tag(text: str) -> bool:
-    """Whether the text is one line with words before its first tag."""
-    tag = re.search(_REASONING[0][0], text, re.IGNORECASE)
-    return tag is not None and "\n" not in text.strip() and re.search(r"\w", text[: tag.start()]) is not None
+    """Whether there are words before the first tag in its line, and below that line nothing closes it."""
+    begin, end = _REASONING[0]
+    if (tag := re.search(begin, text, re.IGNORECASE)) is None:
+        return False
+    before, _, below = text[: tag.start()].rpartition("\n")[2], *text[tag.end() :].partition("\n")[1:]
+    return re.search(r"\w", _SPECIAL_TOKEN.sub("", before)) is not None and re.search(end, below, re.IGNORECASE) is None
 
 
 def read_json(text: str, model: type[Model]) -> Model | None:
@@ -238,13 +246,13 @@ def read_question(text: str) -> str:
     may_hold_json = True
     for number, line in enumerate(lines):
         is_last = number + 1 == len(lines)
-        if may_hold_json and line.startswith(("{", '"{', "[") if number <= lists_end else ("{", '"{')):
-            if question := _question_in_json(lines[number:]):
+        if may_hold_json and (json := _LABEL.sub("", line)).startswith(("{", '"{', "[") if number <= lists_end else ("{", '"{')):
+            if question := _question_in_json([json, *lines[number + 1 :]]):
                 return question
             may_hold_json = False  # what is below was read with it
         question = _bare(line)
         # "Sure! Here is one good question:" announces what follows.
-        if not question or (not is_last and (_LABEL_ALONE.fullmatch(question) or _only_greets(question))):
+        if not question or (not is_last and (_LABEL_ALONE.fullmatch(question) or _only_greets(question) or _is_rule(question))):
             continue
         if not is_last and _ANNOUNCEMENT.search(line.rstrip("*_ ")):
             continue
@@ -258,6 +266,10 @@ def _question_in_json(lines: list[str]) -> str:
     """The first question of the JSON in some lines."""
     found = questions_in(json_values("\n".join(lines)))
     return _bare(found[0]["query"].strip()) if found else ""
+
+
+def _is_rule(question: str) -> bool:
+    return re.search(r"\w", question) is None
 
 
 def _only_greets(question: str) -> bool:

@@ -129,6 +129,9 @@ def _questions(value: Any, name: str, styles: Collection[str]) -> Iterator[dict[
     if isinstance(value, list):
         for item in value:
             yield from _questions(item, name, styles)
+    elif isinstance(value, dict) and sum(key in styles and isinstance(item, str) for key, item in value.items()) > 1:
+        for key, item in value.items():  # "question" is the name of a style here
+            yield from _questions(item, key, styles)
     elif isinstance(value, dict):
         is_named = name in styles or _ABOUT_QUESTIONS.search(name)
         texts = (value.get(key) for key in (*_QUERY, *(["text"] if is_named else [])))

@@ -151,6 +151,12 @@ def test_half_of_a_surrogate_pair_is_left_out_and_a_whole_one_is_a_character():
         "{}<｜end▁of▁sentence｜>",
         "<|start_of_role|>assistant<|end_of_role|>{}<|end_of_text|>",
         "| # | Question |\n|---|---|\n| 1 | {} |\n| 2 | Why E7? |",
+        "###\n{}\n###",
+        'Output: {"question": "{}"}',
+        "Question 1 of 1: {}",
+        "1. [how_to] {}",
+        "{} [Source: passage 1]",
+        "{}【1】",
     ],
 )
 def test_the_question_is_taken_out_of_json_records_and_remarks(text):
@@ -222,3 +228,9 @@ def test_json_that_asks_about_tags_of_reasoning_stays_whole():
     asked = ["What does <think> do in a template?", "When is </think> written?"]
     text = json.dumps({"questions": [{"query": query} for query in asked]}, indent=1)
     assert [it["query"] for it in questions_of(f"\n{text}\n")] == asked
+
+
+def test_a_question_about_a_tag_may_have_a_remark_below():
+    query = "What do `<think>` tags do in a template?"
+    assert read_question(f"{query}\n\nIt asks about tags.") == query
+    assert read_question(f"Sure. <think>\nHm.\n</think>\n{ASKED}") == ASKED

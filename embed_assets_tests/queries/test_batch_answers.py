@@ -143,6 +143,12 @@ def test_an_answer_without_questions_gives_none(text):
     assert read(text=text or " ") == []
 
 
+def test_names_of_styles_are_no_fields():
+    text = json.dumps({"question": TWO[0], "how_to": TWO[1]})
+    found = read(text=text, rows=(0,), styles=(("question", 1), ("how_to", 1)))
+    assert [row[:2] for row in found] == [(TWO[0], "question"), (TWO[1], "how_to")]
+
+
 def test_no_more_questions_are_taken_than_were_asked_for():
     assert len(read(*[question(f"Why is pump {number} dry?", [1]) for number in range(30)])) == 5
 
