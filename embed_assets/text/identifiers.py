@@ -14,7 +14,15 @@ _UNIT = (
     r"(?:[%‰°€£¥₹$]|(?:[VWAgmslL]|[kMGTPmµμnpcdh](?:Hz|Wh?|VA|V|Ah?|Pa|bar|g|m[²³]?|s|l|L|Nm?|J|eV|Ω|mol|Sv|Gy|Bq|cal)"
     r"|[KkMGTP]i?(?:B|b|[Bb]its?|[Bb]ytes?|[Bb]ps)(?:/s)?|Hz|VA|Ah|Wh|Pa|Nm|bar|psi|rpm|dB\w{0,2}|ppm|min|sec(?:onds?)?|minutes?"
     r"|hours?|hrs?|h|days?|weeks?|months?|years?|times|percent|Prozent|points?|inch(?:es)?|ft|lbs?|oz|[mb]illions?|Mio|Mrd|EUR"
-    rf"|USD|CHF){_END})"
+    r"|USD|CHF|Uhr|[ap]\.?m\.?|x|Stunden?|Tagen?|heures?|jours?|horas?|час\w*|小时|時間|시간|天|元|円|원|万|亿|億"
+    rf"){_END})"
+)
+# What is no version before it was read any further: a number with a unit, a small one, and a date; of 1,234.56 no part is.
+_NO_VERSION = (
+    rf"(?!\d+\.\d+[ \u00a0\u202f-]?{_UNIT}|0\.(?:0\d*|\d{{3,}})(?!\.?\d)|\d{{1,2}}\.\d{{1,2}}\.(?:19|20)\d\d{_END})"
+    r"(?<!\d\.)(?<!(?<![\d.])\d{1,3},)(?<![€£¥₹$][ \u00a0]?)"
+    r"(?<!(?i:\b(?:sections?|chapters?|fig(?:ures?|s)?\.?|tables?|eqs?\.?|equations?|clauses?|abschnitt|kapitel|abb(?:ildung)?\.?"
+    r"|tab(?:elle)?\.?)\s))"
 )
 _CAMEL_UNIT = (
     r"(?:(?:da|[fpnµμumcdhk])(?:Wh|Ws|Wp|Wth|Wel|We|Hz|Pas?|Ah|As|Sv|Gy|Bq|Wb|Ci|Da|Eq|Osm|St|Cal|Bd|Nm|Vs|Varh?|Vpp?|Bps|Bits?"
@@ -31,12 +39,11 @@ IDENTIFIER_PATTERNS = (
     rf"(?![{_NAME}:-])",
     # --no-verify
     r"(?<![\w-])--[a-z][a-z0-9-]+",
-    # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT, but not 2.4 GHz, € 9.90 and
-    # 12.3.2024
-    rf"{_START}(?<!\d\.)(?!\d+\.\d+[ \u00a0\u202f]?{_UNIT}"
-    rf"|\d{{1,2}}\.\d{{1,2}}\.(?:19|20)\d\d{_END})(?<![€£¥₹$][ \u00a0]?)[Vv]?\d+(?:\.\d+)+"
+    # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT, but not 2.4 GHz, € 9.90,
+    # 12.3.2024, 0.05, 1.234,56 and table 3.1
+    rf"{_START}{_NO_VERSION}[Vv]?\d+(?:\.\d+)+"
     rf"(?:\(\d+[a-z]{{0,2}}\)\p{{Lu}}{{0,3}}\d*[a-z]?|\p{{Lu}}{{1,3}}\d+[a-z]?|[a-z]\d*|-(?:rc|alpha|beta|\p{{Lu}})\.?\d+"
-    rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS))*{_END}",
+    rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS))*{_END}(?!,\d{{1,2}}(?![\d.]))",
     # 5.15.0-91-generic, 4.18.0-305.el8.x86_64, 1.1.1n-0+deb11u5: of kernels and packages
     rf"{_START}\d+(?:\.\d+){{2,}}[a-z]?-(?!\d+(?:\.\d+)+{_END})\d+(?:[.+~-][{_LOWER}_]*[{_LOWER}])*{_END}",
     # 0x1F
@@ -50,6 +57,9 @@ IDENTIFIER_PATTERNS = (
     # 6ES7214-1AG40-0XB0, 74HC595, 1756-L71, but not 1E10, 2024-Q1, and a part of #00FF00, %3A23 or 2024-10-19T00:18
     rf"(?<![#%-]){_START}(?!\d+E\d+{_END}|(?:19|20)\d\d-[HQW]\d)"
     rf"(?:\d+\p{{Lu}}{{1,4}}\d{{2,}}[{_UPPER}]*|\d{{3,}}-\p{{Lu}}{{1,4}}\d+[{_UPPER}]*)(?:-[{_UPPER}]+)*{_END}",
+    # 10.1000/xyz123, which is a DOI, and 7732-18-5 of a chemical
+    rf"{_START}10\.\d{{4,9}}/[\w./:;()-]*\w",
+    rf"(?<![{_NAME}.-])\d{{2,7}}-\d\d-\d(?![{_NAME}-])",
     # cve-2024-1234
     rf"{_START}[a-z]{{2,}}-\d{{4}}-\d{{2,}}{_END}",
     # GigabitEthernet1/0/1, Gi1/0/1.100, xe-0/0/1
