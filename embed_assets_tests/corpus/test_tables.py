@@ -67,6 +67,18 @@ def test_numbers_of_a_sheet_are_those_that_it_shows_and_comments_are_listed():
     assert page.notes == ("1 comments left out",)
 
 
+def test_hidden_sheets_are_counted_and_not_read():
+    import openpyxl
+
+    book, out = openpyxl.Workbook(), io.BytesIO()
+    book.active.append(["part", "price"])
+    book.create_sheet("Lists").append(["yes", "no"])
+    book["Lists"].sheet_state = "hidden"
+    book.save(out)
+    page = read_xlsx(out.getvalue())
+    assert page.text.startswith("## Sheet") and "Lists" not in page.text and page.notes == ("1 hidden sheets left out",)
+
+
 def test_formulas_that_were_never_computed_are_counted():
     import openpyxl
 

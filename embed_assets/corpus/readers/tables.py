@@ -82,7 +82,8 @@ def read_xlsx(content: bytes) -> Converted:
     archive = open_zip(content)
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
     parts, cells = [], 0
-    for sheet in book.worksheets:
+    shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+    for sheet in shown:
         rows = []
         for line in sheet.iter_rows():
             row = [_cell(cell.value, getattr(cell, "number_format", "")) for cell in line]
@@ -99,6 +100,7 @@ def read_xlsx(content: bytes) -> Converted:
     sheets = [name for name in names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name)]
     drawings = [name for name in names if re.fullmatch(r"xl/drawings/drawing\d*\.xml", name)]
     counts = (
+        (len(book.worksheets) - len(shown), "hidden sheets"),
         (sum(archive.read(name).count(b"<comment ") for name in comments), "comments"),
         (sum(name.startswith("xl/charts/chart") for name in names), "charts"),
         (sum(b"<a:t>" in archive.read(name) for name in drawings), "drawings with text"),
