@@ -29,7 +29,9 @@ class PublishingSettings(Block):
     significance: float = Field(0.05, gt=0, le=1, description="p value below which a difference of two models counts")
     min_slice_queries: int = Field(5, ge=2, description="query styles with fewer test queries are not held against a model")
     vector_index_rows: int = Field(
-        50_000, ge=256, description="from this many rows on there is a vector index; search in fewer is exact"
+        50_000,
+        ge=256,
+        description="from this many rows on a table that is written gets a vector index; search in fewer is exact",
     )
     vector_index: IndexKind = added(
         "hnsw_sq",
@@ -66,7 +68,9 @@ class PublishingSettings(Block):
         description="so many tokens of a chunk, those that are most alike, become one vector, their mean; 1 keeps them all",
     )
     token_index_rows: int = added(
-        10_000, ge=256, description="from this many rows on the tokens have an index; search in fewer is exact"
+        10_000,
+        ge=256,
+        description="from this many rows on the tokens of a written table have an index; search in fewer is exact",
     )
     endpoint_url: Address = operation(
         "",
