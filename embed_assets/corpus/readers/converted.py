@@ -64,6 +64,12 @@ def without_data_uris(text: str) -> tuple[str, int]:
     return text, found + number
 
 
+def fenced(code: str, language: str) -> str:
+    """Code between marks that are longer than any in it."""
+    marks = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+    return f"{marks}{language}\n{code}\n{marks}"
+
+
 def finished(converted: Converted) -> Converted:
     """The same without data URIs, in composed Unicode, its title in one line."""
     text, pictures = without_data_uris(converted.text)

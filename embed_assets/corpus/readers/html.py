@@ -5,7 +5,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from embed_assets.corpus.encodings import decode
-from embed_assets.corpus.readers.converted import Converted
+from embed_assets.corpus.readers.converted import Converted, fenced
 from embed_assets.corpus.readers.front_matter import split_front_matter
 from embed_assets.corpus.readers.plain import encoding_notes
 
@@ -111,10 +111,13 @@ def _main_part(soup: "BeautifulSoup") -> "Tag":
     for tag in soup.find_all(["nav", "dialog"]):
         tag.decompose()
     for tag in soup.find_all(None, {"role": True}):
-        if not tag.decomposed and tag.get("role") in _MENU_ROLES and not tag.find(["h1", "main", "article"]):
+        is_menu = not tag.decomposed and tag.get("role") in _MENU_ROLES and not tag.find(["h1", "main", "article"])
+        if is_menu and (tag.get("role") != "complementary" or _is_menu(tag)):
             tag.decompose()
     for tag in soup.find_all(["header", "footer", "aside"]):
-        if not tag.decomposed and not tag.find_parent(["main", "article", "section"]) and not tag.find(["h1", "main", "article"]):
+        around, within = ["main", "article", "section"], ["h1", "main", "article"]
+        is_outside = not tag.decomposed and not tag.find_parent(around) and not tag.find(within)
+        if is_outside and (tag.name != "aside" or _is_menu(tag)):  # an aside may hold a note
             tag.decompose()
     for tag in soup.find_all(["div", "ul", "ol", "table", "p", "td", "section", "span"]):
         name = "" if tag.decomposed else f"{_words(tag, 'class')} {_words(tag, 'id')}"
@@ -172,12 +175,6 @@ def to_markdown(tree: "Tag") -> str:
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"(?<![ \t])[ \t]++$", "", text, flags=re.MULTILINE)).strip()
 
 
-def fenced(code: str, language: str) -> str:
-    """Code between marks that are longer than any in it."""
-    marks = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
-    return f"{marks}{language}\n{code}\n{marks}"
-
-
 def _simplify(tree: "Tag") -> None:
     _show_formulas(tree)
     for tag in tree.find_all(_NOT_SEEN):
@@ -186,9 +183,8 @@ def _simplify(tree: "Tag") -> None:
         if link.get_text(strip=True) in _ARROWS:
             link.decompose()
     for tag in tree.find_all(class_=[*_OF_LINE_NUMBERS, *_ONLY_HEARD]):
-        heard = not tag.decomposed and any(name in _ONLY_HEARD for name in tag["class"])
         # The columns of a page are called gutters too.
-        if not tag.decomposed and (heard or not any(map(str.isalpha, tag.get_text()))):
+        if not tag.decomposed and ({*_ONLY_HEARD} & {*tag["class"]} or not any(map(str.isalpha, tag.get_text()))):
             tag.decompose()
     for image in tree.find_all(["img", "area"]):
         words = "" if image.find_parent("pre") or _is_caption(image) else _words(image, "alt").strip()
@@ -238,6 +234,9 @@ def _simplify(tree: "Tag") -> None:
             cells = table.find_all(["tr", "td", "th", "tbody", "thead", "tfoot"])
             for part in [table, *(part for part in cells if part.find_parent("table") is table)]:
                 part.name = "div"
+        else:
+            for words in table.find_all(string=re.compile("[|]")):
+                words.replace_with(words.replace("|", "\\|"))
 
 
 def _show_formulas(tree: "Tag") -> None:

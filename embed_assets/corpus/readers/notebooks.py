@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from embed_assets.corpus.encodings import decode
-from embed_assets.corpus.readers.converted import Converted, UnreadableError
-from embed_assets.corpus.readers.html import fenced, read_html
+from embed_assets.corpus.readers.converted import Converted, UnreadableError, fenced
+from embed_assets.corpus.readers.html import read_html
 from embed_assets.corpus.readers.markdown import markdown_as_seen, read_markdown
 
 _TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

@@ -128,7 +128,7 @@ def test_a_page_keeps_headings_tables_and_code_and_loses_menus():
     page = read(".html", HTML)
     assert page.title == "Fans"
     assert page.text == (
-        "# Fan x_y\n\n#\u00a0no heading\n\nRinse it\noften.\n\n| port_a | name |\n| --- | --- |\n| 1|2 | x y |\n\n"
+        "# Fan x_y\n\n#\u00a0no heading\n\nRinse it\noften.\n\n| port_a | name |\n| --- | --- |\n| 1\\|2 | x y |\n\n"
         "```sh\n# comment\nrun_me --x\n```\n\n## Layout\n\nProse.\n\nBeside.\n\ndiagram of the fan"
     )
 
@@ -342,6 +342,11 @@ MATH = f"<math><semantics><msup><mi>x</mi><mn>2</mn></msup>{TEX}</semantics></ma
         ("<ruby>漢字<rt>かんじ</rt></ruby>と<ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp></ruby>", "漢字(かんじ)と東(とう)"),
         ("<h1></h1>x<menu><li>y</li></menu>", "x\n\n- y"),
         ("<pre>\n\n  ```\n  # x\n</pre>", "````\n  ```\n  # x\n````"),
+        (
+            "<table><tr><th>a|b</th><th>c</th></tr><tr><td>1</td><td>2</td></tr></table>",
+            "| a\\|b | c |\n| --- | --- |\n| 1 | 2 |",
+        ),
+        ('Dry<aside class="note">Never wet</aside><aside><a href="a">Another page</a></aside>', "Dry\n\nNever wet"),
         ('<div class="row gutter">Dry</div><pre><i class="lineno">1</i>x</pre>', "Dry\n\n```\nx\n```"),
         ("<dl><dt>jumbo</dt><dd><p>Large.</p><pre>a\nb</pre></dd></dl>", "jumbo\nLarge.\n\n```\na\nb\n```"),
     ],
