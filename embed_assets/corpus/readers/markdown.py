@@ -33,8 +33,10 @@ _INDENTED = re.compile(
 )
 _LIST_ITEM = re.compile(r"(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
 _ESM = re.compile(
-    r"^(?:import\s[^'\";\n]*(?:\{[^{}'\"]*\}[^'\"\n]*)?['\"][^\n]*"
-    r"|export\s+(?:const|let|default|function)\b.*?(?:^\}?;?[ \t]*$|\Z))\n?",
+    r"^(?:import\s+(?:[\w$*{},\s]{0,500}?\bfrom\s*)?(['\"])[^'\"\n]+\1[ \t]*(?:(?:with|assert)[ \t]*\{[^{}\n]*\})?;?[ \t]*(?://[^\n]*)?$"
+    r"|export\s+(?:(?:const|let|var|function|async|class)\b"
+    r"|default\s+(?:(?:function|async|class)\b|[({]|[\w.]+(?:\(|[ \t]*;?[ \t]*$)))"
+    r".*?(?:^\}?;?[ \t]*$|\Z))\n?",
     re.DOTALL | re.MULTILINE,
 )
 _COMPONENT = re.compile(r"</?(?:[A-Z][\w.]{0,60}(?:\s[^<>]{0,1000})?)?/?>|\{/\*.{0,2000}?\*/\}", re.DOTALL)
@@ -52,7 +54,7 @@ _RAISED = re.compile(r"<sup>[ ]?([-\u2212+]?\d{1,3})[ ]?</sup>", re.IGNORECASE)
 _READING = re.compile(r"<rp>[^<>]{0,10}</rp>|<rt>([^<>]{1,100})(?:</rt>)?", re.IGNORECASE)
 # Elements whose tags part words, if nothing else does.
 _PART_WORDS = {"li", "p", "div", "dt", "dd", "hr", "summary", "details", "option", "button", "center"}
-_TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]{0,20})(\s[^<>]{0,2000})?/?>")
+_TAG = re.compile(r"(?<!\]\()</?([a-zA-Z][a-zA-Z0-9]{0,20})(\s[^<>]{0,2000})?/?>")
 _ALTERNATIVE = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _SEEN_ATTRIBUTE = re.compile(r"\b(?:title|label|summary|caption|alt)=(?:\"([^\"\n]*)\"|'([^'\n]*)'|\{[\"'`]([^\"'`\n]*)[\"'`]\})")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}\d{0,2});")

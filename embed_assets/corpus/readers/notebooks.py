@@ -30,8 +30,8 @@ def read_notebook(content: bytes) -> Converted:
             source = _text(cell.get("source", cell.get("input", "")))
             if cell.get("cell_type") == "code":
                 parts.append(_fence(source, language))
-                for output in cell.get("outputs", ()):
-                    data = output.get("data", output)
+                for output in (it for it in cell.get("outputs") or () if isinstance(it, dict)):
+                    data = output["data"] if isinstance(output.get("data"), dict) else output
                     parts.append(_shown(output, data))
                     pictures += any(str(kind).startswith("image/") for kind in data)
             elif cell.get("cell_type") == "heading":

@@ -253,9 +253,17 @@ def test_outputs_of_notebooks_are_what_a_reader_sees_and_broken_cells_cost_no_ot
         {"data": {"text/plain": ["<IPython.core.display.Markdown object>"], "text/markdown": ["**Seven** pears"]}},
         {"data": {"text/plain": ["<pandas.Styler at 0x7f>"], "text/html": ["<table><tr><td>plum</td><td>9</td></tr></table>"]}},
         {"data": {"text/plain": ["   kg\\n0  12"], "text/html": ["<table></table>"]}},
+        None,
+        {"data": None},
         {"data": {"text/html": ["<p>only <b>here</b></p><script>no()</script>"]}},
     ]
-    cells = [None, 7, {"cell_type": "code", "source": "show()", "outputs": outputs}, {"cell_type": "markdown", "source": "End."}]
+    cells = [
+        None,
+        7,
+        {"cell_type": "code", "source": "", "outputs": None},
+        {"cell_type": "code", "source": "show()", "outputs": outputs},
+        {"cell_type": "markdown", "source": "End."},
+    ]
     page = read(".ipynb", json.dumps({"cells": cells, "metadata": {}}))
     assert page.text.startswith("```python\nshow()\n```\n\n**Seven** pears\n\n|") and page.text.endswith("only here\n\nEnd.")
     assert "plum | 9" in page.text and "0  12" in page.text and "object>" not in page.text and "Styler" not in page.text

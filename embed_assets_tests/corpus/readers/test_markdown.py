@@ -23,6 +23,7 @@ from embed_assets_tests.corpus.readers.test_conversion import read
         ('<img src="a.png" alt="a pump"> <style>p {}</style>ok', "a pump ok"),
         ("<table><tr><th>port</th><th>use</th></tr><tr><td>22</td><td>ssh</td></tr></table>",
          "\n\n| port | use |\n| --- | --- |\n| 22 | ssh |\n\n"),
+        ("[link](<a b.md>)", "[link](<a b.md>)"),
         ("<table>never closed <style> nor this", "never closed  nor this"),
         ('<div align="center">\n<h1 align="center">\n  <img src="a.png">\n  Fan <em>kit</em>\n</h1></div>\n',
          "\n\n\n# Fan kit\n\n\n"),
@@ -51,6 +52,9 @@ def test_front_matter_may_follow_a_comment_and_have_tabs(source, title, text):
 
 def test_mdx_has_imports_and_components_over_several_lines_and_comments():
     source = "import {\n  A,\n} from 'a'\nimport B from 'b'\n\n{/* note to self */}\n"
+    source += "import 'c.css'\nexport const x = {\n  a: 1,\n}\n\nexport default Page\n\n"
+    prose = "import the 'x' module first.\n\nexport default settings of \"y\" too.\n"
+    assert read(".mdx", source + prose).text.strip() == prose.strip()
     source += '<Card\n  title="Fans"\n>\nSpin when 3 < 5 and 7 > 2.\n</Card>\n<>x</>\n'
     assert read(".mdx", source).text.split() == ["Fans", "Spin", "when", "3", "<", "5", "and", "7", ">", "2.", "x"]
 
