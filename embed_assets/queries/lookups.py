@@ -33,6 +33,8 @@ AROUND_WORDS = re.compile(
 )
 # A backslash at the end of a line breaks it.
 _LINE_END = re.compile(r"(?<=\S)[^\S\n]*\\?\n\s*(?=\S)")
+# A version, or just a number: nobody looks for that alone.
+NUMBER = re.compile(r"\d+\.\d+")
 # What stands in front of a part of a table or of a fence.
 BLOCK_BEGINS = ("|", "```", "~~~")
 SHORTEST_SENTENCE, LONGEST_SENTENCE = 6, 40  # in words
@@ -183,6 +185,7 @@ class _Identifiers:
     def queries(self, row: int, keywords: Sequence[str], draw: random.Random, count: int) -> list[str]:
         """The rarest identifiers of the chunk, every other time with a word beside it.
 
+        A mere number such as 7.4 comes after the others, and always with a word.
         The first chunk of a document that is named by an identifier comes up with that one before all others. Any other
         chunk says about it what the word beside it says, and so does a chunk of another document that mentions it.
         """
@@ -190,17 +193,18 @@ class _Identifiers:
         named = {name for name in own + self._above[row] if document in self._named.get(name, ())}
         first = self._first[document] == row
 
-        def place(name: str) -> tuple[bool, bool, int, float]:
-            return not (first and name in named), name in self._above[row], self._frequency[name], draw.random()
+        def place(name: str) -> tuple[bool, bool, bool, int, float]:
+            is_number = NUMBER.fullmatch(name) is not None
+            return not (first and name in named), is_number, name in self._above[row], self._frequency[name], draw.random()
 
         found = []
         for name in sorted(own + self._above[row], key=place)[:count]:
             others = [word for word in keywords if word.lower() not in name.lower()]
-            elsewhere = name in self._named and not (first and name in named)
-            alone = draw.random() >= 0.5 and not elsewhere
-            if others and not alone:
+            says_too_little = bool(NUMBER.fullmatch(name)) or (name in self._named and not (first and name in named))
+            with_word = draw.random() < 0.5 or says_too_little
+            if others and with_word:
                 found.append(f"{name} {draw.choice(others)}")
-            elif not elsewhere:
+            elif not says_too_little:
                 found.append(name)
         return found
 

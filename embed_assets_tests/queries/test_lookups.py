@@ -214,6 +214,17 @@ def test_a_document_that_is_named_by_an_identifier_gets_the_lookup_for_itself(se
     assert all(query.startswith("QX-565 ") and len(query.split()) == 2 for query in others["query"])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_looks_for_a_number_alone(seed):
+    chunks = chunk_rows(
+        ("press", 0, "Press", "Set the pressure to 7.4, or use PRT-7719 with it."),
+        ("grease", 0, "Grease", "The bearing wants a grease of class 1.05."),
+    )
+    lookups = take_lookups(chunks, QuestionsSettings(seed=seed, identifiers_per_chunk=1)).filter(pl.col("style") == "identifier")
+    first = dict(lookups.select("document_id", pl.col("query").str.split(" ")).rows())
+    assert first["press"][0] == "PRT-7719" and first["grease"][0] == "1.05" and len(first["grease"]) == 2
+
+
 def test_coverage_counts_titles():
     coverage = identifier_coverage(NAMED, pl.DataFrame({"query": ["QX-565 cookie"]}), QuestionsSettings())
     assert coverage.rows() == [("QX-565", 3, 1)]
