@@ -135,7 +135,7 @@ def _title(passage: str, text: str) -> list[str]:
 
 
 class _Keywords:
-    """The most telling words of each passage by tf-idf."""
+    """The most telling words of each passage by tf-idf; mere numbers are none: each is rare, and says nothing."""
 
     def __init__(self, passages: Sequence[str], languages: Sequence[str], most: int = 8):
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -143,7 +143,7 @@ class _Keywords:
         def telling(one: tuple[str, str]) -> list[str]:
             passage, language = one
             ignored = words_without_meaning(language)
-            return [word for word in tokens.keywords(passage, language) if word not in ignored]
+            return [word for word in tokens.keywords(passage, language) if word not in ignored and any(map(str.isalpha, word))]
 
         vectorizer = TfidfVectorizer(analyzer=telling, sublinear_tf=True)
         self._most, self._weights = most, None

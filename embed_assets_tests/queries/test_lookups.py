@@ -221,6 +221,8 @@ def test_nobody_looks_for_a_number_alone(seed):
         ("grease", 0, "Grease", "The bearing wants a grease of class 1.05."),
     )
     lookups = take_lookups(chunks, QuestionsSettings(seed=seed, identifiers_per_chunk=1)).filter(pl.col("style") == "identifier")
+    words = take_lookups(chunks, QuestionsSettings(seed=seed)).filter(pl.col("style") == "keyword")["query"]
+    assert not {"7.4", "1.05"} & set(" ".join(words).split())
     first = dict(lookups.select("document_id", pl.col("query").str.split(" ")).rows())
     assert first["press"][0] == "PRT-7719" and first["grease"][0] == "1.05" and len(first["grease"]) == 2
 
