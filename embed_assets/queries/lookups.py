@@ -7,7 +7,7 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -20,8 +20,10 @@ from embed_assets.text.columns import Texts, identifiers_of
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.languages import SPACELESS, words_without_meaning
 
-# Marks of Markdown; that of C# is none.
-MARKS = re.compile(r"(?<!\w)#+|[*`|>]+")
+# Marks of Markdown; that of C# is none, and neither is the end of <path>.
+MARKS = re.compile(r"(?<!\w)#+|[*`|]+|(?<!\S)>+")
+# Rows of a table, whose names of columns may be in another chunk.
+TABLE_ROWS = re.compile(r"^[ \t]*\|.*\|[ \t]*$", re.MULTILINE)
 # Escapes, marks of footnotes, boxes to tick, links and pictures, emphasis and code, of which a reader sees the words alone;
 # between digits a star multiplies.
 AROUND_WORDS = re.compile(
@@ -57,6 +59,7 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     languages = PassageLanguages(chunks)
     keywords = _Keywords(passages, [languages.of(row) for row in range(len(passages))])
     identifiers = _Identifiers(chunks, settings.identifiers.all_patterns)
+    titles = _Titles(zip(documents, map(_title, passages, texts), strict=True))
     document_rows: dict[str, list[int]] = {}
     place_in_document = [0] * len(documents)
     starts = chunks["start"].to_list()
@@ -79,7 +82,7 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
             "keyword": _keyword_queries(words, draw, settings.keywords_per_chunk),
             "sentence": _sentence_queries(texts[row], languages.of(row), draw, settings.sentences_per_chunk),
             NEIGHBOUR: _sentence_queries(neighbour, languages.of(row), draw, settings.neighbours_per_chunk),
-            "title": _title_queries(_title(passages[row], texts[row]), words, draw, settings.titles_per_chunk),
+            "title": titles.queries(_title(passages[row], texts[row]), words, draw, settings.titles_per_chunk),
         }.items():
             pairs.extend(pair for query in queries for pair in make_pairs(query, style, [span], TEXT_WRITER))
     return pl.DataFrame(pairs[: settings.max_lookups], schema=PAIR_SCHEMA)
@@ -209,6 +212,27 @@ class _Identifiers:
         return found
 
 
+class _Titles:
+    """Look-ups by titles and headings, but by none that several documents have, such as "Usage".
+
+    Args:
+        paths: of each chunk its document, and its title and headings.
+    """
+
+    def __init__(self, paths: Iterable[tuple[str, Sequence[str]]]):
+        first: dict[str, str] = {}
+        self._shared = {
+            name for document, path in paths for name in (*path[:1], *path[-1:]) if first.setdefault(name, document) != document
+        }
+
+    def queries(self, path: Sequence[str], keywords: Sequence[str], draw: random.Random, count: int) -> list[str]:
+        """A title or a heading of a chunk, and a word of its text that is not in them."""
+        names = [name for name in (*path[:1], *path[-1:]) if name.strip() and len(name) <= 120 and name not in self._shared]
+        heading = " > ".join(path).lower()
+        others = [word for word in keywords if word.lower() not in heading]
+        return [f"{draw.choice(names)} {word}" for word in draw.sample(others, min(count, len(others)))] if names else []
+
+
 def _keyword_queries(keywords: list[str], draw: random.Random, count: int) -> list[str]:
     if len(keywords) < 3:
         return []
@@ -226,7 +250,7 @@ def _sentence_queries(text: str, language: str, draw: random.Random, count: int)
 
 def _paragraphs(text: str, language: str) -> list[str]:
     """The paragraphs and list items of Markdown or plain text, each in one line however it was wrapped."""
-    parsed = _markdown().parse(text)
+    parsed = _markdown().parse(TABLE_ROWS.sub("", text))
 
     def gap(line_end: re.Match) -> str:
         """No space in a script without spaces, but between two Latin words there."""
@@ -245,11 +269,3 @@ def _markdown():
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark").enable("table").disable("inline")
-
-
-def _title_queries(path: Sequence[str], keywords: Sequence[str], draw: random.Random, count: int) -> list[str]:
-    heading = " > ".join(path)
-    others = [word for word in keywords if word.lower() not in heading.lower()]
-    if not others or not path or not path[-1].strip() or len(path[-1]) > 120:
-        return []
-    return [f"{draw.choice((path[0], path[-1]))} {word}" for word in draw.sample(others, min(count, len(others)))]

@@ -214,6 +214,14 @@ def test_a_document_that_is_named_by_an_identifier_gets_the_lookup_for_itself(se
     assert all(query.startswith("QX-565 ") and len(query.split()) == 2 for query in others["query"])
 
 
+def test_a_heading_of_several_documents_is_no_lookup_of_any():
+    words = "Turn the valve by hand and grease the bearing with a brush."
+    chunks = chunk_rows(("pump", 0, "Pump > Usage", words), ("press", 0, "Press > Usage", words), ("lamp", 0, "Usage", words))
+    lookups = take_lookups(chunks, QuestionsSettings(titles_per_chunk=9)).filter(pl.col("style") == "title")
+    titles = {(document, query.split()[0]) for document, query in lookups.select("document_id", "query").rows()}
+    assert titles == {("pump", "Pump"), ("press", "Press")}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_nobody_looks_for_a_number_alone(seed):
     chunks = chunk_rows(
@@ -273,6 +281,10 @@ def test_sentences_are_as_a_reader_sees_them():
          ["Take all screws out of the old snake_case __init__ lid."]),
         ("See <https://example.com/a_b> for all of the other valves.\n",
          ["See https://example.com/a_b for all of the other valves."]),
+        ("> Type set delay <seconds> on a->b, and then a > b holds.\n",
+         ["Type set delay <seconds> on a->b, and then a b holds."]),
+        ("| E12 | The pump stops after a while. |\n| E13 | The valve is closed for good. |\n\nLook up the code of your pump.\n",
+         ["Look up the code of your pump."]),
     ],
 )  # fmt: skip
 def test_marks_of_markdown_are_no_part_of_a_sentence(text, sentences):
