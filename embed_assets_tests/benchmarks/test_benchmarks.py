@@ -51,13 +51,14 @@ def test_mining_is_measured_against_sentence_transformers_on_the_same_task():
 @pytest.mark.slow
 def test_mining_of_a_larger_collection_with_given_vectors_is_measured_alone_and_beside_the_library(tmp_path: Path):
     settings, model = NegativesSettings(top_k=5), BaseModelSettings(max_tokens=32)
-    task = enlarged(Mining(make_chunks(TEXTS), make_pairs(QUESTIONS), model, settings), 40, 20)
+    small = Mining(make_chunks(TEXTS), make_pairs(QUESTIONS), model, settings)
+    task = enlarged(small, 40, 20)
     assert task.chunks.height == 40 and task.chunks["passage"].n_unique() > 30 and task.pairs.height == 20
     both, alone = benchmark_mining(task), benchmark_mining(task, alone=True)
     assert both["system"].to_list() == ["sentence-transformers", "embed_assets"]
     assert alone["system"].to_list() == ["embed_assets"] and "ratio" not in alone.columns
     assert alone["complete"][0] == both["complete"][1] and alone["chunks"].to_list() == [40]
-    draw_growth(tmp_path / "chart.png", "20 queries", pl.concat([both, benchmark_mining(enlarged(task, 80, 20))]))
+    draw_growth(tmp_path / "chart.png", "20 queries", pl.concat([both, benchmark_mining(enlarged(small, 80, 20))]))
     assert (tmp_path / "chart.png").stat().st_size > 5000
 
 
