@@ -7,16 +7,19 @@ from typing import Any
 
 import click
 
+from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.store import HTML_REPORT, MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
 from embed_assets.evaluation.scoring import read_summaries, scores_table
 from embed_assets.graph import STAGES
 from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError
+from embed_assets.models.weights import BrokenModelError
 from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
 from embed_assets.training.stages import CHECKPOINT, RERANKER
 
+MODEL_ERRORS = (BrokenModelError, ModelNotFoundError, ModelNotPinnedError, SettingsError)
 HOLD_A_MODEL, MODEL = (CHECKPOINT.name, RERANKER.name), "model"
 
 
@@ -77,7 +80,7 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     try:
         settings = read_settings(workspace, collection)
         summaries = compare_models(workspace, collection, models, settings.base_model, settings.scoring)
-    except (MissingArtifactError, ModelNotFoundError, ModelNotPinnedError, AmbiguousModelError) as error:
+    except (MissingArtifactError, *MODEL_ERRORS, AmbiguousModelError) as error:
         raise click.ClickException(str(error)) from None
     _echo_summaries(summaries, as_json)
 

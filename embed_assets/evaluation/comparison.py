@@ -14,6 +14,7 @@ from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import encoder_of
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
+from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.models.prompts import own_lengths
 from embed_assets.models.settings import BaseModelSettings
 
@@ -61,6 +62,8 @@ def compare_models(
 
 
 def _open(workspace: Workspace, collection: str, model: str, base_model: BaseModelSettings, compute: Compute) -> TextEncoder:
+    if not model.strip():
+        raise ModelNotFoundError("a model without a name: name 'base', a folder, or a checkpoint")
     if model == BASE:
         return Encoder(base_model, workspace.memos, compute=compute)
     if (checkpoint := find_checkpoint(workspace, collection, model)) is not None:

@@ -17,7 +17,7 @@ from embed_assets.models.lengths import PASSAGE, QUERY, Task, as_task, check_len
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.models.weights import BrokenModelError, check_is_safe, check_is_whole
+from embed_assets.models.weights import check_is_safe, check_is_whole, what_is_broken
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
@@ -48,10 +48,9 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
         name: folder or name of the model, if it is not the base model.
 
     Raises:
-        BrokenModelError: some of its weights are missing, damaged or pickled, or some of its words are missing.
-        ValueError: the model has no positions for that length, or cannot cut queries and passages apart.
+        BrokenModelError: it cannot be loaded, or some of its weights or of its words are missing.
+        SettingsError: the model has no positions for that length, or cannot cut queries and passages apart.
     """
-    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
@@ -60,7 +59,7 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
     keep_freed_memory(device)
     settings, called, revision = with_prompts(settings, name), name or settings.name, settings.revision_of(name)
     check_is_safe(called)
-    try:
+    with what_is_broken(called):
         model = SentenceTransformer(
             str(locate_model(called)),
             device=device,
@@ -69,10 +68,6 @@ def load_sentence_transformer(settings: BaseModelSettings, device: str, name: st
             prompts={"query": settings.query_prompt, "document": settings.passage_prompt},
             model_kwargs={"use_safetensors": True},
         )
-    except SafetensorError as error:
-        raise BrokenModelError(
-            f"{called}: its weights cannot be read ({error}): they are cut off, or a pointer of Git LFS: fetch them again"
-        ) from None
     check_is_whole(model, called, revision)
     if model.transformers_model is not None:
         check_length(settings, model.transformers_model.config.to_dict())

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.weights import BrokenModelError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -50,13 +52,13 @@ def set_lengths(model: "SentenceTransformer", settings: BaseModelSettings) -> No
     """Have a model cut queries and passages at their lengths, also when others load it once it was saved.
 
     Raises:
-        ValueError: they have different ones, and the model cannot tell them apart.
+        SettingsError: they have different ones, and the model cannot tell them apart.
     """
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     if not isinstance(model[0], Transformer) and are_apart(settings):
-        raise ValueError(
+        raise SettingsError(
             f"base_model.query_max_tokens needs a transformer, but {settings.name} begins with {type(model[0]).__name__}: "
             "set it to null"
         )
@@ -92,7 +94,8 @@ def check_length(settings: BaseModelSettings, config: Mapping[str, Any] | None =
         config: the config.json of its transformer; None reads that of a model in a folder, and nothing of one on a hub.
 
     Raises:
-        ValueError: base_model.max_tokens or base_model.query_max_tokens is too large.
+        BrokenModelError: a configuration of the model is no JSON.
+        SettingsError: base_model.max_tokens or base_model.query_max_tokens is too large.
     """
     most = positions(_config(settings.name) if config is None else config)
     for name, length, too in (
@@ -100,7 +103,7 @@ def check_length(settings: BaseModelSettings, config: Mapping[str, Any] | None =
         ("query_max_tokens", settings.query_max_tokens or 0, ""),
     ):
         if most is not None and length > most:
-            raise ValueError(
+            raise SettingsError(
                 f"base_model.{name} is {length}, but {settings.name} has positions for {most} tokens: "
                 f"set it to at most {most}{too}"
             )
@@ -112,7 +115,14 @@ def _config(name: str) -> Mapping[str, Any]:
         return {}
     folders = [location]
     if (location / "modules.json").is_file():
-        folders += [location / module["path"] for module in json.loads((location / "modules.json").read_text(encoding="utf-8"))]
+        folders += [location / module["path"] for module in _read(location / "modules.json")]
     found = (folder / "config.json" for folder in folders)
     # The first module has the transformer; those after it have a config.json of another kind.
-    return next((json.loads(path.read_text(encoding="utf-8")) for path in found if path.is_file()), {})
+    return next((_read(path) for path in found if path.is_file()), {})
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BrokenModelError(f"{path}: not JSON: {error}: it is cut off, or a pointer of Git LFS: fetch it again") from None

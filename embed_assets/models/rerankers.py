@@ -14,7 +14,7 @@ from embed_assets.models.device_pool import DevicePool, device_to_load_on, texts
 from embed_assets.models.hardware import Compute, keep_freed_memory
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.settings import CrossEncoderSettings
-from embed_assets.models.weights import check_is_whole
+from embed_assets.models.weights import check_is_whole, what_is_broken
 from embed_assets.progress import track
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def load_cross_encoder(
         revision: commit of a model on a hub; empty: the newest.
 
     Raises:
-        BrokenModelError: some of its weights, or of its words, are missing.
+        BrokenModelError: it cannot be loaded, or some of its weights, or of its words, are missing.
         ValueError: the model does not give one score, or has no head and may not get one.
     """
     from sentence_transformers import CrossEncoder
@@ -51,14 +51,15 @@ def load_cross_encoder(
     disable_progress_bar()
 
     keep_freed_memory(device)
-    model = CrossEncoder(
-        str(locate_model(name)),
-        device=device,
-        trust_remote_code=trust_remote_code,
-        revision=revision or None,
-        num_labels=1 if new_head else None,
-        model_kwargs={"use_safetensors": True},
-    )
+    with what_is_broken(name):
+        model = CrossEncoder(
+            str(locate_model(name)),
+            device=device,
+            trust_remote_code=trust_remote_code,
+            revision=revision or None,
+            num_labels=1 if new_head else None,
+            model_kwargs={"use_safetensors": True},
+        )
     has_head = model[0].transformer_task != "sequence-classification" or "SequenceClassification" in model.config.architectures[0]
     if not has_head and not new_head:
         raise ValueError(f"{name}: this is no cross-encoder but a {model.config.architectures[0]}, which has no score to give")

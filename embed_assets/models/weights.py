@@ -1,10 +1,12 @@
 """Whether the files of a model are whole: what is missing of them gets random values, and nothing fails."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embed_assets.models.locations import locate_model
+from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.models.locations import locate_model, on_a_hub
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -15,6 +17,33 @@ class BrokenModelError(ValueError):
 
 
 PICKLED, SAFE = "pytorch_model.bin", "model.safetensors"
+
+
+@contextmanager
+def what_is_broken(name: str) -> Iterator[None]:
+    """Say of a model that cannot be loaded what to do: another try mends nothing, but where a disk or a hub failed.
+
+    Raises:
+        BrokenModelError: the model cannot be loaded.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (BrokenModelError, SettingsError):
+        raise
+    except SafetensorError as error:
+        raise BrokenModelError(
+            f"{name}: its weights cannot be read ({error}): they are cut off, or a pointer of Git LFS: fetch them again"
+        ) from None
+    except (OSError, ImportError, AttributeError, KeyError, ValueError) as error:
+        if isinstance(error, OSError) and (error.errno is not None or on_a_hub(name)):
+            raise
+        words = " ".join(str(error).split())
+        raise BrokenModelError(
+            f"{name!r} cannot be loaded: {words:.300}: name a sentence-transformers folder, or a model of a hub, with "
+            "safetensors weights"
+        ) from error
 
 
 def check_is_safe(name: str) -> None:

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import release_memory
 from embed_assets.models.lengths import check_length
 from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
 from embed_assets.models.token_projection import load_projection, save_projection
-from embed_assets.models.weights import BrokenModelError
+from embed_assets.models.weights import BrokenModelError, what_is_broken
 from embed_assets.training.trainer import merge_adapters, save_model
 
 if TYPE_CHECKING:
@@ -31,29 +32,24 @@ def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Pa
 
     Raises:
         ModelNotFoundError: there is no such model.
-        BrokenModelError: it is not whole, or a part of it is pickled.
-        ValueError: it cannot be loaded, has no safetensors weights, or needs code that may not run.
+        BrokenModelError: it cannot be loaded, is not whole, or a part of it is pickled.
+        SettingsError: it needs code that may not run.
     """
     if own.trust_remote_code and not base_model.trust_remote_code:
-        raise ValueError(
+        raise SettingsError(
             "checkpoint.trust_remote_code is true, but base_model.trust_remote_code, by which it is loaded later, is false: "
             "set both, or neither"
         )
     changes = {"name": own.name, "revision": own.revision, "trust_remote_code": own.trust_remote_code}
     settings = base_model.model_copy(update=changes)
     location = locate_model(own.name)
-    check_length(settings)
     try:
+        check_length(settings)
         model = load_sentence_transformer(settings, "cpu")
-        _merge_adapters(model, str(location))
+        with what_is_broken(own.name):
+            _merge_adapters(model, str(location))
     except BrokenModelError as error:
-        raise BrokenModelError(f"checkpoint.name: {error}") from None
-    except (OSError, ImportError, AttributeError, KeyError, ValueError) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(
-            f"checkpoint.name: {own.name!r} cannot be loaded: {words:.300}: name a sentence-transformers folder, or a model of a "
-            "hub, with safetensors weights"
-        ) from None
+        raise BrokenModelError(f"checkpoint.name: {error}") from error
     figures = {
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "dimensions": model.get_embedding_dimension() or 0,
@@ -64,7 +60,7 @@ def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Pa
     del model
     release_memory()
     if not own.trust_remote_code and any(CODE in path.read_text(encoding="utf-8") for path in folder.rglob("*.json")):
-        raise ValueError(
+        raise SettingsError(
             f"checkpoint.name: {own.name!r} names code of its own (auto_map): read it, then set checkpoint.trust_remote_code and "
             "base_model.trust_remote_code, or take it out of the model's configuration"
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
 from embed_assets.models.weights import BrokenModelError
@@ -46,7 +47,7 @@ def test_only_safetensors_are_loaded(elsewhere, tmp_path):
 
     torch.save(load_file(elsewhere / "model.safetensors"), elsewhere / "pytorch_model.bin")
     (elsewhere / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"checkpoint\.name: .* cannot be loaded: .*safetensors"):
+    with pytest.raises(BrokenModelError, match=r"checkpoint\.name: .* cannot be loaded: .*safetensors"):
         take_over(own(elsewhere), BASE, tmp_path / "model")
 
 
@@ -124,12 +125,15 @@ def test_adapters_are_merged_into_the_weights(elsewhere, tmp_path):
 
 def test_what_is_no_model_is_named(elsewhere, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"checkpoint\.name: .*empty' cannot be loaded"):
+    with pytest.raises(BrokenModelError, match=r"checkpoint\.name: .*empty' cannot be loaded"):
         take_over(own(tmp_path / "empty"), BASE, tmp_path / "model")
     with pytest.raises(ModelNotFoundError, match="there is nothing at"):
         take_over(own(tmp_path / "nowhere"), BASE, tmp_path / "model")
-    with pytest.raises(ValueError, match=r"base_model\.max_tokens is 65, but .*elsewhere has positions for 64"):
+    with pytest.raises(SettingsError, match=r"base_model\.max_tokens is 65, but .*elsewhere has positions for 64"):
         take_over(own(elsewhere), BaseModelSettings(max_tokens=65), tmp_path / "model")
+    (elsewhere / "config.json").write_text("{")
+    with pytest.raises(BrokenModelError, match=r"checkpoint\.name: .*config\.json: not JSON"):
+        take_over(own(elsewhere), BASE, tmp_path / "model")
 
 
 def test_code_of_its_own_runs_only_if_both_settings_say_so(elsewhere, tmp_path):
