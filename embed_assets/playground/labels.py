@@ -4,7 +4,7 @@ Every mark is on disk before the next page is shown.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -28,10 +28,18 @@ class Labels:
         settings: the shares of dev and test.
         locks: folder of the lock that keeps two writers apart.
         split: where new queries go; None: by a hash of the query, in the shares of the settings.
+        documents: ids of the collection; labels that write them in another way mean them, as in the evaluation set.
     """
 
-    def __init__(self, folder: Path, settings: EvaluationSetSettings, locks: Path, split: LabelSplit | None = None):
-        self.folder, self._settings, self._split = folder, settings, split
+    def __init__(
+        self,
+        folder: Path,
+        settings: EvaluationSetSettings,
+        locks: Path,
+        split: LabelSplit | None = None,
+        documents: Collection[str] = (),
+    ):
+        self.folder, self._settings, self._split, self._documents = folder, settings, split, documents
         self._lock = locks / f"{folder.name}.lock"
         locks.mkdir(parents=True, exist_ok=True)
 
@@ -100,8 +108,8 @@ class Labels:
         return ids
 
     def _rows(self, split: LabelSplit) -> list[tuple[str, str, int]]:
-        path = find_qrels(self.folder, split)
-        return read_qrels(path) if path else []
+        path, queries = find_qrels(self.folder, split), find_file(self.folder, QUERIES)
+        return read_qrels(path, read_queries(queries) if queries else (), self._documents) if path else []
 
     def _add(self, query: str) -> str:
         """Append a query to queries.jsonl; returns its id."""

@@ -38,10 +38,15 @@ def open_playground(
     queue = read_log(log) if log is not None else []
     folder = workspace.writable_folder(collection)
     settings = read_settings(workspace, collection)
-    labels = Labels(folder, settings.evaluation_set, workspace.home / "playground", split)
+    labels = Labels(folder, settings.evaluation_set, workspace.home / "playground", split, _documents(workspace, collection))
     labels.judged()  # so that a file that cannot be used is told of before the models are loaded
     systems = SideBySide(workspace, collection, compute)
     return Playground(systems, labels, folder, _kept_pairs(workspace, collection), queue)
+
+
+def _documents(workspace: Workspace, collection: str) -> set[str]:
+    chunks = workspace.store.current("corpus_chunks", collection).folder / "chunks.parquet"
+    return set(pl.read_parquet(chunks, columns=["document_id"])["document_id"])
 
 
 def _kept_pairs(workspace: Workspace, collection: str) -> pl.DataFrame:

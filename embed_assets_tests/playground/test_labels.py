@@ -127,3 +127,16 @@ def test_a_log_has_each_query_once(tmp_path: Path):
     for name, words in (("empty.txt", "no query in it"), ("none.txt", "no such file")):
         with pytest.raises(CollectionError, match=words):
             read_log(tmp_path / name)
+
+
+def test_ids_that_another_program_wrote_are_known_again(folder: Path, tmp_path: Path):
+    (folder / "qrels").mkdir()
+    (folder / "queries.jsonl").write_text('{"_id": "12", "text": "why does the pump leak"}\n')
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n12.0\tguide\\install.md\t1.0\n")
+    labels = Labels(folder, SETTINGS, tmp_path / "locks", "dev", ["guide/install.md", "pump.md"])
+    assert labels.of("why does the pump leak") == {"guide/install.md": 1}
+    assert labels.judged() == {"why does the pump leak": "test"}
+    labels.mark("why does the pump leak", "guide/install.md", 0)
+    labels.mark("why does the pump leak", "pump.md", 1)
+    assert labels.of("why does the pump leak") == {"guide/install.md": 0, "pump.md": 1}
+    assert not (folder / "qrels" / "dev.tsv").exists()  # a query that is tested with chooses nothing
