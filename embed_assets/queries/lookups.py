@@ -213,7 +213,7 @@ class _Identifiers:
 
 
 class _Titles:
-    """Look-ups by titles and headings, but by none that several documents have, such as "Usage".
+    """Look-ups by titles and headings, but by no heading that several documents have, such as "Usage".
 
     Args:
         paths: of each chunk its document, and its title and headings.
@@ -221,13 +221,12 @@ class _Titles:
 
     def __init__(self, paths: Iterable[tuple[str, Sequence[str]]]):
         first: dict[str, str] = {}
-        self._shared = {
-            name for document, path in paths for name in (*path[:1], *path[-1:]) if first.setdefault(name, document) != document
-        }
+        self._shared = {path[-1] for document, path in paths if path and first.setdefault(path[-1], document) != document}
 
     def queries(self, path: Sequence[str], keywords: Sequence[str], draw: random.Random, count: int) -> list[str]:
         """A title or a heading of a chunk, and a word of its text that is not in them."""
-        names = [name for name in (*path[:1], *path[-1:]) if name.strip() and len(name) <= 120 and name not in self._shared]
+        names = [*path[:1], *(name for name in path[-1:] if name not in self._shared)]
+        names = [name for name in names if name.strip() and len(name) <= 120]
         heading = " > ".join(path).lower()
         others = [word for word in keywords if word.lower() not in heading]
         return [f"{draw.choice(names)} {word}" for word in draw.sample(others, min(count, len(others)))] if names else []
