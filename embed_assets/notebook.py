@@ -1,7 +1,7 @@
 """The graph from a notebook or a script: run a collection, read what was built as Polars frames, search."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,15 +17,16 @@ from embed_assets.graph import STAGES
 from embed_assets.lineage import open_published
 from embed_assets.production.search import Hit, Mode, search_index
 from embed_assets.settings import read_settings
+from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE, TRIAL
 
 
 class RunFailedError(RuntimeError):
     """A run failed; the message says which assets, and why. What was built before is kept."""
 
 
-def open_workspace(data: str | Path = "", home: str | Path = "") -> Workspace:
+def open_workspace(data: str | Path | None = "", home: str | Path | None = "") -> Workspace:
     """The folder of data and the folder of results; by default those that the environment names, as for the command line."""
-    return workspaces.open_workspace(str(data), str(home))
+    return workspaces.open_workspace(str(data or ""), str(home or ""))
 
 
 def materialize(workspace: Workspace, collection: str, *until: str) -> None:
@@ -43,8 +44,7 @@ def materialize(workspace: Workspace, collection: str, *until: str) -> None:
         RunFailedError: something could not be built.
     """
     read_settings(workspace, collection)
-    if unknown := set(until) - set(STAGES):
-        raise ValueError(f"no asset is called {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
+    _check_assets(until, STAGES)
     from embed_assets.cli.runs import failures_of_collection, open_instance
 
     with _environment_of(workspace), open_instance(workspace.home) as instance:
@@ -57,8 +57,10 @@ def read_table(workspace: Workspace, collection: str, asset: str, table: str) ->
 
     Raises:
         MissingArtifactError: the asset was never built.
+        ValueError: an asset of that name does not exist.
         FileNotFoundError: it has no such table; the message lists those it has.
     """
+    _check_assets([asset], (*STAGES, TRIAL.name, LEADERBOARD.name, SATURATION_CURVE.name))
     folder = workspace.store.current(asset, collection).folder
     tables = sorted(path.stem for path in folder.glob("*.parquet"))
     if table not in tables:
@@ -80,7 +82,9 @@ def read_scores(workspace: Workspace, collection: str, asset: str = "beir_scores
 
     Raises:
         MissingArtifactError: the scores were never built.
+        ValueError: the asset has no scores.
     """
+    _check_assets([asset], ("beir_scores", "reranker_scores"))
     rows = [
         {
             "labels": summary["labels"],
@@ -104,12 +108,18 @@ def search(workspace: Workspace, collection: str, query: str, mode: Mode = "hybr
         ``chunk_id``, ``document_id``, ``score`` and ``text``, best first.
 
     Raises:
+        ValueError: there is no such mode, or the limit is below 1.
         PublishingError: nothing is published.
         MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
     settings, published = read_settings(workspace, collection), open_published(workspace, collection)
     hits = search_index(published, query, settings.late_interaction, settings.reranking, mode, limit)
     return pl.DataFrame([asdict(hit) for hit in hits], schema=list(Hit.__dataclass_fields__))
+
+
+def _check_assets(names: Iterable[object], known: Collection[str]) -> None:
+    if unknown := [str(name) for name in names if not isinstance(name, str) or name not in known]:
+        raise ValueError(f"no asset is called {', '.join(unknown)}; there are {', '.join(known)}")
 
 
 @contextmanager

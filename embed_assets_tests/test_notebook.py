@@ -60,6 +60,17 @@ def test_what_is_missing_is_named(folder: Path):
         embed_assets.read_scores(workspace, "manuals")
     with pytest.raises(ValueError, match=r"no asset is called scores; there are corpus_chunks"):
         embed_assets.materialize(workspace, "manuals", "scores")
+    for wrong in (["beir_scores"], None):
+        with pytest.raises(ValueError, match="no asset is called"):
+            embed_assets.materialize(workspace, "manuals", wrong)
+    with pytest.raises(ValueError, match=r"no asset is called chunks; there are corpus_chunks"):
+        embed_assets.read_table(workspace, "manuals", "chunks", "chunks")
+    with pytest.raises(ValueError, match=r"there are beir_scores, reranker_scores"):
+        embed_assets.read_scores(workspace, "manuals", "corpus_chunks")
+    for mode, limit in (("keyword", 10), ("hybrid", -1)):
+        with pytest.raises(ValueError, match="the mode is one of dense, full-text, "):
+            embed_assets.search(workspace, "manuals", "reboot", mode, limit)
+    assert embed_assets.open_workspace(None, "home") == workspace
     embed_assets.materialize(workspace, "manuals", "corpus_chunks")
     with pytest.raises(FileNotFoundError, match="no table 'passages', only chunks, documents"):
         embed_assets.read_table(workspace, "manuals", "corpus_chunks", "passages")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -138,9 +138,12 @@ def search_index(
         limit: how many hits.
 
     Raises:
+        ValueError: there is no such mode, or the limit is below 1.
         PublishingError: nothing is published, or no tokens are, and mode is tokens.
         MissingArtifactError: the model of the index is not in the store, or no re-ranker was trained.
     """
+    if mode not in get_args(Mode) or limit < 1:
+        raise ValueError(f"the mode is one of {', '.join(get_args(Mode))}, and the limit 1 or more; found {mode!r} and {limit!r}")
     return IndexSearch(published, late_interaction, reranking).search(query, mode, limit)
 
 
