@@ -26,6 +26,7 @@ from embed_assets.evaluation.evaluation_set import check_labels
 from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.evaluation.stages import EVALUATION_SET
 from embed_assets.graph import DEFAULT_STAGES, STAGES
+from embed_assets.queries.unread_files import unread_files
 from embed_assets.settings import Settings, describe_settings, read_settings
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
         instance: DagsterInstance | None = None
         for name in names:
             started = time.monotonic()
+            for words in unread_files(workspace.collection_folder(name)):
+                click.echo(f"{name}: {words}", err=True)
             settled = Settled(workspace, name, until)
             in_place = settled.holds()
             if not in_place:

@@ -19,6 +19,7 @@ from embed_assets.evaluation.evaluation_set import check_labels
 from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import why_no_vllm
 from embed_assets.models.locations import ModelNotFoundError, hub_is_off, locate_model, not_on_hub
+from embed_assets.queries.unread_files import unread_files
 from embed_assets.settings import Settings, SettingsError, read_settings
 
 LEAST_MEMORY = 6  # GB (10^9 bytes); the question writer in float32 and the trainer each stay below it
@@ -98,6 +99,8 @@ def _of_collection(workspace: Workspace, name: str) -> Iterator[Diagnosis]:
         check_labels(workspace.collection_folder(name))
     except CollectionError as error:
         yield Diagnosis(f"labels of {name}", False, str(error))
+    for words in unread_files(workspace.collection_folder(name)):
+        yield Diagnosis(f"files of {name}", False, words)
     for what, model in _models(settings):
         yield _try(f"{what} of {name}", functools.partial(_located, model))
     keys = {model.api_key_variable for model in settings.questions.language_models.values()}

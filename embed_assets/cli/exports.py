@@ -38,7 +38,7 @@ def export_beir_command(collection: str, folder: Path, as_json: bool, data: str,
             read_table(workspace, collection, "beir_scores", "runs.parquet"),
             _answers(workspace, collection),
         )
-    except (MissingArtifactError, FileExistsError) as error:
+    except (MissingArtifactError, OSError) as error:
         raise click.ClickException(str(error)) from None
     for source, row in counts.items():
         if as_json:
@@ -50,7 +50,7 @@ def export_beir_command(collection: str, folder: Path, as_json: bool, data: str,
 @click.command("export-rag")
 @click.argument("collection")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--contexts", default=5, show_default=True, help="Retrieved passages of each question.")
+@click.option("--contexts", default=5, show_default=True, type=click.IntRange(1), help="Retrieved passages of each question.")
 @click.option("--system", default="hybrid", show_default=True, help="Whose passages: base, tuned, bm25, hybrid, …")
 @json_option("the file")
 @data_option
@@ -118,7 +118,7 @@ def export_sdg_command(collection: str, folder: Path, as_json: bool, data: str, 
             pl.read_parquet(corpus / "chunks.parquet"),
             pl.read_parquet(triplets.folder / "triplets.parquet"),
         )
-    except (MissingArtifactError, FileExistsError) as error:
+    except (MissingArtifactError, OSError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         echo_json({"collection": collection, "folder": folder, **counts})

@@ -72,7 +72,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a number of 5000 digits is no JSONDecodeError
             raise CollectionError(f"{path}:{number}: not JSON: {error}: each line has to be one JSON object by itself") from None
         if not isinstance(row, dict):
             raise CollectionError(

@@ -94,7 +94,7 @@ def _list(place: str, record: Mapping[str, Any], name: str) -> list[dict[str, An
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = None
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise CollectionError(f"{place}: {name!r} must be a list of objects; found {value!a:.80}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from embed_assets.cli.main import main
+from embed_assets.queries.unread_files import unread_files
 from embed_assets_tests.small_collections import SETTINGS, override, write_small_collections
 
 
@@ -59,6 +60,21 @@ def test_a_slip_in_the_labels_is_named_with_its_line(workspace_folder: Path):
     qrels.write_text(qrels.read_text().replace("\t", ";"))
     done, found = doctor(workspace_folder)
     assert done.exit_code == 1 and f"{qrels}:1: expected query-id, corpus-id" in found["labels of routers"]["words"]
+
+
+def test_files_of_a_name_that_nothing_reads_are_told(workspace_folder: Path):
+    write_small_collections(workspace_folder / "data")
+    folder = workspace_folder / "data" / "collections" / "routers"
+    for name in ("triplets.csv", "Pairs.JSON", "queries.csv", "notes.csv", "qrels/validation.tsv", "qrels/test.csv"):
+        (folder / name).write_text("anchor,positive\n")
+    told = [words.partition(" is not read: write it as ") for words in unread_files(folder)]
+    assert [(Path(path).name, remedy.partition(",")[0]) for path, _, remedy in told] == [
+        ("Pairs.JSON", "pairs.jsonl or pairs.parquet"),
+        ("triplets.csv", "triplets.jsonl or triplets.parquet"),
+        ("validation.tsv", "dev.tsv"),
+    ]
+    done, found = doctor(workspace_folder)
+    assert done.exit_code == 1 and "is not read" in found["files of routers"]["words"]
 
 
 def test_two_onnxruntimes_in_one_folder_are_told(workspace_folder: Path, monkeypatch):

@@ -85,3 +85,9 @@ def test_the_numbers_are_those_that_people_read(workspace: Workspace):
     assert [it["path"] for it in verified["damaged"]] == [found["path"]] and "chunks.txt" in verified["damaged"][0]["problem"]
     (pruned,) = lines_of(workspace, "prune", "--dry-run")
     assert pruned["dry_run"] and pruned["bytes"] > 0 and sum(it["count"] for it in pruned["kinds"]) == 1
+
+
+def test_so_many_contexts_that_there_is_none_are_refused(workspace: Workspace, tmp_path: Path):
+    places = ["--data", str(workspace.data), "--home", str(workspace.home), "--contexts", "-1"]
+    done = CliRunner().invoke(main, ["export-rag", "bakery", str(tmp_path / "questions.jsonl"), *places])
+    assert done.exit_code == 2 and "x>=1" in done.output

@@ -220,3 +220,10 @@ def test_a_refusal_says_what_to_do(tmp_path, corpus, qrels, words):
         (folder / "corpus.jsonl").write_text(corpus)
     with pytest.raises(CollectionError, match=words):
         read_human_labels(folder, [item.document_id for item in read_documents(folder, DocumentsSettings())[0]])
+
+
+def test_a_number_that_python_does_not_read_is_told_with_its_line(tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"_id": ' + "9" * 5000 + "}\n")
+    with pytest.raises(CollectionError, match=r"corpus\.jsonl:1: not JSON: Exceeds the limit"):
+        list(beir.read_jsonl(path))
