@@ -79,6 +79,7 @@ class Labels:
             relevance: 1 relevant, 0 not relevant.
 
         Raises:
+            OSError: the folder cannot be written to.
             CollectionError: a label file cannot be used or is packed, or an id cannot stand in qrels. Nothing is written.
         """
         query = " ".join(query.split())
@@ -90,6 +91,7 @@ class Labels:
             for path in (self.folder / f"{QUERIES}.gz", *(self.folder / "qrels" / f"{split}.tsv.gz" for split in SPLITS)):
                 if path.exists():
                     raise CollectionError(f"{path}: labels are not added to a packed file: unpack it")
+            (self.folder / "qrels").mkdir(exist_ok=True)  # before anything is written
             split = self.split_of(query)
             rows = self._rows(split)
             query_id = self._ids().get(normalize_query(query)) or self._add(query)
@@ -128,7 +130,6 @@ class Labels:
         if not rows:  # a file without a label would be an error to whoever reads it
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(exist_ok=True)
         lines = ["\t".join(QRELS_HEADER), *("\t".join(map(str, row)) for row in rows)]
         write_atomically(path, "".join(f"{line}\n" for line in lines))
 

@@ -45,8 +45,10 @@ def open_playground(
 
 
 def _documents(workspace: Workspace, collection: str) -> set[str]:
-    chunks = workspace.store.current("corpus_chunks", collection).folder / "chunks.parquet"
-    return set(pl.read_parquet(chunks, columns=["document_id"])["document_id"])
+    """Ids of the documents that were scored."""
+    scores = workspace.store.current("beir_scores", collection)
+    corpus = workspace.store.find_content("corpus_chunks", collection, scores.manifest["inputs"]["corpus_chunks"])
+    return set(pl.read_parquet(corpus.folder / "chunks.parquet", columns=["document_id"])["document_id"])
 
 
 def _kept_pairs(workspace: Workspace, collection: str) -> pl.DataFrame:

@@ -68,7 +68,7 @@ def make_app(playground: Playground, port: int) -> Starlette:
         Route("/questions", pages.review, methods=["POST"]),
         Route("/style.css", _style),
     ]
-    handlers: Mapping[Any, Any] = {CollectionError: pages.problem}
+    handlers: Mapping[Any, Any] = {CollectionError: pages.problem, OSError: pages.problem}
     return Starlette(routes=routes, middleware=[Middleware(Guard, port=port)], exception_handlers=handlers)
 
 
@@ -170,7 +170,7 @@ class _Pages:
             write_review(self._of.folder, query, verdict)
 
     def problem(self, request: Request, error: Exception) -> Response:
-        """A file in the collection's folder that cannot be used, in words."""
+        """A file in the collection's folder that cannot be used, or written, in words."""
         return HTMLResponse(self._render("problem", words=str(error), query=""), status_code=500)
 
     def _marked(self, passage: str, query: str) -> tuple[list, list]:

@@ -140,3 +140,10 @@ def test_ids_that_another_program_wrote_are_known_again(folder: Path, tmp_path: 
     labels.mark("why does the pump leak", "pump.md", 1)
     assert labels.of("why does the pump leak") == {"guide/install.md": 0, "pump.md": 1}
     assert not (folder / "qrels" / "dev.tsv").exists()  # a query that is tested with chooses nothing
+
+
+def test_nothing_is_written_where_there_can_be_no_labels(folder: Path, labels: Labels):
+    (folder / "qrels").write_text("a file")
+    with pytest.raises(OSError):
+        labels.mark("pump", "pump.md", 1)
+    assert not (folder / "queries.jsonl").exists()

@@ -1,9 +1,11 @@
 """The playground's pages over a really scored collection: what they show, what they write, and whom they answer."""
 
+import errno
 import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -220,3 +222,12 @@ def test_a_checkpoint_that_is_gone_is_named(home: ScoredHome, monkeypatch: pytes
     )
     with pytest.raises(MissingArtifactError, match="checkpoint of collection 'house'"):
         open_playground(home.place, NAME)
+
+
+def test_a_folder_that_takes_no_label_is_told(client: TestClient, home: ScoredHome, monkeypatch: pytest.MonkeyPatch):
+    form = {"token": token(page(client, "/labels", q="pump")), "query": "pump", "document": "pump.md", "mark": "relevant"}
+    before = {path: path.read_bytes() for path in home.folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(Path, "mkdir", Mock(side_effect=OSError(errno.EROFS, "Read-only file system", "qrels")))
+    answer = client.post("/labels", data=form)
+    assert answer.status_code == 500 and "Read-only file system" in answer.text and "Nothing was changed" in answer.text
+    assert {path: path.read_bytes() for path in home.folder.rglob("*") if path.is_file()} == before
