@@ -24,10 +24,15 @@ TOKEN_VECTORS, LAST_LAYER = "token_vectors", "last_hidden_state"
 class _OnnxModel:
     """A tokenizer and an ONNX file in a folder that export_onnx or export_onnx_reranker wrote."""
 
-    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = (CPU,)):
+    def __init__(self, folder: Path | str, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = (CPU,)):
         from tokenizers import Tokenizer
 
-        self.folder = folder
+        self.folder = folder = Path(folder)
+        if not (folder / "onnx" / file_name).is_file():
+            there = ", ".join(sorted(path.name for path in folder.glob("onnx/*.onnx"))) or "none"
+            raise FileNotFoundError(
+                f"{folder} has no onnx/{file_name} (there: {there}): 'embed-assets path NAME onnx_model' prints the folder of one"
+            )
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         longest = (self.tokenizer.truncation or {})["max_length"]
         self.session = open_session(folder / "onnx" / file_name, longest, threads, providers)
@@ -70,10 +75,14 @@ class OnnxEncoder(_OnnxModel):
         file_name: model.onnx, model_fp16.onnx, or model_int8.onnx if the check int8_holds of onnx_model says that it will do.
         threads: number of threads; 0 leaves the choice to onnxruntime.
         providers: where to compute, best first: the CPU, or PROVIDERS to use TensorRT or CUDA where they are.
+
+    Raises:
+        FileNotFoundError: there is no such file in the folder.
     """
 
-    def __init__(self, folder: Path, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = (CPU,)):
+    def __init__(self, folder: Path | str, file_name: str = MODEL, threads: int = 0, providers: Sequence[str] = (CPU,)):
         super().__init__(folder, file_name, threads, providers)
+        folder = self.folder
         self.prompts = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
         lengths = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
         # tokenizer.json cuts all texts at the longer of the two; where they are alike, these are not there.
@@ -100,11 +109,14 @@ class OnnxEncoder(_OnnxModel):
         """Unit vectors, float32, shape (len(texts), dimensions); texts are cut where the longest queries or passages end.
 
         Raises:
+            TypeError: it is one text, whose characters would be encoded.
             ValueError: there is no text.
         """
         return self._encode(texts, prompt, self.tokenizer, batch_size)
 
     def _encode(self, texts: Sequence[str], prompt: str, tokenizer: "Tokenizer", batch_size: int = 32) -> np.ndarray:
+        if isinstance(texts, str):
+            raise TypeError("a list of texts is encoded, and not one text: put it into brackets")
         if not texts:
             raise ValueError("there is no text to encode")
         prompted = [prompt + text for text in texts]

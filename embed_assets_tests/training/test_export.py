@@ -107,6 +107,16 @@ def test_long_text_is_cut_at_the_longest_input(exported):
     assert np.array_equal(whole, tail_changed)
 
 
+def test_slips_of_whoever_encodes_are_told(exported, tmp_path):
+    encoder = OnnxEncoder(str(exported), threads=2)
+    for encode in (encoder.encode, encoder.encode_queries, encoder.encode_passages):
+        with pytest.raises(TypeError, match="a list of texts"):
+            encode("NOX-48213")
+    for folder, name in ((tmp_path, "model.onnx"), (exported, "model_int4.onnx"), (tmp_path / "nowhere", "model.onnx")):
+        with pytest.raises(FileNotFoundError, match=rf"has no onnx/{name} .*embed-assets path NAME onnx_model"):
+            OnnxEncoder(folder, name)
+
+
 def test_prompt_is_put_in_front(exported):
     with_prompt = OnnxEncoder(exported, threads=2).encode(TEXTS[:3], prompt="query: ")
     assert np.allclose(with_prompt, OnnxEncoder(exported, threads=2).encode([f"query: {text}" for text in TEXTS[:3]]), atol=1e-6)
