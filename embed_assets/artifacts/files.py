@@ -104,19 +104,27 @@ def unused_name(path: Path) -> Path:
 
 @contextmanager
 def write_folder_atomically(folder: Path) -> Iterator[Path]:
-    """A folder beside this one to write to, which takes its name when all is written.
+    """A folder to write to, which takes the name of this one when all is written.
+
+    A folder that is there and empty stays the one that it is: somebody may stand in it, or it may be a mount point.
 
     Raises:
         FileExistsError: there is something in the folder.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} is not empty: name a new folder")
+    folder = folder.resolve()  # "." has no name, and no folder beside it
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = unused_name(folder)
+    there = folder.exists()
+    building = unused_name(folder / folder.name if there else folder)
     building.mkdir()
     try:
         yield building
-        building.rename(folder)
+        if there:
+            for path in building.iterdir():
+                path.rename(folder / path.name)
+        else:
+            building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from embed_assets.artifacts.files import write_folder_atomically
+from embed_assets.artifacts.workspace import COLLECTION_NAME, NAME_RULE
 from embed_assets.cli.arguments import echo_json, json_option
 from embed_assets.settings import Settings, describe_settings
 
@@ -27,6 +28,8 @@ Each folder below collections/ is one collection. Its documents lie in documents
 @json_option("the new folder")
 def init(folder: Path, collection: str, as_json: bool) -> None:
     """Write a new data FOLDER with a settings.yaml that explains itself, and the folder of one COLLECTION."""
+    if not COLLECTION_NAME.fullmatch(collection):
+        raise click.ClickException(f"{collection!r}: {NAME_RULE}")
     settings = "".join(_commented(line) + "\n" for line in describe_settings(Settings()).splitlines())
     # So that a first run ends with an index that can be searched.
     head, block, tail = settings.partition("publishing:\n")
@@ -40,7 +43,7 @@ def init(folder: Path, collection: str, as_json: bool) -> None:
             place = building / documents.relative_to(folder)
             place.mkdir(parents=True)
             (place / "read-me.md").write_text(DOCUMENT, encoding="utf-8")
-    except FileExistsError as error:
+    except OSError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         echo_json({"data": folder, "collection": collection, "documents": documents})

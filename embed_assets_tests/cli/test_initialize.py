@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from embed_assets.artifacts.workspace import Workspace
@@ -45,6 +46,21 @@ def test_all_settings_of_a_new_folder_are_the_defaults(tmp_path: Path):
     path.write_text(text)
     expected = Settings(publishing=PublishingSettings(uri="published"))
     assert read_settings(Workspace(tmp_path / "data", tmp_path), "my-documents") == expected
+
+
+def test_a_name_that_no_command_takes_is_refused(tmp_path: Path):
+    for name in ("my docs", "büro", "../../elsewhere", ""):
+        done = CliRunner().invoke(main, ["init", str(tmp_path / "data"), name])
+        assert done.exit_code == 1 and "begins with a letter or a digit" in done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_that_one_stands_in_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    done = CliRunner().invoke(main, ["init", "."])
+    assert done.exit_code == 0 and (tmp_path / "settings.yaml").is_file(), done.output
+    assert tmp_path.stat().st_ino == before and {path.name for path in tmp_path.iterdir()} == {"collections", "settings.yaml"}
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path):
