@@ -9,7 +9,7 @@ import contextlib
 import io
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ PARAMETERS = (
     "temperature",
     "warmup_share",
 )
+# What Optuna varies.
+SEARCHED = frozenset({"epochs", "hard_negatives", "learning_rate", "warmup_share"})
 
 
 class TrialError(ValueError):
@@ -133,6 +135,12 @@ def _changes(name: str) -> dict[str, float | int]:
                 f"the settings are {', '.join(PARAMETERS)}"
             )
     return changes
+
+
+def suggested_trials(training: TrainingSettings, chosen: TrialsSettings, finished: Iterable[str]) -> set[str]:
+    """Those of the finished trials that the search may have suggested: beside the grid, and of what it varies."""
+    planned = planned_trials(training, chosen)
+    return {name for name in finished if name not in planned and _changes(name).keys() <= SEARCHED}
 
 
 def planned_trials(training: TrainingSettings, chosen: TrialsSettings) -> list[str]:

@@ -7,7 +7,15 @@ import pytest
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.settings import read_settings
 from embed_assets.sweep.settings import TrialsSettings
-from embed_assets.sweep.trials import TrialError, planned_trials, promote_trial, suggest_trial, trial_name, with_trial
+from embed_assets.sweep.trials import (
+    TrialError,
+    planned_trials,
+    promote_trial,
+    suggest_trial,
+    suggested_trials,
+    trial_name,
+    with_trial,
+)
 from embed_assets.training.settings import TrainingSettings
 
 TRAINING = TrainingSettings(learning_rate=1e-4)
@@ -106,3 +114,9 @@ def test_promotion_writes_a_new_file_where_there_is_none_and_nothing_for_a_wrong
     assert not (folder / "settings.yaml").exists()
     promote_trial(folder, read_settings(workspace, "routers").training, "data_share=0.5")
     assert read_settings(workspace, "routers").training.data_share == 0.5
+
+
+def test_trials_of_other_settings_and_of_the_grid_are_none_that_the_search_suggested():
+    chosen = TrialsSettings(learning_rate_factors=[1.0], epochs=[], data_shares=[0.5])
+    planned, beside = planned_trials(TRAINING, chosen), "epochs=2_learning_rate=0.0003"
+    assert suggested_trials(TRAINING, chosen, [*planned, beside, "seed=101", "merge=0.5", "epochs=2_seed=7"]) == {beside}

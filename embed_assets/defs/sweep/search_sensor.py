@@ -18,7 +18,7 @@ from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.lineage import dev_scores, finished_trials, resolve_trial
 from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import TRIAL
-from embed_assets.sweep.trials import planned_trials, suggest_trial
+from embed_assets.sweep.trials import suggest_trial, suggested_trials
 
 SEARCH_TAG = "embed_assets/search"
 RUN_KEY_TAG = "dagster/run_key"
@@ -59,7 +59,7 @@ def _next_trial(context: SensorEvaluationContext, place: Workspace, collection: 
     if not settings.trials.suggested or context.instance.get_runs(under_way, limit=1):
         return None
     finished = dev_scores(place, collection)
-    if len(finished.keys() - set(planned_trials(settings.training, settings.trials))) >= settings.trials.suggested:
+    if len(suggested_trials(settings.training, settings.trials, finished)) >= settings.trials.suggested:
         return None
     name = suggest_trial(settings.training, settings.negatives.per_query, finished)
     partition = MultiPartitionKey({"collection": collection, "trial": name})
