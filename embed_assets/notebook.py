@@ -1,6 +1,7 @@
 """The graph from a notebook or a script: run a collection, read what was built as Polars frames, search."""
 
 import os
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,6 +20,9 @@ from embed_assets.production.search import Hit, Mode, search_index
 from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE, TRIAL
 
+# Dagster hears of a workspace from the environment, and two of its runs in one process wait for each other for good.
+_ONE_RUN = threading.Lock()
+
 
 class RunFailedError(RuntimeError):
     """A run failed; the message says which assets, and why. What was built before is kept."""
@@ -30,7 +34,7 @@ def open_workspace(data: str | Path | None = "", home: str | Path | None = "") -
 
 
 def materialize(workspace: Workspace, collection: str, *until: str) -> None:
-    """Build the assets of a collection, in this process; what is there already is taken from the store.
+    """Build the assets of a collection, in this process; what is there already is taken from the store. Threads take turns.
 
     Args:
         workspace: data and results.
@@ -47,7 +51,7 @@ def materialize(workspace: Workspace, collection: str, *until: str) -> None:
     _check_assets(until, STAGES)
     from embed_assets.cli.runs import failures_of_collection, open_instance
 
-    with _environment_of(workspace), open_instance(workspace.home) as instance:
+    with _ONE_RUN, _environment_of(workspace), open_instance(workspace.home) as instance:
         if failures := failures_of_collection(instance, collection, *until):
             raise RunFailedError(f"{collection}: {'; '.join(failures)}")
 

@@ -54,6 +54,20 @@ def test_the_example_of_the_docs_runs(folder: Path):
         exec(EXAMPLES[1], names)
 
 
+@pytest.mark.long
+def test_threads_that_build_take_turns(folder: Path):
+    script = (
+        "import threading, embed_assets\n"
+        "workspace = embed_assets.open_workspace('data', 'home')\n"
+        "build = lambda: embed_assets.materialize(workspace, 'manuals', 'corpus_chunks')\n"
+        "threads = [threading.Thread(target=build) for _ in range(2)]\n"
+        "[thread.start() for thread in threads], [thread.join() for thread in threads]\n"
+        "print(embed_assets.read_table(workspace, 'manuals', 'corpus_chunks', 'chunks').height)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert int(done.stdout) >= len(ROUTERS) and "Exception in thread" not in done.stderr
+
+
 def test_what_is_missing_is_named(folder: Path):
     workspace = embed_assets.open_workspace("data", "home")
     with pytest.raises(MissingArtifactError, match="embed-assets run manuals"):
