@@ -93,7 +93,7 @@ def choose_merge(merger: Merger, dev: DevSet, judge: Callable[[DevSet], np.ndarr
         merger.merge(weight)
         judged[weight] = judge(dev)
         logger.info("merged with %g of the fine-tuned weights: nDCG@10 %.4f on dev queries", weight, judged[weight].mean())
-    chosen = best_share(judged, dev.clusters)
+    chosen = best_share(judged, dev.clusters, dev.source)
     if not chosen:
         logger.warning("no share of the fine-tuned weights is better on the dev queries: the checkpoint is the base model")
     merger.merge(chosen)
@@ -101,16 +101,19 @@ def choose_merge(merger: Merger, dev: DevSet, judge: Callable[[DevSet], np.ndarr
     return pl.DataFrame(rows, schema=MERGES_SCHEMA, orient="row")
 
 
-def best_share(judged: Mapping[float, np.ndarray], clusters: Sequence[Any]) -> float:
+def best_share(judged: Mapping[float, np.ndarray], clusters: Sequence[Any], source: str) -> float:
     """Of the shares that are about as good as the best, the one nearest to UNDECIDED, and none that is below the base model.
 
     On queries of people that is a loss, however small, and on written ones, which flatter what was learnt from their like, a
-    larger one.
+    larger one. Where people's queries do not show by a standard error that any share helps, it is the base model.
 
     Args:
         judged: share of the fine-tuned weights → nDCG@10 on each dev query; 0 is the base model.
         clusters: of the queries, as in paired_difference.
+        source: of the labels of these queries.
     """
+    if source != SYNTHETIC and nearest_within_error(judged, clusters, 0.0) == 0.0:
+        return 0.0
     of_base = judged[0.0].mean()
     no_loss = {share: values for share, values in judged.items() if values.mean() >= of_base}
     return nearest_within_error(no_loss, clusters, UNDECIDED)

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from embed_assets.evaluation.dev_set import DevSet, dev_ndcg
+from embed_assets.evaluation.evaluation_set import HUMAN, SYNTHETIC
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.evaluator import ModelInTraining
@@ -70,7 +71,19 @@ OF_BASE = np.array([0.4, 0.6] * 4)
     ],
 )
 def test_no_share_is_taken_that_is_below_the_base_model(half, all_of_it, expected):
-    assert best_share({0.0: OF_BASE, 0.5: half, 1.0: all_of_it}, list(range(8))) == expected
+    assert best_share({0.0: OF_BASE, 0.5: half, 1.0: all_of_it}, list(range(8)), SYNTHETIC) == expected
+
+
+@pytest.mark.parametrize(
+    ("half", "expected"),
+    [
+        (OF_BASE + [0.1, 0.0] * 4, 0.5),
+        (OF_BASE + [-0.1, 0.1] * 4, 0.0),
+        (OF_BASE + [-0.1, 0.12] * 4, 0.0),  # by less than a standard error
+    ],
+)
+def test_a_share_has_to_show_on_queries_of_people_that_it_helps(half, expected):
+    assert best_share({0.0: OF_BASE, 0.5: half}, list(range(8)), HUMAN) == expected
 
 
 def test_written_questions_take_no_more_than_a_half(base, tmp_path):
