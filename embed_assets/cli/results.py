@@ -19,7 +19,6 @@ from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
 from embed_assets.training.stages import CHECKPOINT, RERANKER
 
-MODEL_ERRORS = (BrokenModelError, ModelNotFoundError, ModelNotPinnedError, SettingsError)
 HOLD_A_MODEL, MODEL = (CHECKPOINT.name, RERANKER.name), "model"
 
 
@@ -80,7 +79,14 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     try:
         settings = read_settings(workspace, collection)
         summaries = compare_models(workspace, collection, models, settings.base_model, settings.scoring)
-    except (MissingArtifactError, *MODEL_ERRORS, AmbiguousModelError) as error:
+    except (
+        MissingArtifactError,
+        BrokenModelError,
+        ModelNotFoundError,
+        ModelNotPinnedError,
+        SettingsError,
+        AmbiguousModelError,
+    ) as error:
         raise click.ClickException(str(error)) from None
     _echo_summaries(summaries, as_json)
 

@@ -7,6 +7,8 @@ import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from embed_assets.text.tokens import with_vowel_am
+
 if TYPE_CHECKING:
     from webencodings import Encoding
 
@@ -53,8 +55,8 @@ MOST_CONTROLS = 0.01
 _C1 = {byte: bytes([byte]).decode("windows-1252", "replace") for byte in range(0x80, 0xA0) if byte != 0x85}
 # Letters and digits as wide as a Chinese character, and what joins them to names.
 _WIDE, _WIDE_MARKS = r"\uff10-\uff19\uff21-\uff3a\uff41-\uff5a", r"\uff0d\uff0e\uff0f\uff3f"
-_HYPHENS = dict.fromkeys("\u2010\u2011", "-")
-_UNLIKE_KEYBOARDS = re.compile(rf"[\u2010\u2011]|[{_WIDE}]+|(?<=[0-9A-Za-z{_WIDE}])[{_WIDE_MARKS}](?=[0-9A-Za-z{_WIDE}])")
+_HYPHENS = dict.fromkeys("\u2010\u2011\u2212", "-")
+_UNLIKE_KEYBOARDS = re.compile(rf"[\u2010\u2011]|[{_WIDE}]+|(?<=[0-9A-Za-z{_WIDE}])[\u2212{_WIDE_MARKS}](?=[0-9A-Za-z{_WIDE}])")
 
 
 class BinaryDataError(ValueError):
@@ -163,7 +165,8 @@ def _is_prose(sample: bytes, encoding: str) -> bool:
 def _checked(text: str) -> str:
     if is_binary(text[:SAMPLE]):
         raise BinaryDataError("binary data")
-    return text.replace("\0", "")  # a few are what a crash or another program left in a text
+    text = text.replace("\0", "")  # a few are what a crash or another program left in a text
+    return text.replace("\r\n", "\n")
 
 
 def is_binary(text: str) -> bool:
@@ -180,6 +183,6 @@ def composed(text: str) -> str:
     if _MAY_BE_UNSEEN.search(text):
         text = _UNSEEN.sub(lambda match: match[1] or "", _STRUCK_OVER.sub("", text)).translate(_C1)
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode())
+        text = with_vowel_am(unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode()))
         text = _UNLIKE_KEYBOARDS.sub(lambda found: _HYPHENS.get(found[0]) or unicodedata.normalize("NFKC", found[0]), text)
     return text

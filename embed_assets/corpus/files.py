@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +11,19 @@ from embed_assets.artifacts.files import digest_of_files, digests_of_files, fing
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import CORPUS, QUERIES, find_file
 
-# Beginning of a name → what is read of that kind.
-_KINDS = {
+# Beginning of a name → what is read of that kind, in the collection's folder and below qrels/.
+KINDS = {
     "setting": ("settings.yaml",),
     "(?:doc|document)": ("documents",),
     "(?:corpus|corpora)": (CORPUS,),
     "(?:query|querie)": (QUERIES,),
-    "qrel": ("qrels",),
+    "qrel": ("qrels/test.tsv", "qrels/dev.tsv", "qrels/train.tsv"),
     "pair": ("pairs.jsonl", "pairs.parquet"),
     "triplet": ("triplets.jsonl", "triplets.parquet"),
+    "reviewed_question": ("reviewed_questions.jsonl",),
     "prompt": ("prompts",),
 }
-_KINDS_OF_LABELS = {split: (f"{split}.tsv",) for split in ("train", "dev", "test")}
+KINDS_OF_LABELS = {"train": ("train.tsv",), "(?:dev|val|valid|validation)": ("dev.tsv",), "test": ("test.tsv",)}
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,22 @@ def list_files(folder: Path) -> Listing:
 
 def _misnamed(folder: Path) -> Iterator[tuple[str, str]]:
     """What lies beside the documents under nearly the name of something that is read, and under which name it would be."""
-    for parent in (folder, folder / "qrels"):
+    for place, kinds in (("", KINDS), ("qrels/", KINDS_OF_LABELS)):
+        parent = folder / place
         for name in sorted(path.name for path in parent.iterdir()) if parent.is_dir() else ():
-            kinds = _KINDS_OF_LABELS if parent != folder else _KINDS
-            kind = next((kind for kind in kinds if re.match(rf"{kind}s?(?![a-z])", name, re.IGNORECASE)), None)
-            if kind is not None and name not in kinds[kind] and name.removesuffix(".gz") not in kinds[kind]:
-                place = "" if parent == folder else "qrels/"
-                yield f"{place}{name}", f"not read: that would be {' or '.join(place + known for known in kinds[kind])}"
+            if known := names_of_kind(name, kinds):
+                yield f"{place}{name}", f"not read: that would be {' or '.join(place + it for it in known)}"
+
+
+def names_of_kind(name: str, kinds: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """What is read of the kind that a name says it is; nothing if it says none, or is read itself.
+
+    Args:
+        name: of a file or folder.
+        kinds: KINDS or KINDS_OF_LABELS.
+    """
+    known = next((names for kind, names in kinds.items() if re.match(rf"{kind}s?(?![a-z])", name, re.IGNORECASE)), ())
+    return () if name.removesuffix(".gz") in {it.partition("/")[0] for it in known} else known
 
 
 def source_files(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 ROWS_IN_A_BATCH = 1024
-READ_AS = 4  # raised where rows are read otherwise than before
+READ_AS = 5  # raised where rows are read otherwise than before
 ROW_ID = "_rowid"
 BETWEEN_TITLES, BETWEEN_PARAGRAPHS = " > ", "\n\n"
 # 16 bytes in hexadecimal digits.

@@ -141,10 +141,20 @@ def nearest_within_error(
     best = max(values, key=lambda weight: (round(float(values[weight].mean()), 9), -abs(weight - preferred)))
     as_good = []
     for weight, of_weight in values.items():
-        sums, counts = _by_cluster(values[best] - of_weight, clusters)
-        if weight == best or sums.sum() / counts.sum() <= _standard_error(sums, counts) * (1 + 1e-9):
+        if weight == best or not above_error(values[best] - of_weight, clusters):
             as_good.append(weight)
     return min(as_good, key=lambda weight: (round(abs(weight - preferred), 9), -float(values[weight].mean())))
+
+
+def above_error(differences: np.ndarray, clusters: Sequence[Any] | np.ndarray | None) -> bool:
+    """Whether the mean of differences is above zero by more than its standard error.
+
+    Args:
+        differences: of two systems, on each query.
+        clusters: as in paired_difference.
+    """
+    sums, counts = _by_cluster(differences, clusters)
+    return bool(sums.sum() / counts.sum() > _standard_error(sums, counts) * (1 + 1e-9))
 
 
 def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:

@@ -4,7 +4,7 @@ Every mark is on disk before the next page is shown.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from embed_assets.text.near_duplicates import normalize_query
 
 LabelSplit = Literal["dev", "test"]
 SPLITS: tuple[LabelSplit, ...] = ("test", "dev")
+Rows = list[tuple[str, str, int]]
 
 
 class Labels:
@@ -49,23 +50,22 @@ class Labels:
         Raises:
             CollectionError: a label file cannot be used; it is named.
         """
-        query_id = self._ids().get(normalize_query(query))
-        return {document: mark for split in SPLITS for name, document, mark in self._rows(split) if name == query_id}
+        ids, rows = self._read()
+        query_id = ids.get(normalize_query(query))
+        return {document: mark for split in SPLITS for name, document, mark in rows[split] if name == query_id}
 
     def split_of(self, query: str) -> LabelSplit:
         """Where the marks of a query are, or would go."""
-        query_id = self._ids().get(normalize_query(query))
-        for split in SPLITS:
-            if any(name == query_id for name, _, _ in self._rows(split)):
-                return split
-        return self._split or split_of_query(query, self._settings)
+        ids, rows = self._read()
+        return self._place(query, ids.get(normalize_query(query)), rows)
 
     def judged(self) -> dict[str, LabelSplit]:
         """The normalized queries that have a relevant document, and the split of each."""
-        names = {query_id: text for text, query_id in self._ids().items()}
+        ids, rows = self._read()
+        names = {query_id: text for text, query_id in ids.items()}
         found: dict[str, LabelSplit] = {}
         for split in SPLITS:
-            for query_id, _, relevance in self._rows(split):
+            for query_id, _, relevance in rows[split]:
                 if relevance > 0 and query_id in names:
                     found.setdefault(names[query_id], split)
         return found
@@ -92,26 +92,29 @@ class Labels:
                 if path.exists():
                     raise CollectionError(f"{path}: labels are not added to a packed file: unpack it")
             (self.folder / "qrels").mkdir(exist_ok=True)  # before anything is written
-            split = self.split_of(query)
-            rows = self._rows(split)
-            query_id = self._ids().get(normalize_query(query)) or self._add(query)
-            kept = [row for row in rows if row[:2] != (query_id, document_id)]
+            ids, rows = self._read()
+            query_id = ids.get(normalize_query(query))
+            split = self._place(query, query_id, rows)
+            query_id = query_id or self._add(query)
+            kept = [row for row in rows[split] if row[:2] != (query_id, document_id)]
             if relevance is not None:
-                place = next((place for place, row in enumerate(rows) if row[:2] == (query_id, document_id)), len(kept))
+                place = next((place for place, row in enumerate(rows[split]) if row[:2] == (query_id, document_id)), len(kept))
                 kept.insert(place, (query_id, document_id, relevance))
             self._write(split, kept)
 
-    def _ids(self) -> dict[str, str]:
-        """Normalized query → its id; of two that are the same, the first one."""
+    def _read(self) -> tuple[dict[str, str], dict[LabelSplit, Rows]]:
+        """Normalized query → its id (of two that are the same, the first one), and the rows of each split."""
         path = find_file(self.folder, QUERIES)
+        queries = read_queries(path) if path else {}
         ids: dict[str, str] = {}
-        for query_id, (text, _) in (read_queries(path) if path else {}).items():
+        for query_id, (text, _) in queries.items():
             ids.setdefault(normalize_query(text), query_id)
-        return ids
+        qrels = {split: find_qrels(self.folder, split) for split in SPLITS}
+        return ids, {split: read_qrels(file, queries, self._documents) if file else [] for split, file in qrels.items()}
 
-    def _rows(self, split: LabelSplit) -> list[tuple[str, str, int]]:
-        path, queries = find_qrels(self.folder, split), find_file(self.folder, QUERIES)
-        return read_qrels(path, read_queries(queries) if queries else (), self._documents) if path else []
+    def _place(self, query: str, query_id: str | None, rows: Mapping[LabelSplit, Rows]) -> LabelSplit:
+        there = (split for split in SPLITS if any(name == query_id for name, _, _ in rows[split]))
+        return next(there, None) or self._split or split_of_query(query, self._settings)
 
     def _add(self, query: str) -> str:
         """Append a query to queries.jsonl; returns its id."""
@@ -125,7 +128,7 @@ class Labels:
         write_atomically(path, f"{before.rstrip()}\n{row}\n".lstrip("\n"))
         return name
 
-    def _write(self, split: LabelSplit, rows: Sequence[tuple[str, str, int]]) -> None:
+    def _write(self, split: LabelSplit, rows: Rows) -> None:
         path = self.folder / "qrels" / f"{split}.tsv"
         if not rows:  # a file without a label would be an error to whoever reads it
             path.unlink(missing_ok=True)

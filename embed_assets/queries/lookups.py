@@ -20,10 +20,10 @@ from embed_assets.text.columns import Texts, identifiers_of
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.languages import SPACELESS, words_without_meaning
 
-# Marks of Markdown; that of C# is none, and neither is the end of <path>.
-MARKS = re.compile(r"(?<!\w)#+|[*`|]+|(?<!\S)>+")
+# Marks of headings and quotations in front of a sentence; #include and the > of a path of menus are none.
+MARKS = re.compile(r"^(?:(?:#+|>+)\s+)+")
 # Rows of a table, whose names of columns may be in another chunk.
-TABLE_ROWS = re.compile(r"^[ \t]*\|.*\|[ \t]*$", re.MULTILINE)
+TABLE_ROWS = re.compile(r"^[ \t]*\|.*\|\s*?$", re.MULTILINE)
 # Escapes, marks of footnotes, boxes to tick, links and pictures, emphasis and code, of which a reader sees the words alone;
 # between digits a star multiplies.
 AROUND_WORDS = re.compile(
@@ -134,7 +134,10 @@ def heading_path(passage: str, text: str) -> list[str]:
 
 def _title(passage: str, text: str) -> list[str]:
     """What a chunk is called: its heading path, or else its first line."""
-    return heading_path(passage, text) or [line for line in passage.splitlines()[:1] if not line.startswith(BLOCK_BEGINS)]
+    path = heading_path(passage, text)
+    if not path and (first := next(iter(passage.splitlines()), "")) and not first.startswith(BLOCK_BEGINS):
+        return [first] if _is_prose(first) else []
+    return path
 
 
 class _Keywords:
@@ -213,7 +216,7 @@ class _Identifiers:
 
 
 class _Titles:
-    """Look-ups by titles and headings, but by no heading that several documents have, such as "Usage".
+    """Look-ups by titles and headings, but by none that several documents have, such as "Usage" or "Release notes".
 
     Args:
         paths: of each chunk its document, and its title and headings.
@@ -221,15 +224,21 @@ class _Titles:
 
     def __init__(self, paths: Iterable[tuple[str, Sequence[str]]]):
         first: dict[str, str] = {}
-        self._shared = {path[-1] for document, path in paths if path and first.setdefault(path[-1], document) != document}
+        ends = ((document, name) for document, path in paths for name in {*path[:1], *path[-1:]})
+        self._shared = {name for document, name in ends if first.setdefault(name, document) != document}
 
     def queries(self, path: Sequence[str], keywords: Sequence[str], draw: random.Random, count: int) -> list[str]:
         """A title or a heading of a chunk, and a word of its text that is not in them."""
-        names = [*path[:1], *(name for name in path[-1:] if name not in self._shared)]
-        names = [name for name in names if name.strip() and len(name) <= 120]
+        names = [name for name in (*path[:1], *path[-1:]) if name.strip() and len(name) <= 120 and name not in self._shared]
         heading = " > ".join(path).lower()
         others = [word for word in keywords if word.lower() not in heading]
         return [f"{draw.choice(names)} {word}" for word in draw.sample(others, min(count, len(others)))] if names else []
+
+
+def _is_prose(text: str) -> bool:
+    """Whether more than half of a text is words, and not the cells of a row of a table."""
+    words = text.split()
+    return words.count("|") < 2 and 2 * sum(any(map(str.isalpha, word)) for word in words) > len(words)
 
 
 def _keyword_queries(keywords: list[str], draw: random.Random, count: int) -> list[str]:
@@ -242,8 +251,8 @@ def _sentence_queries(text: str, language: str, draw: random.Random, count: int)
     if not count:
         return []
     parts = [part for paragraph in _paragraphs(text, language) for part in tokens.sentences(paragraph, language)]
-    found = [" ".join(MARKS.sub(" ", AROUND_WORDS.sub(r"\1\2\3\4", part)).split()) for part in parts]
-    fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE]
+    found = [" ".join(MARKS.sub("", AROUND_WORDS.sub(r"\1\2\3\4", part)).split()) for part in parts]
+    fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE and _is_prose(part)]
     return draw.sample(fitting, min(count, len(fitting)))
 
 

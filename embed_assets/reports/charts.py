@@ -196,15 +196,17 @@ def draw_storage(path: Path, collection: str, table: pl.DataFrame) -> None:
 def draw_growth(path: Path, title: str, table: pl.DataFrame) -> None:
     """Draw the processor time and the memory of mining against the number of chunks, as benchmark_mining gives them."""
     figure, *panels = _figure(8, 3.4, 2)
-    labels = {"cpu_seconds": "seconds of all cores", "memory_of_mining_mb": "memory of mining, MB"}
-    for axes, (column, label) in zip(panels, labels.items(), strict=True):
+    shown: tuple[tuple[str, str, dict[str, Any]], ...] = (  # a log scale of less than a decade has one label
+        ("cpu_seconds", "seconds of all cores", {"yscale": "log"}),
+        ("memory_of_mining_mb", "memory of mining, MB", {"ylim": (0, None)}),
+    )
+    for axes, (column, label, scale) in zip(panels, shown, strict=True):
         for number, system in enumerate(table["system"].unique(maintain_order=True)):
             rows = table.filter(pl.col("system") == system).sort("chunks")
             axes.plot(rows["chunks"], rows[column], marker="o", linewidth=1, color=_COLORS[number], label=system)
-        axes.set(xscale="log", yscale="log", xlabel="chunks", ylabel=label)
+        axes.set(xscale="log", xlabel="chunks", ylabel=label, **scale)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:,.0f}")
-    panels[1].set(yscale="linear", ylim=(0, None))  # a log scale of less than a decade has one label
     panels[0].set_title(title, fontsize=10, loc="left")
     panels[0].legend(frameon=False, fontsize=8)
     _save(figure, path)

@@ -57,13 +57,21 @@ LONGEST_ORDINAL = 20  # characters
 _GERMAN_ORDINAL = regex.compile(
     r"\b(?:d(?:er|ie|as|em|en|es)|am|im|vom|zum|zur|beim|jede[mnrs]?|eine?[mnrs]?)\s\d{1,3}\.$", regex.I
 )
+# What is asked or called within a sentence of Chinese or Japanese.
+_QUOTED_WITHIN = regex.compile(r"[！？!?][」』”’]$")
 _HIRAGANA = regex.compile(r"\p{Hiragana}+$")
 _APOSTROPHES = regex.compile(r"['’]")
+_APART = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb]?)([\u0e32\u0eb2])")
 
 
 def normalize(text: str) -> str:
     """The text with composed letters, without ligatures, full-width forms and invisible characters (NFKC)."""
     return text if text.isascii() else unicodedata.normalize("NFKC", _IGNORABLE.sub("", text))
+
+
+def with_vowel_am(text: str) -> str:
+    """The text with the vowel am of Thai and Lao as keyboards write it, in one sign: NFKC and many PDFs have it in two."""
+    return _APART.sub(lambda found: found[2] + ("\u0e33" if found[3] == "\u0e32" else "\u0eb3"), text)
 
 
 def fold(text: str) -> str:
@@ -192,7 +200,7 @@ def keywords(text: str, language: str) -> list[str]:
     little there. In French, Italian and Catalan what stands before an apostrophe is another word.
     """
     found: list[str] = []
-    for match in _KEYWORD.finditer(_lower(unicodedata.normalize("NFKC", text), language)):
+    for match in _KEYWORD.finditer(_lower(with_vowel_am(unicodedata.normalize("NFKC", text)), language)):
         if match["run"]:
             found += [word for word in _segmenter(_language_of(match["run"], language))(match["run"]) if len(word) > 1]
         else:
@@ -277,8 +285,9 @@ def sentences(text: str, language: str) -> list[str]:
         for part in filter(None, map(str.strip, segment(language, line))):
             end = before[-LONGEST_ORDINAL:]
             if _ORDINAL.search(end) and (part[0].islower() or (language == "de" and _GERMAN_ORDINAL.search(end))):
-                found[-1] = before = f"{before} {part}"
-            else:
-                found.append(part)
-                before = part
+                part = f"{found.pop()} {part}"
+            elif language in ("ja", "zh") and _QUOTED_WITHIN.search(end):
+                part = found.pop() + part
+            found.append(part)
+            before = part
     return found

@@ -9,7 +9,7 @@ import polars as pl
 
 from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.evaluation.evaluation_set import SYNTHETIC
-from embed_assets.evaluation.statistics import nearest_within_error
+from embed_assets.evaluation.statistics import above_error, nearest_within_error
 from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.evaluator import DEV_METRIC
@@ -105,18 +105,20 @@ def best_share(judged: Mapping[float, np.ndarray], clusters: Sequence[Any], sour
     """Of the shares that are about as good as the best, the one nearest to UNDECIDED, and none that is below the base model.
 
     On queries of people that is a loss, however small, and on written ones, which flatter what was learnt from their like, a
-    larger one. Where people's queries do not show by a standard error that any share helps, it is the base model.
+    larger one. Of the shares that people judge, only those that gain by more than a standard error count.
 
     Args:
         judged: share of the fine-tuned weights → nDCG@10 on each dev query; 0 is the base model.
-        clusters: of the queries, as in paired_difference.
+        clusters: of the queries, as in paired_difference; where all are of one document, each query counts for itself.
         source: of the labels of these queries.
     """
-    if source != SYNTHETIC and nearest_within_error(judged, clusters, 0.0) == 0.0:
-        return 0.0
-    of_base = judged[0.0].mean()
-    no_loss = {share: values for share, values in judged.items() if values.mean() >= of_base}
-    return nearest_within_error(no_loss, clusters, UNDECIDED)
+    of_documents = clusters if len(set(clusters)) > 1 else None
+
+    def helps(gains: np.ndarray) -> bool:
+        return float(gains.mean()) >= 0 if source == SYNTHETIC else above_error(gains, of_documents)
+
+    counted = {share: values for share, values in judged.items() if not share or helps(values - judged[0.0])}
+    return nearest_within_error(counted, of_documents, UNDECIDED)
 
 
 def chosen_merge(merges: pl.DataFrame) -> float:

@@ -20,7 +20,7 @@ from embed_assets.training.false_negatives import AnswerRules
 from embed_assets.training.settings import NegativesSettings
 
 FEWEST_WORDS_LEFT = 15
-# How far from the cosine of the positive, in shares of it, that of a passage may be which says the same: no others are read.
+# How far below the cosine of the positive, in shares of it, that of a passage may be which says the same: no others are read.
 ALIKE = 0.1
 # To draw from all of a million would take longer than to search in them.
 CHUNKS_OF_A_DRAW = 10_000
@@ -102,7 +102,7 @@ class Miner:
         )
         allowed = (hits.found >= 0) & (cosines <= of_targets - (1 - margin) * abs(of_targets))
         allowed &= (words <= margin * words_of_targets) | (words_of_targets <= 0)
-        alike = (hits.found >= 0) & ~allowed & (abs(cosines - of_targets) <= ALIKE * abs(of_targets))
+        alike = (hits.found >= 0) & ~allowed & (cosines >= of_targets - ALIKE * abs(of_targets))
         for row, found, mask in zip(rows, hits.found, alike, strict=True):
             row["alike"] = [column for column in found[mask].tolist() if self._say_the_same(column, row["target"])]
         candidates = [self._candidates(row, found[mask]) for row, found, mask in zip(rows, hits.found, allowed, strict=True)]
@@ -173,9 +173,10 @@ class Miner:
     def _say_the_same(self, column: int, target: int) -> bool:
         """Whether a chunk says what the positive says: with about the same words, or as a part of the one or the other."""
         passage, positive = self._passages[column], self._passages[target]
-        if nearly_same(passage, positive) or says_all_of(passage, self._texts[target]):
+        text, other = self._texts[column], self._texts[target]
+        if text == other:
             return True
-        return says_all_of(positive, self._texts[column])
+        return nearly_same(passage, positive) or says_all_of(passage, other) or says_all_of(positive, text)
 
     def _not_answers(self, rows: Sequence[dict], candidates: Sequence[Iterator[int]], reranker: Reranker) -> list[list[int]]:
         """The first candidates of each row that the cross-encoder does not take for answers; it reads no more than it must."""

@@ -43,7 +43,7 @@ def where_nothing_is_trained(blocks: Mapping[str, Block]) -> tuple[str, ...]:
 TRIPLETS = Stage(
     name="triplets",
     group="training",
-    code_version="10",
+    code_version="11",
     settings=("base_model", IDENTIFIERS, "evaluation_set", "negatives"),
     inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
     sources=(base_model, cross_encoder, own_triplets),
@@ -53,7 +53,7 @@ TRIPLETS = Stage(
 CHECKPOINT = Stage(
     name="checkpoint",
     group="training",
-    code_version="8",
+    code_version="9",
     settings=("base_model", "training", "checkpoint"),
     inputs=("triplets",),
     sources=(base_model, own_checkpoint),

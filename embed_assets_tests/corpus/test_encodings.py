@@ -71,6 +71,11 @@ def test_a_zero_byte_in_a_long_text_costs_no_more_than_itself():
     assert decode(f"The fan \0rattles. {GERMAN * 5}".encode()) == (f"The fan rattles. {GERMAN * 5}", "")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252"])
+def test_lines_end_as_they_do_elsewhere(encoding):
+    assert decode("Größe\r\n| a |\r\n".encode(encoding))[0] == "Größe\n| a |\n"
+
+
 def test_text_is_composed_and_holds_no_nul():
     assert composed("Gro\u0308ße\0 e\u0301") == "Größe é"
 
@@ -94,7 +99,8 @@ def test_text_is_composed_and_holds_no_nul():
         ("don\x92t \x93open\x94 it", "don’t “open” it"),
         ("Auf\u200clage, re\u200dset", "Auflage, reset"),
         ("設備ＰＸ－７を１２．５に，Ｗｉｎｄｏｗｓ　１１、東京／大阪。", "設備PX-7を12.5に，Windows\u300011、東京／大阪。"),
-        ("CVE\u20112024\u20111234 co\u2010op 3\u20135 \u22122", "CVE-2024-1234 co-op 3\u20135 \u22122"),
+        ("CVE\u20112024\u20111234 co\u2010op 3\u20135 \u22122 PX\u22127", "CVE-2024-1234 co-op 3\u20135 \u22122 PX-7"),
+        ("\u0e19\u0e4d\u0e49\u0e32 \u0e97\u0e4d\u0e32 \u0e99\u0ecd\u0eb2", "\u0e19\u0e49\u0e33 \u0e97\u0e33 \u0e99\u0eb3"),
     ],
 )
 def test_what_nobody_sees_is_left_out(text, seen):

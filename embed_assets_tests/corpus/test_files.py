@@ -91,12 +91,13 @@ def test_nearly_the_name_of_something_that_is_read_is_listed(folder):
         "triplet.jsonl",
         "qrels/Test.tsv",
         "qrels/test.txt",
+        "qrels/validation.tsv",
+        "reviewed_questions.csv",
     )
     other = (
         "README.md",
         "pairing.md",
         "documentation.pdf",
-        "qrels/validation.tsv",
         "qrels/testing.tsv",
         "reviewed_questions.jsonl",
     )

@@ -40,6 +40,12 @@ def test_what_stands_above_the_names_of_the_columns_is_none(above):
     assert page.startswith("| id | part | price |\n| --- |") and caption and "#" not in caption and "|" not in caption
 
 
+def test_names_and_values_above_a_table_are_none_of_its_columns():
+    above = "Kontonummer:;DE12 3456;;\nZeitraum;2024;;\n"
+    page = read_csv(f"{above}Tag;Valuta;Text;Betrag\n1.2.;2.2.;Miete;500\n3.2.;3.2.;Strom;80\n".encode()).text
+    assert page.startswith("Kontonummer: DE12 3456\n\nZeitraum 2024\n\n| Tag | Valuta | Text | Betrag |\n| --- |")
+
+
 @pytest.mark.parametrize("source", ["#id,part\n1,valve\n", "part,\nvalve,3\n", "part\n# of a pump\n", "#,part,\n1,valve,3\n"])
 def test_the_first_row_has_the_names_of_the_columns(source):
     assert read_csv(source.encode()).text.splitlines()[1].startswith("| --- |")

@@ -110,6 +110,7 @@ def test_search_terms(text, language, terms):
             ["the", "ポンプ", "軸受", "and", "更换", "滤网", "关闭", "阀门"],
         ),
         ("กรุณาปิดวาล์ว", "th", ["กรุณา", "ปิด", "วาล์ว"]),
+        ("\u0e19\u0e49\u0e33", "th", ["\u0e19\u0e49\u0e33"]),
     ],
 )
 def test_keywords_are_whole_words(text, language, keywords):
@@ -126,6 +127,11 @@ def test_sentences_end_as_their_language_ends_them():
     ]
     assert tokens.sentences("Bu 3. madde okunur. Sonra.", "tr") == ["Bu 3. madde okunur.", "Sonra."]
     assert tokens.sentences("पंप बंद करें। जाली बदलें।", "hi") == ["पंप बंद करें।", "जाली बदलें।"]
+
+
+def test_what_is_called_or_asked_within_a_sentence_does_not_end_it():
+    assert tokens.sentences("他问：“你在哪里？”然后离开。完成。", "zh") == ["他问：“你在哪里？”然后离开。", "完成。"]
+    assert tokens.sentences("「電源を切る！」と表示されます。終わり。", "ja") == ["「電源を切る！」と表示されます。", "終わり。"]
 
 
 def test_words_of_scripts_without_spaces_are_estimated():

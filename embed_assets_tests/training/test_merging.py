@@ -86,6 +86,15 @@ def test_a_share_has_to_show_on_queries_of_people_that_it_helps(half, expected):
     assert best_share({0.0: OF_BASE, 0.5: half}, list(range(8)), HUMAN) == expected
 
 
+def test_each_share_has_to_show_for_itself_that_it_helps():
+    half, all_of_it = OF_BASE + [-0.1, 0.12] * 4, OF_BASE + 0.05  # the half is nearly as good, and might well be a loss
+    assert best_share({0.0: OF_BASE, 0.5: half, 1.0: all_of_it}, list(range(8)), HUMAN) == 1.0
+
+
+def test_the_queries_of_a_single_document_choose_as_well():
+    assert best_share({0.0: OF_BASE, 0.5: OF_BASE + [0.1, 0.0] * 4}, ["manual.pdf"] * 8, HUMAN) == 0.5
+
+
 def test_written_questions_take_no_more_than_a_half(base, tmp_path):
     trained(tmp_path / "tuned", base, merge=1)
     of_people = answered_as_by(encoder(base, tmp_path / "tuned"))

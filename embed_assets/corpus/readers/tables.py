@@ -67,8 +67,9 @@ def _with_captions(rows: list[list[str]]) -> str:
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
 
     def is_caption(row: list[str]) -> bool:
-        shorter = len(row) < width
-        return (shorter and row[0].startswith("#")) or (sum(map(bool, row)) == 1 and (shorter or width > 2))
+        shorter, filled = len(row) < width, sum(map(bool, row))
+        named = filled == 2 and width > 3 and all(row[:2])  # Account:;DE12;;
+        return (shorter and row[0].startswith("#")) or (filled == 1 and (shorter or width > 2)) or named
 
     above = list(itertools.takewhile(is_caption, rows if width > 1 else ()))
     captions = [" ".join(filter(None, row)).lstrip("# ") for row in above]
