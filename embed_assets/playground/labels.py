@@ -12,6 +12,7 @@ from typing import Literal
 from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import QRELS_HEADER, QUERIES, find_file, find_qrels, read_lines, read_qrels, read_queries
+from embed_assets.corpus.encodings import composed
 from embed_assets.evaluation.evaluation_set import place_of
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.text.near_duplicates import normalize_query
@@ -82,7 +83,7 @@ class Labels:
             OSError: the folder cannot be written to.
             CollectionError: a label file cannot be used or is packed, or an id cannot stand in qrels. Nothing is written.
         """
-        query = " ".join(query.split())
+        query = " ".join(composed(query).split())
         if not query or not normalize_query(query):
             raise CollectionError("there is no word in the query")
         if document_id != document_id.strip() or any(sign in document_id for sign in "\t\n\r"):
@@ -154,7 +155,7 @@ def read_log(path: Path) -> list[str]:
         raise CollectionError(f"{path}: there is no such file: name one with a query on each line")
     queries: dict[str, str] = {}
     for _, line in read_lines(path):
-        query = " ".join(line.split())
+        query = " ".join(composed(line).split())
         if normal := normalize_query(query):
             queries.setdefault(normal, query)
     if not queries:

@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.corpus.encodings import composed
 from embed_assets.evaluation.statistics import queries_needed, smallest_difference, spread_of
 from embed_assets.playground.guard import Guard, is_token, new_token
 from embed_assets.playground.labels import SPLITS, Labels
@@ -203,7 +204,7 @@ class _Pages:
 
 
 def _query(request: Request) -> str:
-    return " ".join(request.query_params.get("q", "").split())[:LONGEST_QUERY]
+    return " ".join(composed(request.query_params.get("q", "")).split())[:LONGEST_QUERY]
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -114,14 +114,14 @@ def test_a_file_that_cannot_be_used_is_named_and_left_alone(folder: Path, labels
 
 
 def test_an_id_that_qrels_cannot_hold_and_a_query_without_words_are_refused(folder: Path, labels: Labels):
-    for query, document in (("pump", "a\tb.md"), (" ?! ", "pump.md")):
+    for query, document in (("pump", "a\tb.md"), (" ?! ", "pump.md"), ("\x01\x07\u200b", "pump.md")):
         with pytest.raises(CollectionError):
             labels.mark(query, document, 1)
     assert not list(folder.iterdir())
 
 
 def test_a_log_has_each_query_once(tmp_path: Path):
-    (tmp_path / "log.txt").write_text("\ufeffPump leaks\n\n  pump   leaks? \nNOX-1\n...\n")
+    (tmp_path / "log.txt").write_text("\ufeffPump leaks\n\n  pump   le\u00adaks? \nNOX-1\n...\n\x01\n", encoding="utf-8")
     assert read_log(tmp_path / "log.txt") == ["Pump leaks", "NOX-1"]
     (tmp_path / "empty.txt").write_text("\n")
     for name, words in (("empty.txt", "no query in it"), ("none.txt", "no such file")):
