@@ -254,6 +254,7 @@ def _named(names: pl.Series, columns: Iterable[Sequence[int] | np.ndarray]) -> p
     rest, named = iter(columns), [pl.Series(dtype=pl.List(pl.String))]
     while rows := list(islice(rest, ROWS_AT_ONCE)):
         ends = np.cumsum([0, *map(len, rows)])
-        flat = names.gather(np.concatenate(rows).astype(np.int32))
-        named.append(pl.Series(pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat.to_arrow())))
+        # Views of the names: copies would take three times the memory.
+        flat = names.gather(np.concatenate(rows).astype(np.int32)).to_arrow(compat_level=pl.CompatLevel.newest())
+        named.append(pl.Series(pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat)))
     return pl.concat(named)
