@@ -228,6 +228,16 @@ def test_long_names_are_no_base64(source):
     assert without_base64(source) == (source, 0)
 
 
+def test_the_title_of_a_note_is_none_of_the_page():
+    page = read(".rst", ".. admonition:: Take care\n\n   The pump is hot.\n\nNothing else.\n")
+    assert (page.title, page.text) == ("", "Take care\n\nThe pump is hot.\n\nNothing else.")
+
+
+def test_links_and_labels_that_stand_side_by_side_are_words_apart():
+    page = read(".html", "<p><a>pump</a><a>valve</a></p><label>Linux</label><label>Mac</label><pre><a>std</a><a>::x</a></pre>")
+    assert page.text == "pump valve\n\nLinux Mac\n\n```\nstd::x\n```"
+
+
 def test_data_uris_take_linear_time():
     started = time.monotonic()
     without_data_uris("![x](data:image/png," * 3000)
