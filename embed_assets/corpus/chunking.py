@@ -156,11 +156,12 @@ def _around(text: str, blocks: Sequence[Block], start: int, end: int) -> tuple[s
     if i >= 0 and blocks[i].body <= start < blocks[i].closing:
         before = blocks[i].before
         row = text.rfind("\n", 0, start) + 1
-        rest = text[end : blocks[i].end].partition("\n")[0]
-        if not blocks[i].after and "\n" not in text[start:end] and (text[row:start].strip() or rest.strip()):
+        row_end = text.find("\n", end, blocks[i].end)
+        beside = text[row:start] + text[end : row_end if row_end >= 0 else blocks[i].end]
+        if not blocks[i].after and "\n" not in text[start:end] and beside.strip():
             names, first = _BAR.split(before.strip()), len(_BAR.findall(text, row, start))
-            own = "|".join(names[first : first + len(_BAR.findall(text, start, end)) + 1])
-            before = f"| {own.strip().removeprefix('| ')}\n"
+            last = first + len(_BAR.findall(text, start, end)) + (text[end - 1] != "|")
+            before = f"| {'|'.join(names[first:last]).strip().removeprefix('|').strip()} |\n"
     j = bisect_left(blocks, end, key=lambda block: block.start) - 1
     if j >= 0 and max(start, blocks[j].body) < end <= blocks[j].closing:
         after = blocks[j].after

@@ -329,6 +329,7 @@ def test_a_path_is_shortened_from_its_middle(tokenizer):
         pytest.param("A paragraph of a mail\nin two lines\n---\nMore.", [], id="dashes below a paragraph"),
         pytest.param("Filter\n------\nRinse it.", ["Filter"], id="underlined"),
         pytest.param("# The `--rinse` of **a** [pump](https://x.y) {#rinse}\n", ["The --rinse of a pump"], id="marks"),
+        pytest.param("# Set <name> of Vec<T> in <b>bold</b>\n", ["Set <name> of Vec<T> in bold"], id="placeholders"),
         pytest.param("# MAX\\_RETRY\\_COUNT\n", ["MAX_RETRY_COUNT"], id="escapes"),
     ],
 )

@@ -172,6 +172,12 @@ def test_word_files_lose_no_text_of_moves_fields_boxes_and_tables():
         ("{\n broken: [\n\nText.\n", {}, "", "{\n broken: [\n\nText.\n"),
         ('+++\ntitle = "Fan"\n+++\nText.\n', {"title": "Fan"}, "Fan", "Text.\n"),
         ("---\n\nA rule above.\n\n---\n", {}, "", "---\n\nA rule above.\n\n---\n"),
+        (
+            "---\ntitle: '`kubectl` *apply* of 2 * 3 **kw'\n---\nText.",
+            {"title": "`kubectl` *apply* of 2 * 3 **kw"},
+            "kubectl apply of 2 * 3 **kw",
+            "Text.",
+        ),
         ("Text.\n\n---\na: b\n---\n", {}, "", "Text.\n\n---\na: b\n---\n"),
     ],
 )
