@@ -8,7 +8,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,7 @@ CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
 _QUOTED = re.compile(r'^"(.*)"$')
 _WHOLE = re.compile(r"(\d+)\.0+")
+NAMES_OF_TEXT = ("contents", "content", "body", "passage", "abstract", "document")  # in corpora of other tools
 LONGEST_LINE = 50_000_000  # characters
 # Text shrinks to a third or a tenth; what grows more when it is unpacked was made to fill memory and disks.
 MOST_UNPACKED, UNPACKED_AT_LEAST = 200, 100_000_000
@@ -95,6 +96,8 @@ def read_corpus(path: Path) -> Iterator[tuple[str, str, str]]:
     seen: set[str] = set()
     for number, row in read_jsonl(path):
         document_id = _id_of(path, number, row, seen)
+        if "text" not in row and (name := next((name for name in NAMES_OF_TEXT if isinstance(row.get(name), str)), None)):
+            raise CollectionError(f"{path}:{number}: the text of {document_id!r} is called {name!r}: rename it 'text'")
         title, text = (value if value == value else "" for value in (row.get("title") or "", row.get("text") or ""))  # NaN
         if not isinstance(text, str) or not isinstance(title, str):
             raise CollectionError(f"{path}:{number}: 'text' and 'title' of {document_id!r} must be strings")
@@ -120,7 +123,7 @@ def read_queries(path: Path) -> dict[str, tuple[str, str]]:
         if not is_unicode(text):
             raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {query_id!a}")
         metadata = row.get("metadata")
-        queries[query_id] = composed(text), str(metadata.get("style", "") if isinstance(metadata, dict) else "")
+        queries[query_id] = composed(text), str((metadata.get("style") if isinstance(metadata, dict) else None) or "")
     return queries
 
 
@@ -174,9 +177,9 @@ class KnownIds:
 def read_qrels(path: Path, queries: Collection[str] = (), documents: Collection[str] = ()) -> list[tuple[str, str, int]]:
     """(query id, document id, relevance) of the rows of a qrels file.
 
-    Read are BEIR's three columns, separated by tabs, in quotes or not, with a header (whose last column is no number) or
-    without one; and the four of TREC (query, iteration, document, relevance), separated by white space. Relevance may be
-    written as 1.0. Of two labels of a query and a document the later one holds, as in BEIR.
+    Read are BEIR's three columns, separated by tabs, in quotes or not, with a header (whose last column is no number, and which
+    may name more columns) or without one; and the four of TREC (query, iteration, document, relevance), separated by white
+    space. Relevance may be written as 1.0. Of two labels of a query and a document the later one holds, as in BEIR.
 
     Args:
         path: the file.
@@ -187,29 +190,40 @@ def read_qrels(path: Path, queries: Collection[str] = (), documents: Collection[
     """
     labels: dict[tuple[str, str], int] = {}
     asked, there = KnownIds(queries), KnownIds(documents)
-    header, turned = True, False
+    header, columns = True, None
     for number, line in read_lines(path):
         row = [_QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), cell.strip()) for cell in line.split("\t")]
         if not row[-1]:  # a spreadsheet may end its rows with a tab
             row = row[:-1]
-        if len(row) not in (3, 4):
-            row = line.split()
         begins, header = header, False
-        if begins and len(row) in (3, 4) and not re.match(r"[-+]?\.?[0-9]", row[-1]):
-            first_is_document = re.match(r"(?:corpus|doc|passage|p?id\b)", row[0], re.IGNORECASE)
-            turned = bool(first_is_document and re.search(r"quer|\bq_?id\b", row[-2], re.IGNORECASE))
+        if begins and (columns := _columns_of(row) or _columns_of(line.split())):
             continue
-        relevance = row[-1] if len(row) in (3, 4) else ""
-        if not re.fullmatch(r"[-+]?[0-9]+(\.0*)?", relevance) or not row[0] or not row[-2]:
+        if len(row) not in (3, 4) and columns is None:
+            row = line.split()
+        if begins and len(row) in (3, 4) and not re.match(r"[-+]?\.?[0-9]", row[-1]):
+            continue
+        if columns is not None and len(row) <= max(columns):
+            row = line.split()
+        there_are = len(row) in (3, 4) if columns is None else len(row) > max(columns)
+        query_id, document_id, relevance = (row[place] for place in columns or (0, -2, -1)) if there_are else ("", "", "")
+        if not re.fullmatch(r"[-+]?[0-9]+(\.0*)?", relevance) or not query_id or not document_id:
             raise CollectionError(
                 f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs (or the four columns of "
                 f"TREC qrels); found {line!a:.120}"
             )
-        query_id, document_id = (row[-2], row[0]) if turned else (row[0], row[-2])
         labels[asked.find(query_id), there.find(document_id)] = int(float(relevance))
     if not labels:
         raise CollectionError(f"{path}: there is no label in it: add rows of query-id, corpus-id and score, or remove the file")
     return [(*pair, relevance) for pair, relevance in labels.items()]
+
+
+def _columns_of(header: Sequence[str]) -> tuple[int, int, int] | None:
+    """Where query, document and relevance stand, if a header names each of them in one column."""
+    places = [
+        [place for place, name in enumerate(header) if re.match(pattern, name.strip("#"), re.IGNORECASE)]
+        for pattern in (r"quer|q_?id\b", r"corpus|doc|passage|p?id\b", r"score|relevan|rel\b|label|grade|judg")
+    ]
+    return (places[0][0], places[1][0], places[2][0]) if all(len(found) == 1 for found in places) else None
 
 
 def some_ids(ids: Collection[str]) -> str:

@@ -30,6 +30,7 @@ CHARACTERS_IN_A_BLOCK = 2**21
 # A process takes about two seconds to start.
 FEWEST_BLOCKS_OF_A_PROCESS = 4
 CHARACTERS_FOR_A_TOKEN = 6
+_BAR = re.compile(r"(?<!\\)\|")
 _LONG_LINE = re.compile(r"[^\n]{20000,}")
 # Where nothing but the number of characters tells where to cut, the splitter tokenizes a part again for each chunk of it.
 _LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,2000}", re.DOTALL)
@@ -119,7 +120,7 @@ def _chunk_block(
         structure = read_structure(document.text) if document.markdown else Structure([], [])
         paths = HeadingPaths(document.title, structure.headings)
         for number, (start, end) in enumerate(cutter.cut(document.text, document.markdown, structure)):
-            before, after = _around(structure.blocks, start, end)
+            before, after = _around(document.text, structure.blocks, start, end)
             text = document.text[start:end]
             rows.append(
                 {
@@ -145,12 +146,22 @@ def _with_paths(rows: list[dict], counter: TokenCounter, room: int | None) -> pl
     return pl.DataFrame(rows, schema=CHUNK_SCHEMA)
 
 
-def _around(blocks: Sequence[Block], start: int, end: int) -> tuple[str, str]:
-    """What a chunk needs before and after it: column names if it begins among the rows of a table, a fence that it lacks."""
+def _around(text: str, blocks: Sequence[Block], start: int, end: int) -> tuple[str, str]:
+    """What a chunk needs before and after it: column names if it begins among the rows of a table, a fence that it lacks.
+
+    A part of a row gets the names of its own columns.
+    """
     before = after = ""
     i = bisect_right(blocks, start, key=lambda block: block.start) - 1
     if i >= 0 and blocks[i].body <= start < blocks[i].closing:
         before = blocks[i].before
+        row = text.rfind("\n", 0, start) + 1
+        row_end = text.find("\n", end, blocks[i].end)
+        beside = text[row:start] + text[end : row_end if row_end >= 0 else blocks[i].end]
+        if not blocks[i].after and "\n" not in text[start:end] and beside.strip():
+            names, first = _BAR.split(before.strip()), len(_BAR.findall(text, row, start))
+            last = first + len(_BAR.findall(text, start, end)) + (text[end - 1] != "|")
+            before = f"| {'|'.join(names[first:last]).strip().removeprefix('|').strip()} |\n"
     j = bisect_left(blocks, end, key=lambda block: block.start) - 1
     if j >= 0 and max(start, blocks[j].body) < end <= blocks[j].closing:
         after = blocks[j].after
@@ -253,6 +264,8 @@ class _Cutter:
             else:
                 packed.append((start, end))
                 used = length
+        # Of a very wide table, pieces of the line below the names of its columns are left over.
+        packed = [(start, end) for start, end in packed if block.after or any(map(str.isalnum, text[start:end]))]
         return [_stripped(text, start, end) for start, end in packed if text[start:end].strip()]
 
     def _joined(self, text: str, pieces: Sequence[Span], markdown: bool, furniture: Sequence[Span]) -> list[Span]:

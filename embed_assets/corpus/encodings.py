@@ -27,7 +27,11 @@ _BEYOND_ASCII = re.compile(
     rb"([\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
     rb"|([\x80-\xff])"
 )
-MIXED = "utf-8 and windows-1252"
+MIXED, TWICE = "utf-8 and windows-1252", "utf-8, encoded twice"
+# What the first byte of a character of UTF-8 is in windows-1252, and runs beyond ASCII.
+_LEAD_BYTE, _AS_BYTES, FEWEST_TWICE = re.compile("[\u00c2-\u00f4]"), re.compile(r"[^\x00-\x7f]+"), 4
+# A sign, or a capital, beyond ASCII within a word; apostrophes, dots and dashes may stand there.
+_ODD = re.compile(r"(?<=[a-z])(?:[^\x00-\x7f\w’‘´·…•§\xad–—\s]|[ŠŽŸÀ-ÖØ-Þªºƒ]|\ufffd)(?=[a-z])")
 # Encodings that say with escapes what follows: their bytes are those of ASCII.
 _ESCAPED = re.compile(rb"\x1b\$[@B]")
 _SEVEN_BITS = re.compile(r"(?:csiso-?|iso-?)2022[\w-]*|hz(?:-gb-2312)?|utf-?7", re.IGNORECASE)
@@ -51,12 +55,23 @@ _UNSEEN = re.compile(
 _STRUCK_OVER = re.compile(r"[^\n\x08]\x08")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a]")
 MOST_CONTROLS = 0.01
+A_FEW = 2  # of them are no reason to lose a short text
 # The control characters that UTF-8 makes of windows-1252 read as latin-1; U+0085 ends a line.
 _C1 = {byte: bytes([byte]).decode("windows-1252", "replace") for byte in range(0x80, 0xA0) if byte != 0x85}
 # Letters and digits as wide as a Chinese character, and what joins them to names.
 _WIDE, _WIDE_MARKS = r"\uff10-\uff19\uff21-\uff3a\uff41-\uff5a", r"\uff0d\uff0e\uff0f\uff3f"
 _HYPHENS = dict.fromkeys("\u2010\u2011\u2212", "-")
 _UNLIKE_KEYBOARDS = re.compile(rf"[\u2010\u2011]|[{_WIDE}]+|(?<=[0-9A-Za-z{_WIDE}])[\u2212{_WIDE_MARKS}](?=[0-9A-Za-z{_WIDE}])")
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes that windows-1252 leaves open are control characters, as in browsers."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return error.object[error.start : error.end].encode("latin-1"), error.end
+
+
+codecs.register_error("as_latin_1", _as_latin_1)
 
 
 class BinaryDataError(ValueError):
@@ -85,9 +100,12 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
     if narrow := _of_seven_bits(content, declared or ""):
         return narrow
     try:
-        return _checked(content.decode()), ""
+        text = content.decode()
     except UnicodeDecodeError:
         pass
+    else:
+        once = _encoded_twice(text)
+        return (_checked(text), "") if once is None else (_checked(once), TWICE)
     label = webencodings.lookup(declared or "") or _known_to_python(declared or "")
     if label is not None and label.name == "utf-8" and len(_wrong(content)) * 100 < len(content):
         return _checked(content.decode(errors="replace")), ""
@@ -96,7 +114,35 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
     if label is None or label.name in ("utf-8", "utf-16le", "utf-16be"):
         guess = detect(content[:SAMPLE], allow_utf8=False)
         label = webencodings.lookup(guess) or _known_to_python(guess) or webencodings.lookup("windows-1252")
-    return _checked(label.codec_info.decode(content, "replace")[0]), label.name
+    text, name = label.codec_info.decode(content, "replace")[0], label.name
+    if name == "windows-1252" and declared is None:
+        text, name = _before_windows(content, text)
+    return _checked(text), name
+
+
+def _encoded_twice(text: str) -> str | None:
+    """The text that was saved as UTF-8, read as windows-1252 and saved again (Ã¶ for ö); None: it was not."""
+    beyond = re.findall(r"[^\x00-\x7f]+", text)
+    if not beyond or not _LEAD_BYTE.match(beyond[0]):
+        return None
+    with contextlib.suppress(UnicodeError):
+        once = _AS_BYTES.sub(lambda found: found[0].encode("windows-1252", "as_latin_1").decode(), text)
+        return once if sum(map(len, beyond)) >= FEWEST_TWICE else None
+    return None
+
+
+def _before_windows(content: bytes, text: str) -> tuple[str, str]:
+    """The text of a file of DOS or an old Macintosh, whose letters are signs within words in windows-1252."""
+    odd = _oddities(text)
+    if odd < 2:
+        return text, "windows-1252"
+    others = {name: content.decode(name, "replace") for name in ("cp850", "mac_roman")}
+    best = min(others, key=lambda name: _oddities(others[name]))
+    return (others[best], best) if 4 * _oddities(others[best]) <= odd else (text, "windows-1252")
+
+
+def _oddities(text: str) -> int:
+    return sum(1 for _ in _ODD.finditer(text[:SAMPLE]))
 
 
 def _mostly_utf8(content: bytes) -> bool:
@@ -163,15 +209,16 @@ def _is_prose(sample: bytes, encoding: str) -> bool:
 
 
 def _checked(text: str) -> str:
+    text = text.rstrip("\0\x1a")  # what a crash, and DOS, left at the end of a file
     if is_binary(text[:SAMPLE]):
         raise BinaryDataError("binary data")
     text = text.replace("\0", "")  # a few are what a crash or another program left in a text
-    return text.replace("\r\n", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_binary(text: str) -> bool:
-    """Whether more than one character in a hundred is a control character that no text has."""
-    return len(_CONTROLS.findall(text)) > MOST_CONTROLS * len(text)
+    """Whether more than A_FEW characters, and one in a hundred, are control characters that no text has."""
+    return len(_CONTROLS.findall(text)) > max(A_FEW if re.search(r"\w{2}", text) else 0, MOST_CONTROLS * len(text))
 
 
 def composed(text: str) -> str:

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 LONGEST_HEADING = 120
 CHARACTERS_OF_A_PART = 2**18
 FOR_A_FIRST_HEADING = (500, 10_000)
 # What follows a blank line, and is not indented, as the rest of a list or of code would be.
 _PARAGRAPH = re.compile(r"\n[ \t]*\r?\n(?=\S)")
+
+
+_NAME_OF_TAG = re.compile(r"</?([A-Za-z][\w-]*)")
 
 
 @dataclass(frozen=True)
@@ -135,8 +139,16 @@ def heading_title(source: str) -> str:
     line = re.sub(r"\s*\{#[\w:.-]+\}\s*$", "", " ".join(source[: 8 * LONGEST_HEADING].split()))
     if re.search(r"[\\`*_\[\]<&!]", line):
         tokens = _inline().parseInline(line)[0].children or []
-        line = " ".join("".join(token.content for token in tokens if token.type != "html_inline").split())
+        line = " ".join("".join(token.content for token in tokens if not _is_unseen_tag(token)).split())
     return shorten(line, LONGEST_HEADING) if len(source) <= 8 * LONGEST_HEADING else shorten(line + " …", LONGEST_HEADING)
+
+
+def _is_unseen_tag(token: "Token") -> bool:
+    """Whether it is HTML, and no placeholder such as <name> or the type of a list, <T>."""
+    from lxml.html.defs import tags
+
+    name = _NAME_OF_TAG.match(token.content) if token.type == "html_inline" else None
+    return token.type == "html_inline" and (name is None or name[1].lower() in tags)
 
 
 def shorten(line: str, characters: int) -> str:

@@ -36,6 +36,8 @@ _WRAPPER = re.compile(
     r"|</(?:answer|response|question|query|output)s?>[ \t]*$",
     re.MULTILINE,
 )
+# What models write behind the question in elements of their own.
+_ANSWER_ELEMENT = re.compile(r"(?<=>)\s*<(answer|explanation|reasoning|rationale|context)>[^<>]{0,2000}</\1>", re.IGNORECASE)
 # A whole line in it: what mathematicians frame, a list of one, and an element of HTML.
 _FRAME = re.compile(
     r"\$*\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}\$*|\[\s*[\"']([^\[\]]*)[\"']\s*\]"
@@ -54,7 +56,9 @@ _REMARK = re.compile(
 )
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
 _NUMBERED = r"\(?\d{1,2}[.):]\s+"
-_BULLET = re.compile(rf"^(?:>\s*|#+\s+|{_NUMBERED}|\*\*\d{{1,2}}[.):]\*\*\s+|[-*•]\s+|(?:->|=>|→|➡|👉|✅|❓|💡)\ufe0f?\s*)+")
+_BULLET = re.compile(
+    rf"^(?:>\s*|#+\s+|{_NUMBERED}|\*\*\d{{1,2}}[.):]\*\*\s+|[-*•]\s+|[–—]\s+|(?:->|=>|→|➡|[👉✅❓❔💡🤔🔍🔎📝📌🔹🔸▶💬])\ufe0f?\s*)+"
+)
 _QUESTION = (
     r"(?:question|query|frage|anfrage|requête|pregunta|consulta|domanda|pergunta|vraag|fråga|spørgsmål|spørsmål|kysymys|pytanie|"
     r"otázka|kérdés|întrebare|soru|вопрос|запрос|питання|问题|問題|查询|質問|질문|câu hỏi|คำถาม|प्रश्न|سؤال|السؤال)"
@@ -65,7 +69,8 @@ _ANSWER = (
 )
 _NUMBER = r"\s*+#?\d*+\s*+(?:(?:of|/)\s?\d++\s*+)?(?:\([^()\n]{1,40}\)\s*+)?[:：]\s*"
 _ASKED = re.compile(
-    rf"^(?:the )?(?:(?:final|search|user|generated|example)\s+)*(?:{_QUESTION}|q|how[-_ ]to|problem|symptom|search|"
+    rf"^(?:the )?(?:(?:final|search|user|generated|example|keyword|suggested|possible|passage \d{{1,2}})\s+)*"
+    rf"(?:{_QUESTION}|q|how[-_ ]to|problem|symptom|search|"
     rf"(?:identifier|structural|contextual)[-_ ]question|structural|contextual|multi[-_ ]hop){_NUMBER}|^q\d+\s*[.)]\s+",
     re.IGNORECASE,
 )
@@ -93,7 +98,7 @@ _GREETING = re.compile(
     r"^(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|alright|no problem|happy to help|gladly|"
     r"natürlich|gerne|klar|bien sûr|voici|certainement|claro(?: que sí)?|por supuesto|certo|certamente|natuurlijk|"
     r"oczywiście|конечно|вот|当然(?:可以)?|好的|以下是|はい|もちろん(?:です)?|承知しました|네|물론(?:입니다|이죠)?)"
-    r"(?:[!.,:;…—]+(?=\s|$)|[!！。，、：—]+)\s*",
+    r"(?:,? i(?: (?:can|will|would)|['’][dl]{1,2})\b[^.!?:\n]{0,60}(?=[.!:]))?(?:[!.,:;…—]+(?=\s|$)|[!！。，、：—]+)\s*",
     re.IGNORECASE,
 )
 _ANNOUNCEMENT = re.compile(r"[:：]\s*$")
@@ -101,7 +106,8 @@ _COLON = r"(?:[:：]\s*$|:\s+|：)"
 _HERE_IS = re.compile(
     r"^(?:here(?:['’]s| is| are)|hier (?:ist|sind|kommt)|voici|aquí (?:está|tienes)|aqui está|ecco|вот|this is|below (?:is|are)|"
     rf"i(?:['’]d| would) (?:ask|suggest))\b[^:：]*{_COLON}"
-    r"|^(?:(?:an?|one|another|my|the) )?(?:(?:possible|suitable|good|great|natural|realistic|suggested|potential|relevant|likely|"
+    r"|^(?:(?:based on|given|according to|from) [^,:?\n]{1,80}, )?"
+    r"(?:(?:an?|one|another|my|the) )?(?:(?:possible|suitable|good|great|natural|realistic|suggested|potential|relevant|likely|"
     rf"sample|simple|short|plain|typical|search|how-to|user) )*(?:question|query)(?: (?:is|could be|might be|would be))?{_COLON}"
     r"|^(?:an?|the|they|you|people|users|one) (?:[\w-]+ ){0,4}?(?:might|could|would|may) (?:ask|search(?: for)?|type)"
     rf"(?: [\w-]+){{0,3}}{_COLON}"
@@ -114,6 +120,9 @@ _QUOTES = re.compile(
     rf"(?:\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|'({_SINGLE})'|‘([^‘]*)’|`([^`]*)`)[.。]?"
     r"|[\"“]([^\"“”]+[?？])[\"”]\s*(?:[-–—(:].*|[A-Z][^?]*)"
 )
+# **How ...?** - asks about the procedure
+_ASKED_AND_TOLD = re.compile(r"^\*\*([^*]+[?？])\*\*\s*(?:[-–—(:].*)$")
+_PAIR_OF_JSON = re.compile(rf"[\"']{_QUESTION}[\"']\s*:\s*([\"'].*[\"']),?", re.IGNORECASE)
 _EMPHASIS = re.compile(r"(\*\*|__|\*|_)((?:(?!\1).)+)\1")
 _ROW = re.compile(r"^\s*\|(.+)\|\s*$")
 _SURE = ("?", "？", "؟")
@@ -136,7 +145,8 @@ def without_reasoning(text: str) -> str:
             text = text[: opening.start() if opening else 0] + text[closing.end() :]
         if (opening := re.search(begin, text, re.IGNORECASE)) is not None:
             text = text[: opening.start()]
-    return _WRAPPER.sub("", _SPECIAL_TOKEN.sub("", text).strip()).strip()
+    text = _SPECIAL_TOKEN.sub("", text).strip()
+    return _WRAPPER.sub("", _ANSWER_ELEMENT.sub("", text)).strip()
 
 
 def _asks_about_a_tag(text: str) -> bool:
@@ -236,13 +246,16 @@ def _with_bullets(lines: list[str]) -> list[str]:
 def read_question(text: str) -> str:
     """The question in an answer: of several, the first one; "" if there is none.
 
-    One with a label such as "Question:" comes before lines that do not ask.
+    One with a label such as "Question:" comes before lines that do not ask, and so does any that asks before a sentence or a
+    field such as "Title:", as models tell what they think without a mark.
     """
     lines = [line.strip() for line in without_reasoning(text).splitlines() if line.strip() and not _FENCE.match(line)]
     if table := _in_table(lines):
         return _bare(table[0])
     first = ""
     lists_end = max((number for number, line in enumerate(lines) if line.rstrip("`,;").endswith("]")), default=-1)
+    asks = [number for number, line in enumerate(lines) if line.rstrip(' *_"”»`').endswith(_SURE) and not _is_field(line)]
+    last_asking = max(asks, default=-1)
     may_hold_json = True
     for number, line in enumerate(lines):
         is_last = number + 1 == len(lines)
@@ -255,6 +268,8 @@ def read_question(text: str) -> str:
         if not question or (not is_last and (_LABEL_ALONE.fullmatch(question) or _only_greets(question) or _is_rule(question))):
             continue
         if not is_last and _ANNOUNCEMENT.search(line.rstrip("*_ ")):
+            continue
+        if (not is_last and _is_field(line)) or (number < last_asking and question.endswith((".", "!", "。"))):
             continue
         if _ASKED.match(_plain(line)) or (not first and question.endswith(_SURE)):
             return question
@@ -284,12 +299,15 @@ def _bare(line: str) -> str:
         before = line
         for mark in (_BULLET, _GREETING, _HERE_IS, _LABEL):
             line = mark.sub("", line, count=1).strip()
-        if emphasized := re.match(r"\*\*([^*]+?)\*\*\s*[:：]?\s*(?=\S)", line):  # **Question:** how …
+        line = _ASKED_AND_TOLD.sub(r"\1", line)
+        if emphasized := re.match(r"\*{1,2}([^*]+?)\*{1,2}\s*[:：]?\s*(?=\S)", line):  # **Question:** how …
             label = emphasized[1] if emphasized[1].rstrip().endswith((":", "：")) else f"{emphasized[1]}:"
             line = line[emphasized.end() :] if _LABEL.fullmatch(label.strip() + " ") else line
         # __init__ is a name.
         if (whole := _EMPHASIS.fullmatch(line)) and (whole[1] in ("**", "*") or " " in whole[2]):
             line = whole[2].strip()
+        if pair := _PAIR_OF_JSON.fullmatch(line):
+            line = pair[1]
         if framed := _FRAME.fullmatch(line):
             line = next(filter(None, framed.groups()), "").strip()
         line = _REMARK.sub("", line)

@@ -25,20 +25,25 @@ MARKS = re.compile(r"^(?:(?:#+|>+)\s+)+")
 # Rows of a table, whose names of columns may be in another chunk.
 TABLE_ROWS = re.compile(r"^[ \t]*\|.*\|\s*?$", re.MULTILINE)
 # Escapes, marks of footnotes, boxes to tick, links and pictures, emphasis and code, of which a reader sees the words alone;
-# between digits a star multiplies.
+# between digits a star multiplies, and between letters it is a part of the word (Bürger*innen).
 AROUND_WORDS = re.compile(
     r"\\([!-/:-@\[-`{-~])|\[\^[^\[\]\s]{1,60}\]:?|^\[[ xX]\](?=\s)"
-    r"|!?\[([^\[\]]{0,1000})\](?:\([^()\s]{0,1000}(?:\([^()\s]{0,1000}\))?[^()]{0,300}\)|\[[^\[\]]{0,200}\])"
+    r"|!?\[\[?([^\[\]]{0,1000})\]?\](?:\([^()\s]{0,1000}(?:\([^()\s]{0,1000}\))?[^()]{0,300}\)|\[[^\[\]]{0,200}\])"
     r"|(?<!\w)_(?=[^\s_])([^_\n]{1,300})(?<=\S)_(?!\w)"
     r"|<((?:https?|mailto):[^<>\s]{1,1000}|[^<>\s@]{1,100}@[^<>\s@]{1,100})>"
-    r"|(?<![\d*`])[*`]+|[*`]+(?![\d*`])|~~"
+    r"|(?<![\w*`])[*`]+|[*`]+(?![\w*`])|(?<=[^\W\d])(?:\*{2,}|`+)(?=\w)|(?<=\d)(?:\*{2,}|`+)(?=[^\W\d])|~~"
 )
+# It would be taken for the end of a sentence.
+_MARK_OF_PICTURE = re.compile(r"!(?=\[)")
 # A backslash at the end of a line breaks it.
 _LINE_END = re.compile(r"(?<=\S)[^\S\n]*\\?\n\s*(?=\S)")
+# Nobody types longer ones: hashes, tokens and what minifiers leave.
+LONGEST_KEYWORD = 40
 # A version, or just a number: nobody looks for that alone.
 NUMBER = re.compile(r"\d+\.\d+")
 # What stands in front of a part of a table or of a fence.
-BLOCK_BEGINS = ("|", "```", "~~~")
+FENCES = ("```", "~~~")
+BLOCK_BEGINS = ("|", *FENCES)
 SHORTEST_SENTENCE, LONGEST_SENTENCE = 6, 40  # in words
 
 
@@ -74,13 +79,16 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
         neighbours = document_rows[documents[row]]
         # Any other chunk of the document: a step of 1 to all but one, around the end.
         step = draw.randrange(1, len(neighbours)) if len(neighbours) > 1 else 0
-        neighbour = texts[neighbours[(place_in_document[row] + step) % len(neighbours)]] if step else ""
+        other = neighbours[(place_in_document[row] + step) % len(neighbours)]
+        neighbour = _within_its_fence(passages[other], texts[other]) if step else ""
         words = keywords.of(row)
         span = chunks.row(row, named=True)
         for style, queries in {
             "identifier": identifiers.queries(row, words, draw, settings.identifiers_per_chunk),
             "keyword": _keyword_queries(words, draw, settings.keywords_per_chunk),
-            "sentence": _sentence_queries(texts[row], languages.of(row), draw, settings.sentences_per_chunk),
+            "sentence": _sentence_queries(
+                _within_its_fence(passages[row], texts[row]), languages.of(row), draw, settings.sentences_per_chunk
+            ),
             NEIGHBOUR: _sentence_queries(neighbour, languages.of(row), draw, settings.neighbours_per_chunk),
             "title": titles.queries(_title(passages[row], texts[row]), words, draw, settings.titles_per_chunk),
         }.items():
@@ -132,6 +140,12 @@ def heading_path(passage: str, text: str) -> list[str]:
     return before[0].split(" > ") if before and not before[0].startswith(BLOCK_BEGINS) else []
 
 
+def _within_its_fence(passage: str, text: str) -> str:
+    """The text of a chunk; one from the middle of a piece of code gets its fence, without which it looks like prose."""
+    before = passage.rpartition(text)[0].splitlines()[-1:]
+    return f"{before[0]}\n{text}" if before and before[0].startswith(FENCES) else text
+
+
 def _title(passage: str, text: str) -> list[str]:
     """What a chunk is called: its heading path, or else its first line."""
     path = heading_path(passage, text)
@@ -149,7 +163,10 @@ class _Keywords:
         def telling(one: tuple[str, str]) -> list[str]:
             passage, language = one
             ignored = words_without_meaning(language)
-            return [word for word in tokens.keywords(passage, language) if word not in ignored and any(map(str.isalpha, word))]
+            found = tokens.keywords(passage, language)
+            return [
+                word for word in found if word not in ignored and len(word) <= LONGEST_KEYWORD and any(map(str.isalpha, word))
+            ]
 
         vectorizer = TfidfVectorizer(analyzer=telling, sublinear_tf=True)
         self._most, self._weights = most, None
@@ -250,7 +267,8 @@ def _keyword_queries(keywords: list[str], draw: random.Random, count: int) -> li
 def _sentence_queries(text: str, language: str, draw: random.Random, count: int) -> list[str]:
     if not count:
         return []
-    parts = [part for paragraph in _paragraphs(text, language) for part in tokens.sentences(paragraph, language)]
+    paragraphs = (_MARK_OF_PICTURE.sub(" ", paragraph) for paragraph in _paragraphs(text, language))
+    parts = [part for paragraph in paragraphs for part in tokens.sentences(paragraph, language)]
     found = [" ".join(MARKS.sub("", AROUND_WORDS.sub(r"\1\2\3\4", part)).split()) for part in parts]
     fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE and _is_prose(part)]
     return draw.sample(fitting, min(count, len(fitting)))

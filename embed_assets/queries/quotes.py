@@ -31,7 +31,7 @@ _ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,30}|#[0-9]{1,7}|#[xX][0-9A-Fa-f
 # Points and commas in a number, its sign, what compares it, and per cent.
 _SIGNS = re.compile(r"(?<=\d)[.,](?=\d)|(?<!\w)[-+\u2212](?=\d)|(?<=[^\s])[ \t]*[<>=\u2264\u2265](?=[ \t]*\d)|(?<=\d)[ \t]?%")
 # Shorter ones stand in many places by chance.
-SHORTEST = 12
+SHORTEST, SHORTEST_IN_ONE_PLACE = 12, 4
 
 
 class Quoted:
@@ -45,7 +45,7 @@ class Quoted:
 
         White space does not count. Where it is not found like that, only its letters and digits count (with the signs of
         numbers), and only those that a reader of the rendered page sees: a sentence that was copied there has no marks and
-        no targets of links. So reduced, it has to be whole words, and SHORTEST characters at least.
+        no targets of links. So reduced, it has to be whole words, and SHORTEST characters at least, or stand in one place alone.
         """
         characters, places = self._squeezed
         wanted, _ = _without_spaces(passage)
@@ -54,13 +54,18 @@ class Quoted:
             return int(places[first]), int(places[first + len(wanted) - 1]) + 1
         characters, places = self._letters
         wanted, _ = _seen(passage)
-        first = characters.find(wanted) if len(wanted) >= SHORTEST else -1
+        first = characters.find(wanted) if len(wanted) >= SHORTEST_IN_ONE_PLACE else -1
+        found = None
         while first >= 0:
             start, end = int(places[first]), int(places[first + len(wanted) - 1]) + 1
             if not _joined(self._text[start - 1 : start + 1]) and not _joined(self._text[end - 1 : end + 1]):
-                return start, end
+                if len(wanted) >= SHORTEST:
+                    return start, end
+                if found is not None:
+                    return None
+                found = start, end
             first = characters.find(wanted, first + 1)
-        return None
+        return found
 
     @cached_property
     def _squeezed(self) -> tuple[str, np.ndarray]:

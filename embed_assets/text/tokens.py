@@ -34,7 +34,9 @@ def _compile_ascii(pattern: str) -> re.Pattern:
 
 # C++ and C# are words, and so are --no-verify, .NET and %LINK, operators that stand alone, such as => and ::, and what compares.
 _SYMBOLIC = r"(?:\+\+|[+#](?!\+|W))"
-_OPERATOR = r"(?<![^\s\"'`(\[])(?:[=!]==|<=>|=>|::|:=|\*\*|<<|>>|\$[?!@*#$])(?![^\s\"'`)\].,;:?!])"
+_OPERATOR = (
+    r"(?<![^\s\"'`(\[])(?:[=!]==|<=>|=>|::|:=|\*\*|<<|>>|\|>|[-+*/%&|^]=|\?[?.:](?=\s+\w)|\$[?!@*#$])(?![^\s\"'`)\].,;:?!])"
+)
 _SPACED_WORD = rf"(?:(?<![\w.])(?:--?|[.%$@/#])(?=W))?W+{_SYMBOLIC}?|{_OPERATOR}|[<>=!~]=|&&|\|\||[<>](?=\s*\.?\d)"
 _WORD, _ASCII_WORD = _compile(rf"{_RUN}\p{{M}}*|{_SPACED_WORD}|[≤≥€£¥₹]"), _compile_ascii(_SPACED_WORD)
 _SPACED_WHOLE = rf"W+(?:[-.:/]W+)*{_SYMBOLIC}?"

@@ -66,6 +66,8 @@ def test_documents_with_a_title_only_are_read_from_any_packing(tmp_path, encodin
         "corpus-id\tquery-id\tscore\nd 8\t1\t2\nd9\tq2\t0\n",
         "docid\tqid\trel\nd 8\t1\t2\nd9\tq2\t0\n",
         "1\td 8\t1\nq2\td9\t0\n1\td 8\t2\n",
+        "\tquery-id\tcorpus-id\tscore\n0\t1\td 8\t2\n1\tq2\td9\t0\n",
+        "query-id\tcorpus-id\tscore\tannotator\tremark\n1\td 8\t2\tAnn\t-\nq2\td9\t0\tBob\t\n",
         "query-id\tcorpus-id\tscore\t\n1\td 8\t2\t\r\nq2\td9\t0\n",
     ],
 )
@@ -130,6 +132,11 @@ def test_a_query_without_text_costs_itself_alone(tmp_path):
     queries, _, notes = read_human_labels(folder, ["7"])
     assert queries["query_id"].to_list() == ["q3"]
     assert notes == ["2 labelled queries have no text in queries.jsonl, such as '1', 'q2', and are left out"]
+
+
+def test_a_style_that_is_null_is_none(tmp_path):
+    (tmp_path / "queries.jsonl").write_text(lines([{"_id": "q", "text": "ferry", "metadata": {"style": None}}]))
+    assert beir.read_queries(tmp_path / "queries.jsonl") == {"q": ("ferry", "")}
 
 
 def test_paths_are_known_as_windows_writes_them():
@@ -209,6 +216,7 @@ def test_files_that_were_put_together_and_rows_in_quotes_are_read(tmp_path):
     ("corpus", "qrels", "words"),
     [
         ('{"id": "7", "contents": "x"}\n', "", "the keys of this line are 'id', 'contents': rename that of the id"),
+        ('{"_id": "7", "title": "x", "contents": "y"}\n', "", "the text of '7' is called 'contents': rename it 'text'"),
         ('[{"_id": "7", "text": "x"}]\n', "", "found list: each line has to be one by itself"),
         ('[\n{"_id": "7", "text": "x"}]\n', "", "each line has to be one JSON object by itself"),
         ('{"_id": "7", "text": "x"}\n{"_id": 7, "text": "y"}\n', "", "stands twice: keep one of the lines"),

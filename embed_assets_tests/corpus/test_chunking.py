@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import time
 from itertools import pairwise
@@ -328,6 +329,7 @@ def test_a_path_is_shortened_from_its_middle(tokenizer):
         pytest.param("A paragraph of a mail\nin two lines\n---\nMore.", [], id="dashes below a paragraph"),
         pytest.param("Filter\n------\nRinse it.", ["Filter"], id="underlined"),
         pytest.param("# The `--rinse` of **a** [pump](https://x.y) {#rinse}\n", ["The --rinse of a pump"], id="marks"),
+        pytest.param("# Set <name> of Vec<T> in <b>bold</b>\n", ["Set <name> of Vec<T> in bold"], id="placeholders"),
         pytest.param("# MAX\\_RETRY\\_COUNT\n", ["MAX_RETRY_COUNT"], id="escapes"),
     ],
 )
@@ -435,6 +437,18 @@ def test_few_documents_are_held_at_a_time(tokenizer, monkeypatch, workers):
         cut_so_far += len(block)
         assert len(taken) <= cut_so_far + 2 * chunking.FEWEST_BLOCKS_OF_A_PROCESS
     assert cut_so_far == 200
+
+
+def test_a_part_of_a_wide_row_has_the_names_of_its_own_columns(tokenizer):
+    rows = ("|".join(f" v{row}n{i} " for i in range(60)) for row in range(3))
+    text = f"|{'|'.join(f' n{i} ' for i in range(60))}|\n|{'---|' * 60}\n" + "".join(f"|{row}|\n" for row in rows)
+    chunks = cut(tokenizer, Document("t", "Wide", text), max_tokens=96)
+    parts = chunks.filter(pl.col("text").str.contains("v") & ~pl.col("text").str.contains("\n"))
+    assert len(parts) > 6
+    for of_chunk, passage in parts.select("text", "passage").iter_rows():
+        above, own = (re.findall(r"n\d+", part) for part in (passage.removesuffix(of_chunk), of_chunk))
+        assert len(above) > 2 and above == own[: len(above)]
+    assert all(any(map(str.isalnum, words)) for words in chunks["text"])
 
 
 def _die(*given, **settings):

@@ -29,10 +29,33 @@ GERMAN = "Die Größe der Pumpe ist für uns „wichtig“."
         ("電源を切ってからファンを交換してください。", "iso2022_jp", "iso2022_jp"),
         ("電源を切ってからファンを交換してください。\n", "utf-16-le", "utf-16-le"),
         ("Выключите питание перед заменой.", "utf-16-be", "utf-16-be"),
+        ("Größe der Änderung über das Ölgerät, natürlich für Geräte.", "cp850", "cp850"),
+        ("Größe der Änderung über das Ölgerät, natürlich für Geräte.", "mac_roman", "mac_roman"),
+        ("Le problème est réglé\u2026voilà, l\u2019été d\u2019après\u2026enfin.", "windows-1252", "windows-1252"),
+        ("a×b and c×d, e÷f, wie Straße und §3a§4b", "windows-1252", "windows-1252"),
     ],
 )
 def test_text_is_read_in_the_encoding_it_was_saved_in(text, saved_as, read_as):
     assert decode(text.encode(saved_as)) == (text, read_as)
+
+
+@pytest.mark.parametrize("text", [GERMAN, "Größe über", "“Smart” — l’été à Noël"])
+def test_text_that_was_encoded_twice_is_read_as_it_was_meant(text):
+    assert decode(text.encode().decode("latin-1").encode()) == (text, "utf-8, encoded twice")
+    assert decode("Ã¼ber die GrÃ¶ÃŸe â€“ fÃ¼r alle".encode())[0] == "über die Größe – für alle"
+
+
+def test_letters_that_look_like_those_of_text_encoded_twice_stay():
+    assert decode("Â© 2024 für alle, und Ã ist ein Buchstabe".encode()) == ("Â© 2024 für alle, und Ã ist ein Buchstabe", "")
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\0" * 500, "\r\n\x1a\0"])
+def test_what_dos_or_a_crash_left_at_the_end_of_a_file_costs_nothing(end):
+    assert decode(f"Open the valve.{end}".encode())[0].strip() == "Open the valve."
+
+
+def test_a_few_control_characters_are_no_reason_to_lose_a_short_text():
+    assert decode(b"The \0lter is full.") == ("The lter is full.", "")
 
 
 def test_labels_mean_what_browsers_take_them_for():
@@ -74,6 +97,7 @@ def test_a_zero_byte_in_a_long_text_costs_no_more_than_itself():
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252"])
 def test_lines_end_as_they_do_elsewhere(encoding):
     assert decode("Größe\r\n| a |\r\n".encode(encoding))[0] == "Größe\n| a |\n"
+    assert decode("Größe\r| a |\r".encode(encoding))[0] == "Größe\n| a |\n"
 
 
 def test_text_is_composed_and_holds_no_nul():

@@ -286,6 +286,10 @@ def test_sentences_are_as_a_reader_sees_them():
          ["Type set delay <seconds> on a->b, and then a > b holds."]),
         ("Write #include or cat x | grep y for a list of them.\n",
          ["Write #include or cat x | grep y for a list of them."]),
+        ("Der Bürger*innen-Service löscht **alle** anderen Dateien.\n",
+         ["Der Bürger*innen-Service löscht alle anderen Dateien."]),
+        ("It begins. ![[Image NOT FOUND]](http://example.com/a.png)![Picture](b.png) The rest stands below the picture.\n",
+         ["Image NOT FOUND Picture The rest stands below the picture."]),
         ("Name | what it is | what it does | whom to ask\n\n0 1 2 3 4 5 6 7 8 and all others.\n", []),
         ("| E12 | The pump stops after a while. |\n| E13 | The valve is closed for good. |\n\nLook up the code of your pump.\n",
          ["Look up the code of your pump."]),
@@ -295,6 +299,23 @@ def test_marks_of_markdown_are_no_part_of_a_sentence(text, sentences):
     settings = QuestionsSettings(sentences_per_chunk=9)
     lookups = take_lookups(chunk_rows(("page", 0, "Page", text)), settings).filter(pl.col("style") == "sentence")
     assert lookups["query"].to_list() == sentences
+
+
+def test_the_middle_of_a_piece_of_code_holds_no_sentence(cut):
+    lines = "\n".join(
+        f"A{i}[The pump {i} has started and is running] --> B{i}[It stops when the tank is full]" for i in range(40)
+    )
+    chunks = cut([Document("a.md", "Plan", f"# Plan\n\n```mermaid\n{lines}\n```\n")], max_tokens=64)
+    found = take_lookups(chunks, QuestionsSettings(sentences_per_chunk=9, neighbours_per_chunk=9))
+    assert len(chunks) > 5 and found.filter(pl.col("style").is_in(["sentence", "neighbour"])).is_empty()
+
+
+def test_what_nobody_types_is_no_keyword():
+    token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV"
+    chunks = chunk_rows(("page", 0, "Page", f"Call the endpoint with the bearer {token} to list all jobs of the queue."))
+    found = take_lookups(chunks, QuestionsSettings(keywords_per_chunk=9, titles_per_chunk=9, identifiers_per_chunk=9))
+    keywords = found.filter(pl.col("style").is_in(["keyword", "title", "identifier"]))["query"].str.join(" ").item()
+    assert "endpoint" in keywords and token.lower() not in keywords.lower()
 
 
 def test_wrapped_lines_of_chinese_are_joined_without_a_space_but_between_latin_words():

@@ -52,7 +52,17 @@ def test_queries_are_the_same_but_for_case_and_punctuation(one, other, same):
     assert (normalize_query(one) == normalize_query(other)) == same
 
 
-@pytest.mark.parametrize(("one", "other"), [("=>", "::"), ("🔥", "💧"), ("what is $?", "what is $!"), ("> 5 bar", "< 5 bar")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("=>", "::"),
+        ("🔥", "💧"),
+        ("what is $?", "what is $!"),
+        ("> 5 bar", "< 5 bar"),
+        ("what does ?. do", "what does ?? do"),
+        ("a += b", "a -= b"),
+    ],
+)
 def test_queries_of_symbols_are_told_apart(one, other):
     assert normalize_query(one) != normalize_query(other) and normalize_query(f" {one} ") == normalize_query(one) != ""
 

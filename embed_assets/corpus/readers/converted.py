@@ -33,16 +33,31 @@ class Converted:
 
 
 # A picture in the text itself. Its value ends at the quote, the bracket or the blank after it; base64 may be wrapped.
-_BASE64 = r"[A-Za-z0-9+/_-]{8,}={0,2}(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/]{40,}={0,2})*"
-_DATA = rf"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+(?:=[\w.+-]+)?)*(?:;base64,[ ]?(?:{_BASE64})|,[^\s\"'<>)]{{64,}})"
+_BASE64 = (
+    r"[A-Za-z0-9+/_-]{8,}={0,2}(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/]{40,}={0,2})*"
+    r"(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/]{1,200}(?:={1,2}|(?=\s{0,3}[\"')>])))?"
+)
+_KIND_OF_DATA = r"data:[\w.+-]+/[\w.+-]+(?:;(?!base64,)[\w.+-]+(?:=[\w.+-]+)?)*+"
+_DATA = rf"{_KIND_OF_DATA}(?:;base64,\s{{0,3}}(?:{_BASE64})|,[^\s\"'<>)]{{64,}}+)"
 DATA_URI = re.compile(_DATA, re.IGNORECASE)
+_TARGET = rf"(?:{_DATA}|{_KIND_OF_DATA},[^\s\"'<>()]{{0,64}}+)"  # where a picture is meant, its data may be short
 _TAG = r"[^<>\n]{0,1000}?"
 _PICTURES = (
-    (re.compile(rf"!\[([^\[\]\n]{{0,1000}})\]\(\s*<?{_DATA}>?[^()\n]{{0,1000}}\)", re.IGNORECASE), r"\1"),
+    (re.compile(rf"!\[([^\[\]\n]{{0,1000}})\]\(\s*<?{_TARGET}>?[^()\n]{{0,1000}}\s*\)", re.IGNORECASE), r"\1"),
     (re.compile(rf"<img\b{_TAG}\balt=\"([^\"<>\n]{{0,1000}})\"{_TAG}{_DATA}{_TAG}>", re.IGNORECASE), r"\1"),
     (re.compile(rf"<img\b{_TAG}{_DATA}{_TAG}>", re.IGNORECASE), ""),
 )
 _DEFINITION = re.compile(rf"^[ ]{{0,3}}\[([^\]\n]{{1,200}})\]:[ \t]*<?{_DATA}>?.*\n?", re.IGNORECASE | re.MULTILINE)
+# Base64 by itself: a certificate, a secret, an attached file. Wrapped or not; the last line may be short.
+_LINE_END = r"[ \t]*\r?\n[ \t>]*"
+_BARE_BASE64 = re.compile(
+    r"(?<![A-Za-z0-9+/=_.:-])"
+    rf"(?:([A-Za-z0-9+/]{{60,80}})(?:{_LINE_END}[A-Za-z0-9+/]{{60,80}})+(?:{_LINE_END}[A-Za-z0-9+/]{{1,80}}(?==*[ \t]*$))?"
+    r"|([A-Za-z0-9+/]{120,}))={0,2}(?![A-Za-z0-9+/=_.-])",
+    re.MULTILINE,
+)
+_CHANGE = re.compile(r"(?<=[a-z])[A-Z0-9]|(?<=[A-Z])[a-z0-9]|(?<=[0-9])[A-Za-z]")
+CHANGES_OF_BASE64 = 0.4  # of capitals, small letters and digits, for a character; of names joined by capitals it is half as many
 
 
 def without_data_uris(text: str) -> tuple[str, int]:
@@ -64,6 +79,21 @@ def without_data_uris(text: str) -> tuple[str, int]:
     return text, found + number
 
 
+def without_base64(text: str) -> tuple[str, int]:
+    """The text without runs of base64 that nobody reads or looks for, and how many there were."""
+    found = 0
+
+    def left_out(match: re.Match[str]) -> str:
+        nonlocal found
+        line = (match[1] or match[2])[:1000]
+        if line.islower() or line.isupper() or len(_CHANGE.findall(line)) < CHANGES_OF_BASE64 * len(line):
+            return match[0]
+        found += 1
+        return ""
+
+    return _BARE_BASE64.sub(left_out, text), found
+
+
 def fenced(code: str, language: str) -> str:
     """Code between marks that are longer than any in it."""
     marks = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
@@ -73,6 +103,8 @@ def fenced(code: str, language: str) -> str:
 def finished(converted: Converted) -> Converted:
     """The same without data URIs, in composed Unicode, its title in one line."""
     text, pictures = without_data_uris(converted.text)
+    text, encoded = without_base64(text)
     notes = (*converted.notes, f"{pictures} embedded pictures left out") if pictures else converted.notes
+    notes = (*notes, f"{encoded} parts in base64 left out") if encoded else notes
     title = " ".join(composed(converted.title).split())
     return Converted(composed(text), title, converted.markdown, converted.metadata, notes, tuple(map(composed, converted.links)))

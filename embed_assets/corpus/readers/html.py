@@ -61,6 +61,8 @@ _BLOCKS = [
     "nav",
     "summary",
 ]
+# Beside one another they look apart without a blank between them: links of tags and of tabs, labels, badges.
+_APART = ["a", "label"]
 _BOXES = ["button", "textarea", "select"]
 MOST_ROWS_SPANNED, MOST_COLUMNS_SPANNED = 1000, 100
 # Of a table: few real ones need as many, and a page that asks for millions would fill the memory.
@@ -176,6 +178,8 @@ def to_markdown(tree: "Tag") -> str:
 
 
 def _simplify(tree: "Tag") -> None:
+    from bs4 import Tag
+
     _show_formulas(tree)
     for tag in tree.find_all(_NOT_SEEN):
         tag.decompose()
@@ -202,6 +206,9 @@ def _simplify(tree: "Tag") -> None:
             tag.decompose()  # what copies code
         else:
             tag.insert_before(" ")
+            tag.insert_after(" ")
+    for tag in tree.find_all(_APART):
+        if isinstance(tag.next_sibling, Tag) and tag.next_sibling.name == tag.name and tag.find_parent(["pre", "code"]) is None:
             tag.insert_after(" ")
     for tag in tree.find_all(_BLOCKS):
         tag.name = "div"

@@ -57,6 +57,8 @@ _PART_WORDS = {"li", "p", "div", "dt", "dd", "hr", "summary", "details", "option
 _TAG = re.compile(r"(?<!\]\()</?([a-zA-Z][a-zA-Z0-9]{0,20})(\s[^<>]{0,2000})?/?>")
 _ALTERNATIVE = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _SEEN_ATTRIBUTE = re.compile(r"\b(?:title|label|summary|caption|alt)=(?:\"([^\"\n]*)\"|'([^'\n]*)'|\{[\"'`]([^\"'`\n]*)[\"'`]\})")
+# Code and emphasis in a title, which are words for whoever reads the page.
+_MARKED = re.compile(r"(?<![\w*`])(`|\*{1,2})(?=[^\s*`])([^*`]{1,300})(?<=\S)\1(?![\w*`])")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}\d{0,2});")
 
 
@@ -68,7 +70,8 @@ def read_markdown(content: bytes) -> Converted:
         metadata, body = split_title_block(body)
     body, left_out = markdown_as_seen(body)
     title = metadata.get("title", "")
-    return Converted(body, title if isinstance(title, str) else "", True, metadata, (*encoding_notes(encoding), *left_out))
+    title = _MARKED.sub(r"\2", title) if isinstance(title, str) else ""
+    return Converted(body, title, True, metadata, (*encoding_notes(encoding), *left_out))
 
 
 def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:

@@ -82,7 +82,8 @@ def read_rst(content: bytes) -> Converted:
     }
     with _generic_directives(left_out):
         tree = publish_doctree(text, settings_overrides=settings)
-    title = tree.next_node(nodes.title)
+    titles = (title for title in tree.findall(nodes.title) if isinstance(title.parent, nodes.document | nodes.section))
+    title = next(titles, None)  # notes and tables have titles of their own
     _keep_what_failed(tree)
     page = publish_from_doctree(tree, writer="html5", settings_overrides=settings | {"report_level": 5})
     soup = parse(page)

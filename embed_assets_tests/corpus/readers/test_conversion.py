@@ -1,17 +1,23 @@
+import base64
 import email.message
 import io
 import json
+import random
+import textwrap
 import time
 import zipfile
 
 import pytest
 
 from embed_assets.corpus.readers.conversion import convert
-from embed_assets.corpus.readers.converted import Converted, without_data_uris
+from embed_assets.corpus.readers.converted import Converted, without_base64, without_data_uris
 from embed_assets_tests.corpus.test_documents import WORD
 
 NAMES = "Raise MAX_RETRY_COUNT in other_config, *not* in `c:\\temp`."
 PICTURE = "data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUg" * 50
+ENCODED = base64.b64encode(random.Random(1).randbytes(400)).decode()
+WRAPPED = "\n".join(textwrap.wrap(ENCODED, 64))
+CERTIFICATE = f"-----BEGIN CERTIFICATE-----\n{WRAPPED}\n-----END CERTIFICATE-----"
 
 
 def read(extension: str, content: str | bytes) -> Converted:
@@ -166,6 +172,12 @@ def test_word_files_lose_no_text_of_moves_fields_boxes_and_tables():
         ("{\n broken: [\n\nText.\n", {}, "", "{\n broken: [\n\nText.\n"),
         ('+++\ntitle = "Fan"\n+++\nText.\n', {"title": "Fan"}, "Fan", "Text.\n"),
         ("---\n\nA rule above.\n\n---\n", {}, "", "---\n\nA rule above.\n\n---\n"),
+        (
+            "---\ntitle: '`kubectl` *apply* of 2 * 3 **kw'\n---\nText.",
+            {"title": "`kubectl` *apply* of 2 * 3 **kw"},
+            "kubectl apply of 2 * 3 **kw",
+            "Text.",
+        ),
         ("Text.\n\n---\na: b\n---\n", {}, "", "Text.\n\n---\na: b\n---\n"),
     ],
 )
@@ -182,10 +194,60 @@ def test_front_matter_is_metadata(source, metadata, title, text):
         (f'<img src="{PICTURE}" alt="a fan"> and <img alt="b" src="{PICTURE}">', "a fan and b".replace("a fan", "")),
         (f"url({PICTURE})", "url()"),
         ("The scheme data:text/plain,hello is short.", "The scheme data:text/plain,hello is short."),
+        (f"`{PICTURE}`, and {PICTURE}|next", "``, and |next"),
+        (f"![a](data:image/png;base64,{WRAPPED})\n\nDone.", "a\n\nDone."),
+        (f"![a](data:image/png;base64,\n{WRAPPED}\n)\n\nDone.", "a\n\nDone."),
+        (f"{PICTURE}\nDone is the rest.", "\nDone is the rest."),
+        ("![a](data:image/svg+xml;utf8,) b ![](data:image/gif;base64,R0lGODlhAQABAAAAACw=)", "a b "),
     ],
 )
 def test_data_uris_never_become_text(source, text):
     assert without_data_uris(source)[0] == text
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (
+            f"Trust it:\n\n{CERTIFICATE}\n\nRestart.",
+            "Trust it:\n\n-----BEGIN CERTIFICATE-----\n\n-----END CERTIFICATE-----\n\nRestart.",
+        ),
+        (f"  tls.crt: {ENCODED}\n  kind: tls", "  tls.crt: \n  kind: tls"),
+        (f"See:\n{WRAPPED}\nDone with it.", "See:\n\nDone with it."),
+    ],
+)
+def test_base64_by_itself_never_becomes_text(source, text):
+    assert without_base64(source) == (text, 1)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "org/springframework/boot/autoconfigure/jdbc/DataSourceTransactionManagerAutoConfiguration/Inner/" * 2,
+        "ACGTACGTTGCA" * 20,
+        random.Random(1).randbytes(100).hex(),
+        "/Users/Ann/Library/Application2Support/Google/Chrome/Default/Extensions/Abc123/Def456/" * 2,
+        base64.b64encode(random.Random(1).randbytes(40)).decode(),
+    ],
+)
+def test_long_names_are_no_base64(source):
+    assert without_base64(source) == (source, 0)
+
+
+def test_the_title_of_a_note_is_none_of_the_page():
+    page = read(".rst", ".. admonition:: Take care\n\n   The pump is hot.\n\nNothing else.\n")
+    assert (page.title, page.text) == ("", "Take care\n\nThe pump is hot.\n\nNothing else.")
+
+
+def test_links_and_labels_that_stand_side_by_side_are_words_apart():
+    page = read(".html", "<p><a>pump</a><a>valve</a></p><label>Linux</label><label>Mac</label><pre><a>std</a><a>::x</a></pre>")
+    assert page.text == "pump valve\n\nLinux Mac\n\n```\nstd::x\n```"
+
+
+def test_data_uris_take_linear_time():
+    started = time.monotonic()
+    without_data_uris("![x](data:image/png," * 3000)
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(
