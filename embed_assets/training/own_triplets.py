@@ -23,6 +23,7 @@ from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import as_id, files_of_rows, read_parquet, read_rows, require_unicode
 from embed_assets.corpus.encodings import composed
+from embed_assets.corpus.heading_paths import below_title
 from embed_assets.queries.own_pairs import OWN_STYLE
 
 TRIPLETS = "triplets"  # .jsonl and .parquet
@@ -127,8 +128,8 @@ def _texts(place: str, name: str, row: Mapping[str, Any], may_be_missing: bool =
 def _with_title(passage: Any) -> Any:
     if not isinstance(passage, dict) or not isinstance(passage.get("text"), str):
         return passage
-    title = passage.get("title") or ""
-    return f"{title}\n{passage['text']}" if isinstance(title, str) and title.strip() else passage["text"]
+    title = passage.get("title")
+    return below_title(title if isinstance(title, str) else "", passage["text"])
 
 
 def _triplets_of_recipe(path: Path, folder: Path, split: Literal["train", "dev"]) -> Iterator[OwnTriplet]:
