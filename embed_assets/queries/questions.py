@@ -50,7 +50,7 @@ def write_questions(
         Pairs in PAIR_SCHEMA, those that the rules refuse with the reason in ``dropped``. In batch mode a question that
         a call was to write and did not, however often it was asked again, has a row of its own with the reason.
     """
-    writing = _Writing(chunks, model, settings, artifacts or {})
+    writing = _Writing(chunks, model, settings, artifacts)
     write = writing.single if settings.mode == "single" else writing.batch
     frames = [pl.DataFrame(schema=PAIR_SCHEMA)]
     for start in range(0, len(jobs), JOBS_IN_A_BLOCK):
@@ -63,11 +63,12 @@ def write_questions(
 class _Writing:
     """Asks the writer, and makes pairs of what it answers; the arguments are those of write_questions."""
 
-    def __init__(self, chunks: pl.DataFrame, model: LanguageModel, settings: QuestionsSettings, artifacts: Mapping[int, str]):
-        self._model, self._settings, self._artifacts = model, settings, artifacts
-        self._rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
-        self._rules = QuestionRules(settings)
-        self._languages, self._around = PassageLanguages(chunks), surroundings(chunks, settings)
+    def __init__(
+        self, chunks: pl.DataFrame, model: LanguageModel, settings: QuestionsSettings, artifacts: Mapping[int, str] | None
+    ):
+        self._model, self._settings, self._rules = model, settings, QuestionRules(settings)
+        self._prompts = JobPrompts(chunks, settings, artifacts)
+        self._rows, self._languages = self._prompts.rows, self._prompts.languages
 
     def single(self, block: Sequence[Job], what: str) -> list[dict]:
         """The pairs of jobs that ask for one question each."""
@@ -97,17 +98,30 @@ class _Writing:
         return pairs
 
     def _ask(self, block: Sequence[Job], what: str) -> list[Answer]:
-        texts = [
-            render_job(job, self._rows, self._settings, self._artifacts, map(self._languages.of, job.rows), self._around(job))
-            for job in block
-        ]
-        seeds = [seed_of(self._settings.seed, job.sample, text) for job, text in zip(block, texts, strict=True)]
+        texts, seeds = self._prompts.of(block)
         answers: dict[int, Answer] = {}
         for count, numbers in rows_of(job.questions for job in block).items():  # a schema holds for a whole batch of prompts
             sampling = question_sampling(self._settings, count)
             found = self._model.generate([texts[it] for it in numbers], [seeds[it] for it in numbers], sampling, what)
             answers |= dict(zip(numbers, found, strict=True))
         return [answers[number] for number in range(len(block))]
+
+
+class JobPrompts:
+    """What the writer is sent for jobs about a collection; the arguments are those of write_questions."""
+
+    def __init__(self, chunks: pl.DataFrame, settings: QuestionsSettings, artifacts: Mapping[int, str] | None = None):
+        self.rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
+        self.languages = PassageLanguages(chunks)
+        self._settings, self._artifacts, self._around = settings, artifacts or {}, surroundings(chunks, settings)
+
+    def of(self, jobs: Sequence[Job]) -> tuple[list[str], list[int]]:
+        """The prompt of each job, and its seed."""
+        settings, languages = self._settings, self.languages
+        texts = [
+            render_job(job, self.rows, settings, self._artifacts, map(languages.of, job.rows), self._around(job)) for job in jobs
+        ]
+        return texts, [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
 
 
 def _rest_of(job: Job, missing: tuple[tuple[str, int], ...], questions: Sequence[WrittenQuestion]) -> Job:
