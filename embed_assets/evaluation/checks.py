@@ -60,7 +60,7 @@ def check_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """tuned_beats_base, on the label source that decides, sources_agree and labels_hold."""
     if not summaries:
         return [Finding("tuned_beats_base", False, "there is no test query: add human labels or documents")]
-    summary = _deciding(summaries)
+    summary = deciding_summary(summaries)
     test, message = test_in_words(summary, "tuned", "base")
     if summary["labels"] == LOOKUP:
         message = f"{message}; {LOOKUPS_ALONE}"
@@ -73,7 +73,7 @@ def check_reranker_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Findin
     """reranking_does_no_harm, on the label source that decides."""
     if not summaries:
         return [Finding("reranking_does_no_harm", False, "there is no test query: add human labels or documents")]
-    test, message = test_in_words(_deciding(summaries), "hybrid_reranked", "hybrid")
+    test, message = test_in_words(deciding_summary(summaries), "hybrid_reranked", "hybrid")
     return [Finding("reranking_does_no_harm", not is_worse(test), message)]
 
 
@@ -81,12 +81,13 @@ def check_forgetting(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """nothing_forgotten, on the label source of the other collection that decides."""
     if not summaries:
         return [Finding("nothing_forgotten", True, "nothing was looked at: name a collection in forgetting.collection")]
-    summary = _deciding(summaries)
+    summary = deciding_summary(summaries)
     test, message = test_in_words(summary, "tuned", "base")
     return [Finding("nothing_forgotten", not is_worse(test), f"{summary['collection']}: {message}")]
 
 
-def _deciding(summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def deciding_summary(summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The summary of the label source that decides."""
     source = deciding_source({summary["labels"]: summary["queries"] for summary in summaries})
     return next(summary for summary in summaries if summary["labels"] == source)
 
@@ -98,7 +99,7 @@ def _sources_agree(summaries: Sequence[Mapping[str, Any]]) -> Finding:
     losses = [source for source, test in tests.items() if test["high"] < 0]
     words = "; ".join(f"{tests[source]['difference']:+.3f} {HEADLINE} on {source} queries" for source in tests)
     if gains and losses:
-        words += f": believe the {_deciding(summaries)['labels']} ones; the others cannot tell here"
+        words += f": believe the {deciding_summary(summaries)['labels']} ones; the others cannot tell here"
     return Finding("sources_agree", not (gains and losses), words)
 
 
