@@ -8,7 +8,7 @@ import polars as pl
 
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.evaluation.checks import SIGNIFICANCE
+from embed_assets.evaluation.checks import SIGNIFICANCE, find_test, is_worse
 from embed_assets.evaluation.evaluation_set import HUMAN, SYNTHETIC
 from embed_assets.evaluation.labels import shows_gain
 from embed_assets.evaluation.metrics import HEADLINE
@@ -87,10 +87,9 @@ def in_production(workspace: Workspace, collection: str) -> dict[str, str]:
 
 
 def _row(collection: str, summary: Mapping[str, Any]) -> dict[str, Any]:
-    (test,) = [test for test in summary["tests"] if (test["system"], test["baseline"]) == ("tuned", "base")]
-    loses = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
+    test = find_test(summary, "tuned", "base")
     gains = shows_gain(summary["labels"], test["difference"], test["low"], test["p_value"], SIGNIFICANCE)
-    verdict = GAINS if gains else LOSES if loses else CANNOT_TELL
+    verdict = GAINS if gains else LOSES if is_worse(test) else CANNOT_TELL
     systems = ("base", "tuned", "bm25", "hybrid_base", "hybrid", "late")
     figures = {name: summary["systems"].get(name, {}).get(HEADLINE) for name in systems}
     about = {"collection": collection, "labels": summary["labels"], "queries": summary["queries"]}

@@ -211,9 +211,7 @@ def _without(
 
 def _refusal(stage: Stage, artifact: Artifact) -> str:
     """What the blocking checks say that refuse a result; empty where none does."""
-    blocking = {name for name, check in stage.checks.items() if check.blocking}
-    refused = [it for it in artifact.findings if not it["passed"] and it["name"] in blocking]
-    return "; ".join(f"{it['name']}: {it['message']}" for it in refused)
+    return "; ".join(f"{it['name']}: {it['message']}" for it in stage.refusals(artifact))
 
 
 def reasons_of(store: ArtifactStore, inputs: Inputs, whole: bool = True) -> tuple[Reason, ...]:

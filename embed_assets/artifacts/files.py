@@ -58,8 +58,13 @@ def digest_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> st
     return digest_of_hashes(digests_of_files(root, files, anew))
 
 
+def digest_of_path(path: Path) -> str:
+    """The same, of a file or of all files below a folder."""
+    return digest_of_files(path.parent, [path]) if path.is_file() else digest_of_files(path, files_below(path))
+
+
 def digest_of_hashes(hashes: Mapping[str, str]) -> str:
-    """The same, of what digests_of_files returns, in its order."""
+    """As digest_of_files, of what digests_of_files returns, in its order."""
     total = hashlib.sha256()
     for name, digest in hashes.items():
         # Names that are no UTF-8 count as the bytes that they are.

@@ -74,6 +74,17 @@ class Asked:
         return self.workspace.collection_folder(self.collection)
 
 
+def source_of_files(name: str, digest: Callable[..., str | None]) -> dict[str, Source]:
+    """Files that a user may bring, as a source; none where there are none.
+
+    Args:
+        name: of the source.
+        digest: gives their hash; with ``anew`` it reads all of them again, as digests_of_files does.
+    """
+    found = digest()
+    return {} if found is None else {name: Source(found, digest_now=lambda: digest(anew=True) or "none")}
+
+
 SourceReader = Callable[[Asked], Mapping[str, Source]]
 
 

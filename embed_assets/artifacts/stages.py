@@ -8,10 +8,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from embed_assets.artifacts.blocks import Block
 from embed_assets.artifacts.checks import Check
 from embed_assets.artifacts.inputs import Inputs, SourceReader
+from embed_assets.artifacts.store import Artifact
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Stage:
     def blocks(self, settings: object) -> dict[str, Block]:
         """What it reads of the settings of a collection, whose fields are the blocks."""
         return {name: attrgetter(name)(settings) for name in self.settings}
+
+    def refusals(self, artifact: Artifact) -> list[dict[str, Any]]:
+        """The findings of blocking checks that keep a result of it from being the current one."""
+        blocking = {name for name, check in self.checks.items() if check.blocking}
+        return [it for it in artifact.findings if not it["passed"] and it["name"] in blocking]
 
     def needs(self, settings: object) -> tuple[str, ...]:
         """The assets that it reads with these settings of a collection."""

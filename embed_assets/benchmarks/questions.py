@@ -17,12 +17,10 @@ from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.locations import locate_model, model_digest
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.models.vllm_worker import answer_prompts, load_engine, sampling_params
-from embed_assets.queries.jobs import plan_jobs, seed_of, writing_prompts
-from embed_assets.queries.passage_languages import PassageLanguages
+from embed_assets.queries.jobs import plan_jobs, writing_prompts
 from embed_assets.queries.prompts import Prompt
-from embed_assets.queries.questions import question_sampling, render_job
+from embed_assets.queries.questions import JobPrompts, question_sampling
 from embed_assets.queries.settings import QuestionsSettings
-from embed_assets.queries.surroundings import surroundings
 
 
 class _EngineHere:
@@ -49,11 +47,7 @@ def asked(
     jobs = plan_jobs(chunks, writing_prompts(prompts, settings), encoder, settings)
     if not jobs:
         raise ValueError("no chunk says enough to be asked about")
-    rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
-    languages, around = PassageLanguages(chunks), surroundings(chunks, settings)
-    texts = [render_job(job, rows, settings, {}, map(languages.of, job.rows), around(job)) for job in jobs]
-    seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
-    return texts, seeds, question_sampling(settings, settings.questions_per_chunk)
+    return *JobPrompts(chunks, settings).of(jobs), question_sampling(settings, settings.questions_per_chunk)
 
 
 def benchmark_questions(

@@ -12,7 +12,7 @@ from embed_assets.models.locations import locate_model
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.batches import collator
-from embed_assets.training.examples import training_examples
+from embed_assets.training.examples import draw_examples
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.settings import TrainingSettings
 
@@ -43,7 +43,7 @@ def benchmark_training(
     """
     settings = settings.model_copy(update={"epochs": 1.0, "max_examples": examples, "early_stopping": 0})
     triplets = triplets.filter(pl.col("split") == "train")
-    train, _ = training_examples(triplets, settings)
+    train = draw_examples(triplets, settings).train
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         _train_plainly(train.head(2), Path(folder), base_model, settings, compute)  # warms up

@@ -11,10 +11,8 @@ from typing import Any
 import click
 import polars as pl
 
-from embed_assets.artifacts.blocks import SettingsError
-from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import CollectionError, Workspace
-from embed_assets.settings import read_settings
+from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.settings import Settings, read_settings
 
 data_option = click.option(
     "--data",
@@ -95,21 +93,21 @@ def set_environment(workspace: Workspace) -> None:
 
 def known_collections(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str]:
     """The named collections, or all; their settings are checked before anything runs."""
-    try:
-        found = list(names) or list(workspace.some_collections())
-        for name in found:
-            read_settings(workspace, name)
-    except (CollectionError, SettingsError) as error:
-        raise click.ClickException(str(error)) from None
+    found = list(names) or list(workspace.some_collections())
+    for name in found:
+        read_settings(workspace, name)
     return found
 
 
+def open_collection(collection: str, data: str, home: str = "") -> tuple[Workspace, Settings]:
+    """The workspace of a command about one collection, and the settings of that."""
+    workspace = open_workspace(data, home)
+    return workspace, read_settings(workspace, collection)
+
+
 def read_table(workspace: Workspace, collection: str, asset: str, file: str) -> pl.DataFrame:
-    """A table of a current artifact; where there is none, the command ends and says so."""
-    try:
-        return pl.read_parquet(workspace.store.current(asset, collection).folder / file)
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
+    """A table of a current artifact."""
+    return pl.read_parquet(workspace.store.current(asset, collection).folder / file)
 
 
 def printable(text: str) -> str:

@@ -6,19 +6,17 @@ from pathlib import Path
 import click
 import polars as pl
 
-from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.arguments import (
     data_option,
     echo_table,
     gpu_option,
     home_option,
     json_option,
-    known_collections,
+    open_collection,
     read_table,
 )
 from embed_assets.cli.benchmark_all import benchmark_all
 from embed_assets.cli.benchmark_storage import token_search, token_storage, vector_storage
-from embed_assets.settings import read_settings
 
 
 @click.group()
@@ -38,13 +36,11 @@ for command in (benchmark_all, token_storage, token_search, vector_storage):
 @home_option
 def benchmark_questions(collection: str, count: int, as_json: bool, data: str, home: str) -> None:
     """Questions per second against bare vLLM, with the writer and the chunks of a collection."""
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks.questions import benchmark_questions as measure
     from embed_assets.models.encoders import Encoder
     from embed_assets.queries.prompts import load_question_prompts
 
-    settings = read_settings(workspace, collection)
     chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
     # A collection that has no questions written may be asked how fast they would be.
     asked = settings.questions.model_copy(update={"max_questions": count})
@@ -75,12 +71,10 @@ def benchmark_mining(
     collection: str, count: int, chunks: tuple[int, ...], alone: bool, chart: str | None, as_json: bool, data: str, home: str
 ) -> None:
     """Time and memory of mining hard negatives against sentence-transformers, with the pairs and chunks of a collection."""
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks.mining import Mining, benchmark_mining, enlarged
     from embed_assets.reports.charts import draw_growth
 
-    settings = read_settings(workspace, collection)
     there = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
     pairs = read_table(workspace, collection, "qa_pairs", "pairs.parquet").with_columns(split=pl.lit("train"))
     task = Mining(there, pairs, settings.base_model, settings.negatives)
@@ -99,11 +93,10 @@ def benchmark_mining(
 @home_option
 def benchmark_chunking(collection: str, as_json: bool, data: str, home: str) -> None:
     """Processor time and memory of reading and cutting the documents of a collection, against the splitter alone."""
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks.chunking import Cutting, benchmark_chunking
 
-    settings, folder = read_settings(workspace, collection), workspace.documents_folder(collection)
+    folder = workspace.documents_folder(collection)
     echo_table(benchmark_chunking(Cutting(folder, settings.base_model.name, settings.documents, settings.chunking)), as_json)
 
 
@@ -115,11 +108,9 @@ def benchmark_chunking(collection: str, as_json: bool, data: str, home: str) -> 
 @home_option
 def benchmark_encoding(collection: str, count: int, as_json: bool, data: str, home: str) -> None:
     """Passages per second against sentence-transformers, and of the ONNX files where there are any."""
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks.encoding import benchmark_encoding as measure
 
-    settings = read_settings(workspace, collection)
     passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(count).to_list()
     exported = next(iter(workspace.store.artifacts("onnx_model", collection)), None)
     echo_table(measure(passages, settings.base_model, exported.folder if exported else None), as_json)
@@ -143,11 +134,9 @@ def benchmark_readers(folder: Path, as_json: bool) -> None:
 @home_option
 def benchmark_training(collection: str, examples: int, as_json: bool, data: str, home: str) -> None:
     """Examples per second against the trainer of sentence-transformers, with the triplets of a collection."""
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks.training import benchmark_training
 
-    settings = read_settings(workspace, collection)
     triplets = read_table(workspace, collection, "triplets", "triplets.parquet")
     try:
         table = benchmark_training(triplets, settings.base_model, settings.training, examples)
@@ -175,8 +164,7 @@ def benchmark_cluster(work: str, collection: str, count: int | None, as_json: bo
 
     Name the workers with --gpu cluster=ray --gpu workers=N. Queries are searched for among random vectors.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks import cluster
     from embed_assets.benchmarks.questions import asked
     from embed_assets.cluster.ray_cluster import ClusterError
@@ -184,7 +172,7 @@ def benchmark_cluster(work: str, collection: str, count: int | None, as_json: bo
     from embed_assets.models.encoders import Encoder
     from embed_assets.queries.prompts import load_question_prompts
 
-    settings, count = read_settings(workspace, collection), count or WORKS[work]
+    count = count or WORKS[work]
     compute = GpuResource.configured().compute()
     if compute.cluster is None:
         raise click.UsageError("no workers are named: --gpu cluster=ray --gpu workers=N")
@@ -239,11 +227,9 @@ def benchmark_sizing(
 @home_option
 def benchmark_late_interaction(collection: str, count: int, candidates: int, as_json: bool, data: str, home: str) -> None:
     """Milliseconds a query against MaxSim of sentence-transformers, with the queries and chunks of a collection."""
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks.late_interaction import benchmark_late_interaction as measure
 
-    settings = read_settings(workspace, collection)
     passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(candidates)
     queries = read_table(workspace, collection, "qa_pairs", "pairs.parquet")["query"].head(count)
     echo_table(measure(queries.to_list(), passages.to_list(), settings.base_model), as_json)

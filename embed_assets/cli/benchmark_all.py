@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, open_collection
 from embed_assets.graph import STAGES
 
 # Of the other benchmarks, those of one collection's own models and data.
@@ -39,8 +39,7 @@ def benchmark_all(collection: str, only: tuple[str, ...], quick: bool, as_json: 
 
     The first line says on what machine. What cannot be measured here, such as questions without vLLM, has an error in its place.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, _ = open_collection(collection, data, home)
     from embed_assets.benchmarks.machine import machine
 
     on = machine()

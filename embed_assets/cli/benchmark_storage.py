@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from polars import selectors as cs
 
-from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, echo_table, home_option, json_option, known_collections, read_table
-from embed_assets.settings import read_settings
+from embed_assets.cli.arguments import data_option, echo_table, home_option, json_option, open_collection, read_table
 
 if TYPE_CHECKING:
     from embed_assets.benchmarks.token_index import Collection
@@ -65,20 +62,15 @@ def vector_storage(
 
     Without --dimensions, those that the checkpoint was trained for are looked at, else a half, a quarter and an eighth.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks.vector_storage import benchmark_vector_storage
     from embed_assets.evaluation.evaluation_set import read_evaluation_set
     from embed_assets.evaluation.systems import encoder_of
     from embed_assets.reports.charts import draw_storage
 
-    settings = read_settings(workspace, collection)
     chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
-    try:
-        names = ("evaluation_set", "corpus_chunks", "checkpoint")
-        labels, corpus, tuned = (workspace.store.current(name, collection) for name in names)
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
+    names = ("evaluation_set", "corpus_chunks", "checkpoint")
+    labels, corpus, tuned = (workspace.store.current(name, collection) for name in names)
     dimensions = dimensions or tuple(tuned.manifest["settings"]["training"]["matryoshka_dimensions"])
     asked = read_evaluation_set(labels.folder, corpus.folder)
     encoder = encoder_of(tuned, workspace.memos)
@@ -96,14 +88,9 @@ def _collection_of_tokens(collection: str, data: str, home: str) -> "Collection"
     from embed_assets.evaluation.evaluation_set import read_evaluation_set
     from embed_assets.evaluation.systems import encoder_of, token_encoder_of
 
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    settings = read_settings(workspace, collection)
+    workspace, settings = open_collection(collection, data, home)
     chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
-    try:
-        folders = [workspace.store.current(name, collection) for name in ("evaluation_set", "corpus_chunks", "checkpoint")]
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
+    folders = [workspace.store.current(name, collection) for name in ("evaluation_set", "corpus_chunks", "checkpoint")]
     queries, labels = read_evaluation_set(folders[0].folder, folders[1].folder)
     encoder, tokens = encoder_of(folders[2], workspace.memos), token_encoder_of(folders[2])
     blocks = (settings.scoring, settings.late_interaction)

@@ -18,6 +18,7 @@ from embed_assets.cli.arguments import (
     json_option,
     known_collections,
     log_to_stderr,
+    open_collection,
     set_environment,
 )
 from embed_assets.cli.results import echo_scores
@@ -99,11 +100,7 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
 def collections(as_json: bool, data: str, home: str) -> None:
     """List the collections, and which assets of each are built, or why its settings are refused."""
     workspace = open_workspace(data, home)
-    try:
-        names = workspace.some_collections()
-    except CollectionError as error:
-        raise click.ClickException(str(error)) from None
-    for name in names:
+    for name in workspace.some_collections():
         built = [stage for stage in STAGES if _is_built(workspace, stage, name)]
         refused = _refusal(workspace, name)
         if as_json:
@@ -118,11 +115,7 @@ def collections(as_json: bool, data: str, home: str) -> None:
 @data_option
 def settings(collection: str | None, as_json: bool, data: str) -> None:
     """Print the settings of a collection, or the built-in defaults, with what each one means."""
-    found = Settings()
-    if collection is not None:
-        workspace = open_workspace(data)
-        known_collections(workspace, [collection])
-        found = read_settings(workspace, collection)
+    found = Settings() if collection is None else open_collection(collection, data)[1]
     if as_json:
         echo_json(found.model_dump(mode="json"))
     else:

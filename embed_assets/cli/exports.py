@@ -6,8 +6,8 @@ import click
 import polars as pl
 
 from embed_assets.artifacts.store import REPORT, MissingArtifactError
-from embed_assets.artifacts.workspace import Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, read_table
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, open_collection, read_table
 from embed_assets.corpus.beir import write_jsonl
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
 
@@ -23,12 +23,11 @@ def export_beir_command(collection: str, folder: Path, as_json: bool, data: str,
 
     There is a BEIR folder for each label source: human/ with documents, own/, synthetic/ and look-up/ with chunks.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, _ = open_collection(collection, data, home)
     from embed_assets.evaluation.beir_export import export_beir
 
+    corpus, yardstick = (workspace.store.current(name, collection).folder for name in ("corpus_chunks", "evaluation_set"))
     try:
-        corpus, yardstick = (workspace.store.current(name, collection).folder for name in ("corpus_chunks", "evaluation_set"))
         counts = export_beir(
             folder,
             pl.read_parquet(corpus / "documents.parquet"),
@@ -38,7 +37,7 @@ def export_beir_command(collection: str, folder: Path, as_json: bool, data: str,
             read_table(workspace, collection, "beir_scores", "runs.parquet"),
             _answers(workspace, collection),
         )
-    except (MissingArtifactError, OSError) as error:
+    except OSError as error:
         raise click.ClickException(str(error)) from None
     for source, row in counts.items():
         if as_json:
@@ -61,17 +60,13 @@ def export_rag_command(collection: str, file: Path, contexts: int, system: str, 
     The columns are those of ragas: question, contexts (what the system found), ground_truth (the answer, if the writer or
     you gave one), and reference_contexts (the passages that answer it).
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, _ = open_collection(collection, data, home)
     from embed_assets.evaluation.rag_export import rag_rows
 
-    try:
-        corpus, yardstick = (workspace.store.current(name, collection).folder for name in ("corpus_chunks", "evaluation_set"))
-        queries, labels = read_evaluation_set(yardstick, corpus)
-        runs = read_table(workspace, collection, "beir_scores", "runs.parquet")
-        chunks = pl.read_parquet(corpus / "chunks.parquet")
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
+    corpus, yardstick = (workspace.store.current(name, collection).folder for name in ("corpus_chunks", "evaluation_set"))
+    queries, labels = read_evaluation_set(yardstick, corpus)
+    runs = read_table(workspace, collection, "beir_scores", "runs.parquet")
+    chunks = pl.read_parquet(corpus / "chunks.parquet")
     if system not in runs["system"]:
         raise click.ClickException(f"{system!r} was not scored: there are {', '.join(sorted(runs['system'].unique()))}")
     rows = list(rag_rows(queries, labels, chunks, runs, _answers(workspace, collection), contexts, system))
@@ -100,17 +95,16 @@ def export_sdg_command(collection: str, folder: Path, as_json: bool, data: str, 
     generated.jsonl is what its stage 0 writes; train.json, val.json and corpus/ are what its stage 1 makes of it, with the
     hard negatives of the triplets.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, _ = open_collection(collection, data, home)
     from embed_assets.evaluation.sdg_export import export_sdg
 
+    triplets = workspace.store.current("triplets", collection)
+    # What they were made of, not what there is now: documents may have been edited since.
+    qa_pairs, corpus = (
+        workspace.store.find_content(name, collection, triplets.manifest["inputs"][name]).folder
+        for name in ("qa_pairs", "corpus_chunks")
+    )
     try:
-        triplets = workspace.store.current("triplets", collection)
-        # What they were made of, not what there is now: documents may have been edited since.
-        qa_pairs, corpus = (
-            workspace.store.find_content(name, collection, triplets.manifest["inputs"][name]).folder
-            for name in ("qa_pairs", "corpus_chunks")
-        )
         counts = export_sdg(
             folder,
             collection,
@@ -118,7 +112,7 @@ def export_sdg_command(collection: str, folder: Path, as_json: bool, data: str, 
             pl.read_parquet(corpus / "chunks.parquet"),
             pl.read_parquet(triplets.folder / "triplets.parquet"),
         )
-    except (MissingArtifactError, OSError) as error:
+    except OSError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         echo_json({"collection": collection, "folder": folder, **counts})

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.remote_folder import AddressError, RemoteError
+from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.cli import (
     benchmark,
@@ -23,7 +25,10 @@ from embed_assets.cli import (
     results,
     sweeps,
 )
-from embed_assets.models.locations import ModelNotPinnedError
+from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError
+from embed_assets.models.weights import BrokenModelError
+from embed_assets.production.published_index import PublishingError
+from embed_assets.sweep.trials import TrialError
 
 COMMANDS = (
     initialize.init,
@@ -53,20 +58,23 @@ COMMANDS = (
 )
 
 
+# Their messages say in one line what is wrong and what to do.
+TOLD = (
+    *(AddressError, BrokenModelError, CollectionError, MissingArtifactError, ModelNotFoundError, ModelNotPinnedError),
+    *(PublishingError, RemoteError, SettingsError, TrialError),
+)
 # What the place that somebody named is to blame for.
 FULL = {errno.ENOSPC, errno.EDQUOT}
 UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO}
 
 
 class Commands(click.Group):
-    """Ends a command with one line where data, home or a model cannot be used, such as an object store that cannot be reached,
-    or a disk that is full.
-    """
+    """Ends a command with one line where something is missing or wrong, or data or home cannot be used, as on a full disk."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (AddressError, CollectionError, ModelNotPinnedError, RemoteError) as error:
+        except TOLD as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
             if error.errno in FULL:  # where it was found out while writing, the error names no file

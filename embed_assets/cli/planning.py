@@ -6,19 +6,18 @@ from functools import partial
 
 import click
 
-from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
+from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import (
     data_option,
     echo_json,
     home_option,
     json_option,
-    known_collections,
     log_to_stderr,
+    open_collection,
     read_table,
 )
 from embed_assets.graph import STAGES
 from embed_assets.plan import Outcome, Planned, in_words, plan
-from embed_assets.settings import read_settings
 
 
 @click.command("plan")
@@ -60,9 +59,7 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
 
     So that prompts, styles and writers can be tried before a run. The answers are kept: a run does not ask for them again.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    settings = read_settings(workspace, collection)
+    workspace, settings = open_collection(collection, data, home)
     chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
     if not settings.questions.max_questions:
         raise click.ClickException(f"{collection}: questions.max_questions is 0: no question is written")
@@ -94,12 +91,9 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
 
 
 def _named(workspace: Workspace, names: tuple[str, ...]) -> list[str]:
-    try:
-        for name in names:
-            workspace.collection_folder(name)
-        return list(dict.fromkeys(names)) or list(workspace.some_collections())
-    except CollectionError as error:
-        raise click.ClickException(str(error)) from None
+    for name in names:
+        workspace.collection_folder(name)
+    return list(dict.fromkeys(names)) or list(workspace.some_collections())
 
 
 def _echo_summary(planned: list[Planned]) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
+from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, home_option, known_collections, log_to_stderr
 
 HOST = "127.0.0.1"
@@ -42,10 +41,7 @@ def playground(collection: str | None, port: int, queries: Path | None, split: s
             raise click.ClickException(f"port {port} cannot be used ({error.strerror}): name another one with --port") from None
     log_to_stderr()
     click.echo(f"{name}: loading the models; this takes some seconds", err=True)
-    try:
-        app = _open(workspace, name, port, queries, split)
-    except (CollectionError, MissingArtifactError) as error:
-        raise click.ClickException(str(error)) from None
+    app = _open(workspace, name, port, queries, split)
     import uvicorn
 
     click.echo(f"{name}: http://{HOST}:{port} (Ctrl+C ends it)")

@@ -5,15 +5,11 @@ from typing import get_args
 
 import click
 
-from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections, printable
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, open_collection, printable
 from embed_assets.corpus.encodings import composed
 from embed_assets.lineage import open_published
 from embed_assets.production.published import without_fine_tuning
-from embed_assets.production.published_index import PublishingError
 from embed_assets.production.search import Mode, search_index
-from embed_assets.settings import read_settings
 
 
 @click.command()
@@ -28,17 +24,11 @@ def search(collection: str, query: str, mode: Mode, limit: int, as_json: bool, d
     """Search the published index of a collection, with the model that it was made with."""
     if not composed(query).strip():
         raise click.BadParameter("the query is empty", param_hint="QUERY")
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    try:
-        settings = read_settings(workspace, collection)
-        blocks = (settings.late_interaction, settings.reranking)
-        published = open_published(workspace, collection)
-        hits = search_index(published, query, *blocks, mode, limit)
-        if why := without_fine_tuning(published):
-            click.echo(why, err=True)
-    except (PublishingError, MissingArtifactError) as error:
-        raise click.ClickException(str(error)) from None
+    workspace, settings = open_collection(collection, data, home)
+    published = open_published(workspace, collection)
+    hits = search_index(published, query, settings.late_interaction, settings.reranking, mode, limit)
+    if why := without_fine_tuning(published):
+        click.echo(why, err=True)
     if not hits:
         click.echo("nothing was found", err=True)
     for place, hit in enumerate(hits, start=1):
@@ -59,12 +49,8 @@ def rollback(collection: str, as_json: bool, data: str, home: str) -> None:
 
     A second rollback undoes the first.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    try:
-        pointer = open_published(workspace, collection).index.rollback()
-    except PublishingError as error:
-        raise click.ClickException(str(error)) from None
+    workspace, _ = open_collection(collection, data, home)
+    pointer = open_published(workspace, collection).index.rollback()
     if as_json:
         echo_json({"collection": collection, "current": pointer.current, "previous": pointer.previous, "reason": pointer.reason})
     else:

@@ -5,9 +5,7 @@ from pathlib import Path
 import click
 
 from embed_assets.artifacts.files import write_atomically
-from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, json_option, known_collections
-from embed_assets.settings import read_settings
+from embed_assets.cli.arguments import data_option, echo_json, json_option, open_collection
 
 
 @click.command("prompts")
@@ -22,11 +20,10 @@ def prompts_command(collection: str, name: str, as_json: bool, data: str) -> Non
 
     A prompt in the collection's prompts/ is taken before one in the data folder's prompts/, and that before the package's.
     """
-    workspace = open_workspace(data)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data)
     from embed_assets.queries.prompts import PromptError, find_prompts, load_prompt
 
-    folders, shares = workspace.prompt_folders(collection), read_settings(workspace, collection).questions.styles
+    folders, shares = workspace.prompt_folders(collection), settings.questions.styles
     found = find_prompts(folders)
     if name:
         _copy(name, found, folders[0], collection, as_json)

@@ -7,15 +7,11 @@ from typing import Any
 
 import click
 
-from embed_assets.artifacts.blocks import SettingsError
-from embed_assets.artifacts.store import HTML_REPORT, MissingArtifactError
-from embed_assets.artifacts.workspace import Workspace, open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
+from embed_assets.artifacts.store import HTML_REPORT
+from embed_assets.artifacts.workspace import Workspace
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, open_collection
 from embed_assets.evaluation.scoring import read_summaries, scores_table
 from embed_assets.graph import STAGES
-from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError
-from embed_assets.models.weights import BrokenModelError
-from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
 from embed_assets.training.stages import CHECKPOINT, RERANKER
 
@@ -30,8 +26,7 @@ HOLD_A_MODEL, MODEL = (CHECKPOINT.name, RERANKER.name), "model"
 @json_option("each label source")
 def scores(collection: str, data: str, home: str, reranked: bool, as_json: bool) -> None:
     """Print the scores of a collection again."""
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, _ = open_collection(collection, data, home)
     echo_scores(workspace, collection, "reranker_scores" if reranked else "beir_scores", as_json)
 
 
@@ -46,12 +41,8 @@ def path(collection: str, asset: str, as_json: bool, data: str, home: str) -> No
 
     Of 'checkpoint' and 'reranker', that is the folder of the model, which other libraries load.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    try:
-        folder = workspace.store.current(asset, collection).folder
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
+    workspace, _ = open_collection(collection, data, home)
+    folder = workspace.store.current(asset, collection).folder
     found = folder / MODEL if asset in HOLD_A_MODEL else folder
     if as_json:
         echo_json({"collection": collection, "asset": asset, "path": found})
@@ -72,21 +63,12 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     are encoded with the prompts and the length that they were trained with, all other models as their own configuration
     says.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, settings = open_collection(collection, data, home)
     from embed_assets.evaluation.comparison import AmbiguousModelError, compare_models
 
     try:
-        settings = read_settings(workspace, collection)
         summaries = compare_models(workspace, collection, models, settings.base_model, settings.scoring)
-    except (
-        MissingArtifactError,
-        BrokenModelError,
-        ModelNotFoundError,
-        ModelNotPinnedError,
-        SettingsError,
-        AmbiguousModelError,
-    ) as error:
+    except AmbiguousModelError as error:
         raise click.ClickException(str(error)) from None
     _echo_summaries(summaries, as_json)
 
@@ -98,20 +80,17 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
 @home_option
 def report(collection: str, file: Path, data: str, home: str) -> None:
     """Write all about the checkpoint of a collection into one HTML file, which can be mailed."""
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, _ = open_collection(collection, data, home)
+    page = workspace.store.current("beir_scores", collection).report / HTML_REPORT
     try:
-        shutil.copyfile(workspace.store.current("beir_scores", collection).report / HTML_REPORT, file)
-    except (MissingArtifactError, OSError) as error:
+        shutil.copyfile(page, file)
+    except OSError as error:
         raise click.ClickException(str(error)) from None
 
 
 def echo_scores(workspace: Workspace, collection: str, asset: str = "beir_scores", as_json: bool = False) -> None:
-    """Print the scores that are current; where there is none, the command ends and says so."""
-    try:
-        artifact = workspace.store.current(asset, collection)
-    except MissingArtifactError as error:
-        raise click.ClickException(str(error)) from None
+    """Print the scores that are current."""
+    artifact = workspace.store.current(asset, collection)
     summaries = read_summaries(artifact.folder)
     _echo_summaries(summaries, as_json)
     if not summaries:

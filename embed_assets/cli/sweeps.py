@@ -4,22 +4,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.arguments import (
     data_option,
     echo_json,
     gpu_option,
     home_option,
     json_option,
-    known_collections,
     log_to_stderr,
+    open_collection,
     read_table,
     set_environment,
 )
 from embed_assets.lineage import dev_scores, finished_trials
 from embed_assets.settings import read_settings
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
-from embed_assets.sweep.trials import TrialError, planned_trials, promote_trial, read_trials, suggest_trial, with_trial
+from embed_assets.sweep.trials import planned_trials, promote_trial, read_trials, suggest_trial, with_trial
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -39,20 +39,15 @@ def sweep(collection: str, trials: tuple[str, ...], suggested: int, as_json: boo
     Without names, the settings block 'trials' says which; finished ones are taken from the store. One failing trial
     does not stop the others. As many run at once as the pool 'gpu' has slots; suggested ones take turns.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
+    workspace, chosen = open_collection(collection, data, home)
     set_environment(workspace)
     from embed_assets.cli.runs import compare_trials, materialize_collection, open_instance
     from embed_assets.sweep.saturation import missing_for_curve
 
     log_to_stderr()
-    chosen = read_settings(workspace, collection)
     names = list(dict.fromkeys(trials)) or planned_trials(chosen.training, chosen.trials)
-    try:
-        for name in names:
-            with_trial(chosen.training, name)
-    except TrialError as error:
-        raise click.ClickException(str(error)) from None
+    for name in names:
+        with_trial(chosen.training, name)
     with open_instance(workspace.home) as instance:
         if not materialize_collection(instance, collection, "triplets"):
             raise click.ClickException(f"{collection}: there are no triplets to train on")
@@ -109,13 +104,8 @@ def promote(collection: str, trial: str, as_json: bool, data: str, home: str) ->
 
     What the trial has trained is used again by the next run, unless 'prune' has removed its weights.
     """
-    workspace = open_workspace(data, home)
-    known_collections(workspace, [collection])
-    try:
-        training = read_settings(workspace, collection).training
-        path = promote_trial(workspace.writable_folder(collection), training, trial)
-    except TrialError as error:
-        raise click.ClickException(str(error)) from None
+    workspace, settings = open_collection(collection, data, home)
+    path = promote_trial(workspace.writable_folder(collection), settings.training, trial)
     if as_json:
         echo_json({"collection": collection, "trial": trial, "settings": path})
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embed_assets.artifacts.cache import cache_folder
 from embed_assets.artifacts.files import (
-    digest_of_files,
+    digest_of_path,
     files_below,
     fingerprint_of,
     is_locked,
@@ -30,7 +30,7 @@ class DriverFiles:
 
     Args:
         path: where the driver has it.
-        digest: of its files, as digest_of_files makes it.
+        digest: of its files, as digest_of_path makes it.
         is_file: whether it is a single file.
         stamp: sizes and times of the files, to know them without reading them on a node that shares the folder.
     """
@@ -43,11 +43,11 @@ class DriverFiles:
     @classmethod
     def of(cls, path: Path) -> "DriverFiles":
         """What is at a path of this machine."""
-        return cls(path, _digest(path), path.is_file(), _stamp(path))
+        return cls(path, digest_of_path(path), path.is_file(), _stamp(path))
 
     def on_this_node(self) -> Path | None:
         """Where this node has the same files: at the same path, or received before; None if it has not."""
-        if self.path.exists() and (_stamp(self.path) == self.stamp or _digest(self.path) == self.digest):
+        if self.path.exists() and (_stamp(self.path) == self.stamp or digest_of_path(self.path) == self.digest):
             return self.path
         if not self._received().exists():
             return None
@@ -121,10 +121,6 @@ def _remove_unused(received: Path) -> None:
                 aside = unused_name(folder)
                 folder.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
-
-
-def _digest(path: Path) -> str:
-    return digest_of_files(path.parent, [path]) if path.is_file() else digest_of_files(path, files_below(path))
 
 
 def _stamp(path: Path) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import polars as pl
+
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.encodings import composed
 
@@ -82,9 +84,52 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
+def read_parquet(path: Path) -> pl.DataFrame:
+    """A table in a Parquet file.
+
+    Raises:
+        CollectionError: it is none.
+    """
+    try:
+        return pl.read_parquet(path.read_bytes())
+    except pl.exceptions.PolarsError as error:
+        raise CollectionError(f"{path}: not a Parquet file: {error}") from None
+
+
+def files_of_rows(folder: Path, name: str) -> list[Path]:
+    """Those of NAME.jsonl, which may end in ``.gz``, and NAME.parquet that are there."""
+    parquet = folder / f"{name}.parquet"
+    return [path for path in (find_file(folder, f"{name}.jsonl"), parquet if parquet.is_file() else None) if path]
+
+
+def read_rows(folder: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of files_of_rows, each with its place: the file, and the line or the row."""
+    for path in files_of_rows(folder, name):
+        if path.suffix == ".parquet":
+            rows = enumerate(read_parquet(path).iter_rows(named=True), start=1)
+            yield from ((f"{path}, row {number} (counted from 1)", row) for number, row in rows)
+        else:
+            yield from ((f"{path}:{number}", row) for number, row in read_jsonl(path))
+
+
 def is_unicode(text: str) -> bool:
     """Whether the text has no half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
     return not re.search("[\ud800-\udfff]", text)
+
+
+def require_unicode(place: str, text: str, shown: str) -> None:
+    """Refuse a text that is not is_unicode.
+
+    Args:
+        place: where it stands.
+        text: the text.
+        shown: what the message shows, without such halves.
+
+    Raises:
+        CollectionError: there is half of a surrogate pair in it.
+    """
+    if not is_unicode(text):
+        raise CollectionError(f"{place}: half of a surrogate pair, which is no character, in {shown}")
 
 
 def read_corpus(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -101,8 +146,7 @@ def read_corpus(path: Path) -> Iterator[tuple[str, str, str]]:
         title, text = (value if value == value else "" for value in (row.get("title") or "", row.get("text") or ""))  # NaN
         if not isinstance(text, str) or not isinstance(title, str):
             raise CollectionError(f"{path}:{number}: 'text' and 'title' of {document_id!r} must be strings")
-        if not is_unicode(title + text):
-            raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {document_id!a}")
+        require_unicode(f"{path}:{number}", title + text, ascii(document_id))
         yield document_id, title.strip(), text
 
 
@@ -120,8 +164,7 @@ def read_queries(path: Path) -> dict[str, tuple[str, str]]:
         if not isinstance(text, str):
             there = "" if "text" in row else f"; the keys of this line are {', '.join(map(ascii, list(row)[:10]))}"
             raise CollectionError(f"{path}:{number}: 'text' of the query {query_id!r} must be a non-empty string{there}")
-        if not is_unicode(text):
-            raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {query_id!a}")
+        require_unicode(f"{path}:{number}", text, ascii(query_id))
         metadata = row.get("metadata")
         queries[query_id] = composed(text), str((metadata.get("style") if isinstance(metadata, dict) else None) or "")
     return queries
@@ -134,8 +177,7 @@ def _id_of(path: Path, number: int, row: dict[str, Any], seen: set[str]) -> str:
             "" if "_id" in row else f"; the keys of this line are {', '.join(map(ascii, list(row)[:10]))}: rename that of the id"
         )
         raise CollectionError(f"{path}:{number}: '_id' must be a non-empty string or a whole number, found {found!a:.80}{there}")
-    if not is_unicode(found):
-        raise CollectionError(f"{path}:{number}: half of a surrogate pair, which is no character, in {found!a}")
+    require_unicode(f"{path}:{number}", found, ascii(found))
     if found in seen:
         raise CollectionError(f"{path}:{number}: the _id {found!r} stands twice: keep one of the lines, or give it another id")
     seen.add(found)

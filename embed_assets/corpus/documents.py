@@ -11,6 +11,7 @@ from embed_assets.corpus.beir import read_corpus
 from embed_assets.corpus.converted_files import convert_files, ending_of
 from embed_assets.corpus.encodings import composed, is_binary
 from embed_assets.corpus.files import Listing, SkippedDocument, list_files, source_files
+from embed_assets.corpus.heading_paths import own_title
 from embed_assets.corpus.menus import without_menus
 from embed_assets.corpus.readers.conversion import HAS_MENUS
 from embed_assets.corpus.readers.converted import Converted
@@ -81,11 +82,8 @@ def _read_beir_document(document_id: str, title: str, text: str, settings: Docum
         return SkippedDocument(document_id, "binary data")
     title, text = composed(title), composed(text)
     # BEIR searches title and text together: a document may consist of its title alone.
-    if not text.strip():
-        title, text = "", title
-    elif text.strip() == title.strip():  # some data sets have the text as its title
-        title = ""
-    return _checked(Document(document_id, title, text), settings)
+    text = text if text.strip() else title
+    return _checked(Document(document_id, own_title(title, text), text), settings)
 
 
 def _read_files(listing: Listing, settings: DocumentsSettings, memos: Path | None) -> Iterator[Document | SkippedDocument]:
@@ -109,7 +107,7 @@ def _read_files(listing: Listing, settings: DocumentsSettings, memos: Path | Non
 
 
 def _reason_to_skip(path: Path, settings: DocumentsSettings) -> str:
-    extension = path.suffix.lower()
+    extension = ending_of(path.name)
     if extension not in settings.extensions:
         return f"{extension or 'no'} extension is not among {', '.join(settings.extensions)}"
     size = path.stat().st_size

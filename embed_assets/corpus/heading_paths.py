@@ -6,6 +6,16 @@ from collections.abc import Callable, Sequence
 from embed_assets.corpus.structure import Heading
 
 
+def own_title(title: str, text: str) -> str:
+    """The title; "" where it is blank or the text itself, as some data sets have it."""
+    return title if title.strip() not in ("", text.strip()) else ""
+
+
+def below_title(title: str, text: str) -> str:
+    """The text with its own_title, if it has one, in a line above it."""
+    return f"{title}\n{text}" if own_title(title, text) else text
+
+
 class HeadingPaths:
     """The heading path of every place in a document; its making is linear in the headings, a look-up logarithmic."""
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.readers.html import line_key
@@ -54,7 +55,7 @@ def _without(page: Converted, repeated: set[str], links: set[str]) -> Converted:
     if not dropped or not any(character.isalnum() for character in text):
         return page
     notes = (*page.notes, f"{dropped} lines left out that most pages have")
-    return Converted(text, page.title, page.markdown, page.metadata, notes, page.links)
+    return replace(page, text=text, notes=notes)
 
 
 def _keys(lines: Sequence[str]) -> list[str]:

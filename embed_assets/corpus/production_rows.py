@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from embed_assets.artifacts.inputs import ChangedWhileReadError
+from embed_assets.artifacts.remote_folder import is_remote
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.encodings import composed, is_binary
 from embed_assets.corpus.settings import ProductionSettings
@@ -36,6 +37,11 @@ class Place(NamedTuple):
     kind: "pa.DataType"
 
 
+def is_missing(uri: str) -> bool:
+    """Whether a database is a local path where there is no folder."""
+    return not is_remote(uri) and not Path(uri).is_dir()
+
+
 def open_database(uri: str):
     """Connect to a LanceDB database.
 
@@ -44,7 +50,7 @@ def open_database(uri: str):
     """
     import lancedb
 
-    if "://" not in uri and not Path(uri).is_dir():
+    if is_missing(uri):
         raise CollectionError(f"{uri}: there is no such folder with a LanceDB database")
     return lancedb.connect(uri)
 

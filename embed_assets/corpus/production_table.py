@@ -21,6 +21,7 @@ from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus.files import SkippedDocument
+from embed_assets.corpus.heading_paths import below_title
 from embed_assets.corpus.production_rows import (
     READ_AS,
     ROW_ID,
@@ -173,17 +174,17 @@ def read_chunks(
     if rows.is_empty():
         raise CollectionError(f"{name_of_table(uri, settings)}: no row has a text that can be used")
     characters = pl.col("text").str.len_chars().cast(pl.Int64)
-    rows = rows.with_columns(end=characters.cum_sum().over("document_id") + _breaks_before()).with_columns(
-        start=pl.col("end") - characters,
-        passage=pl.when((pl.col("title") == "") | (pl.col("title") == pl.col("text")))
-        .then("text")
-        .otherwise(pl.concat_str("title", "text", separator="\n")),
+    rows = rows.with_columns(
+        pl.Series("passage", (below_title(*row) for row in rows.select("title", "text").iter_rows()), pl.String),
+        end=characters.cum_sum().over("document_id") + len(BETWEEN_ROWS) * pl.int_range(pl.len()).over("document_id"),
     )
-    tokens = list(map(TokenCounter(tokenizer).of, rows["passage"]))
+    rows = rows.with_columns(
+        pl.col("passage").map_elements(TokenCounter(tokenizer).of, pl.Int64).alias("tokens"), start=pl.col("end") - characters
+    )
     documents = rows.group_by("document_id", maintain_order=True).agg(
         pl.col("title").first(), pl.col("text").str.join(BETWEEN_ROWS)
     )
-    return documents, skipped, rows.with_columns(tokens=pl.Series(tokens, dtype=pl.Int64)).select(*CHUNK_SCHEMA)
+    return documents, skipped, rows.select(*CHUNK_SCHEMA)
 
 
 def metadata_columns(workspace: Workspace, settings: ProductionSettings) -> Callable[[Sequence[str]], "pa.Table"] | None:
@@ -244,10 +245,6 @@ def _nested(table: "pa.Table") -> "pa.Table":
     return pa.table(columns)
 
 
-def _breaks_before() -> pl.Expr:
-    return len(BETWEEN_ROWS) * pl.int_range(pl.len()).over("document_id")
-
-
 def _state(table: "Table", uri: str, settings: ProductionSettings) -> str:
     """What stays the same only while there is no commit, nor another table of the same name with as many commits."""
     place = table.uri  # a path; a URL where the table is in a namespace
@@ -285,7 +282,7 @@ def _hash_rows(table: "Table", uri: str, settings: ProductionSettings) -> tuple[
             f"in more than one row ({len(twice)} rows share an id with another one)"
         )
     reasons = Counter(whole["reason"].drop_nulls()) + Counter({REPEATED: len(usable) - len(rows)})
-    _check_share(reasons, whole, f"{name_of_table(uri, settings)}", settings)
+    _check_share(reasons, whole, name_of_table(uri, settings), settings)
     return rows, digest
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
 from embed_assets.artifacts.blocks import SettingsError
@@ -25,20 +27,18 @@ def register_collections(context: SensorEvaluationContext, workspace: WorkspaceR
         return SkipReason(str(error))
     registered = set(context.instance.get_dynamic_partitions(COLLECTION))
     new, gone = sorted(set(there) - registered), sorted(registered - set(there))
-    planned = sorted(_planned(context, place) - set(context.instance.get_dynamic_partitions(TRIALS)))
+    planned = sorted(_planned(context, place, there) - set(context.instance.get_dynamic_partitions(TRIALS)))
     if gone:
         context.log.warning("the folders of these collections are gone: %s", ", ".join(gone))
-    requests = [
-        definition.build_add_request(names) for definition, names in ((collections, new), (trials, sorted(planned))) if names
-    ]
+    requests = [definition.build_add_request(names) for definition, names in ((collections, new), (trials, planned)) if names]
     if not requests:
         return SkipReason(f"no new collection; the folders of these are gone: {', '.join(gone)}" if gone else "no new collection")
     return SensorResult(dynamic_partitions_requests=requests)
 
 
-def _planned(context: SensorEvaluationContext, place: Workspace) -> set[str]:
+def _planned(context: SensorEvaluationContext, place: Workspace, there: Iterable[str]) -> set[str]:
     planned = set()
-    for collection in place.collections():
+    for collection in there:
         try:
             settings = read_settings(place, collection)
             planned |= set(planned_trials(settings.training, settings.trials))

@@ -104,8 +104,8 @@ def read_options(options: Iterable[str]) -> dict[str, Any]:
             raise ValueError(f"{option!r}: the settings of the resource 'gpu' are {', '.join(GpuResource.model_fields)}")
         found[name] = [it for it in value.split(",") if it] if name == "loggers" else value
     try:
-        GpuResource(**found)
+        resource = GpuResource(**found)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{first['loc'][0]}={first['input']}: {first['msg']}") from None
-    return GpuResource(**found).model_dump(include=set(found))
+    return resource.model_dump(include=set(found))

@@ -9,7 +9,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.stages import Stage
 from embed_assets.artifacts.store import HTML_REPORT, REPORT, Artifact
 from embed_assets.artifacts.workspace import Workspace
+from embed_assets.corpus.child_processes import end_with_run
 from embed_assets.defs.automation import automation_condition
 from embed_assets.defs.failures import RETRIES, lasting_errors_end_at_once
 from embed_assets.defs.names import named
@@ -170,8 +170,7 @@ def build_stage(
         inputs.write_parts(folder / REPORT)
 
     def may_settle(artifact: Artifact) -> bool:
-        refused = [it for it in artifact.findings if not it["passed"] and stage.checks[it["name"]].blocking]
-        return settle and not refused
+        return settle and not stage.refusals(artifact)
 
     return workspace.store.build(stage.name, inputs.place, inputs.ingredients, write_and_check, may_settle)
 
@@ -181,19 +180,14 @@ def _die_with_run(context: AssetExecutionContext) -> None:
 
     It would go on computing, beside the run that gets its slot of the gpu pool.
     """
-    run = multiprocessing.parent_process()
-
-    def follow(run: BaseProcess) -> None:
-        run.join()
-        os.kill(os.getpid(), signal.SIGKILL)
 
     def follow_status() -> None:
         while (of := context.instance.get_run_by_id(context.run.run_id)) is not None and of.status not in ENDED:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    if run is not None:
-        threading.Thread(target=follow, args=(run,), daemon=True).start()
+    if multiprocessing.parent_process() is not None:
+        end_with_run()
     elif PLACED in os.environ:
         threading.Thread(target=follow_status, daemon=True).start()
 

@@ -60,7 +60,7 @@ def check_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """tuned_beats_base, on the label source that decides, sources_agree and labels_hold."""
     if not summaries:
         return [Finding("tuned_beats_base", False, "there is no test query: add human labels or documents")]
-    summary = _deciding(summaries)
+    summary = deciding_summary(summaries)
     test, message = test_in_words(summary, "tuned", "base")
     if summary["labels"] == LOOKUP:
         message = f"{message}; {LOOKUPS_ALONE}"
@@ -73,34 +73,33 @@ def check_reranker_scores(summaries: Sequence[Mapping[str, Any]]) -> list[Findin
     """reranking_does_no_harm, on the label source that decides."""
     if not summaries:
         return [Finding("reranking_does_no_harm", False, "there is no test query: add human labels or documents")]
-    test, message = test_in_words(_deciding(summaries), "hybrid_reranked", "hybrid")
-    worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
-    return [Finding("reranking_does_no_harm", not worse, message)]
+    test, message = test_in_words(deciding_summary(summaries), "hybrid_reranked", "hybrid")
+    return [Finding("reranking_does_no_harm", not is_worse(test), message)]
 
 
 def check_forgetting(summaries: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """nothing_forgotten, on the label source of the other collection that decides."""
     if not summaries:
         return [Finding("nothing_forgotten", True, "nothing was looked at: name a collection in forgetting.collection")]
-    summary = _deciding(summaries)
+    summary = deciding_summary(summaries)
     test, message = test_in_words(summary, "tuned", "base")
-    worse = test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
-    return [Finding("nothing_forgotten", not worse, f"{summary['collection']}: {message}")]
+    return [Finding("nothing_forgotten", not is_worse(test), f"{summary['collection']}: {message}")]
 
 
-def _deciding(summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def deciding_summary(summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The summary of the label source that decides."""
     source = deciding_source({summary["labels"]: summary["queries"] for summary in summaries})
     return next(summary for summary in summaries if summary["labels"] == source)
 
 
 def _sources_agree(summaries: Sequence[Mapping[str, Any]]) -> Finding:
     """Whether no source shows a gain of the tuned model, and another a loss, beyond their intervals."""
-    tests = {summary["labels"]: _test(summary, "tuned", "base") for summary in summaries}
+    tests = {summary["labels"]: find_test(summary, "tuned", "base") for summary in summaries}
     gains = [source for source, test in tests.items() if test["low"] > 0]
     losses = [source for source, test in tests.items() if test["high"] < 0]
     words = "; ".join(f"{tests[source]['difference']:+.3f} {HEADLINE} on {source} queries" for source in tests)
     if gains and losses:
-        words += f": believe the {_deciding(summaries)['labels']} ones; the others cannot tell here"
+        words += f": believe the {deciding_summary(summaries)['labels']} ones; the others cannot tell here"
     return Finding("sources_agree", not (gains and losses), words)
 
 
@@ -113,13 +112,19 @@ def _labels_hold(summaries: Sequence[Mapping[str, Any]]) -> Finding:
     return Finding("labels_hold", share <= MOST_LOST, message)
 
 
-def _test(summary: Mapping[str, Any], system: str, baseline: str) -> Mapping[str, Any]:
+def is_worse(test: Mapping[str, Any]) -> bool:
+    """Whether a test says that its system is significantly worse than its baseline."""
+    return test["difference"] < 0 and test["p_value"] < SIGNIFICANCE
+
+
+def find_test(summary: Mapping[str, Any], system: str, baseline: str) -> Mapping[str, Any]:
+    """The test of a system against another on the queries of one label source."""
     return next(test for test in summary["tests"] if (test["system"], test["baseline"]) == (system, baseline))
 
 
 def test_in_words(summary: Mapping[str, Any], system: str, baseline: str) -> tuple[Mapping[str, Any], str]:
-    """The test of a system against another on the queries of one label source, and what it says, in words."""
-    test = _test(summary, system, baseline)
+    """find_test, and what it says, in words."""
+    test = find_test(summary, system, baseline)
     message = (
         f"{test['difference']:+.3f} {HEADLINE} on {summary['queries']} {summary['labels']} queries about "
         f"{summary['documents']} documents (95% {test['low']:+.3f} to {test['high']:+.3f}, p = {test['p_value']:.2g})"

@@ -18,7 +18,17 @@ from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, read_qrels, read_queries, some_ids
 from embed_assets.evaluation.moved_labels import follow
 from embed_assets.evaluation.settings import EvaluationSetSettings
-from embed_assets.queries.pairs import IDENTIFIER, LOOKUP, LOOKUP_STYLES, NEIGHBOUR, OWN, OWN_WRITER, SYNTHETIC, source_of
+from embed_assets.queries.pairs import (
+    IDENTIFIER,
+    LOOKUP,
+    LOOKUP_STYLES,
+    NEIGHBOUR,
+    OWN,
+    OWN_WRITER,
+    SYNTHETIC,
+    source_of,
+    with_column_of_chunks,
+)
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.near_duplicates import normalize_query
 
@@ -111,16 +121,8 @@ def hold_out_queries(
     queries = _draw(held_out, settings.max_queries)
     answers = held_out.filter(pl.col("query_id").is_in(queries["query_id"].to_list()))
     answers = pl.concat([answers, _named_elsewhere(answers, chunks, identifier_patterns)], how="diagonal")
-    labels = (
-        answers.unique(["query_id", "document_id", "start"], keep="first")
-        .sort("query_id", "document_id", "start")
-        .join(
-            chunks.select("document_id", "start", "end", "text"),
-            on=["document_id", "start", "end"],
-            how="left",
-            maintain_order="left",
-        )
-    )
+    places = ["query_id", "document_id", "start"]
+    labels = with_column_of_chunks(answers.unique(places, keep="first").sort(places), chunks, "text")
     return queries.select(list(QUERY_SCHEMA)), labels.select(list(LABEL_SCHEMA))
 
 

@@ -1,7 +1,6 @@
 """Pairs and triplets in the files of NVIDIA's recipe for embedding models (its stages 0 and 1)."""
 
 import json
-import re
 from pathlib import Path
 
 import polars as pl
@@ -56,9 +55,10 @@ def export_sdg(folder: Path, corpus_id: str, pairs: pl.DataFrame, chunks: pl.Dat
 
 def _passages_from_outside(triplets: pl.DataFrame, chunks: pl.DataFrame) -> pl.DataFrame:
     """The passages of the user's own triplets that no document has."""
-    negatives = [name for name in triplets.columns if re.fullmatch(r"negative_\d+", name)]
     ids = pl.concat_list("positive_chunk", "negative_chunks").alias("chunk_id")
-    found = triplets.select(ids, pl.concat_list("positive", *negatives).alias("passage")).explode("chunk_id", "passage")
+    found = triplets.select(ids, pl.concat_list("positive", pl.col(r"^negative_\d+$")).alias("passage")).explode(
+        "chunk_id", "passage"
+    )
     return found.filter(~pl.col("chunk_id").is_in(chunks["chunk_id"].implode())).unique("chunk_id", maintain_order=True)
 
 

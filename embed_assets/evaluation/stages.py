@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from embed_assets.artifacts.inputs import Asked, Source
+from embed_assets.artifacts.inputs import Asked, Source, source_of_files
 from embed_assets.artifacts.stages import Stage
 from embed_assets.evaluation.checks import EVALUATION_SET_CHECKS, FORGETTING_CHECKS, RERANKER_SCORES_CHECKS, SCORES_CHECKS
 from embed_assets.evaluation.evaluation_set import human_labels_digest
@@ -17,8 +17,7 @@ OF_OTHER = ("corpus_chunks", "evaluation_set")
 
 def human_labels(asked: Asked) -> dict[str, Source]:
     """The files with human labels."""
-    now = partial(human_labels_digest, asked.folder)
-    return {"human labels": Source(now(), digest_now=partial(now, anew=True))}
+    return source_of_files("human labels", partial(human_labels_digest, asked.folder))
 
 
 def other_collection(asked: Asked) -> dict[str, Source]:

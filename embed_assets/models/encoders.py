@@ -19,6 +19,7 @@ from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.weights import check_is_safe, check_is_whole, what_is_broken
 from embed_assets.progress import track
+from embed_assets.text.columns import rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -177,9 +178,7 @@ class Encoder:
     def _encode(self, texts: Sequence[str], task: Task) -> np.ndarray:
         if not texts:
             raise ValueError("there is no text to encode")
-        rows: dict[str, list[int]] = {}
-        for row, key in enumerate(_keys(self.settings, self.compute.dtype_name(), task, texts)):
-            rows.setdefault(key, []).append(row)
+        rows = rows_of(_keys(self.settings, self.compute.dtype_name(), task, texts))
         # One array that is filled in place: a second or a third copy of the vectors of a million texts would not fit.
         filled = _Rows(rows, len(texts))
         keys = list(rows)

@@ -96,6 +96,13 @@ class Compute:
         able = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
         return torch.bfloat16 if able else torch.float32
 
+    def autocast(self) -> "torch.autocast":
+        """Computes products in torch_dtype, whatever the dtype of the weights."""
+        import torch
+
+        dtype = self.torch_dtype()
+        return torch.autocast(torch.device(self.torch_device()).type, dtype, enabled=dtype != torch.float32)
+
     def dtype_name(self) -> str:
         """What tells results that are kept from those of another dtype; "auto" where only the workers know theirs."""
         if self.dtype == "auto" and self.cluster is not None and self.cluster.worker_gpus:

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from embed_assets.artifacts.files import digest_of_files, files_below
+from embed_assets.artifacts.files import digest_of_path
 from embed_assets.artifacts.remote_folder import shared_at
 from embed_assets.cluster.files import DriverFiles
 from embed_assets.models.split_models import SPLIT_MODELS, ModelNotFoundError, SplitModel
@@ -83,8 +83,7 @@ def model_digest(name: str, revision: str = "") -> str:
     location = locate_model(name)
     if isinstance(location, str):
         return f"{location}@{revision}" if revision else location
-    files = [location] if location.is_file() else files_below(location)
-    return digest_of_files(location.parent if location.is_file() else location, files)
+    return digest_of_path(location)
 
 
 def require_one_model(name: str, revision: str, where: str) -> None:

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import regex
 
 from embed_assets.text.identifiers import find_identifiers, places_of
-from embed_assets.text.tokens import search_terms
+from embed_assets.text.tokens import PAIRED, search_terms
 
 PLAIN, WORD, IDENTIFIER = "", "word", "identifier"
 LONGEST_EXCERPT = 240  # characters
 LEAD = 40  # characters before the first match
-# A word with what BM25 keeps together, or one character of a script without spaces.
-_PIECE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]|\w+(?:\.\w+)*")
-_SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+# A word with what BM25 keeps together, or one character of a script whose characters it pairs.
+_PIECE = regex.compile(rf"{PAIRED}|\w+(?:\.\w+)*")
+_SPACELESS = regex.compile(PAIRED)
 
 
 class Segment(NamedTuple):

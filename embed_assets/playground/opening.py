@@ -10,6 +10,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.playground.labels import Labels, LabelSplit, read_log
 from embed_assets.playground.pages import Playground
 from embed_assets.playground.systems import SideBySide
+from embed_assets.queries.pairs import with_column_of_chunks
 from embed_assets.settings import read_settings
 
 PAIRS_SCHEMA = dict.fromkeys(("query_id", "query", "style", "writer", "document_id", "text"), pl.String)
@@ -59,5 +60,5 @@ def _kept_pairs(workspace: Workspace, collection: str) -> pl.DataFrame:
     except MissingArtifactError:
         return pl.DataFrame(schema=PAIRS_SCHEMA)
     chunks = pl.read_parquet(corpus / "chunks.parquet", columns=["document_id", "start", "end", "text"])
-    joined = pairs.join(chunks, on=["document_id", "start", "end"], how="left", maintain_order="left")
+    joined = with_column_of_chunks(pairs, chunks, "text")
     return joined.unique("query_id", keep="first", maintain_order=True).select(*PAIRS_SCHEMA).fill_null("")

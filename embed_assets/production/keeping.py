@@ -23,7 +23,7 @@ def needed_by_production(published: Published) -> Iterator[Artifact]:
     verdicts = store.artifacts("published_index", published.collection)
     if not pointer.current and any(read_verdict(artifact).better for artifact in verdicts):
         raise PublishingError(f"nothing is published in {index.uri}, though a model was to be: is the database there?")
-    for name in (pointer.current, pointer.previous, pointer.withdrawn):
+    for name in pointer.tables:
         metadata = index.metadata(name)
         for key in ("checkpoint", "took_the_place_of"):
             if found := store.find("checkpoint", published.collection, str(metadata.get(key))):
@@ -42,8 +42,7 @@ def orphan_tables(published: Published) -> list[str]:
     if not published.settings.uri:
         return []
     index = published.index
-    pointer = index.pointer()
-    named = index.in_use([pointer.current, pointer.previous, pointer.withdrawn])
+    named = index.in_use(index.pointer().tables)
     ours = {"publisher": published.workspace.home_id, "collection": published.collection}
     others = [name for name in index.candidates() if name not in named]
     return [name for name in others if ours.items() <= index.metadata(name).items()]

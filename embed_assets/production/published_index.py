@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from embed_assets.corpus.production_rows import ROWS_IN_A_BATCH
+from embed_assets.corpus.production_rows import ROWS_IN_A_BATCH, is_missing
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.production.published_tokens import COLUMN as TOKEN_COLUMN
@@ -66,6 +66,11 @@ class Pointer:
     reason: str = ""
     swapped_at: str = ""
 
+    @property
+    def tables(self) -> list[str]:
+        """All tables that it names."""
+        return [name for name in (self.current, self.previous, self.withdrawn) if name]
+
 
 class PublishedIndex:
     """The published index of a collection.
@@ -87,7 +92,7 @@ class PublishedIndex:
         """The tables that were ever written for it and are still there, sorted."""
         import lancedb
 
-        if self._is_missing():
+        if is_missing(self.uri):
             return []
         database = lancedb.connect(self.uri)
         page = database.list_tables()
@@ -103,12 +108,9 @@ class PublishedIndex:
 
         lancedb.connect(self.uri).drop_table(name, ignore_missing=True)
 
-    def _is_missing(self) -> bool:
-        return "://" not in self.uri and not Path(self.uri).is_dir()
-
     def pointer(self) -> Pointer:
         """What is in production now."""
-        if self._is_missing():
+        if is_missing(self.uri):
             return Pointer()
         table = self._open(f"{self.name}{POINTER}")
         return Pointer(**table.search().to_list()[0]) if table is not None else Pointer()
@@ -199,8 +201,7 @@ class PublishedIndex:
         """
         import lancedb
 
-        pointer = self.pointer()
-        if name in self.in_use([pointer.current, pointer.previous, pointer.withdrawn]):
+        if name in self.in_use(self.pointer().tables):
             return  # it is whole, and others may share with it
         shared = self._shared(source)
         root = self._open(shared)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embed_assets.corpus.production_rows import ROW_ID
 from embed_assets.models.token_encoder import TokenEncoder, pool_tokens
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 COLUMN = "token_vectors"
-ROW_ID = "_rowid"
 # Through the index, so many times the hits that are asked for are compared with all their vectors.
 REFINE = 10
 # Partitions of the index that are looked into, for each token of a query.

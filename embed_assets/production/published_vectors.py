@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from embed_assets.corpus.production_rows import ROW_ID
 from embed_assets.models.encoders import FirstDimensions, TextEncoder, first_dimensions
 from embed_assets.retrieval.fusion import DEPTH
 from embed_assets.retrieval.rescoring import Rescored
@@ -118,7 +119,7 @@ def search_vectors(table: "Table", vector: np.ndarray, limit: int, columns: Sequ
     whole = found[VECTOR].combine_chunks().values.to_numpy(zero_copy_only=False).reshape(-1, len(vector)).astype(np.float32)
     distances = 1 - whole @ vector
     order = np.argsort(distances, kind="stable")[:limit]
-    return _taken(table, found["_rowid"].to_numpy()[order], distances[order], columns)
+    return _taken(table, found[ROW_ID].to_numpy()[order], distances[order], columns)
 
 
 def _taken(table: "Table", row_ids: np.ndarray, distances: np.ndarray, columns: Sequence[str]) -> "pa.Table":
@@ -128,7 +129,7 @@ def _taken(table: "Table", row_ids: np.ndarray, distances: np.ndarray, columns: 
     if not len(row_ids):
         return table.search().select(list(columns)).with_row_id(True).limit(0).to_arrow()
     rows = table.take_row_ids(row_ids.tolist()).select(list(columns)).with_row_id().to_arrow()
-    places = {row_id: place for place, row_id in enumerate(rows["_rowid"].to_pylist())}
+    places = {row_id: place for place, row_id in enumerate(rows[ROW_ID].to_pylist())}
     taken = rows.take([places[row_id] for row_id in row_ids.tolist()])
     return taken.append_column("_distance", pa.array(distances.astype(np.float32)))
 

@@ -9,13 +9,14 @@ import numpy as np
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.corpus.encodings import composed
+from embed_assets.corpus.production_rows import ROW_ID
 from embed_assets.evaluation.settings import LateInteractionSettings, RerankingSettings
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
 from embed_assets.models.rerankers import PairScorer, open_reranker
 from embed_assets.production.published import Published, model_of_table
 from embed_assets.production.published_index import PublishingError, metadata_of
-from embed_assets.production.published_tokens import COLUMN, ROW_ID, search_tokens, stored_scores
+from embed_assets.production.published_tokens import COLUMN, search_tokens, stored_scores
 from embed_assets.production.published_vectors import search_vectors
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, convex_fusion, fuse_hits, query_weights
 from embed_assets.retrieval.late_interaction import LateInteraction
@@ -73,8 +74,7 @@ class IndexSearch:
                 )
             rows = search_tokens(table, self._query_tokens(metadata, query), limit, FETCHED)
             return _hits([row | {SCORE: 1 - row["_distance"]} for row in rows], limit)
-        encoder: TextEncoder = self._keep("encoder", metadata, lambda: _encoder(published, metadata))
-        vector = encoder.encode_queries([query])[0]
+        vector = self._encoder(metadata).encode_queries([query])[0]
         if mode == "dense":
             return _hits(_dense(table, vector, limit, published.settings.rescore), limit)
         patterns = metadata.get("identifier_patterns", IDENTIFIER_PATTERNS)
@@ -95,18 +95,20 @@ class IndexSearch:
 
     def load(self) -> None:
         """Load the model of the index now, and not with the first query; errors as of search."""
-        metadata = metadata_of(self._published.index.open())
-        encoder = self._keep("encoder", metadata, lambda: _encoder(self._published, metadata))
+        encoder = self._encoder(metadata_of(self._published.index.open()))
         if isinstance(encoder, Encoder):
             encoder.load()
 
     def _query_tokens(self, metadata: dict, query: str) -> np.ndarray:
         """Unit vectors of the tokens of a query, float32, shape (tokens, dimensions), from the ONNX export if it gives them."""
-        encoder = self._keep("encoder", metadata, lambda: _encoder(self._published, metadata))
+        encoder = self._encoder(metadata)
         if isinstance(encoder, OnnxEncoder) and encoder.tokens and not model_of_table(metadata).passages:
             return encoder.encode_query_tokens(query)
         tokens = self._keep("tokens", metadata, lambda: self._published.token_encoder(model_of_table(metadata)))
         return tokens.encode_queries([query])[0].float().cpu().numpy()
+
+    def _encoder(self, metadata: dict) -> TextEncoder:
+        return self._keep("encoder", metadata, lambda: _encoder(self._published, metadata))
 
     def _keep(self, kind: str, metadata: dict, load: Callable[[], Any]) -> Any:
         """A model of the table that is in production now, loaded once."""
@@ -153,7 +155,9 @@ def _dense(table: "Table", vector: np.ndarray, limit: int, rescore: int) -> list
 
 
 def _full_text(table: "Table", query: str, limit: int) -> list[dict]:
-    asked = table.search(_literal(query), query_type="fts").limit(limit)
+    from lancedb.query import MatchQuery
+
+    asked = table.search(MatchQuery(query, "passage"), query_type="fts").limit(limit)
     rows = asked.select([*FETCHED, "_score"]).with_row_id(True).to_list()
     return [row | {SCORE: row["_score"]} for row in rows]
 
@@ -180,12 +184,6 @@ def _reordered(rows: list[dict], scores: np.ndarray, others: list[dict], weight:
 
 def _hits(rows: list[dict], limit: int) -> list[Hit]:
     return [Hit(row["id"], row["document_id"], row[SCORE], row["text"]) for row in rows[:limit]]
-
-
-def _literal(query: str):
-    from lancedb.query import MatchQuery
-
-    return MatchQuery(query, "passage")
 
 
 def _encoder(published: Published, metadata: dict) -> TextEncoder:

@@ -11,7 +11,7 @@ import polars as pl
 
 from embed_assets.models.encoders import Encoder
 from embed_assets.queries.settings import QuestionsSettings
-from embed_assets.text.columns import Texts, identifiers_of
+from embed_assets.text.columns import Texts, identifiers_of, rows_of
 
 MOST_ALIKE = 0.95
 MOST_NAMED = 0.1  # an identifier in a larger share of the chunks joins nothing
@@ -75,9 +75,7 @@ class _Pools:
     def __init__(self, chunks: pl.DataFrame, settings: QuestionsSettings):
         self._documents = chunks["document_id"].to_list()
         self._texts = Texts(chunks["text"])
-        self._rows_of: dict[str, list[int]] = {}
-        for row, name in enumerate(self._documents):
-            self._rows_of.setdefault(name, []).append(row)
+        self._rows_of = rows_of(self._documents)
         self._named: list[list[str]] = []
         self._naming: dict[str, list[int]] = {}
         if "identifier" in settings.bundle_by:

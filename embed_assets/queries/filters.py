@@ -22,7 +22,6 @@ from embed_assets.text.tokens import share_of_a_word, sum_of_words, words
 
 SYMBOLS = "-%$@/#+."
 LOOP = 6  # words, of which a third or less are different ones, are what a model says that cannot stop
-YES, NO = (" yes", "yes", " Yes", "Yes"), (" no", "no", " No", "No")
 
 
 class QuestionRules:

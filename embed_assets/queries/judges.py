@@ -12,10 +12,10 @@ from embed_assets.models.answers import Sampling
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.answers import read_json
-from embed_assets.queries.filters import NO, YES
-from embed_assets.queries.pairs import TEXT_WRITER
+from embed_assets.queries.pairs import TEXT_WRITER, with_column_of_chunks
 from embed_assets.queries.prompts import Prompt
 
+YES, NO = (" yes", "yes", " Yes", "Yes"), (" no", "no", " No", "No")
 # Behind the mark there may be words; "4/5" and "4 out of 5" are of another scale.
 _OF_TEN = re.compile(r"\s*+(\d++(?:\.\d++)?)(?:\s*+(?:/|(?:out )?of)\s*+10(?!\.?\d))?(?!\s*+(?:/|(?:out )?of)\s*+\d)")
 
@@ -108,12 +108,7 @@ def _questions_to_judge(pairs: pl.DataFrame, chunks: pl.DataFrame, prompt: Promp
     """The ids of the written queries that are left, and the prompt for each with its answer and all its passages."""
     written = pairs.filter(pl.col("dropped").is_null() & (pl.col("writer") != TEXT_WRITER))
     grouped = (
-        written.join(
-            chunks.select("document_id", "start", "end", "passage"),
-            on=["document_id", "start", "end"],
-            how="left",
-            maintain_order="left",
-        )
+        with_column_of_chunks(written, chunks, "passage")
         .group_by("query_id", maintain_order=True)
         .agg(pl.col("query").first(), pl.col("answer").first(), pl.col("passage").str.join("\n\n"))
     )

@@ -1,12 +1,12 @@
 """QA pairs that users bring: real queries, and the documents that were clicked or marked right.
 
 They lie in the collection's folder, in any or all of pairs.jsonl, pairs.parquet, and queries.jsonl with
-qrels/train.tsv (BEIR format). A line of pairs.jsonl may also be a record of sdg_records.
+qrels/train.tsv (BEIR format). A row of pairs may also be a record of sdg_records.
 """
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +19,13 @@ from embed_assets.corpus.beir import (
     QUERIES,
     KnownIds,
     as_id,
+    files_of_rows,
     find_file,
     find_qrels,
-    is_unicode,
-    read_jsonl,
     read_qrels,
     read_queries,
+    read_rows,
+    require_unicode,
     some_ids,
 )
 from embed_assets.corpus.encodings import composed
@@ -39,6 +40,7 @@ from embed_assets.text.near_duplicates import normalize_query
 
 logger = logging.getLogger(__name__)
 OWN_STYLE = "own"
+PAIRS = "pairs"  # .jsonl and .parquet
 COLUMNS = ("query", "document_id", "start", "end", "passage", "style", "answer")
 BM25_WEIGHT = 0.5
 
@@ -72,8 +74,7 @@ def read_own_pairs(
 
     Returns:
         The pairs in PAIR_SCHEMA, one row for each query and chunk, all rows of a query with the same id (no row where the
-        folder has no such files), and
-        what was left out or not read, in words.
+        folder has no such files), and what was left out or not read, in words.
 
     Raises:
         CollectionError: a file is malformed, or no pair is left; the file and the line (or row) are named.
@@ -81,15 +82,43 @@ def read_own_pairs(
     files = _pair_files(folder)
     if not files:
         return pl.DataFrame(schema=PAIR_SCHEMA), []
-    unknown: set[str] = set()
     documents = documents.lazy()
-    names = documents.select("document_id").collect()["document_id"].to_list()
-    rows = list(_read_rows(folder, unknown, DocumentNames(names)))
-    known, tested = set(chunks["document_id"]), _test_queries(folder)
+    names = DocumentNames(documents.select("document_id").collect()["document_id"].to_list())
+    queries, unknown = _read_queries(folder), set[str]()
+    rows = list(_read_rows(folder, queries, unknown, names))
+    known = set(chunks["document_id"])
     ids = KnownIds(known)
     pairs = [_check(place, row, ids) for place, row in rows]
     named = documents.filter(pl.col("document_id").is_in([pair.document_id for pair in pairs]))
     texts = dict(named.select("document_id", "text").collect(engine="streaming").iter_rows())
+    kept, notes = _usable(pairs, texts, known, _test_queries(folder, queries or {}))
+    if unknown:
+        some = some_ids(unknown)
+        notes.insert(0, f"{len(unknown)} labelled queries have no text in queries.jsonl, such as {some}, and are left out")
+    if unread := {column for _, row in rows for column in row} - set(COLUMNS):
+        notes.append(f"columns that are not read: {_some(unread)}")
+    if not kept:
+        there = ", ".join(map(str, files))
+        raise CollectionError(f"{there}: no pair is left ({'; '.join(notes) or 'there is none'}): correct or remove the file")
+    found, repeated = _joined(kept, chunks, encoder)
+    if repeated:
+        notes.append(f"{repeated} pairs repeat the query and the chunk of another one")
+    for note in notes:
+        logger.warning("%s: %s", folder.name, note)
+    return pl.DataFrame(found, schema=PAIR_SCHEMA), notes
+
+
+def _usable(
+    pairs: Sequence[_OwnPair], texts: Mapping[str, str], known: Collection[str], tested: Collection[str]
+) -> tuple[list[_OwnPair], list[str]]:
+    """The pairs that can be used, with the spans of their answers, and in words what is odd about the others.
+
+    Args:
+        pairs: as they were given.
+        texts: of the documents that they name.
+        known: ids of the documents that have chunks.
+        tested: normalized queries that are tested or chosen by.
+    """
     quoted = functools.lru_cache(maxsize=100)(Quoted)
     lost, stale, leaks, kept, moved = [], [], [], [], []
     for pair in pairs:
@@ -103,38 +132,26 @@ def read_own_pairs(
             kept.append(located)
             if pair.start is not None and located.start != pair.start:
                 moved.append(pair)
-    notes = []
-    if unknown:
-        notes.append(
-            f"{len(unknown)} labelled queries have no text in queries.jsonl, such as {some_ids(unknown)}, and are left out"
-        )
-    if lost:
-        some = some_ids({pair.document_id for pair in lost})
-        notes.append(f"{len(lost)} pairs point to documents that are not in the collection, such as {some}, and are left out")
-    if stale:
-        some = _some(pair.place for pair in stale)
-        notes.append(f"{len(stale)} passages do not occur in their documents any more, such as {some}, and are left out")
+    told = (
+        (lost, "pairs point to documents that are not in the collection", some_ids({pair.document_id for pair in lost})),
+        (stale, "passages do not occur in their documents any more", _some(pair.place for pair in stale)),
+        (leaks, "pairs have a query of qrels/test.tsv or qrels/dev.tsv", some_ids({pair.query for pair in leaks})),
+    )
+    notes = [f"{len(pairs)} {words}, such as {some}, and are left out" for pairs, words, some in told if pairs]
     if moved:
         some = _some(pair.place for pair in moved)
         notes.append(f"{len(moved)} passages do not stand where 'start' and 'end' say, such as {some}, and were looked for")
-    if leaks:
-        some = _some({repr(pair.query) for pair in leaks})
-        notes.append(f"{len(leaks)} pairs have a query of qrels/test.tsv or qrels/dev.tsv, such as {some}, and are left out")
-    if unread := {column for _, row in rows for column in row} - set(COLUMNS):
-        notes.append(f"columns that are not read: {_some(unread)}")
-    if not kept:
-        names = ", ".join(map(str, files))
-        raise CollectionError(f"{names}: no pair is left ({'; '.join(notes) or 'there is none'}): correct or remove the file")
+    return kept, notes
+
+
+def _joined(kept: Sequence[_OwnPair], chunks: pl.DataFrame, encoder: Encoder) -> tuple[list[dict[str, Any]], int]:
+    """Rows in PAIR_SCHEMA, those of a query together, and how many pairs repeat another one."""
     queries: dict[str, _OwnPair] = {}
     rows_of_query: dict[str, dict[int, None]] = {}
     for pair, row in zip(kept, _chunk_rows(kept, chunks, encoder), strict=True):
         name = normalize_query(pair.query)
         queries.setdefault(name, pair)
         rows_of_query.setdefault(name, {})[row] = None
-    if repeated := len(kept) - sum(map(len, rows_of_query.values())):
-        notes.append(f"{repeated} pairs repeat the query and the chunk of another one")
-    for note in notes:
-        logger.warning("%s: %s", folder.name, note)
     spans = chunks.select("document_id", "start", "end").rows(named=True)
     found = [
         row
@@ -143,7 +160,7 @@ def read_own_pairs(
             pair.query, pair.style, [spans[number] for number in rows_of_query[name]], OWN_WRITER, answer=pair.answer
         )
     ]
-    return pl.DataFrame(found, schema=PAIR_SCHEMA), notes
+    return found, len(kept) - len(found)
 
 
 def own_pairs_digest(folder: Path, anew: bool = False) -> str | None:
@@ -152,8 +169,8 @@ def own_pairs_digest(folder: Path, anew: bool = False) -> str | None:
     None if the user brings no pairs; ``anew`` as in digests_of_files.
     """
     files = _pair_files(folder)
-    labels = (find_file(folder, QUERIES), *_held_out_qrels(folder))
-    return digest_of_files(folder, [*files, *filter(None, labels)], anew) if files else None
+    labels = [*filter(None, [find_file(folder, QUERIES)]), *_held_out_qrels(folder)]
+    return digest_of_files(folder, [*files, *labels], anew) if files else None
 
 
 def _some(names: Iterable[str]) -> str:
@@ -161,29 +178,24 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _pair_files(folder: Path) -> list[Path]:
-    parquet = folder / "pairs.parquet"
-    paths = (find_file(folder, "pairs.jsonl"), parquet if parquet.is_file() else None, find_qrels(folder, "train"))
-    return [path for path in paths if path]
+    return [*files_of_rows(folder, PAIRS), *filter(None, [find_qrels(folder, "train")])]
 
 
-def _read_rows(folder: Path, unknown: set[str], names: DocumentNames) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_queries(folder: Path) -> Mapping[str, tuple[str, str]] | None:
+    """The text and the style of each labelled query; None where there is no file of them."""
+    path = find_file(folder, QUERIES)
+    return read_queries(path) if path else None
+
+
+def _read_rows(
+    folder: Path, queries: Mapping[str, tuple[str, str]] | None, unknown: set[str], names: DocumentNames
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The pairs of all files, not yet checked, each with its place; the queries of qrels that are missing go to ``unknown``."""
-    jsonl, parquet, qrels = find_file(folder, "pairs.jsonl"), folder / "pairs.parquet", find_qrels(folder, "train")
-    if jsonl:
-        for number, row in read_jsonl(jsonl):
-            place = f"{jsonl}:{number}"
-            yield from ((place, pair) for pair in (pairs_of_record(place, row, names) if is_record(row) else (row,)))
-    if parquet.is_file():
-        try:
-            table = pl.read_parquet(parquet.read_bytes())
-        except pl.exceptions.PolarsError as error:
-            raise CollectionError(f"{parquet}: not a Parquet file: {error}") from None
-        for number, row in enumerate(table.iter_rows(named=True), start=1):
-            yield f"{parquet}, row {number} (counted from 1)", row
-    if qrels:
-        if (queries_path := find_file(folder, QUERIES)) is None:
+    for place, row in read_rows(folder, PAIRS):
+        yield from ((place, pair) for pair in (pairs_of_record(place, row, names) if is_record(row) else (row,)))
+    if qrels := find_qrels(folder, "train"):
+        if queries is None:
             raise CollectionError(f"{qrels}: its queries are missing: put them into {folder / QUERIES}")
-        queries = read_queries(queries_path)
         for query_id, document_id, relevance in read_qrels(qrels, queries):
             if query_id not in queries:
                 unknown.add(query_id)
@@ -192,17 +204,13 @@ def _read_rows(folder: Path, unknown: set[str], names: DocumentNames) -> Iterato
                 yield f"{qrels}, query {query_id}", {"query": text, "document_id": document_id, "style": style}
 
 
-def _held_out_qrels(folder: Path) -> tuple[Path | None, Path | None]:
-    return find_qrels(folder, "test"), find_qrels(folder, "dev")
+def _held_out_qrels(folder: Path) -> list[Path]:
+    return [path for path in (find_qrels(folder, "test"), find_qrels(folder, "dev")) if path]
 
 
-def _test_queries(folder: Path) -> set[str]:
+def _test_queries(folder: Path, queries: Mapping[str, tuple[str, str]]) -> set[str]:
     """The normalized queries that are tested or chosen by."""
-    queries_path = find_file(folder, QUERIES)
-    if queries_path is None:
-        return set()
-    queries = read_queries(queries_path)
-    labelled = {query_id for path in filter(None, _held_out_qrels(folder)) for query_id, _, _ in read_qrels(path, queries)}
+    labelled = {query_id for path in _held_out_qrels(folder) for query_id, _, _ in read_qrels(path, queries)} if queries else ()
     return {normalize_query(queries[query_id][0]) for query_id in labelled if query_id in queries}
 
 
@@ -216,8 +224,8 @@ def _check(place: str, row: dict[str, Any], ids: KnownIds) -> _OwnPair:
     for name in ("passage", "style", "answer"):
         if not isinstance(row.get(name), str | None):
             raise CollectionError(f"{place}: {name!r} must be a string, or be left out; found {row[name]!a:.80}")
-    if not all(is_unicode(row.get(name) or "") for name in ("query", "document_id", "passage", "style", "answer")):
-        raise CollectionError(f"{place}: half of a surrogate pair, which is no character: {row!a:.200}")
+    whole = "".join(row.get(name) or "" for name in ("query", "document_id", "passage", "style", "answer"))
+    require_unicode(place, whole, f"{row!a:.200}")
     start, end = (_whole_number(place, name, row.get(name)) for name in ("start", "end"))
     if (start is None) != (end is None):
         raise CollectionError(f"{place}: 'start' and 'end' belong together: give both or neither; found {start} and {end}")

@@ -37,6 +37,12 @@ def source_of(writer: str) -> str:
     return {OWN_WRITER: OWN, TEXT_WRITER: LOOKUP}.get(writer, SYNTHETIC)
 
 
+def with_column_of_chunks(rows: pl.DataFrame, chunks: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Rows about chunks, given by their spans, with a column of these; null where there is no such chunk."""
+    spans = ["document_id", "start", "end"]
+    return rows.join(chunks.select(*spans, column), on=spans, how="left", maintain_order="left")
+
+
 def make_pairs(
     query: str,
     style: str,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from embed_assets.corpus.spans import language_of
-from embed_assets.text.columns import Texts
+from embed_assets.text.columns import Texts, rows_of
 from embed_assets.text.languages import ENGLISH, LONGEST_TEXT, name_of, same_language, sure_language
 
 
@@ -18,9 +18,7 @@ class PassageLanguages:
 
     def __init__(self, chunks: pl.DataFrame):
         self._texts, self._documents = Texts(chunks["text"]), chunks["document_id"].to_list()
-        self._rows_of: dict[str, list[int]] = {}
-        for row, name in enumerate(self._documents):
-            self._rows_of.setdefault(name, []).append(row)
+        self._rows_of = rows_of(self._documents)
         self._collection = language_of(chunks)
         self._found: dict[int, str] = {}
         self._of_document: dict[str, str] = {}

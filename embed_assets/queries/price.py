@@ -11,13 +11,12 @@ import polars as pl
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.models.language_models import unanswered
 from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
-from embed_assets.queries.jobs import Job, plan_jobs, seed_of, writing_prompts
-from embed_assets.queries.passage_languages import PassageLanguages
+from embed_assets.queries.jobs import Job, plan_jobs, writing_prompts
 from embed_assets.queries.prompts import Prompt
-from embed_assets.queries.questions import question_sampling, render_job
+from embed_assets.queries.questions import JobPrompts, question_sampling, render_job
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.queries.shares import MULTI_HOP, exact_counts, questions_of_calls, shares_of_prompts
-from embed_assets.queries.surroundings import CHARACTERS_OF_A_TOKEN, surroundings
+from embed_assets.queries.surroundings import CHARACTERS_OF_A_TOKEN
 
 LETTERS_OF_A_TOKEN = 4  # of English text; other scripts take a token for one or two letters
 LETTERS_OF_A_QUESTION = 80
@@ -96,11 +95,8 @@ def _tasks(
         typical = chunks["passage"].to_list()[int(chunks["passage"].str.len_chars().arg_sort()[len(chunks) // 2])]
     certain = not settings.extract_artifacts and not any(several for _, _, several in shares_of_prompts(writing, settings))
     if chunks is not None and certain:
-        jobs, around = plan_jobs(chunks, writing, None, settings), surroundings(chunks, settings)
-        languages = PassageLanguages(chunks)
-        rows = chunks.select("passage").rows(named=True)
-        texts = [render_job(job, rows, settings, {}, map(languages.of, job.rows), around(job)) for job in jobs]
-        seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
+        jobs = plan_jobs(chunks, writing, None, settings)
+        texts, seeds = JobPrompts(chunks, settings).of(jobs)
         new = unanswered(models["writer"], memos, texts, seeds, question_sampling(settings, settings.questions_per_chunk))
         asked_for: Counter[str] = Counter()
         for job in jobs:

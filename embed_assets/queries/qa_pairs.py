@@ -17,7 +17,7 @@ from embed_assets.queries.jobs import jobs_about_identifiers, plan_jobs, writing
 from embed_assets.queries.judges import drop_badly_judged, drop_unanswerable
 from embed_assets.queries.lookups import identifier_coverage, take_lookups
 from embed_assets.queries.own_pairs import read_own_pairs
-from embed_assets.queries.pairs import PAIR_SCHEMA
+from embed_assets.queries.pairs import PAIR_SCHEMA, with_column_of_chunks
 from embed_assets.queries.prompts import ABOUT_IDENTIFIERS, Prompt
 from embed_assets.queries.questions import write_questions
 from embed_assets.queries.settings import QuestionsSettings
@@ -168,8 +168,7 @@ def preview_questions(
         if MULTI_HOP in styles:
             parts.append({"styles": {MULTI_HOP: 1.0}, "max_questions": count * multi_hop_questions(settings)})
     written = pl.concat(_write(chunks, prompts, open_model, encoder, settings.model_copy(update=part), {}) for part in parts)
-    passages = chunks.select("document_id", "start", "end", "passage")
-    joined = written.join(passages, on=["document_id", "start", "end"], how="left", maintain_order="left")
+    joined = with_column_of_chunks(written, chunks, "passage")
     hops = pl.struct("document_id", "start").n_unique().over("query_id")
     return joined.select("style", "query", "dropped", hops.alias("hops"), "passage")
 

@@ -24,6 +24,7 @@ from embed_assets.queries.passage_languages import PassageLanguages, in_words
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.queries.shares import deal_reasoning_types
 from embed_assets.queries.surroundings import surroundings
+from embed_assets.text.columns import rows_of
 from embed_assets.text.languages import ENGLISH
 
 JOBS_IN_A_BLOCK = 4096
@@ -49,48 +50,78 @@ def write_questions(
         Pairs in PAIR_SCHEMA, those that the rules refuse with the reason in ``dropped``. In batch mode a question that
         a call was to write and did not, however often it was asked again, has a row of its own with the reason.
     """
-    rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
-    rules = QuestionRules(settings)
-    languages, around = PassageLanguages(chunks), surroundings(chunks, settings)
-
-    def ask(block: Sequence[Job], what: str) -> list[Answer]:
-        texts = [render_job(job, rows, settings, artifacts or {}, map(languages.of, job.rows), around(job)) for job in block]
-        seeds = [seed_of(settings.seed, job.sample, text) for job, text in zip(block, texts, strict=True)]
-        answers: dict[int, Answer] = {}
-        for count in dict.fromkeys(job.questions for job in block):  # a schema holds for a whole batch of prompts
-            numbers = [number for number, job in enumerate(block) if job.questions == count]
-            sampling = question_sampling(settings, count)
-            found = model.generate([texts[it] for it in numbers], [seeds[it] for it in numbers], sampling, what)
-            answers |= dict(zip(numbers, found, strict=True))
-        return [answers[number] for number in range(len(block))]
-
+    writing = _Writing(chunks, model, settings, artifacts)
+    write = writing.single if settings.mode == "single" else writing.batch
     frames = [pl.DataFrame(schema=PAIR_SCHEMA)]
     for start in range(0, len(jobs), JOBS_IN_A_BLOCK):
         block = jobs[start : start + JOBS_IN_A_BLOCK]
         what = f"writing questions {start + 1} to {start + len(block)} of {len(jobs)}"
-        answers = ask(block, what)
+        frames.append(pl.DataFrame(write(block, what), schema=PAIR_SCHEMA))
+    return pl.concat(frames)
+
+
+class _Writing:
+    """Asks the writer, and makes pairs of what it answers; the arguments are those of write_questions."""
+
+    def __init__(
+        self, chunks: pl.DataFrame, model: LanguageModel, settings: QuestionsSettings, artifacts: Mapping[int, str] | None
+    ):
+        self._model, self._settings, self._rules = model, settings, QuestionRules(settings)
+        self._prompts = JobPrompts(chunks, settings, artifacts)
+        self._rows, self._languages = self._prompts.rows, self._prompts.languages
+
+    def single(self, block: Sequence[Job], what: str) -> list[dict]:
+        """The pairs of jobs that ask for one question each."""
         pairs: list[dict] = []
-        if settings.mode == "single":
-            for job, answer in zip(block, answers, strict=True):
-                pairs += _read_single(job, answer, rows, rules, settings, languages.of(job.rows[0]))
-        for again in range(settings.ask_again + 1) if settings.mode == "batch" else ():
-            last = again == settings.ask_again
+        for job, answer in zip(block, self._ask(block, what), strict=True):
+            pairs += _read_single(job, answer, self._rows, self._rules, self._settings, self._languages.of(job.rows[0]))
+        return pairs
+
+    def batch(self, block: Sequence[Job], what: str) -> list[dict]:
+        """The pairs of jobs that ask for several questions each, and are asked again for those that were not written."""
+        pairs: list[dict] = []
+        settings, rows, asking = self._settings, self._rows, what
+        for left in reversed(range(settings.ask_again + 1)):
             short = []
-            for job, answer in zip(block, answers, strict=True):
+            for job, answer in zip(block, self._ask(block, asking), strict=True):
                 questions = read_batch(answer, job, settings)
-                pairs += batch_pairs(questions, job, rows, rules, settings, languages.of(job.rows[0]))
+                pairs += batch_pairs(questions, job, rows, self._rules, settings, self._languages.of(job.rows[0]))
                 if missing := missing_styles(job, questions):
                     # What failed for a reason that may pass was sent again already.
-                    if last or answer.problem == TOO_LONG or not answer.final:
+                    if not left or answer.problem == TOO_LONG or not answer.final:
                         pairs += _not_written(job, missing, answer, questions, rows, settings)
                     else:
                         short.append(_rest_of(job, missing, questions))
             if not short:
                 break
-            block = short
-            answers = ask(block, f"{what}: asking again for {sum(job.questions for job in short)}")
-        frames.append(pl.DataFrame(pairs, schema=PAIR_SCHEMA))
-    return pl.concat(frames)
+            block, asking = short, f"{what}: asking again for {sum(job.questions for job in short)}"
+        return pairs
+
+    def _ask(self, block: Sequence[Job], what: str) -> list[Answer]:
+        texts, seeds = self._prompts.of(block)
+        answers: dict[int, Answer] = {}
+        for count, numbers in rows_of(job.questions for job in block).items():  # a schema holds for a whole batch of prompts
+            sampling = question_sampling(self._settings, count)
+            found = self._model.generate([texts[it] for it in numbers], [seeds[it] for it in numbers], sampling, what)
+            answers |= dict(zip(numbers, found, strict=True))
+        return [answers[number] for number in range(len(block))]
+
+
+class JobPrompts:
+    """What the writer is sent for jobs about a collection; the arguments are those of write_questions."""
+
+    def __init__(self, chunks: pl.DataFrame, settings: QuestionsSettings, artifacts: Mapping[int, str] | None = None):
+        self.rows = chunks.select("passage", "document_id", "start", "end").rows(named=True)
+        self.languages = PassageLanguages(chunks)
+        self._settings, self._artifacts, self._around = settings, artifacts or {}, surroundings(chunks, settings)
+
+    def of(self, jobs: Sequence[Job]) -> tuple[list[str], list[int]]:
+        """The prompt of each job, and its seed."""
+        settings, languages = self._settings, self.languages
+        texts = [
+            render_job(job, self.rows, settings, self._artifacts, map(languages.of, job.rows), self._around(job)) for job in jobs
+        ]
+        return texts, [seed_of(settings.seed, job.sample, text) for job, text in zip(jobs, texts, strict=True)]
 
 
 def _rest_of(job: Job, missing: tuple[tuple[str, int], ...], questions: Sequence[WrittenQuestion]) -> Job:

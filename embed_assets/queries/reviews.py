@@ -4,10 +4,11 @@ The file lies in the collection's folder: one JSON object a line, with ``query``
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from embed_assets.artifacts.files import fingerprint_of, write_atomically
-from embed_assets.artifacts.inputs import Asked, Source
+from embed_assets.artifacts.inputs import Asked, Inputs, Source
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import is_unicode, read_jsonl
 from embed_assets.corpus.encodings import composed
@@ -62,3 +63,8 @@ def refused_questions(asked: Asked) -> dict[str, Source]:
     """The normalized questions that people refused, as a source, if there are any; what they approved changes no result."""
     refused = frozenset(name for name, (_, verdict) in read_reviews(asked.folder).items() if verdict == REFUSED)
     return {REFUSED_QUESTIONS: Source(fingerprint_of(sorted(refused)), refused)} if refused else {}
+
+
+def refused_of(inputs: Inputs) -> Collection[str]:
+    """What refused_questions has read for a step."""
+    return inputs.sources[REFUSED_QUESTIONS].value if REFUSED_QUESTIONS in inputs.sources else ()

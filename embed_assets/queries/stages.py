@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from embed_assets.artifacts.inputs import Asked, Source
+from embed_assets.artifacts.inputs import Asked, Source, source_of_files
 from embed_assets.artifacts.stages import Stage
 from embed_assets.models.language_models import can_answer, language_model_digest
 from embed_assets.models.sources import base_model
@@ -19,10 +19,8 @@ NOT_INSTALLED = "not installed"
 
 def own_pairs(asked: Asked) -> dict[str, Source]:
     """The pairs that the user brings, if they are wanted and there are any."""
-    now = partial(own_pairs_digest, asked.folder)
-    if asked.block(QuestionsSettings).own_pairs == "ignore" or (digest := now()) is None:
-        return {}
-    return {"own pairs": Source(digest, digest_now=lambda: now(anew=True) or "none")}
+    wanted = asked.block(QuestionsSettings).own_pairs != "ignore"
+    return source_of_files("own pairs", partial(own_pairs_digest, asked.folder)) if wanted else {}
 
 
 def prompts(asked: Asked) -> dict[str, Source]:

@@ -7,6 +7,7 @@ import polars as pl
 
 from embed_assets.queries.jobs import Job
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.text.columns import rows_of
 
 CHARACTERS_OF_A_TOKEN = 3  # fewer than in English text, so that tables and other languages have room too
 TOKENS_OF_INSTRUCTIONS = 700
@@ -26,18 +27,16 @@ def surroundings(chunks: pl.DataFrame, settings: QuestionsSettings) -> Callable[
         return lambda job: ""
     writer = settings.writer
     room = (writer.max_model_tokens - writer.max_new_tokens - TOKENS_OF_INSTRUCTIONS) * CHARACTERS_OF_A_TOKEN
-    texts, group_of = chunks["text"].to_list(), []
-    rows_of: dict[tuple[str, str], list[int]] = {}
+    texts = chunks["text"].to_list()
     headers = [passage.removesuffix(text) for passage, text in chunks.select("passage", "text").iter_rows()]
-    for row, document_id in enumerate(chunks["document_id"]):
-        group = (document_id, headers[row] if settings.context == "section" else "")
-        group_of.append(group)
-        rows_of.setdefault(group, []).append(row)
+    sections = headers if settings.context == "section" else [""] * len(headers)
+    group_of = list(zip(chunks["document_id"], sections, strict=True))
+    groups = rows_of(group_of)
 
     def around(job: Job) -> str:
         left = room - sum(len(headers[row]) + len(texts[row]) for row in job.rows)
         taken: set[int] = set()
-        nearest = [_nearest_first(rows_of[group_of[row]], row) for row in job.rows]
+        nearest = [_nearest_first(groups[group_of[row]], row) for row in job.rows]
         for row in itertools.chain.from_iterable(itertools.zip_longest(*nearest)):
             if row is None or row in job.rows or row in taken:
                 continue

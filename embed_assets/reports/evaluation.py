@@ -14,8 +14,13 @@ from embed_assets.evaluation.breakdowns import (
     scores_by_style,
     with_hits,
 )
-from embed_assets.evaluation.checks import check_evaluation_set, check_forgetting, check_reranker_scores, check_scores
-from embed_assets.evaluation.labels import deciding_source
+from embed_assets.evaluation.checks import (
+    check_evaluation_set,
+    check_forgetting,
+    check_reranker_scores,
+    check_scores,
+    deciding_summary,
+)
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.scoring import Scores, join_scores, scores_table
 from embed_assets.evaluation.settings import ScoringSettings
@@ -53,8 +58,8 @@ def write_scores(
     _write_scores(folder, summaries, ("base", "tuned", "hybrid", LATE), check_scores(summaries))
     if not scores:
         return
-    deciding = deciding_source({score.summary["labels"]: score.summary["queries"] for score in scores})
-    first = next(score for score in scores if score.summary["labels"] == deciding)
+    deciding = deciding_summary(summaries)
+    first = next(score for score in scores if score.summary is deciding)
     draw_dimensions(folder, first.summary)
     changed = changed_queries(first.per_query, "base", "tuned")
     for name, some in (("lost_most", changed.filter(pl.col("difference") < 0)), ("gained_most", changed.reverse())):
@@ -93,8 +98,8 @@ def _write_scores(
         draw_scores(folder, summary)
         for system in [name for name in systems if name in summary["systems"]]:
             figures[f"{labels}_{HEADLINE.replace('@', '_at_')}_{system}"] = round(summary["systems"][system][HEADLINE], 4)
-    if deciding := deciding_source({summary["labels"]: summary["queries"] for summary in summaries}):
-        _write_bars(folder, next(summary for summary in summaries if summary["labels"] == deciding))
+    if summaries:
+        _write_bars(folder, deciding_summary(summaries))
     write_summary(folder, figures)
     write_findings(folder, findings)
 

@@ -137,4 +137,4 @@ def rerank(run: np.ndarray, candidates: np.ndarray, scores: np.ndarray, groups: 
 
 def group_numbers(names: pl.Series) -> np.ndarray:
     """Numbers the names in order of appearance; equal names must stand together."""
-    return (names.rle_id()).to_numpy().astype(np.int64)
+    return names.rle_id().to_numpy().astype(np.int64)

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from embed_assets.artifacts.blocks import content_of
+from embed_assets.evaluation.checks import SIGNIFICANCE
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.statistics import holm, mean_interval, paired_difference
 from embed_assets.sweep.trials import Trial
 from embed_assets.training.settings import TrainingSettings
 
-LEVEL = 0.05
 BEST, NOISE, WORSE = "best", "within noise of the best", "worse"
 
 
@@ -74,14 +74,14 @@ def rank_trials(trials: Sequence[Trial], training: TrainingSettings, settings: S
         row = {"trial": trial.name, "examples": trial.examples}
         row |= _mean_and_interval("dev", dev[trial.name], clusters["dev"], settings, (0, 1))
         row |= _mean_and_interval("to_best", difference, clusters["dev"], settings, (-1, 1))
-        row |= {"p_value": p_value, "verdict": BEST if p_value is None else WORSE if p_value < LEVEL else NOISE}
+        row |= {"p_value": p_value, "verdict": BEST if p_value is None else WORSE if p_value < SIGNIFICANCE else NOISE}
         if trial.source("test"):
             test = trial.values("test")
             gain = test - trial.values("test", "base")
             row |= {"test": float(test.mean())} | _mean_and_interval("gain", gain, clusters["test"], settings, (-1, 1))
         rows.append(row)
     as_set = next((trial.name for trial in ranking if content_of(trial.training) == content_of(training)), None)
-    settled = as_set is not None and p_values.get(as_set, 1.0) >= LEVEL
+    settled = as_set is not None and p_values.get(as_set, 1.0) >= SIGNIFICANCE
     queries = [
         f"{len(best.values(split))} {best.source(split)} {split} queries" for split in ("dev", "test") if best.source(split)
     ]

@@ -1,13 +1,14 @@
 """Texts in the columns of tables."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import TypeVar, overload
 
 import polars as pl
 
 from embed_assets.text.identifiers import find_identifiers
 
 IDENTIFIERS = "identifiers"
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Texts(Sequence[str]):
@@ -32,6 +33,14 @@ class Texts(Sequence[str]):
     def __getitem__(self, row: slice) -> list[str]: ...
     def __getitem__(self, row: int | slice) -> str | list[str]:
         return self._column[row].to_list() if isinstance(row, slice) else self._column[row]
+
+
+def rows_of(names: Iterable[Name]) -> dict[Name, list[int]]:
+    """The rows that each name stands in, names and rows in their order."""
+    found: dict[Name, list[int]] = {}
+    for row, name in enumerate(names):
+        found.setdefault(name, []).append(row)
+    return found
 
 
 def with_identifiers(chunks: pl.DataFrame, patterns: Sequence[str]) -> pl.DataFrame:

@@ -19,12 +19,12 @@ from embed_assets.text.languages import SNOWBALL, stop_words
 _SPACELESS = {r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc": 2, r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}": 4}
 _RUN = rf"[{''.join(_SPACELESS)}]"
 # Korean has spaces, but its words end in particles: pairs of characters find them as well.
-_PAIRED = rf"[{''.join(_SPACELESS)}\p{{Hangul}}]"
+PAIRED = rf"[{''.join(_SPACELESS)}\p{{Hangul}}]"
 
 
 def _compile(pattern: str) -> regex.Pattern:
     """A pattern in which W stands for a letter, mark, digit or _ of a script with spaces, and V for one that is not paired."""
-    return regex.compile(pattern.replace("W", rf"[\w--{_RUN}]").replace("V", rf"[\w--{_PAIRED}]"), regex.V1)
+    return regex.compile(pattern.replace("W", rf"[\w--{_RUN}]").replace("V", rf"[\w--{PAIRED}]"), regex.V1)
 
 
 def _compile_ascii(pattern: str) -> re.Pattern:
@@ -43,7 +43,7 @@ _SPACED_WHOLE = rf"W+(?:[-.:/]W+)*{_SYMBOLIC}?"
 _WHOLE_WORD, _ASCII_WHOLE_WORD = _compile(rf"(?P<run>{_RUN}+)|{_SPACED_WHOLE}"), _compile_ascii(_SPACED_WHOLE)
 # Dots within a word do not split it, as in Lucene's standard tokenizer: 3.9.2 is one term.
 _SPACED_TERM = r"V+(?:\.V+)*(?:\+\+|#(?!V))?"
-_TERM, _ASCII_TERM = _compile(rf"(?P<paired>{_PAIRED}+)|{_SPACED_TERM}"), _compile_ascii(_SPACED_TERM)
+_TERM, _ASCII_TERM = _compile(rf"(?P<paired>{PAIRED}+)|{_SPACED_TERM}"), _compile_ascii(_SPACED_TERM)
 # With the joiners of Persian and the scripts of India, and the marks before the last letter of an abbreviation in Hebrew.
 _INNER = r"""(?:W|[./%'’״׳\u200c\u200d-](?=W)|(?<=\p{Hebrew})"(?=\p{Hebrew}))"""
 _KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?:(?=[\p{{L}}\p{{N}}])W|%(?=W))(?:{_INNER}*[W--_])?(?:\+\+|#(?!W))?")

@@ -82,16 +82,15 @@ class ModelInTraining:
         return self._unit(torch.stack(vectors)), tokens
 
     def _computed(self, texts: Sequence[str], task: Task, **what: Any) -> Any:
-        import torch
-
-        dtype, device = self._compute.torch_dtype(), self.model.device
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with self._compute.autocast():
             return self.model.encode(
                 list(texts),
                 prompt=prompt_of(self._base_model, task),
                 batch_size=self._compute.batch_size,
                 show_progress_bar=False,
-                device=str(device),  # else all processes of a training share the texts, and only this one is in autocast
+                device=str(
+                    self.model.device
+                ),  # else all processes of a training share the texts, and only this one is in autocast
                 **as_task(self._base_model, task),
                 **what,
             )

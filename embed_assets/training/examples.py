@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ def draw_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> Example
         ValueError: there are fewer triplets than two, fewer hard negatives than asked for, nothing of what the mix names,
             or early stopping is asked for and there is nothing to evaluate on.
     """
-    mined = sum(re.fullmatch(r"negative_\d+", name) is not None for name in triplets.columns)
+    mined = triplets.select(pl.col(r"^negative_\d+$")).width
     wanted = mined if settings.hard_negatives is None else settings.hard_negatives
     if wanted > mined:
         raise ValueError(
@@ -145,9 +144,3 @@ def mixed(triplets: pl.DataFrame, mix: Mapping[str, float], at_least: int) -> pl
             rows.append(row)
         counts[named] += 1
     return triplets[rows]
-
-
-def training_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What draw_examples draws, train and dev: ``anchor``, ``positive`` and the hard negatives."""
-    examples = draw_examples(triplets, settings)
-    return examples.train, examples.dev

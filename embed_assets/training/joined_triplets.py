@@ -11,7 +11,7 @@ from embed_assets.evaluation.evaluation_set import split_of, splits_of_pairs
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.queries.pairs import OWN_WRITER, PAIR_SCHEMA, make_pairs
 from embed_assets.text.near_duplicates import normalize_query
-from embed_assets.training.own_triplets import JSONL, PARQUET, RECIPE, OwnTriplet, read_own_triplets
+from embed_assets.training.own_triplets import RECIPE, TRIPLETS, OwnTriplet, read_own_triplets
 from embed_assets.training.settings import NegativesSettings
 
 # Begins the ids of passages that no document of the collection has.
@@ -39,7 +39,7 @@ def with_own_triplets(
     found, notes = ([], []) if folder is None else read_own_triplets(folder)
     if negatives.own_triplets == "replace":
         if not found:
-            files = ", ".join((JSONL, PARQUET, *RECIPE))
+            files = ", ".join((f"{TRIPLETS}.jsonl", f"{TRIPLETS}.parquet", *RECIPE))
             raise CollectionError(f"negatives.own_triplets is 'replace', but the collection has no triplet in {files}")
         pairs = pairs.clear()
     if not found:

@@ -95,11 +95,10 @@ class Masked:
     def expect(self, labels: "torch.Tensor | None") -> None:
         """Take the batch whose examples have these numbers, in this process."""
         import torch
-        from sentence_transformers.util import all_gather, get_rank
 
         if self._known is None or labels is None:
             return
-        batch, first = (all_gather(labels), get_rank() * len(labels)) if self._processes > 1 else (labels, 0)
+        batch, first = whole_batch(labels, self._processes)
         mask = self._known.mask(batch.cpu().numpy(), range(first, first + len(labels)))
         self._mask, self._row = self._in_order(torch.from_numpy(mask).to(labels.device), len(batch)), 0
 
@@ -114,6 +113,13 @@ class Masked:
         mask = self._mask[self._row : self._row + len(scores)]
         self._row = (self._row + len(scores)) % len(self._mask)
         return scores.masked_fill(mask, float("-inf"))
+
+
+def whole_batch(labels: "torch.Tensor", processes: int) -> "tuple[torch.Tensor, int]":
+    """The labels of the examples of all processes, and where those of this one begin."""
+    from sentence_transformers.util import all_gather, get_rank
+
+    return (all_gather(labels), get_rank() * len(labels)) if processes > 1 else (labels, 0)
 
 
 class MaskedCosine(Masked):

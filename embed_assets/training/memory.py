@@ -90,8 +90,7 @@ def _kept(model: "SentenceTransformer", compute: Compute, texts: int) -> int:
             saved[storage._cdata] = storage
         return tensor
 
-    mixed = torch.autocast(device.type, compute.torch_dtype(), enabled=compute.torch_dtype() != torch.float32)
-    with torch.enable_grad(), mixed, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.enable_grad(), compute.autocast(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         embedding = model(inputs)["sentence_embedding"]
         # Only now: the weights of a divided layer are given back after it, and take nothing.
         found = sum(storage.nbytes() for storage in saved.values())

@@ -87,11 +87,11 @@ def mine_hard_negatives(
     """Find hard negatives by hybrid retrieval (BM25 and the encoder).
 
     A negative is never a chunk of a document that the same query is labelled with, never answers the query by its words
-    (answers.AnswerRules), and never says the same as the positive, or a part of it, or all of it and more (near_duplicates).
-    Its cosine is at most ``margin`` times that of the positive (TopK-PercPos of NV-Retriever, arXiv:2407.15831). So is its
-    BM25 score, where the positive has one: encoders are weak on rare words. So is its probability of relevance, if a
-    cross-encoder gives one (as in RocketQA, arXiv:2010.08191). Where too few are left, random chunks of other documents fill
-    up.
+    (false_negatives.AnswerRules), and never says the same as the positive, or a part of it, or all of it and more
+    (near_duplicates). Its cosine is at most ``margin`` times that of the positive (TopK-PercPos of NV-Retriever,
+    arXiv:2407.15831). So is its BM25 score, where the positive has one: encoders are weak on rare words. So is its
+    probability of relevance, if a cross-encoder gives one (as in RocketQA, arXiv:2010.08191). Where too few are left, random
+    chunks of other documents fill up.
 
     Args:
         pairs: QA pairs with ``query``, ``document_id``, ``start``, ``end`` and ``split``; with ``negatives``, ids of chunks

@@ -21,11 +21,10 @@ from embed_assets.cluster.desk import Desk
 from embed_assets.cluster.files import DriverFiles
 from embed_assets.cluster.ray_cluster import Cluster, connect
 from embed_assets.evaluation.dev_set import DevSet
-from embed_assets.models.hardware import Compute, OutOfMemoryError
+from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import files_of_model
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.log import TrainingDivergedError
-from embed_assets.training.processes import Training, TrainingProcessError, check_batch_size, error_of
+from embed_assets.training.processes import LASTING, Training, TrainingProcessError, check_batch_size, error_of
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.states import STATE, fetch_states, find_best_in, keep_states, last_state
 
@@ -34,8 +33,6 @@ logger = logging.getLogger(__name__)
 LOGS, RESULT, RAY = "logs", "result", "ray"
 # How often a training goes on after workers or nodes were lost.
 MOST_LOSSES = 5
-# Another try would end as the first did.
-LASTING = (ValueError, TrainingDivergedError, OutOfMemoryError)
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -173,7 +170,7 @@ def _run(task: Task, cluster: Cluster, scratch: Path) -> None:
         raise _error(failures, ended)
 
 
-def _read_news(desk: Desk, failures: "list[Failure]") -> None:
+def _read_news(desk: Desk, failures: list[Failure]) -> None:
     for news in desk.ask("take_news"):
         if isinstance(news, Failure):
             failures.append(news)
@@ -181,7 +178,7 @@ def _read_news(desk: Desk, failures: "list[Failure]") -> None:
             logger.info("%s", news)
 
 
-def _error(failures: "list[Failure]", ended: list[BaseException]) -> Exception:
+def _error(failures: list[Failure], ended: list[BaseException]) -> Exception:
     """The first error that another try would not mend; without one, the last that a worker told of, or what Ray Train says."""
     for failure in failures:
         if failure.lasting and (error := error_of(failure.kind, failure.message)):

@@ -21,11 +21,12 @@ import polars as pl
 
 from embed_assets.artifacts.files import digest_of_files
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import as_id, find_file, is_unicode, read_jsonl
+from embed_assets.corpus.beir import as_id, files_of_rows, read_parquet, read_rows, require_unicode
 from embed_assets.corpus.encodings import composed
+from embed_assets.corpus.heading_paths import below_title
 from embed_assets.queries.own_pairs import OWN_STYLE
 
-JSONL, PARQUET = "triplets.jsonl", "triplets.parquet"
+TRIPLETS = "triplets"  # .jsonl and .parquet
 RECIPE: dict[str, Literal["train", "dev"]] = {"train.json": "train", "val.json": "dev"}
 ANCHORS = ("anchor", "query", "question")
 POSITIVES = ("positive", "positives", "pos", "pos_doc", "positive_passages", "positive_ctxs")
@@ -60,7 +61,7 @@ def read_own_triplets(folder: Path) -> tuple[list[OwnTriplet], list[str]]:
     """
     found: list[OwnTriplet] = []
     unread: set[str] = set()
-    for place, row in _rows(folder):
+    for place, row in read_rows(folder, TRIPLETS):
         found += _triplets_of_row(place, row, unread)
     for name, split in RECIPE.items():
         if (path := folder / name).is_file():
@@ -73,28 +74,13 @@ def own_triplets_digest(folder: Path, anew: bool = False) -> str | None:
 
     ``anew`` as in digests_of_files.
     """
-    files = [path for path in (find_file(folder, JSONL), folder / PARQUET) if path is not None and path.is_file()]
+    files = files_of_rows(folder, TRIPLETS)
     for name in RECIPE:
         if (path := folder / name).is_file():
             files.append(path)
             for corpus in _corpora(path, folder).values():
                 files += [*corpus, *(it for it in (corpus[0].parent / METADATA,) if it.is_file())]
     return digest_of_files(folder.resolve(), {path.resolve() for path in files}, anew) if files else None
-
-
-def _rows(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if jsonl := find_file(folder, JSONL):
-        yield from ((f"{jsonl}:{number}", row) for number, row in read_jsonl(jsonl))
-    if (parquet := folder / PARQUET).is_file():
-        for number, row in enumerate(_read_parquet(parquet).iter_rows(named=True), start=1):
-            yield f"{parquet}, row {number} (counted from 1)", row
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path.read_bytes())
-    except pl.exceptions.PolarsError as error:
-        raise CollectionError(f"{path}: not a Parquet file: {error}") from None
 
 
 def _triplets_of_row(place: str, row: Mapping[str, Any], unread: set[str]) -> Iterator[OwnTriplet]:
@@ -135,16 +121,15 @@ def _texts(place: str, name: str, row: Mapping[str, Any], may_be_missing: bool =
     for text in texts:
         if not isinstance(text, str) or not composed(text).strip():
             raise CollectionError(f"{place}: {name!r} must be a non-empty text, or a list of those; found {text!a:.80}")
-        if not is_unicode(text):
-            raise CollectionError(f"{place}: half of a surrogate pair, which is no character, in {name!r}: {text!a:.80}")
+        require_unicode(place, text, f"{name!r}: {text!a:.80}")
     return [composed(text).strip() for text in texts]
 
 
 def _with_title(passage: Any) -> Any:
     if not isinstance(passage, dict) or not isinstance(passage.get("text"), str):
         return passage
-    title = passage.get("title") or ""
-    return f"{title}\n{passage['text']}" if isinstance(title, str) and title.strip() else passage["text"]
+    title = passage.get("title")
+    return below_title(title if isinstance(title, str) else "", passage["text"])
 
 
 def _triplets_of_recipe(path: Path, folder: Path, split: Literal["train", "dev"]) -> Iterator[OwnTriplet]:
@@ -187,7 +172,7 @@ def _passages(files: Iterable[Path], asked: Iterable[tuple[str, str, str, list[s
     wanted = pl.Series(sorted({it for row in asked if row[2] == corpus for it in (*row[3], *row[4])}), dtype=pl.String)
     texts: dict[str, str] = {}
     for path in files:
-        table = _read_parquet(path)
+        table = read_parquet(path)
         if not {"id", "text"} <= set(table.columns) or table["text"].dtype != pl.String:
             raise CollectionError(f"{path}: a corpus needs the columns 'id' and 'text'; found {', '.join(table.columns)}")
         rows = table.select(pl.col("id").cast(pl.String), "text").filter(pl.col("id").is_in(wanted.implode()))

@@ -5,7 +5,7 @@ from pathlib import Path
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.models.encoders import count_unencoded
 from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
-from embed_assets.training.examples import training_examples
+from embed_assets.training.examples import draw_examples
 from embed_assets.training.settings import TrainingSettings
 
 
@@ -24,5 +24,5 @@ def triplets_to_train(inputs: Inputs, memos: Path) -> dict[str, int]:
     """How many triplets an epoch has; nothing where nothing is trained."""
     if inputs.block(CheckpointSettings).name:
         return {}
-    train, _ = training_examples(inputs.table("triplets", "triplets"), inputs.block(TrainingSettings))
-    return {"triplets": len(train)}
+    examples = draw_examples(inputs.table("triplets", "triplets"), inputs.block(TrainingSettings))
+    return {"triplets": len(examples.train)}

@@ -20,6 +20,8 @@ from embed_assets.training.settings import TrainingSettings
 logger = logging.getLogger(__name__)
 CURVE, MERGES = "curve.parquet", "merges.parquet"
 LINES_KEPT = 30
+# What people are told of as it is; another try would end as the first did.
+LASTING = (ValueError, TrainingDivergedError, OutOfMemoryError)
 # Lines of a worker that start so are news of the training.
 NEWS = "training: "
 
@@ -70,7 +72,7 @@ def fine_tune_in_processes(
     logs: Path | None = None,
     dev: DevSet | None = None,
 ) -> Training:
-    """As fine_tune, under torchrun: training_worker.py in each process, all on the same batches.
+    """As fine_tune, under torchrun: worker.py in each process, all on the same batches.
 
     Raises:
         ValueError: as fine_tune, or there are not so many GPUs, or the batch size is not a multiple of their number.
@@ -155,6 +157,6 @@ def check_batch_size(settings: TrainingSettings, processes: int) -> None:
 
 
 def error_of(kind: str, message: str) -> Exception | None:
-    """The error that another process met, if it is one that people are told of as it is."""
-    kinds = {it.__name__: it for it in (ValueError, TrainingDivergedError, OutOfMemoryError)}
+    """The error that another process met, if it is one of LASTING."""
+    kinds = {it.__name__: it for it in LASTING}
     return kinds[kind](message) if kind in kinds else None

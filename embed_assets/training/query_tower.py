@@ -12,7 +12,7 @@ import polars as pl
 
 from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.training.examples import Examples
-from embed_assets.training.loss import Masked, trained_dimensions
+from embed_assets.training.loss import Masked, trained_dimensions, whole_batch
 from embed_assets.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class FrozenPassages:
         import torch
 
         tables = pl.concat([examples.train, examples.dev]).drop("anchor")
-        texts = list(dict.fromkeys(text for name in tables.columns for text in tables[name]))
-        others = [] if dev is None else dev.passages["passage"].unique(maintain_order=True).to_list()
+        texts = [text for name in tables.columns for text in tables[name]]
+        others = [] if dev is None else dev.passages["passage"].to_list()
         unique = list(dict.fromkeys([*texts, *others]))
         self._rows = {text: row for row, text in enumerate(unique)}
         self.vectors = encoder.encode_passages(unique)
@@ -85,7 +85,6 @@ def query_loss(
         ValueError: a dimension is larger than the model's.
     """
     import torch
-    from sentence_transformers.util import all_gather, get_rank
 
     similarity, dimensions = Masked(known, processes), trained_dimensions(model, settings)
     vectors = torch.from_numpy(frozen.vectors).to(model.device)
@@ -99,7 +98,7 @@ def query_loss(
         def forward(self, sentence_features, labels):
             (queries,) = list(sentence_features)
             embeddings = self.model(queries)["sentence_embedding"].float()
-            batch, first = (all_gather(labels), get_rank() * len(labels)) if processes > 1 else (labels, 0)
+            batch, first = whole_batch(labels, processes)
             # All positives, all first negatives and so on, as the mask has them.
             others = vectors[passages[batch].T.reshape(-1)]
             targets = torch.arange(first, first + len(labels), device=embeddings.device)

@@ -32,12 +32,12 @@ class Sharding:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy
 
-        self._device, self._dtype = torch.device(compute.torch_device()), compute.torch_dtype()
+        self._compute, self._device, dtype = compute, torch.device(compute.torch_device()), compute.torch_dtype()
         self._mesh = init_device_mesh(self._device.type, (torch.distributed.get_world_size(),))
         # What autocast makes of whole weights is kept until the backward pass, so on a GPU layers are put together in its dtype.
         # What goes from one to the next stays as it is. Layer norms of a CPU would refuse to mix the two.
-        mixed = self._dtype != torch.float32 and self._device.type != "cpu"
-        dtypes = (self._dtype, torch.float32) if mixed else (None, None)
+        mixed = dtype != torch.float32 and self._device.type != "cpu"
+        dtypes = (dtype, torch.float32) if mixed else (None, None)
         self._in_layers = MixedPrecisionPolicy(*dtypes, cast_forward_inputs=False)
         self._model = model
         self._small: dict[str, torch.nn.Module] = {}
@@ -73,7 +73,7 @@ class Sharding:
         import torch
 
         inputs = self._model.preprocess(["a"]).items()
-        with torch.no_grad(), torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with torch.no_grad(), self._compute.autocast():
             self._model({name: it.to(self._device) if isinstance(it, torch.Tensor) else it for name, it in inputs})
 
     def unshard(self, load: Load) -> None:

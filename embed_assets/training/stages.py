@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from embed_assets.artifacts.blocks import Block
-from embed_assets.artifacts.inputs import Asked, Source
+from embed_assets.artifacts.inputs import Asked, Source, source_of_files
 from embed_assets.artifacts.stages import Stage
 from embed_assets.models.locations import model_digest
 from embed_assets.models.settings import CheckpointSettings
@@ -27,10 +27,8 @@ def cross_encoder(asked: Asked) -> dict[str, Source]:
 
 def own_triplets(asked: Asked) -> dict[str, Source]:
     """The triplets that the user brings, if they are wanted and there are any."""
-    now = partial(own_triplets_digest, asked.folder)
-    if asked.block(NegativesSettings).own_triplets == "ignore" or (digest := now()) is None:
-        return {}
-    return {OWN_TRIPLETS: Source(digest, digest_now=lambda: now(anew=True) or "none")}
+    wanted = asked.block(NegativesSettings).own_triplets != "ignore"
+    return source_of_files(OWN_TRIPLETS, partial(own_triplets_digest, asked.folder)) if wanted else {}
 
 
 def where_nothing_is_trained(blocks: Mapping[str, Block]) -> tuple[str, ...]:

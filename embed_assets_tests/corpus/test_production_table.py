@@ -228,9 +228,9 @@ def test_uuids_bytes_and_decimals_can_be_ids_and_decimals_order_rows(
 
 
 def test_a_text_that_is_its_title_stands_once(tmp_path: Path, workspace: Workspace, tokenizer):
-    write_production_table(tmp_path, [{"id": key, "text": f"Oil {key}.", "head": "Oil 1."} for key in "12"], "titles")
+    write_production_table(tmp_path, [{"id": key, "text": f"Oil {key}.", "head": "Oil 1. "} for key in "12"], "titles")
     write_table_collection(tmp_path, "titles", production={"table": "titles", "document_column": "", "title_column": "head"})
-    assert read(workspace, tokenizer, "titles")[2]["passage"].to_list() == ["Oil 1.", "Oil 1.\nOil 2."]
+    assert read(workspace, tokenizer, "titles")[2]["passage"].to_list() == ["Oil 1.", "Oil 1. \nOil 2."]
 
 
 def test_a_table_without_ids_has_hashes_as_ids(tmp_path: Path, workspace: Workspace, tokenizer):

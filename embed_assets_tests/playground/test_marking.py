@@ -32,6 +32,7 @@ def test_identifiers_match_as_a_whole_and_words_of_others_as_words():
     ("text", "query", "language", "found"),
     [
         ("路由器重启后时钟会重置。", "重启", "zh", ["重启"]),
+        ("サーバーを再起動します。", "サーバー", "ja", ["サーバー"]),
         ("Die Größe der Maße zählt.", "größe", "de", ["Größe"]),
         ("ﬁlter ﬁles", "filter", "en", ["ﬁlter"]),
         ("Straße", "STRASSE", "de", ["Straße"]),

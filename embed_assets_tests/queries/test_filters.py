@@ -9,8 +9,8 @@ from embed_assets.models.answers import Sampling
 from embed_assets.models.language_models import LanguageModel
 from embed_assets.models.settings import LanguageModelSettings
 from embed_assets.queries.answers import read_question
-from embed_assets.queries.filters import NO, YES, QuestionRules, filter_pairs
-from embed_assets.queries.judges import Judgement, _drop_below, drop_badly_judged, drop_unanswerable
+from embed_assets.queries.filters import QuestionRules, filter_pairs
+from embed_assets.queries.judges import NO, YES, Judgement, _drop_below, drop_badly_judged, drop_unanswerable
 from embed_assets.queries.pairs import PAIR_SCHEMA, TEXT_WRITER
 from embed_assets.queries.prompts import load_prompt
 from embed_assets.queries.settings import QuestionsSettings

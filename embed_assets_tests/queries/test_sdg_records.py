@@ -44,6 +44,12 @@ def test_records_in_pairs_jsonl_are_own_pairs_beside_plain_ones(chunks, encoder,
     assert notes == []
 
 
+def test_records_in_pairs_parquet_are_own_pairs_too(chunks, encoder, tmp_path):
+    pl.DataFrame([record(pair(), marks=(8.0,))]).write_parquet(tmp_path / "pairs.parquet")
+    own, notes = read_own_pairs(tmp_path, TABLE, chunks, encoder)
+    assert own.select("query", "document_id").rows() == [("Why is there no water?", "pump.md")] and notes == []
+
+
 def test_what_the_judge_of_the_recipe_refused_is_left_out():
     names = DocumentNames(["pump.md"])
     judged = record(pair("good?"), pair("bad?"), pair("just good?"), marks=(8.5, 6.9, 7.0))

@@ -19,7 +19,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.training import write_training
 from embed_assets.training import fine_tuning as training
 from embed_assets.training import states
-from embed_assets.training.examples import training_examples
+from embed_assets.training.examples import draw_examples
 from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.log import TrainingDivergedError, divergence
@@ -121,19 +121,19 @@ def test_prompts_of_the_base_model_are_trained_with(base, tmp_path):
 
 def test_the_first_of_the_mined_negatives_are_trained_on():
     many = TRIPLETS.with_columns(pl.lit(f"negative {number}").alias(f"negative_{number}") for number in range(3, 12))
-    assert training_examples(many, settings())[0].columns[-2:] == ["negative_10", "negative_11"]
-    train, dev = training_examples(many, settings(hard_negatives=2))
-    assert train.columns == dev.columns == ["anchor", "positive", "negative_1", "negative_2"]
-    assert training_examples(many, settings(hard_negatives=0))[0].columns == ["anchor", "positive"]
+    assert draw_examples(many, settings()).train.columns[-2:] == ["negative_10", "negative_11"]
+    examples = draw_examples(many, settings(hard_negatives=2))
+    assert examples.train.columns == examples.dev.columns == ["anchor", "positive", "negative_1", "negative_2"]
+    assert draw_examples(many, settings(hard_negatives=0)).train.columns == ["anchor", "positive"]
 
 
 def test_a_smaller_share_of_the_data_is_part_of_a_larger_one_and_dev_stays():
-    parts = {share: training_examples(TRIPLETS, settings(data_share=share)) for share in (0.25, 0.5, 1.0)}
-    anchors = {share: set(train["anchor"]) for share, (train, _) in parts.items()}
+    parts = {share: draw_examples(TRIPLETS, settings(data_share=share)) for share in (0.25, 0.5, 1.0)}
+    anchors = {share: set(part.train["anchor"]) for share, part in parts.items()}
     assert [len(part) for part in anchors.values()] == [8, 16, 32]
     assert anchors[0.25] < anchors[0.5] < anchors[1.0]
-    assert all(dev.equals(parts[1.0][1]) for _, dev in parts.values())
-    assert set(training_examples(TRIPLETS, settings(data_share=0.25, seed=14))[0]["anchor"]) != anchors[0.25]
+    assert all(part.dev.equals(parts[1.0].dev) for part in parts.values())
+    assert set(draw_examples(TRIPLETS, settings(data_share=0.25, seed=14)).train["anchor"]) != anchors[0.25]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_smaller_share_of_the_data_is_part_of_a_larger_one_and_dev_stays():
 )
 def test_data_that_does_not_do_is_refused_with_advice(changes, triplets, words):
     with pytest.raises(ValueError, match=words):
-        training_examples(triplets, settings(**changes))
+        draw_examples(triplets, settings(**changes))
 
 
 def test_texts_are_embedded_the_same_by_length_as_column_by_column(base):

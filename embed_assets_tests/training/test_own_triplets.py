@@ -77,8 +77,11 @@ def test_rows_of_other_tools_are_read(tmp_path, row):
     assert found[1:] == ("q", "p", ("n1", "n2"), None, "own") and notes == []
 
 
-def test_a_passage_with_a_title_has_it_in_front(tmp_path):
+def test_a_passage_with_a_title_of_its_own_has_it_in_front(tmp_path):
     passage = {"docid": "7", "title": "Oak", "text": "It is wood."}
+    write_jsonl(tmp_path, [{"query": "q", "positive_passages": [passage | {"title": "It is wood."}], "negative_passages": []}])
+    (found,), _ = read_own_triplets(tmp_path)
+    assert found.positive == "It is wood."
     write_jsonl(tmp_path, [{"query_id": "1", "query": "q", "positive_passages": [passage], "negative_passages": [passage]}])
     (found,), _ = read_own_triplets(tmp_path)
     assert (found.positive, found.negatives) == ("Oak\nIt is wood.", ("Oak\nIt is wood.",))

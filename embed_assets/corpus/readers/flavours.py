@@ -5,6 +5,7 @@ tags of Jekyll, and admonitions of MkDocs and Docusaurus.
 """
 
 import re
+from collections import Counter
 
 from embed_assets.corpus.readers.rst import ARGUMENT_NOT_SEEN
 
@@ -65,11 +66,11 @@ def mark_code(text: str) -> str:
     return _HIGHLIGHTED_END.sub("```", text)
 
 
-def without_flavour(part: str, notes: dict[str, int]) -> str:
+def without_flavour(part: str, notes: Counter[str]) -> str:
     """A part of a page without code, its marks as a reader sees them; ``notes`` counts what is not in this file."""
 
     def count(what: str, seen: str = "") -> str:
-        notes[what] = notes.get(what, 0) + 1
+        notes[what] += 1
         return seen
 
     part = _TARGET.sub("", part)
@@ -99,7 +100,7 @@ def _seen(attributes: str) -> str:
 class _Blocks:
     """Goes through the lines of a page: what opens and closes a block of a flavour goes, its title and what it holds stays."""
 
-    def __init__(self, notes: dict[str, int]):
+    def __init__(self, notes: Counter[str]):
         self._notes = notes
         self._kept: list[str] = []
         self._code = ""  # the fence of the code that the line is in
@@ -158,7 +159,7 @@ class _Blocks:
         if self._options and name in _CODE | _LEFT_OUT:
             self._code, self._skipped = fence, name in _LEFT_OUT
             if self._skipped:
-                self._notes[f"directive {name}"] = self._notes.get(f"directive {name}", 0) + 1
+                self._notes[f"directive {name}"] += 1
             self._keep(f"{'```' if fence[0] == ':' else fence}{title.partition(' ')[0]}")
             return
         self._open.append(fence)
@@ -186,7 +187,7 @@ def _label(name: str) -> str:
     return name.capitalize() if name.lower() in _ADMONITIONS else ""
 
 
-def without_blocks(text: str, notes: dict[str, int]) -> str:
+def without_blocks(text: str, notes: Counter[str]) -> str:
     """The page without the lines that open and close divisions, directives and admonitions; ``notes`` as without_flavour."""
     if not re.search(r"^[ ]*(?:`{3,}[ ]*\{|~{3,}[ ]*\{|:{3,}|!!!|\?\?\?|===[!+]?[ ]+\")", text, re.MULTILINE):
         return text

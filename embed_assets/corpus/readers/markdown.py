@@ -76,7 +76,7 @@ def read_markdown(content: bytes) -> Converted:
 
 def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:
     """Markdown without needless escapes, comments, tags and entities of HTML, and what was left out of it, in words."""
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     if "<!--" in body:
         body = without_comments(body)
     body = without_blocks(mark_code(body), found)

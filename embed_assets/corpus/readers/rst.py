@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,7 +62,7 @@ def read_rst(content: bytes) -> Converted:
     text, encoding = decode(content)
     if fields := _FIELDS_OF_THE_FILE.match(text):
         text = text[fields.end() :]
-    left_out: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
     settings = {
         "report_level": 2,
         "halt_level": 5,
@@ -120,7 +121,7 @@ def _keep_what_failed(tree: Any) -> None:
 
 
 @contextmanager
-def _generic_directives(left_out: dict[str, int]) -> Iterator[None]:
+def _generic_directives(left_out: Counter[str]) -> Iterator[None]:
     """Let docutils ask here for directives and roles first, as Sphinx does it for its own."""
     from docutils.parsers.rst import directives, roles
 
@@ -172,7 +173,7 @@ def _is_signature(argument: str) -> bool:
     return re.search(r"[A-Z(.]", argument) is not None
 
 
-def _generic(name: str, left_out: dict[str, int]) -> type:
+def _generic(name: str, left_out: Counter[str]) -> type:
     from docutils import nodes
     from docutils.parsers.rst import Directive
 
@@ -188,7 +189,7 @@ def _generic(name: str, left_out: dict[str, int]) -> type:
             if name in _INVISIBLE:
                 return []
             if name in _LEFT_OUT:
-                left_out[name] = left_out.get(name, 0) + 1
+                left_out[name] += 1
                 return []
             found = [self.options[option] for option in _SEEN_OPTIONS if self.options.get(option)]
             if name in _CODE:
@@ -200,7 +201,7 @@ def _generic(name: str, left_out: dict[str, int]) -> type:
                 code["classes"] = ["code", f"language-{language}"] if language else []
                 return [*captions, code] if lines else captions
             if name == "toctree":
-                left_out[name] = left_out.get(name, 0) + 1
+                left_out[name] += 1
                 return [nodes.paragraph("", caption) for caption in found]
             parts: list = []
             if self.arguments and (name in _OBJECTS or ":" in name or (name == "class" and _is_signature(self.arguments[0]))):

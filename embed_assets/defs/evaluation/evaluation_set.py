@@ -9,7 +9,7 @@ from embed_assets.defs.stage_asset import materialize_stage, stage_asset
 from embed_assets.evaluation.evaluation_set import hold_out_queries, read_human_labels, without_refused
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.evaluation.stages import EVALUATION_SET, HELD_OUT_QUERIES
-from embed_assets.queries.reviews import REFUSED_QUESTIONS
+from embed_assets.queries.reviews import refused_of
 from embed_assets.reports.evaluation import write_evaluation_set
 from embed_assets.text.settings import IdentifierSettings
 
@@ -34,9 +34,8 @@ def evaluation_set(context: AssetExecutionContext, workspace: WorkspaceResource)
         frozen = place.store.build(HELD_OUT_QUERIES, inputs.collection, made_of, hold_out).folder
         documents = inputs.table("corpus_chunks", "documents", ["document_id"])["document_id"].to_list()
         queries, labels, notes = read_human_labels(place.collection_folder(inputs.collection), documents)
-        refused = inputs.sources[REFUSED_QUESTIONS].value if REFUSED_QUESTIONS in inputs.sources else ()
         drawn, answers = (pl.read_parquet(frozen / f"{name}.parquet") for name in ("queries", "labels"))
-        drawn, answers = without_refused(drawn, answers, refused)
+        drawn, answers = without_refused(drawn, answers, refused_of(inputs))
         queries = pl.concat([queries, drawn])
         queries.write_parquet(folder / "queries.parquet")
         pl.concat([labels, answers]).write_parquet(folder / "labels.parquet")

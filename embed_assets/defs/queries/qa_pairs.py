@@ -13,7 +13,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel, why_no_vllm
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.queries.qa_pairs import make_qa_pairs
-from embed_assets.queries.reviews import REFUSED_QUESTIONS
+from embed_assets.queries.reviews import refused_of
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.queries.stages import NOT_INSTALLED, PROMPT, QA_PAIRS
 from embed_assets.reports.queries import write_pairs
@@ -38,7 +38,7 @@ def qa_pairs(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         if without_writer := inputs.sources.get("writer") == Source(NOT_INSTALLED):
             settings = settings.model_copy(update={"max_questions": 0})
         held_out = held_out_documents(names, inputs.block(EvaluationSetSettings))
-        refused = inputs.sources[REFUSED_QUESTIONS].value if REFUSED_QUESTIONS in inputs.sources else ()
+        refused = refused_of(inputs)
         pairs = make_qa_pairs(source, documents, chunks, prompts, open_model, encoder, settings, held_out, refused)
         if without_writer:
             pairs.notes.append(f"no questions were written: {why_no_vllm()} (questions.if_no_writer)")

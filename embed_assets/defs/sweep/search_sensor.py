@@ -13,7 +13,7 @@ from embed_assets.artifacts.files import fingerprint_of
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.names import select
 from embed_assets.defs.partitions import trials
-from embed_assets.defs.production.production_sensor import UNFINISHED
+from embed_assets.defs.production.production_sensor import RUN_KEY_TAG, UNFINISHED
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.lineage import dev_scores, finished_trials, resolve_trial
 from embed_assets.settings import read_settings
@@ -21,7 +21,6 @@ from embed_assets.sweep.stages import TRIAL
 from embed_assets.sweep.trials import suggest_trial, suggested_trials
 
 SEARCH_TAG = "embed_assets/search"
-RUN_KEY_TAG = "dagster/run_key"
 
 
 @sensor(

@@ -19,7 +19,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.sweep import write_trial
 from embed_assets.sweep.stages import TRIAL
 from embed_assets.sweep.trials import EXAMPLES, PER_QUERY
-from embed_assets.training.examples import training_examples
+from embed_assets.training.examples import draw_examples
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.stages import CHECKPOINT
 
@@ -49,8 +49,8 @@ def trial(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: Gpu
         pl.concat(tables).write_parquet(folder / PER_QUERY)
         summaries: dict[str, Any] = {split: [score.summary for score in scores] for split, scores in scored.items()}
         write_summaries(folder, summaries)
-        examples, _ = training_examples(inputs.table("triplets", "triplets"), inputs.block(TrainingSettings))
-        (folder / EXAMPLES).write_text(json.dumps(len(examples)))
+        examples = draw_examples(inputs.table("triplets", "triplets"), inputs.block(TrainingSettings))
+        (folder / EXAMPLES).write_text(json.dumps(len(examples.train)))
         write_trial(folder, trained, summaries)
 
     return materialize_stage(context, place, TRIAL, write, resolve_trial(place, names["collection"], names["trial"]))
