@@ -147,25 +147,30 @@ def _with_paths(rows: list[dict], counter: TokenCounter, room: int | None) -> pl
 
 
 def _around(text: str, blocks: Sequence[Block], start: int, end: int) -> tuple[str, str]:
-    """What a chunk needs before and after it: column names if it begins among the rows of a table, a fence that it lacks.
-
-    A part of a row gets the names of its own columns.
-    """
+    """What a chunk needs before and after it: column names if it begins among the rows of a table, a fence that it lacks."""
     before = after = ""
     i = bisect_right(blocks, start, key=lambda block: block.start) - 1
     if i >= 0 and blocks[i].body <= start < blocks[i].closing:
-        before = blocks[i].before
-        row = text.rfind("\n", 0, start) + 1
-        row_end = text.find("\n", end, blocks[i].end)
-        beside = text[row:start] + text[end : row_end if row_end >= 0 else blocks[i].end]
-        if not blocks[i].after and "\n" not in text[start:end] and beside.strip():
-            names, first = _BAR.split(before.strip()), len(_BAR.findall(text, row, start))
-            last = first + len(_BAR.findall(text, start, end)) + (text[end - 1] != "|")
-            before = f"| {'|'.join(names[first:last]).strip().removeprefix('|').strip()} |\n"
+        before = blocks[i].before if blocks[i].after or "\n" in text[start:end] else _own_columns(text, blocks[i], start, end)
     j = bisect_left(blocks, end, key=lambda block: block.start) - 1
     if j >= 0 and max(start, blocks[j].body) < end <= blocks[j].closing:
         after = blocks[j].after
     return before, after
+
+
+def _own_columns(text: str, table: Block, start: int, end: int) -> str:
+    """The names of the columns that a chunk within one row of a table has cells of."""
+    row, row_end = text.rfind("\n", 0, start) + 1, text.find("\n", end, table.end)
+    if not text[row:start].strip() and not text[end : row_end if row_end >= 0 else table.end].strip():
+        return table.before
+    names, first = _BAR.split(table.before.strip()), _bars(text, row, start)
+    last = first + _bars(text, start, end) + (text[end - 1] != "|")
+    return f"| {'|'.join(names[first:last]).strip().removeprefix('|').strip()} |\n"
+
+
+def _bars(text: str, start: int, end: int) -> int:
+    """How many cells end there. (A row may have a megabyte: no pattern.)"""
+    return text.count("|", start, end) - text.count("\\|", start, end)
 
 
 class _Cutter:

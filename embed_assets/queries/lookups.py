@@ -37,8 +37,8 @@ AROUND_WORDS = re.compile(
 _MARK_OF_PICTURE = re.compile(r"!(?=\[)")
 # A backslash at the end of a line breaks it.
 _LINE_END = re.compile(r"(?<=\S)[^\S\n]*\\?\n\s*(?=\S)")
-# Nobody types longer ones: hashes, tokens and what minifiers leave.
-LONGEST_KEYWORD = 40
+# Hashes, tokens and the like, which nobody types; long words and names of classes have no digit in a long part.
+_TOKEN = re.compile(r"(?=.{41})(?:.*\W)?(?=\w{20})[^\W\d]*\d")
 # A version, or just a number: nobody looks for that alone.
 NUMBER = re.compile(r"\d+\.\d+")
 # What stands in front of a part of a table or of a fence.
@@ -164,9 +164,7 @@ class _Keywords:
             passage, language = one
             ignored = words_without_meaning(language)
             found = tokens.keywords(passage, language)
-            return [
-                word for word in found if word not in ignored and len(word) <= LONGEST_KEYWORD and any(map(str.isalpha, word))
-            ]
+            return [word for word in found if word not in ignored and any(map(str.isalpha, word)) and not _TOKEN.match(word)]
 
         vectorizer = TfidfVectorizer(analyzer=telling, sublinear_tf=True)
         self._most, self._weights = most, None

@@ -312,10 +312,12 @@ def test_the_middle_of_a_piece_of_code_holds_no_sentence(cut):
 
 def test_what_nobody_types_is_no_keyword():
     token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV"
-    chunks = chunk_rows(("page", 0, "Page", f"Call the endpoint with the bearer {token} to list all jobs of the queue."))
+    name = "org.apache.hadoop.mapreduce.lib.output.FileOutputFormat2"
+    text = f"Call the endpoint of {name} with the bearer {token} to list all jobs of the queue."
+    chunks = chunk_rows(("page", 0, "Page", text))
     found = take_lookups(chunks, QuestionsSettings(keywords_per_chunk=9, titles_per_chunk=9, identifiers_per_chunk=9))
     keywords = found.filter(pl.col("style").is_in(["keyword", "title", "identifier"]))["query"].str.join(" ").item()
-    assert "endpoint" in keywords and token.lower() not in keywords.lower()
+    assert "endpoint" in keywords and name.lower() in keywords.lower() and token.lower() not in keywords.lower()
 
 
 def test_wrapped_lines_of_chinese_are_joined_without_a_space_but_between_latin_words():
