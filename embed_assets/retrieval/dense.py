@@ -51,6 +51,18 @@ class DenseScores:
         return self._passages[places] @ self._queries[number] if self._held is None else self._held[number][places]
 
 
+def products(queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
+    """Scores of all passages, shape (queries, passages), in the parts that DenseScores goes through.
+
+    On some processors a product's last bits depend on how many passages it is computed with, and those of a shard have to be
+    those of all.
+    """
+    scores = np.empty((len(queries), len(passages)), np.result_type(queries, passages))
+    for start in range(0, len(passages), PASSAGES_AT_ONCE):
+        scores[:, start : start + PASSAGES_AT_ONCE] = queries @ passages[start : start + PASSAGES_AT_ONCE].T
+    return scores
+
+
 def _better(best: Found, scores: np.ndarray, start: int) -> Found:
     """The best of those so far and of the next part, whose columns begin at ``start``; of equal ones the earlier."""
     k = best.columns.shape[1]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from embed_assets.models.encoders import TextEncoder, first_dimensions
+from embed_assets.retrieval.dense import products
 from embed_assets.retrieval.ranking import top_k
 
 
@@ -44,4 +45,4 @@ def dense_scores(encoder: TextEncoder, queries: np.ndarray, passages: np.ndarray
         encoder: whose vectors they are.
         queries, passages: the vectors.
     """
-    return encoder.scores(queries, passages) if isinstance(encoder, Rescored) else queries @ passages.T
+    return encoder.scores(queries, passages) if isinstance(encoder, Rescored) else products(queries, passages)

@@ -12,15 +12,14 @@ import numpy as np
 
 from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.cluster.workers import Workers
-from embed_assets.retrieval.dense import PASSAGES_AT_ONCE, DenseScores
+from embed_assets.retrieval.dense import PASSAGES_AT_ONCE, DenseScores, products
 from embed_assets.retrieval.ranking import Found, best_per_group, top_k
 
 # Pairs of a query and a passage that are worth starting workers: with 384 dimensions, about two minutes of a core.
 LEAST_PAIRS = 2**33
 # Passages: 200 MB with 384 dimensions.
 LEAST_IN_A_SHARD, MOST_IN_A_SHARD = 2**14, 2**17
-# Shards begin where a part of DenseScores does, so that products are the same. Small ones could be other bits than those
-# with all passages at once, since libraries compute them in another order.
+# Shards begin where a part of DenseScores does, so that products are the same.
 STEP = PASSAGES_AT_ONCE
 
 
@@ -80,7 +79,7 @@ class Best:
 
     def of(self, shard: Shard) -> Found:
         """As Asked.of."""
-        scores = self.queries @ shard.vectors.T
+        scores = products(self.queries, shard.vectors)
         for row, group in self.left_out.items():
             scores[row, shard.groups == group] = -np.inf
         columns = top_k(scores, self.k)

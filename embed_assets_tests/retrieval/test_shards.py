@@ -5,7 +5,7 @@ import pytest
 
 from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.retrieval import dense, shards
-from embed_assets.retrieval.dense import PASSAGES_AT_ONCE, DenseScores
+from embed_assets.retrieval.dense import PASSAGES_AT_ONCE, DenseScores, products
 from embed_assets.retrieval.fusion import DEPTH, convex_fusion, fused_top_k
 from embed_assets.retrieval.ranking import Found, best_per_group, top_k
 from embed_assets.retrieval.shards import Asked, Best, Nearest, Shard, merge, worth_shards
@@ -85,6 +85,7 @@ def test_no_shard_is_small_or_large(passages: int, workers: int, count: int):
 def test_products_with_a_shard_are_the_bits_of_those_with_all():
     draw = np.random.default_rng(5)
     passages, queries = (draw.standard_normal((rows, 96), dtype=np.float32) for rows in (70_000, 20))
-    every = queries @ passages.T
+    every = products(queries, passages)
     for of in shards.bounds_of_shards(len(passages), 4):
-        assert np.array_equal(queries @ passages[of].T, every[:, of])
+        assert np.array_equal(products(queries, passages[of]), every[:, of])
+    assert np.allclose(every, queries @ passages.T, atol=1e-4)
