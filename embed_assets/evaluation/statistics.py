@@ -126,7 +126,7 @@ def with_clusters(per_query: pl.DataFrame) -> pl.DataFrame:
 
 
 def nearest_within_error(
-    values: Mapping[float, np.ndarray], clusters: Sequence[Any] | np.ndarray | None, preferred: float
+    values: Mapping[float, np.ndarray], clusters: Sequence[Any] | np.ndarray | None, preferred: float, errors: float = 1
 ) -> float:
     """Of several weights, the nearest to a preferred one that is not worse than the best by more than a standard error.
 
@@ -137,24 +137,26 @@ def nearest_within_error(
         values: weight → its metric on each of the same queries.
         clusters: as in paired_difference.
         preferred: taken where nothing speaks against it; of two that are as near, the better one is taken.
+        errors: how many standard errors speak against it.
     """
     best = max(values, key=lambda weight: (round(float(values[weight].mean()), 9), -abs(weight - preferred)))
     as_good = []
     for weight, of_weight in values.items():
-        if weight == best or not above_error(values[best] - of_weight, clusters):
+        if weight == best or not above_error(values[best] - of_weight, clusters, errors):
             as_good.append(weight)
     return min(as_good, key=lambda weight: (round(abs(weight - preferred), 9), -float(values[weight].mean())))
 
 
-def above_error(differences: np.ndarray, clusters: Sequence[Any] | np.ndarray | None) -> bool:
+def above_error(differences: np.ndarray, clusters: Sequence[Any] | np.ndarray | None, errors: float = 1) -> bool:
     """Whether the mean of differences is above zero by more than its standard error.
 
     Args:
         differences: of two systems, on each query.
         clusters: as in paired_difference.
+        errors: by more than so many of them.
     """
     sums, counts = _by_cluster(differences, clusters)
-    return bool(sums.sum() / counts.sum() > _standard_error(sums, counts) * (1 + 1e-9))
+    return bool(sums.sum() / counts.sum() > errors * _standard_error(sums, counts) * (1 + 1e-9))
 
 
 def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 CANDIDATES = (0.0, 0.3, 0.5, 0.7, 1.0)
 # Where no dev query tells which is best.
 UNDECIDED = 0.5
+# Standard errors by which written questions have to speak against it: they are few, and like what was trained on.
+ERRORS_OF_WRITTEN = 2
 MERGES_SCHEMA = {"merge": pl.Float64, DEV_METRIC: pl.Float64, "chosen": pl.Boolean}
 
 
@@ -106,6 +108,7 @@ def best_share(judged: Mapping[float, np.ndarray], clusters: Sequence[Any], sour
 
     On queries of people that is a loss, however small, and on written ones, which flatter what was learnt from their like, a
     larger one. Of the shares that people judge, only those that gain by more than a standard error count.
+    Written questions take another share than UNDECIDED only if that is worse by ERRORS_OF_WRITTEN of them.
 
     Args:
         judged: share of the fine-tuned weights → nDCG@10 on each dev query; 0 is the base model.
@@ -118,7 +121,7 @@ def best_share(judged: Mapping[float, np.ndarray], clusters: Sequence[Any], sour
         return float(gains.mean()) >= 0 if source == SYNTHETIC else above_error(gains, of_documents)
 
     counted = {share: values for share, values in judged.items() if not share or helps(values - judged[0.0])}
-    return nearest_within_error(counted, of_documents, UNDECIDED)
+    return nearest_within_error(counted, of_documents, UNDECIDED, ERRORS_OF_WRITTEN if source == SYNTHETIC else 1)
 
 
 def chosen_merge(merges: pl.DataFrame) -> float:

@@ -82,8 +82,9 @@ class TrainingSettings(Block):
         description="weight of the fine-tuned weights in an average with those of the base model, which forgets less "
         "(LM-Cocktail, arXiv:2311.13534); 1 takes the fine-tuned weights alone, 0 the base model; auto: the best of 0, 0.3, 0.5, "
         "0.7 and 1 by nDCG@10 on dev queries (human ones, else own pairs, else written questions, never look-ups), or what is as "
-        "good within a standard error and nearer to 0.5, but never below the base model, which by queries of people has to be "
-        "beaten by a standard error, and no more than 0.5 by written questions; 0.5 where there are fewer than 30",
+        "good within a standard error (two by written questions) and nearer to 0.5, but never below the base model, which by "
+        "queries of people has to be beaten by a standard error, and no more than 0.5 by written questions; 0.5 where there are "
+        "fewer than 30",
     )
     gradient_checkpointing: bool = Field(False, description="compute activations twice instead of keeping them in memory")
     early_stopping: int = Field(

@@ -91,6 +91,13 @@ def test_each_share_has_to_show_for_itself_that_it_helps():
     assert best_share({0.0: OF_BASE, 0.5: half, 1.0: all_of_it}, list(range(8)), HUMAN) == 1.0
 
 
+@pytest.mark.parametrize(("source", "expected"), [(SYNTHETIC, 0.5), (HUMAN, 0.3)])
+def test_written_questions_take_another_share_than_a_half_for_more_than_a_standard_error(source, expected):
+    half = OF_BASE + 0.02
+    third = half + [0.138, -0.038] * 4  # better by one and a half
+    assert best_share({0.0: OF_BASE, 0.3: third, 0.5: half}, list(range(8)), source) == expected
+
+
 def test_the_queries_of_a_single_document_choose_as_well():
     assert best_share({0.0: OF_BASE, 0.5: OF_BASE + [0.1, 0.0] * 4}, ["manual.pdf"] * 8, HUMAN) == 0.5
 
