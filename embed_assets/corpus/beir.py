@@ -232,22 +232,19 @@ def read_qrels(path: Path, queries: Collection[str] = (), documents: Collection[
     """
     labels: dict[tuple[str, str], int] = {}
     asked, there = KnownIds(queries), KnownIds(documents)
-    header, columns = True, None
-    for number, line in read_lines(path):
-        row = [_QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), cell.strip()) for cell in line.split("\t")]
-        if not row[-1]:  # a spreadsheet may end its rows with a tab
-            row = row[:-1]
-        begins, header = header, False
-        if begins and (columns := _columns_of(row) or _columns_of(line.split())):
+    columns: tuple[int, int, int] | None = None
+
+    def is_row(cells: Sequence[str]) -> bool:
+        return len(cells) in (3, 4) if columns is None else len(cells) > max(columns)
+
+    for place, (number, line) in enumerate(read_lines(path)):
+        split = (_cells(line), line.split())
+        if place == 0 and (columns := _columns_of(split[0]) or _columns_of(split[1])):
             continue
-        if len(row) not in (3, 4) and columns is None:
-            row = line.split()
-        if begins and len(row) in (3, 4) and not re.match(r"[-+]?\.?[0-9]", row[-1]):
+        row = next(filter(is_row, split), None)
+        if place == 0 and row and not re.match(r"[-+]?\.?[0-9]", row[-1]):
             continue
-        if columns is not None and len(row) <= max(columns):
-            row = line.split()
-        there_are = len(row) in (3, 4) if columns is None else len(row) > max(columns)
-        query_id, document_id, relevance = (row[place] for place in columns or (0, -2, -1)) if there_are else ("", "", "")
+        query_id, document_id, relevance = (row[it] for it in columns or (0, -2, -1)) if row else ("", "", "")
         if not re.fullmatch(r"[-+]?[0-9]+(\.0*)?", relevance) or not query_id or not document_id:
             raise CollectionError(
                 f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs (or the four columns of "
@@ -257,6 +254,12 @@ def read_qrels(path: Path, queries: Collection[str] = (), documents: Collection[
     if not labels:
         raise CollectionError(f"{path}: there is no label in it: add rows of query-id, corpus-id and score, or remove the file")
     return [(*pair, relevance) for pair, relevance in labels.items()]
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line between tabs, without the quotes around them."""
+    cells = [_QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), cell.strip()) for cell in line.split("\t")]
+    return cells if cells[-1] else cells[:-1]  # a spreadsheet may end its rows with a tab
 
 
 def _columns_of(header: Sequence[str]) -> tuple[int, int, int] | None:

@@ -269,9 +269,9 @@ class _Cutter:
             else:
                 packed.append((start, end))
                 used = length
-        # Of a very wide table, pieces of the line below the names of its columns are left over.
-        packed = [(start, end) for start, end in packed if block.after or any(map(str.isalnum, text[start:end]))]
-        return [_stripped(text, start, end) for start, end in packed if text[start:end].strip()]
+        # Of a very wide table, pieces of the line below the names of its columns are left over; code may consist of signs.
+        is_text = str.strip if block.after else lambda piece: any(map(str.isalnum, piece))
+        return [_stripped(text, start, end) for start, end in packed if is_text(text[start:end])]
 
     def _joined(self, text: str, pieces: Sequence[Span], markdown: bool, furniture: Sequence[Span]) -> list[Span]:
         """The pieces, with those that say nothing alone put in front of what follows, or at the end of what is before."""

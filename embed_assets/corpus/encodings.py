@@ -28,8 +28,8 @@ _BEYOND_ASCII = re.compile(
     rb"|([\x80-\xff])"
 )
 MIXED, TWICE = "utf-8 and windows-1252", "utf-8, encoded twice"
-# What the first byte of a character of UTF-8 is in windows-1252, and runs beyond ASCII.
-_LEAD_BYTE, _AS_BYTES, FEWEST_TWICE = re.compile("[\u00c2-\u00f4]"), re.compile(r"[^\x00-\x7f]+"), 4
+# Runs beyond ASCII, and what the first byte of a character of UTF-8 is in windows-1252.
+_RUNS_BEYOND_ASCII, _LEAD_BYTE, FEWEST_TWICE = re.compile(r"[^\x00-\x7f]+"), re.compile("[\u00c2-\u00f4]"), 4
 # A sign, or a capital, beyond ASCII within a word; apostrophes, dots and dashes may stand there.
 _ODD = re.compile(r"(?<=[a-z])(?:[^\x00-\x7f\w’‘´·…•§\xad–—\s]|[ŠŽŸÀ-ÖØ-Þªºƒ]|\ufffd)(?=[a-z])")
 # Encodings that say with escapes what follows: their bytes are those of ASCII.
@@ -122,12 +122,12 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
 
 def _encoded_twice(text: str) -> str | None:
     """The text that was saved as UTF-8, read as windows-1252 and saved again (Ã¶ for ö); None: it was not."""
-    beyond = re.findall(r"[^\x00-\x7f]+", text)
-    if not beyond or not _LEAD_BYTE.match(beyond[0]):
+    first = _RUNS_BEYOND_ASCII.search(text)
+    if first is None or not _LEAD_BYTE.match(first[0]):
         return None
     with contextlib.suppress(UnicodeError):
-        once = _AS_BYTES.sub(lambda found: found[0].encode("windows-1252", "as_latin_1").decode(), text)
-        return once if sum(map(len, beyond)) >= FEWEST_TWICE else None
+        once = _RUNS_BEYOND_ASCII.sub(lambda found: found[0].encode("windows-1252", "as_latin_1").decode(), text)
+        return once if sum(map(len, _RUNS_BEYOND_ASCII.findall(text))) >= FEWEST_TWICE else None
     return None
 
 

@@ -17,8 +17,6 @@ CHARACTERS_OF_A_PART = 2**18
 FOR_A_FIRST_HEADING = (500, 10_000)
 # What follows a blank line, and is not indented, as the rest of a list or of code would be.
 _PARAGRAPH = re.compile(r"\n[ \t]*\r?\n(?=\S)")
-
-
 _NAME_OF_TAG = re.compile(r"</?([A-Za-z][\w-]*)")
 
 
@@ -145,10 +143,17 @@ def heading_title(source: str) -> str:
 
 def _is_unseen_tag(token: "Token") -> bool:
     """Whether it is HTML, and no placeholder such as <name> or the type of a list, <T>."""
+    if token.type != "html_inline":
+        return False
+    name = _NAME_OF_TAG.match(token.content)
+    return name is None or is_element(name[1])
+
+
+def is_element(name: str) -> bool:
+    """Whether HTML has an element of this name."""
     from lxml.html.defs import tags
 
-    name = _NAME_OF_TAG.match(token.content) if token.type == "html_inline" else None
-    return token.type == "html_inline" and (name is None or name[1].lower() in tags)
+    return name.lower() in tags or name.lower() in ("main", "picture", "source")
 
 
 def shorten(line: str, characters: int) -> str:

@@ -88,9 +88,8 @@ class ModelInTraining:
                 prompt=prompt_of(self._base_model, task),
                 batch_size=self._compute.batch_size,
                 show_progress_bar=False,
-                device=str(
-                    self.model.device
-                ),  # else all processes of a training share the texts, and only this one is in autocast
+                # Else all processes of a training share the texts, and only this one is in autocast.
+                device=str(self.model.device),
                 **as_task(self._base_model, task),
                 **what,
             )

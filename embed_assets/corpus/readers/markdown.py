@@ -12,6 +12,7 @@ from embed_assets.corpus.readers.flavours import ROLE, mark_code, split_title_bl
 from embed_assets.corpus.readers.front_matter import split_front_matter
 from embed_assets.corpus.readers.html import LOOKED_AT, raised_digits
 from embed_assets.corpus.readers.plain import encoding_notes
+from embed_assets.corpus.structure import is_element
 
 MOST_TABLES = 200  # in HTML; the tags of more are taken out
 MOST_NESTED = 100  # elements in one another in such a table; deeper ones would take minutes
@@ -160,10 +161,8 @@ def _heading(match: re.Match) -> str:
 
 
 def _without_tag(match: re.Match) -> str:
-    from lxml.html.defs import tags
-
     name = match[1].lower()
-    if name not in tags and name not in ("main", "picture", "source"):
+    if not is_element(name):
         return match[0]  # a placeholder such as <name>
     if name == "img" and (alternative := _ALTERNATIVE.search(match[2] or "")):
         return alternative[1] or alternative[2] or ""
