@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 _FENCES = re.compile(r"^\s*```\w*|```\s*$")
-_OPENING_BRACKET = re.compile(r"[{\[]")
+# Only where JSON may begin: each time that the decoder finds none, it counts the lines of all the text before.
+_OPENING_BRACKET = re.compile(r"\{(?=\s*+[\"}])|\[(?=\s*+[\"{\[\]\d\-tfnNI])")
 _COMMA_TOO_MANY = re.compile(r",(\s*[}\]])")
 _OPENING_QUOTE = re.compile(r"(?<=[{\[,:])\s*[“”„«]")
 _CLOSING_QUOTE = re.compile(r"[”“»](?=\s*[}\],:])")
