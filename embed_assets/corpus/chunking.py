@@ -163,9 +163,18 @@ def _own_columns(text: str, table: Block, start: int, end: int) -> str:
     row, row_end = text.rfind("\n", 0, start) + 1, text.find("\n", end, table.end)
     if not text[row:start].strip() and not text[end : row_end if row_end >= 0 else table.end].strip():
         return table.before
-    names, first = _BAR.split(table.before.strip()), _bars(text, row, start)
-    last = first + _bars(text, start, end) + (text[end - 1] != "|")
-    return f"| {'|'.join(names[first:last]).strip().removeprefix('|').strip()} |\n"
+    # The bars around a row may be left out, in the names as well as in the row.
+    names, outer = _names(table.before), text[row : row + 200].lstrip(" \t>").startswith("|")
+    place = start + len(text[start:end]) - len(text[start:end].lstrip())
+    place += text[place] == "|" and text[place - 1 : place] != "\\"
+    first = max(0, _bars(text, row, place) - outer)
+    own = "|".join(names[first : _bars(text, row, end) - outer + (text[end - 1] != "|")]).strip()
+    return f"| {own} |\n" if own else ""
+
+
+@lru_cache(maxsize=8)
+def _names(before: str) -> list[str]:
+    return _BAR.split(before.strip().lstrip("> \t").removeprefix("|"))
 
 
 def _bars(text: str, start: int, end: int) -> int:

@@ -30,6 +30,8 @@ _BEYOND_ASCII = re.compile(
 MIXED, TWICE = "utf-8 and windows-1252", "utf-8, encoded twice"
 # Runs beyond ASCII, and what the first byte of a character of UTF-8 is in windows-1252.
 _RUNS_BEYOND_ASCII, _LEAD_BYTE, FEWEST_TWICE = re.compile(r"[^\x00-\x7f]+"), re.compile("[\u00c2-\u00f4]"), 4
+# In a word or beside one: "Ã¤, Ã¶" names them, and a phonetic letter is an É and the sign behind it (NESCAFÉ®).
+_OF_WORDS = re.compile(r"(?<=\w)[^\x00-\x7f\u0240-\u02ff]|[^\x00-\x7f\u0240-\u02ff](?=\w)")
 # A sign, or a capital, beyond ASCII within a word; apostrophes, dots and dashes may stand there.
 _ODD = re.compile(r"(?<=[a-z])(?:[^\x00-\x7f\w’‘´·…•§\xad–—\s]|[ŠŽŸÀ-ÖØ-Þªºƒ]|\ufffd)(?=[a-z])")
 # Encodings that say with escapes what follows: their bytes are those of ASCII.
@@ -127,7 +129,8 @@ def _encoded_twice(text: str) -> str | None:
         return None
     with contextlib.suppress(UnicodeError):
         once = _RUNS_BEYOND_ASCII.sub(lambda found: found[0].encode("windows-1252", "as_latin_1").decode(), text)
-        return once if sum(map(len, _RUNS_BEYOND_ASCII.findall(text))) >= FEWEST_TWICE else None
+        many = sum(map(len, _RUNS_BEYOND_ASCII.findall(text))) >= FEWEST_TWICE
+        return once if many and _OF_WORDS.search(once) else None
     return None
 
 

@@ -451,6 +451,24 @@ def test_a_part_of_a_wide_row_has_the_names_of_its_own_columns(tokenizer):
     assert all(any(map(str.isalnum, words)) for words in chunks["text"])
 
 
+@pytest.mark.parametrize(("above", "below"), [("|", ""), ("", "|"), ("", ""), ("> |", "> |")])
+def test_the_names_stand_above_their_cells_whichever_rows_have_bars_around_them(tokenizer, above, below):
+    names, cells = (" | ".join(f"{mark}{i}" for i in range(60)) for mark in "nv")
+    text = f"{above} {names} {above}\n{above[:2].strip('|')}{'---|' * 60}\n{below} {cells} {below}\n".replace("\n ", "\n")
+    for size in range(60, 100, 3):
+        chunks = cut(tokenizer, Document("t", "Wide", text.strip()), max_tokens=size)
+        parts = chunks.filter(pl.col("text").str.contains("v") & ~pl.col("text").str.contains("\n"))
+        for of_chunk, passage in parts.select("text", "passage").iter_rows():
+            columns, own = re.findall(r"n(\d+)", passage), re.findall(r"v(\d+)", of_chunk)
+            assert columns and columns == own[: len(columns)]
+
+
+def test_cells_beyond_the_names_have_none_above_them(tokenizer):
+    text = f"| n0 | n1 |\n|---|---|\n| {' | '.join(f'v{i}' for i in range(90))} |\n"
+    chunks = cut(tokenizer, Document("t", "Wide", text), max_tokens=64)
+    assert chunks["passage"][-1] == f"Wide\n{chunks['text'][-1]}"
+
+
 def _die(*given, **settings):
     os.kill(os.getpid(), signal.SIGKILL)
 

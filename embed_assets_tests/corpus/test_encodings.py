@@ -45,6 +45,17 @@ def test_text_that_was_encoded_twice_is_read_as_it_was_meant(text):
     assert decode("Ã¼ber die GrÃ¶ÃŸe â€“ fÃ¼r alle".encode())[0] == "über die Größe – für alle"
 
 
+@pytest.mark.parametrize("sign", "®™…’”")
+def test_a_sign_behind_a_capital_with_an_accent_is_no_text_encoded_twice(sign):
+    text = f"NESCAFÉ{sign} is coffee. Buy NESCAFÉ{sign} here."
+    assert decode(text.encode()) == (text, "")
+
+
+@pytest.mark.parametrize("text", ["If Ã¤, Ã¶ or Ã¼ appear in the export, it was read as latin-1.", "Look for â€™ and 'Ã©'."])
+def test_signs_of_text_encoded_twice_that_are_only_named_stay(text):
+    assert decode(text.encode()) == (text, "")
+
+
 def test_letters_that_look_like_those_of_text_encoded_twice_stay():
     assert decode("Â© 2024 für alle, und Ã ist ein Buchstabe".encode()) == ("Â© 2024 für alle, und Ã ist ein Buchstabe", "")
 
