@@ -263,12 +263,16 @@ def _cells(line: str) -> list[str]:
 
 
 def _columns_of(header: Sequence[str]) -> tuple[int, int, int] | None:
-    """Where query, document and relevance stand, if a header names each of them in one column."""
-    places = [
-        [place for place, name in enumerate(header) if re.match(pattern, name.strip("#"), re.IGNORECASE)]
-        for pattern in (r"quer|q_?id\b", r"corpus|doc|passage|p?id\b", r"score|relevan|rel\b|label|grade|judg")
-    ]
-    return (places[0][0], places[1][0], places[2][0]) if all(len(found) == 1 for found in places) else None
+    """Where query, document and relevance stand, if a header names each of them in one column, or each id in one."""
+    roles = (r"quer|q_?id\b", r"corpus|doc|passage|p?id\b", r"score|relevan|rel\b|label|grade|judg")
+    places = []
+    for role in roles:
+        named = [place for place, name in enumerate(header) if re.match(role, name.strip("#"), re.IGNORECASE)]
+        ids = [place for place in named if re.search(r"(id|no)$", header[place], re.IGNORECASE)]
+        places.append(ids if len(named) > 1 else named)
+    if any(len(found) != 1 for found in places) or (places == [[0], [1], [2]] and len(header) == 3):
+        return None
+    return places[0][0], places[1][0], places[2][0]
 
 
 def some_ids(ids: Collection[str]) -> str:

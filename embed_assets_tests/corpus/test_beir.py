@@ -69,6 +69,8 @@ def test_documents_with_a_title_only_are_read_from_any_packing(tmp_path, encodin
         "\tquery-id\tcorpus-id\tscore\n0\t1\td 8\t2\n1\tq2\td9\t0\n",
         "query-id\tcorpus-id\tscore\tannotator\tremark\n1\td 8\t2\tAnn\t-\nq2\td9\t0\tBob\t\n",
         "query-id\tcorpus-id\tscore\t\n1\td 8\t2\t\r\nq2\td9\t0\n",
+        "query-id\tcorpus-id\tscore\n1\t0\td 8\t2\nq2 0 d9 0\n",
+        "query_id\tquery\tdoc_id\tdocument\tlabel\n1\tHow?\td 8\tPull it.\t2\nq2\tWhy?\td9\tThe fan.\t0\n",
     ],
 )
 def test_qrels_of_several_shapes(tmp_path, text):

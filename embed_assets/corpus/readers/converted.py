@@ -1,5 +1,6 @@
 """What a reader makes of a file."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,12 +34,13 @@ class Converted:
 
 
 # A picture in the text itself. Its value ends at the quote, the bracket or the blank after it; base64 may be wrapped.
+_PLAIN_WORD = r"(?:[A-Z]?[a-z]+|[A-Z]+)\b(?!=)"
 _BASE64 = (
     r"[A-Za-z0-9+/_-]{8,}={0,2}(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/]{40,}={0,2})*"
-    r"(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/]{1,200}(?:={1,2}|(?=\s{0,3}[\"')>])))?"
+    rf"(?:[ \t]*\r?\n[ \t]*(?-i:(?!{_PLAIN_WORD}))[A-Za-z0-9+/]{{1,200}}(?:={{1,2}}|(?=\s{{0,3}}[\"')>])))?"
 )
 _KIND_OF_DATA = r"data:[\w.+-]+/[\w.+-]+(?:;(?!base64,)[\w.+-]+(?:=[\w.+-]+)?)*+"
-_DATA = rf"{_KIND_OF_DATA}(?:;base64,\s{{0,3}}(?:{_BASE64})|,[^\s\"'<>)]{{64,}}+)"
+_DATA = rf"{_KIND_OF_DATA}(?:;base64,\s{{0,3}}(?:{_BASE64})|,[^\s\"'<>)\[]{{64,}}+)"
 DATA_URI = re.compile(_DATA, re.IGNORECASE)
 _TARGET = rf"(?:{_DATA}|{_KIND_OF_DATA},[^\s\"'<>()]{{0,64}}+)"  # where a picture is meant, its data may be short
 _TAG = r"[^<>\n]{0,1000}?"
@@ -52,12 +54,15 @@ _DEFINITION = re.compile(rf"^[ ]{{0,3}}\[([^\]\n]{{1,200}})\]:[ \t]*<?{_DATA}>?.
 _LINE_END = r"[ \t]*\r?\n[ \t>]*"
 _BARE_BASE64 = re.compile(
     r"(?<![A-Za-z0-9+/=_.:-])"
-    rf"(?:([A-Za-z0-9+/]{{60,80}})(?:{_LINE_END}[A-Za-z0-9+/]{{60,80}})+(?:{_LINE_END}[A-Za-z0-9+/]{{1,80}}(?==*[ \t]*$))?"
-    r"|([A-Za-z0-9+/]{120,}))={0,2}(?![A-Za-z0-9+/=_.-])",
+    rf"(?:[A-Za-z0-9+/]{{60,80}}(?:{_LINE_END}[A-Za-z0-9+/]{{60,80}})+"
+    rf"(?:{_LINE_END}(?!{_PLAIN_WORD})[A-Za-z0-9+/]{{1,80}}(?==*[ \t]*$))?"
+    r"|[A-Za-z0-9+/]{120,})={0,2}(?![A-Za-z0-9+/=_.-])",
     re.MULTILINE,
 )
 _CHANGE = re.compile(r"(?<=[a-z])[A-Z0-9]|(?<=[A-Z])[a-z0-9]|(?<=[0-9])[A-Za-z]")
 CHANGES_OF_BASE64 = 0.4  # of capitals, small letters and digits, for a character; of names joined by capitals it is half as many
+# Of the characters that chance would bring; a formula or a list of parts has half as many. A digit is one in six.
+DISTINCT_OF_BASE64, DIGITS_OF_BASE64, MOST_SLASHES = 0.75, 0.05, 0.1
 
 
 def without_data_uris(text: str) -> tuple[str, int]:
@@ -85,13 +90,23 @@ def without_base64(text: str) -> tuple[str, int]:
 
     def left_out(match: re.Match[str]) -> str:
         nonlocal found
-        line = (match[1] or match[2])[:1000]
-        if line.islower() or line.isupper() or len(_CHANGE.findall(line)) < CHANGES_OF_BASE64 * len(line):
+        if not _by_chance("".join(match[0][:2000].split())[:1000]):
             return match[0]
         found += 1
         return ""
 
     return _BARE_BASE64.sub(left_out, text), found
+
+
+def _by_chance(run: str) -> bool:
+    """Whether letters and digits follow one another as in base64, and not as in names, formulas, sequences or parts."""
+    expected = 64 * (1 - math.exp(-len(run) / 64))
+    return (
+        len(_CHANGE.findall(run)) >= CHANGES_OF_BASE64 * len(run)
+        and len(set(run)) >= DISTINCT_OF_BASE64 * expected
+        and sum(map(str.isdigit, run)) >= DIGITS_OF_BASE64 * len(run)
+        and run.count("/") <= MOST_SLASHES * len(run)
+    )
 
 
 def fenced(code: str, language: str) -> str:

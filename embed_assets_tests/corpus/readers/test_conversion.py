@@ -198,6 +198,7 @@ def test_front_matter_is_metadata(source, metadata, title, text):
         (f"![a](data:image/png;base64,{WRAPPED})\n\nDone.", "a\n\nDone."),
         (f"![a](data:image/png;base64,\n{WRAPPED}\n)\n\nDone.", "a\n\nDone."),
         (f"{PICTURE}\nDone is the rest.", "\nDone is the rest."),
+        (f"{PICTURE}\nInstallation\n> Note", "\nInstallation\n> Note"),
         ("![a](data:image/svg+xml;utf8,) b ![](data:image/gif;base64,R0lGODlhAQABAAAAACw=)", "a b "),
     ],
 )
@@ -214,6 +215,7 @@ def test_data_uris_never_become_text(source, text):
         ),
         (f"  tls.crt: {ENCODED}\n  kind: tls", "  tls.crt: \n  kind: tls"),
         (f"See:\n{WRAPPED}\nDone with it.", "See:\n\nDone with it."),
+        (f"{WRAPPED}\nInstallation\n", "\nInstallation\n"),
     ],
 )
 def test_base64_by_itself_never_becomes_text(source, text):
@@ -228,6 +230,11 @@ def test_base64_by_itself_never_becomes_text(source, text):
         random.Random(1).randbytes(100).hex(),
         "/Users/Ann/Library/Application2Support/Google/Chrome/Default/Extensions/Abc123/Def456/" * 2,
         base64.b64encode(random.Random(1).randbytes(40)).decode(),
+        "C6H12O6/NaCl/H2SO4/MgSO4/Al2O3/Fe2O3/CaCO3/KMnO4/HNO3/NaOH/C2H5OH/CO2/H2O/SiO2/TiO2/ZnO/CuSO4/AgNO3/BaSO4/NaHCO3/PbO2",
+        "CC1CCcOCCCcCCOC1NCcCCCCCOCCOCCNcCCOCC4C3" * 4,
+        "\n".join("".join(random.Random(line).choices("ACGTacgt", k=60)) for line in range(6)),
+        "/".join(f"A{number % 10}b{number % 7}" for number in range(40)),
+        "IsAToBInCDoEFoG" * 10,
     ],
 )
 def test_long_names_are_no_base64(source):
