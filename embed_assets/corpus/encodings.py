@@ -30,10 +30,18 @@ _BEYOND_ASCII = re.compile(
 MIXED, TWICE = "utf-8 and windows-1252", "utf-8, encoded twice"
 # Runs beyond ASCII, and what the first byte of a character of UTF-8 is in windows-1252.
 _RUNS_BEYOND_ASCII, _LEAD_BYTE, FEWEST_TWICE = re.compile(r"[^\x00-\x7f]+"), re.compile("[\u00c2-\u00f4]"), 4
-# In a word or beside one: "Ã¤, Ã¶" names them, and a phonetic letter is an É and the sign behind it (NESCAFÉ®).
-_OF_WORDS = re.compile(r"(?<=\w)[^\x00-\x7f\u0240-\u02ff]|[^\x00-\x7f\u0240-\u02ff](?=\w)")
-# A sign, or a capital, beyond ASCII within a word; apostrophes, dots and dashes may stand there.
-_ODD = re.compile(r"(?<=[a-z])(?:[^\x00-\x7f\w’‘´·…•§\xad–—\s]|[ŠŽŸÀ-ÖØ-Þªºƒ]|\ufffd)(?=[a-z])")
+# Where it is in a word or beside one, or a word of another script: "Ã¤, Ã¶" only names them, and NESCAFÉ® has a sign behind É.
+_OF_WORDS = re.compile("(?<=\\w)[\x80-\u017f\u2010-\u2122]|[\x80-\u017f\u2010-\u2122](?=\\w)|[\u0180-\u1fff\u3040-\U0010ffff]{2}")
+# What Western languages write beyond ASCII: German; French; Spanish; Portuguese; Italian; Catalan; Swedish and Finnish;
+# Danish and Norwegian; Icelandic; Dutch.
+_ALPHABETS = [
+    *("äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "áâãàçéêíóôõúü", "àèéìíòóùú", "àçéèíïóòúü"),
+    *("åäöé", "æøåé", "áéíóúýþðæö", "éëïöüáóèê"),
+]
+# A letter beyond ASCII, or a sign within a word that is no apostrophe, dot or dash.
+_LETTER = re.compile(r"[^\W\x00-\x7fªºµ²³¹]|(?<=[a-z])[^\x00-\x7f\w’‘´·…•§\xad–—×÷\s](?=[a-z])")
+_CAPITAL_WITHIN = re.compile("(?<=[a-z])[À-ÖØ-Þ](?=[a-z])")
+FEWEST_LETTERS, MOST_FOREIGN = 3, 0.1  # of another encoding
 # Encodings that say with escapes what follows: their bytes are those of ASCII.
 _ESCAPED = re.compile(rb"\x1b\$[@B]")
 _SEVEN_BITS = re.compile(r"(?:csiso-?|iso-?)2022[\w-]*|hz(?:-gb-2312)?|utf-?7", re.IGNORECASE)
@@ -117,8 +125,8 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
         guess = detect(content[:SAMPLE], allow_utf8=False)
         label = webencodings.lookup(guess) or _known_to_python(guess) or webencodings.lookup("windows-1252")
     text, name = label.codec_info.decode(content, "replace")[0], label.name
-    if name == "windows-1252" and declared is None:
-        text, name = _before_windows(content, text)
+    if name in ("windows-1252", "windows-1250") and declared is None:
+        text, name = _before_windows(content, text, name)
     return _checked(text), name
 
 
@@ -134,18 +142,24 @@ def _encoded_twice(text: str) -> str | None:
     return None
 
 
-def _before_windows(content: bytes, text: str) -> tuple[str, str]:
-    """The text of a file of DOS or an old Macintosh, whose letters are signs within words in windows-1252."""
-    odd = _oddities(text)
-    if odd < 2:
-        return text, "windows-1252"
-    others = {name: content.decode(name, "replace") for name in ("cp850", "mac_roman")}
-    best = min(others, key=lambda name: _oddities(others[name]))
-    return (others[best], best) if 4 * _oddities(others[best]) <= odd else (text, "windows-1252")
+def _before_windows(content: bytes, text: str, name: str) -> tuple[str, str]:
+    """The text of a file of DOS or an old Macintosh, whose letters windows-1252 takes for signs and those of no one language."""
+    own, foreign, _ = _letters(text)
+    best = None
+    for other in ("cp850", "mac_roman") if foreign >= max(2, own) else ():
+        once = content.decode(other, "replace")
+        own, foreign, alphabet = _letters(once)
+        rank = (own - foreign, -len(_CAPITAL_WITHIN.findall(once)), -alphabet)  # a long alphabet fits more by chance
+        if own >= FEWEST_LETTERS and foreign <= MOST_FOREIGN * own and (best is None or rank > best):
+            best, text, name = rank, once, other
+    return text, name
 
 
-def _oddities(text: str) -> int:
-    return sum(1 for _ in _ODD.finditer(text[:SAMPLE]))
+def _letters(text: str) -> tuple[int, int, int]:
+    """How many letters beyond ASCII are of the language that they fit best, how many are not, and how many letters it has."""
+    found = Counter(_LETTER.findall(text[:SAMPLE].lower()))
+    own, size = max((sum(found[letter] for letter in alphabet), -len(alphabet)) for alphabet in _ALPHABETS)
+    return own, found.total() - own, -size
 
 
 def _mostly_utf8(content: bytes) -> bool:

@@ -31,6 +31,11 @@ GERMAN = "Die Größe der Pumpe ist für uns „wichtig“."
         ("Выключите питание перед заменой.", "utf-16-be", "utf-16-be"),
         ("Größe der Änderung über das Ölgerät, natürlich für Geräte.", "cp850", "cp850"),
         ("Größe der Änderung über das Ölgerät, natürlich für Geräte.", "mac_roman", "mac_roman"),
+        ("Vänd på filtret. Håll fläkten ren, för säkerhets skull.", "mac_roman", "mac_roman"),
+        ("A ação não é fácil: o coração do irmão, avós e pães.", "mac_roman", "mac_roman"),
+        ("Perché è così? La città è più bella, può darsi.", "cp850", "cp850"),
+        ("Rødgrød på øen er sød og billig, så vi får det.", "cp850", "cp850"),
+        ("setÄnderung() über getÖffnung(): Größe für Räder", "windows-1252", "windows-1252"),
         ("Le problème est réglé\u2026voilà, l\u2019été d\u2019après\u2026enfin.", "windows-1252", "windows-1252"),
         ("a×b and c×d, e÷f, wie Straße und §3a§4b", "windows-1252", "windows-1252"),
     ],
@@ -49,6 +54,7 @@ def test_text_that_was_encoded_twice_is_read_as_it_was_meant(text):
 def test_a_sign_behind_a_capital_with_an_accent_is_no_text_encoded_twice(sign):
     text = f"NESCAFÉ{sign} is coffee. Buy NESCAFÉ{sign} here."
     assert decode(text.encode()) == (text, "")
+    assert decode(text.replace("É", "Ö").encode()) == (text.replace("É", "Ö"), "")
 
 
 @pytest.mark.parametrize("text", ["If Ã¤, Ã¶ or Ã¼ appear in the export, it was read as latin-1.", "Look for â€™ and 'Ã©'."])
