@@ -182,6 +182,10 @@ def _bars(text: str, start: int, end: int) -> int:
     return text.count("|", start, end) - text.count("\\|", start, end)
 
 
+def _spans(splitter, text: str, start: int, end: int) -> list[Span]:
+    return [(start + offset, start + offset + len(part)) for offset, part in splitter.chunk_indices(text[start:end])]
+
+
 class _Cutter:
     """Cuts texts into spans of at most ``limit`` tokens, none of which is a heading, a fence or a dash alone."""
 
@@ -232,21 +236,19 @@ class _Cutter:
 
         The splitter's time grows with the square of the elements of a text.
         """
-        return [span for part in structure.parts(text, start, end) for span in self._split(text, *part, markdown)]
+        sizes = (self._limit, self._overlap, markdown)
+        return [span for part in structure.parts(text, start, end) for span in self._split(text, *part, *sizes)]
 
-    def _split(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
+    def _split(self, text: str, start: int, end: int, limit: int, overlap: int, markdown: bool) -> list[Span]:
         """Spans at headings, paragraphs, sentences and words; long lines apart, in which its time is quadratic."""
+        splitter, plain = self._splitter(limit, overlap, markdown), self._splitter(limit, overlap, False)
         found: list[Span] = []
         for line in _LONG_LINE.finditer(text, start, end):
-            found += self._split_part(text, start, line.start(), markdown)
+            found += _spans(splitter, text, start, line.start())
             for part in _LONG_PART.finditer(text, line.start(), line.end()):
-                found += self._split_part(text, part.start(), part.end(), False)
+                found += _spans(plain, text, part.start(), part.end())
             start = line.end()
-        return found + self._split_part(text, start, end, markdown)
-
-    def _split_part(self, text: str, start: int, end: int, markdown: bool) -> list[Span]:
-        parts = self._splitter(self._limit, self._overlap, markdown).chunk_indices(text[start:end])
-        return [(start + offset, start + offset + len(part)) for offset, part in parts]
+        return found + _spans(splitter, text, start, end)
 
     def _split_block(self, text: str, block: Block) -> list[Span]:
         """Rows or lines packed into chunks that have room for the column names or the fences."""
@@ -267,10 +269,7 @@ class _Cutter:
         for i, ((start, end), length) in enumerate(zip(units, lengths, strict=True)):
             capacity = self._limit if i == 0 else room
             if length > capacity:
-                packed += [
-                    (start + offset, start + offset + len(part))
-                    for offset, part in self._splitter(capacity, 0, False).chunk_indices(text[start:end])
-                ]
+                packed += self._split(text, start, end, capacity, 0, False)
                 used = room + 1
             elif used + length <= room:
                 packed[-1] = (packed[-1][0], end)
@@ -309,8 +308,7 @@ class _Cutter:
             return [*before, (last[0], end)]
         if room < max(4, self._limit // 8):
             return [*before, last, (start, end)]
-        parts = self._splitter(room, 0, markdown).chunk_indices(text[start:end])
-        cut = start + parts[0][0] + len(parts[0][1])
+        cut = _spans(self._splitter(room, 0, markdown), text, start, end)[0][1]
         rest = _stripped(text, cut, end)
         return [*before, (last[0], cut), *([rest] if rest[0] < rest[1] else [])]
 
