@@ -137,11 +137,13 @@ def _begins_with(uri: str, entry: str) -> bool:
 
 
 def _below_the_data_folder(uri: str, data: Path) -> bool:
-    """A relative path without a way up. Links in a collection's folder may come with it, those beside it do not."""
+    """No way up, nor out by a link below its first folder: such may come with a collection, one in the data folder does not."""
     path = PurePosixPath(uri)
+    if path.is_absolute() and path.is_relative_to(data.absolute()):
+        path = path.relative_to(data.absolute())
     if "://" in uri or path.is_absolute() or ".." in path.parts or uri.startswith("~"):
         return False
-    return path.parts[:1] != ("collections",) or (data / path).resolve().is_relative_to(data.resolve())
+    return (data / path).resolve().is_relative_to(data.joinpath(*path.parts[:1]).resolve())
 
 
 def operators_settings(kind: type[BaseModel], layer: dict[str, Any]) -> Any:

@@ -125,8 +125,21 @@ def test_databases_below_the_data_folder_are_allowed_but_not_through_a_link_of_t
     assert load({}, {"publishing": {"uri": "indexes/pumps"}}).publishing.uri == "indexes/pumps"
     (tmp_path / "collections" / "pumps" / "link").symlink_to("/")
     assert load({}, {"publishing": {"uri": "collections/pumps/db"}})
+    assert load({}, {"publishing": {"uri": str(tmp_path / "collections" / "pumps" / "db")}})
+    (tmp_path / "vectors").symlink_to("/srv")  # the operator's own
+    assert load({}, {"publishing": {"uri": "vectors/pumps"}})
+    with pytest.raises(SettingsError, match=r"publishing.uri"):
+        load({}, {"publishing": {"uri": str(tmp_path / "collections" / ".." / ".." / "srv")}})
     with pytest.raises(SettingsError, match="'collections/pumps/link/srv'"):
         load({}, {"publishing": {"uri": "collections/pumps/link/srv"}})
+
+
+def test_a_link_of_a_collection_that_lies_beside_the_settings_leads_nowhere_either(tmp_path):
+    (tmp_path / "pumps" / "documents").mkdir(parents=True)
+    (tmp_path / "pumps" / "link").symlink_to("/")
+    (tmp_path / "pumps" / "settings.yaml").write_text("publishing: {uri: pumps/link/srv}")
+    with pytest.raises(SettingsError, match="'pumps/link/srv'"):
+        read_settings(Workspace(tmp_path, tmp_path / "home"), "pumps")
 
 
 def test_a_collection_cannot_allow_itself_anything(load, tmp_path):

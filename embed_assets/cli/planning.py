@@ -77,6 +77,8 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
         written = preview_questions(chunks, prompts, open_model, encoder, settings.questions, count)
     except (PromptError, GenerationError) as error:
         raise click.ClickException(str(error)) from None
+    if written.is_empty():
+        click.echo(f"{collection}: the writer wrote no question about the {len(chunks):,} chunks that there are", err=True)
     before = None
     for row in written.iter_rows(named=True):
         if as_json:
