@@ -14,9 +14,10 @@ import polars as pl
 from embed_assets.corpus.child_processes import ChildProcesses, end_with_run
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
+from embed_assets.corpus.sentence_ends import hide_marks, show_marks
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
-from embed_assets.corpus.structure import Block, Heading, Structure, read_structure
+from embed_assets.corpus.structure import CHARACTERS_OF_A_PART, Block, Heading, Structure, read_structure
 from embed_assets.in_parallel import MOST_WORKERS, in_order, workers_for
 from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.token_counts import TokenCounter
@@ -117,7 +118,7 @@ def _chunk_block(
     cutter = _Cutter(counter, limit, settings.overlap_tokens)
     rows = []
     for document in documents:
-        structure = read_structure(document.text) if document.markdown else Structure([], [])
+        structure = read_structure(document.text) if document.markdown else Structure([], [], [])
         paths = HeadingPaths(document.title, structure.headings)
         for number, (start, end) in enumerate(cutter.cut(document.text, document.markdown, structure)):
             before, after = _around(document.text, structure.blocks, start, end)
@@ -197,16 +198,19 @@ class _Cutter:
 
     def cut(self, text: str, markdown: bool, structure: Structure) -> list[Span]:
         """The chunks of a text, in order."""
+        for start in range(0, len(text), CHARACTERS_OF_A_PART):  # many words at once, not a few whenever some are met
+            self._tokens(text[start : start + CHARACTERS_OF_A_PART])
         large = [block for block in structure.blocks if self._tokens(text[block.start : block.end]) > self._limit]
         pieces: list[Span] = []
         place = 0
+        shown = hide_marks(text, structure.paragraphs if markdown else None)
         for block in large:
             if block.start >= place:
-                pieces += self._split_long(text, place, block.start, markdown, structure)
+                pieces += self._split_long(shown, place, block.start, markdown, structure)
                 pieces += self._split_block(text, block)
                 place = block.end
-        pieces += self._split_long(text, place, len(text), markdown, structure)
-        return self._joined(text, pieces, markdown, _furniture(structure))
+        pieces += self._split_long(shown, place, len(text), markdown, structure)
+        return self._joined(text, shown, pieces, markdown, _furniture(structure))
 
     def _header(self, before: str) -> str:
         """The names of the columns, of which a very wide table keeps as many as take half of a chunk."""
@@ -227,9 +231,10 @@ class _Cutter:
         The splitter asks whether a text fits, and of most of those that do not, the greater part need not be read.
         """
         enough = CHARACTERS_FOR_A_TOKEN * limit
-        if len(text) > enough and (cut := text.rfind(" ", 0, enough)) > 0 and (begun := self._tokens(text[:cut])) > limit + 8:
+        cut = text.rfind(" ", 0, enough) if len(text) > enough else 0
+        if cut > 0 and (begun := self._tokens(show_marks(text[:cut]))) > limit + 8:
             return begun
-        return self._tokens(text)
+        return self._tokens(show_marks(text))
 
     def _split_long(self, text: str, start: int, end: int, markdown: bool, structure: Structure) -> list[Span]:
         """The spans of the parts of a text, each as _split finds them; no chunk goes over the end of a part, nor does an overlap.
@@ -281,8 +286,11 @@ class _Cutter:
         is_text = str.strip if block.after else lambda piece: any(map(str.isalnum, piece))
         return [_stripped(text, start, end) for start, end in packed if is_text(text[start:end])]
 
-    def _joined(self, text: str, pieces: Sequence[Span], markdown: bool, furniture: Sequence[Span]) -> list[Span]:
-        """The pieces, with those that say nothing alone put in front of what follows, or at the end of what is before."""
+    def _joined(self, text: str, shown: str, pieces: Sequence[Span], markdown: bool, furniture: Sequence[Span]) -> list[Span]:
+        """The pieces, with those that say nothing alone put in front of what follows, or at the end of what is before.
+
+        What is cut again is cut as the splitter is shown it (hide_marks).
+        """
         waiting: list[Span] = []
         done: list[Span] = []
         for start, end in pieces:
@@ -293,7 +301,7 @@ class _Cutter:
             elif not waiting:
                 done.append((first, end))
             else:
-                done += self._joined_to_next(text, waiting, first, end, markdown)
+                done += self._joined_to_next(text, shown, waiting, first, end, markdown)
                 waiting = []
         if waiting and done and self._length(text, waiting) + self._tokens(text[slice(*done[-1])]) <= self._limit:
             done[-1] = (done[-1][0], waiting[-1][1])
@@ -301,14 +309,14 @@ class _Cutter:
             done += self._grouped(text, waiting)
         return done
 
-    def _joined_to_next(self, text: str, waiting: Sequence[Span], start: int, end: int, markdown: bool) -> list[Span]:
+    def _joined_to_next(self, text: str, shown: str, waiting: Sequence[Span], start: int, end: int, markdown: bool) -> list[Span]:
         *before, last = self._grouped(text, waiting)
         room = self._limit - self._length(text, [last])
         if self._tokens(text[start:end]) <= room:
             return [*before, (last[0], end)]
         if room < max(4, self._limit // 8):
             return [*before, last, (start, end)]
-        cut = _spans(self._splitter(room, 0, markdown), text, start, end)[0][1]
+        cut = _spans(self._splitter(room, 0, markdown), shown, start, end)[0][1]
         rest = _stripped(text, cut, end)
         return [*before, (last[0], cut), *([rest] if rest[0] < rest[1] else [])]
 

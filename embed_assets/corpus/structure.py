@@ -1,4 +1,4 @@
-"""Headings, tables and fenced code of a Markdown text, by their places in it."""
+"""Headings, paragraphs, tables and fenced code of a Markdown text, by their places in it."""
 
 import functools
 import re
@@ -54,10 +54,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Structure:
-    """The headings and the blocks of a text, each in order."""
+    """The headings, the blocks and the spans of the paragraphs of a text, each in order."""
 
     headings: list[Heading]
     blocks: list[Block]
+    paragraphs: list[tuple[int, int]]
 
     def parts(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Parts of a long text that begin at a heading or, where none is near, at a paragraph, a block or a line."""
@@ -82,10 +83,11 @@ class Structure:
 
 
 def read_structure(text: str) -> Structure:
-    """Find the headings, tables and fences of a Markdown text; its inline marks are not parsed, so it is linear."""
+    """Find the headings, paragraphs, tables and fences of a Markdown text; its inline marks are not parsed, so it is linear."""
     starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text)), len(text)]
     headings: list[Heading] = []
     blocks: list[Block] = []
+    paragraphs: list[tuple[int, int]] = []
     tokens = _blocks().parse(text)
     for i, token in enumerate(tokens):
         if not token.map:
@@ -97,6 +99,8 @@ def read_structure(text: str) -> Structure:
             # A paragraph with dashes below it is a heading by the rules, and nobody's heading.
             if "\n" not in content.strip() and (title := heading_title(content)):
                 headings.append(Heading(start, end, int(token.tag[1:]), title))
+        elif token.type == "paragraph_open":
+            paragraphs.append((start, end))
         elif token.type == "table_open" and last - first > 2:
             blocks.append(Block(start, starts[first + 2], end, end, text[start : starts[first + 1]].strip() + "\n", ""))
         elif token.type == "fence":
@@ -104,7 +108,7 @@ def read_structure(text: str) -> Structure:
             closing = starts[last - 1] if closed else end
             opener = f"{token.markup}{token.info.strip()[:LONGEST_HEADING]}\n"
             blocks.append(Block(start, starts[first + 1], closing, end, opener, f"\n{token.markup}"))
-    return Structure(headings, blocks)
+    return Structure(headings, blocks, paragraphs)
 
 
 def first_heading(text: str) -> Heading | None:

@@ -388,7 +388,7 @@ def test_no_part_begins_within_a_fence(end):
 
 
 def test_a_line_without_end_is_one_part():
-    assert list(Structure([], []).parts("x" * 2**20, 0, 2**20)) == [(0, 2**20)]
+    assert list(Structure([], [], []).parts("x" * 2**20, 0, 2**20)) == [(0, 2**20)]
 
 
 def test_spans_are_found_in_long_documents_without_looking_at_all():
