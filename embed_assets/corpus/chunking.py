@@ -241,8 +241,8 @@ class _Cutter:
 
         The splitter's time grows with the square of the elements of a text.
         """
-        sizes = (self._limit, self._overlap, markdown)
-        return [span for part in structure.parts(text, start, end) for span in self._split(text, *part, *sizes)]
+        sizes = self._limit, self._overlap, markdown
+        return [span for first, last in structure.parts(text, start, end) for span in self._split(text, first, last, *sizes)]
 
     def _split(self, text: str, start: int, end: int, limit: int, overlap: int, markdown: bool) -> list[Span]:
         """Spans at headings, paragraphs, sentences and words; long lines apart, in which its time is quadratic."""

@@ -13,7 +13,7 @@ _LINE_END = "\t"
 _HIDDEN, _HIDDEN_OF_RUNS = str.maketrans(_SIGNS), str.maketrans(_SIGNS_OF_RUNS)
 _SHOWN = str.maketrans({hidden: sign for sign, hidden in [*_SIGNS.items(), *_SIGNS_OF_RUNS.items()]})
 # What makes a line a quotation, an item of a list or a box to tick.
-_MARKS_OF_LINE = re.compile(r"[\s>]*(?:(?:[-*+]|\d{1,9}[.)])\s+)*(?:\[[ xX]\]\s)?")
+_MARKS_OF_LINE = re.compile(r"^[\s>]*(?:(?:[-*+]|\d{1,9}[.)])\s+)*(?:\[[ xX]\]\s)?")
 # A long line that ends no sentence. If one in a paragraph goes on with a small letter, the paragraph was wrapped.
 _LONG_LINE = r"^(.{40,}[^\s.!?:;|\\] ?)\n"
 _WRAPPED, _WRAPPED_PLAIN = (re.compile(_LONG_LINE + before, re.MULTILINE) for before in (r"(?=[ \t>]*(\S))", r"(?=(\S))"))
@@ -51,5 +51,5 @@ def _unwrapped(paragraph: str, line: re.Pattern[str]) -> str:
 
 
 def _without_marks(line: str) -> str:
-    first = _MARKS_OF_LINE.match(line).end()
-    return line[:first] + _RUNS.sub(lambda run: run[0].translate(_HIDDEN_OF_RUNS), line[first:]).translate(_HIDDEN)
+    rest = _MARKS_OF_LINE.sub("", line)
+    return line[: len(line) - len(rest)] + _RUNS.sub(lambda run: run[0].translate(_HIDDEN_OF_RUNS), rest).translate(_HIDDEN)
