@@ -252,9 +252,10 @@ def test_links_and_labels_that_stand_side_by_side_are_words_apart():
 
 
 def test_data_uris_take_linear_time():
-    started = time.monotonic()
-    without_data_uris("![x](data:image/png," * 3000)
-    assert time.monotonic() - started < 10
+    started = time.process_time()
+    for start in ("![x](data:image/png,", "![x](data:image/png;base64,AAAAAAAA"):
+        without_data_uris(start * 10_000)
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -488,7 +489,7 @@ def test_blanks_and_cells_without_end_take_neither_time_nor_memory():
     rows = "<tr></tr>" * 1000
     page = read(".html", f"<table><tr>{'<td colspan=999 rowspan=999>x</td>' * 100}</tr>{rows}<tr><td>last</td></tr></table>")
     assert "last" in page.text and len(page.text) < 2_000_000
-    assert time.process_time() - started < 4
+    assert time.process_time() - started < 10
 
 
 def test_authors_terms_and_notes_of_restructured_text_stand_once_and_as_they_are_seen():
