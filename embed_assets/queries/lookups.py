@@ -39,6 +39,8 @@ _MARK_OF_PICTURE = re.compile(r"!(?=\[)")
 _LINE_END = re.compile(r"(?<=\S)[^\S\n]*\\?\n\s*(?=\S)")
 # Hashes, tokens and the like, which nobody types; long words and names of classes have no digit in a long part.
 _TOKEN = re.compile(r"(?=.{41})(?:.*\W)?(?=\w{20})[^\W\d]*\d")
+# A word of prose; names of code and addresses have other signs in them.
+_WORD = re.compile(r"\W*[^\W\d_]+(?:[-'’/.][^\W\d_]+)*\W*")
 # A version, or just a number: nobody looks for that alone.
 NUMBER = re.compile(r"\d+\.\d+")
 # What stands in front of a part of a table or of a fence.
@@ -256,6 +258,13 @@ def _is_prose(text: str) -> bool:
     return words.count("|") < 2 and 2 * sum(any(map(str.isalpha, word)) for word in words) > len(words)
 
 
+def _is_sentence(text: str) -> bool:
+    """Whether half of a text and more is words of prose, and not code or addresses; in scripts without spaces, of letters."""
+    words = text.split()
+    plain = sum(bool(_WORD.fullmatch(word)) if word.isascii() else any(map(str.isalpha, word)) for word in words)
+    return _is_prose(text) and 2 * plain >= len(words)
+
+
 def _keyword_queries(keywords: list[str], draw: random.Random, count: int) -> list[str]:
     if len(keywords) < 3:
         return []
@@ -268,7 +277,7 @@ def _sentence_queries(text: str, language: str, draw: random.Random, count: int)
     paragraphs = (_MARK_OF_PICTURE.sub(" ", paragraph) for paragraph in _paragraphs(text, language))
     parts = [part for paragraph in paragraphs for part in tokens.sentences(paragraph, language)]
     found = [" ".join(MARKS.sub("", AROUND_WORDS.sub(r"\1\2\3\4", part)).split()) for part in parts]
-    fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE and _is_prose(part)]
+    fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE and _is_sentence(part)]
     return draw.sample(fitting, min(count, len(fitting)))
 
 

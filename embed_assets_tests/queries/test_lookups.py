@@ -310,6 +310,24 @@ def test_the_middle_of_a_piece_of_code_holds_no_sentence(cut):
     assert len(chunks) > 5 and found.filter(pl.col("style").is_in(["sentence", "neighbour"])).is_empty()
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "grid.setWidget(indentNum, 0, link); indentNum += 1; app.add(grid); DocumentApp.getUi().showSidebar(app);",
+        "%3Bwhile(3%3Emilliseconds.length)%7Bmilliseconds%3D'0'%2Bmilliseconds%3B%7Dtime_array.push(x) %2B(a) b%3D c%3D d%3D",
+        "https://example.com/a/very/long/address http://example.com/another/of_them?with=a&query=b (or) http://example.com/x",
+        "arp,dl_vlan=200, priority 9131, cookie 0x5adc15c0 goto_table:3 in_port=1, ct_state=+trk,ipv6_dst=$Vif42Ip done",
+    ],
+)
+def test_code_and_addresses_outside_of_fences_are_no_sentences(code):
+    prose = "Use show acl counters [direction in|out] [interface <if>] to see them all."
+    text = f"{code}\n\n{prose}\n\n電源を切ってから、ファンを交換してください。\n"
+    settings = QuestionsSettings(sentences_per_chunk=9)
+    lookups = take_lookups(chunk_rows(("page", 0, "Page", text)), settings).filter(pl.col("style") == "sentence")
+    assert prose in lookups["query"].to_list()
+    assert not set(code.split()) & set(" ".join(lookups["query"]).split())
+
+
 def test_what_nobody_types_is_no_keyword():
     token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV"
     name = "org.apache.hadoop.mapreduce.lib.output.FileOutputFormat2"
