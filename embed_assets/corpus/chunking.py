@@ -274,7 +274,13 @@ class _Cutter:
         for i, ((start, end), length) in enumerate(zip(units, lengths, strict=True)):
             capacity = self._limit if i == 0 else room
             if length > capacity:
-                packed += self._split(text, start, end, capacity, 0, False)
+                # There is room for the opening fence, which is no chunk by itself.
+                opened = i == 0 and block.after and text[block.body : block.closing].strip()
+                if opened and self._tokens(text[start : block.body]) <= self._limit - room:
+                    (_, cut), *others = self._split(text, block.body, end, room, 0, False)
+                    packed += [(start, cut), *others]
+                else:
+                    packed += self._split(text, start, end, capacity, 0, False)
                 used = room + 1
             elif used + length <= room:
                 packed[-1] = (packed[-1][0], end)
@@ -282,6 +288,8 @@ class _Cutter:
             else:
                 packed.append((start, end))
                 used = length
+        if block.after and packed[-1][0] >= block.closing and block.body < packed[-2][1]:  # any part has room for the fence
+            packed[-2:] = [(packed[-2][0], packed[-1][1])]
         # Of a very wide table, pieces of the line below the names of its columns are left over; code may consist of signs.
         is_text = str.strip if block.after else lambda piece: any(map(str.isalnum, piece))
         return [_stripped(text, start, end) for start, end in packed if is_text(text[start:end])]
@@ -302,8 +310,9 @@ class _Cutter:
                 done.append((first, end))
             else:
                 done += self._joined_to_next(text, shown, waiting, first, end, markdown)
-                waiting = []
-        if waiting and done and self._length(text, waiting) + self._tokens(text[slice(*done[-1])]) <= self._limit:
+                # What did not fit may be the end of a table or of code.
+                waiting = [] if _says_something(text, *done[-1], furniture) else [done.pop()]
+        if waiting and done and self._tokens(text[done[-1][0] : waiting[-1][1]]) <= self._limit:
             done[-1] = (done[-1][0], waiting[-1][1])
         elif waiting and (not done or any(character.isalnum() for character in text[waiting[0][0] : waiting[-1][1]])):
             done += self._grouped(text, waiting)
@@ -311,9 +320,9 @@ class _Cutter:
 
     def _joined_to_next(self, text: str, shown: str, waiting: Sequence[Span], start: int, end: int, markdown: bool) -> list[Span]:
         *before, last = self._grouped(text, waiting)
-        room = self._limit - self._length(text, [last])
-        if self._tokens(text[start:end]) <= room:
+        if self._tokens(text[last[0] : end]) <= self._limit:
             return [*before, (last[0], end)]
+        room = self._limit - self._tokens(text[last[0] : start])
         if room < max(4, self._limit // 8):
             return [*before, last, (start, end)]
         cut = _spans(self._splitter(room, 0, markdown), shown, start, end)[0][1]
@@ -323,19 +332,12 @@ class _Cutter:
     def _grouped(self, text: str, pieces: Sequence[Span]) -> list[Span]:
         """Neighbouring pieces, as many in one as the limit allows; the last group is the fullest."""
         groups: list[Span] = []
-        used = self._limit + 1
-        lengths = [self._tokens(text[start:end]) for start, end in pieces]
-        for (start, end), length in zip(reversed(pieces), reversed(lengths), strict=True):
-            if used + length <= self._limit * 3 // 4:
+        for start, end in reversed(pieces):
+            if groups and self._tokens(text[start : groups[-1][1]]) <= self._limit * 3 // 4:
                 groups[-1] = (start, groups[-1][1])
-                used += length
             else:
                 groups.append((start, end))
-                used = length
         return groups[::-1]
-
-    def _length(self, text: str, pieces: Sequence[Span]) -> int:
-        return sum(self._tokens(text[start:end]) for start, end in pieces)
 
 
 def _furniture(structure: Structure) -> list[Span]:

@@ -463,6 +463,15 @@ def test_the_names_stand_above_their_cells_whichever_rows_have_bars_around_them(
             assert columns and columns == own[: len(columns)]
 
 
+@pytest.mark.parametrize("size", range(20, 60, 3))
+def test_no_chunk_is_a_fence_or_a_few_signs_alone(tokenizer, size):
+    code = "```\n" + " ".join(f"word{i}" for i in range(60)) + "\n```\n\n"
+    table = "===== ====\n" + "\n".join(f"name {i}   value {i}" for i in range(20)) + "\n===== ====\n\n"
+    text = f"{code}After it.\n\n{table}    }};\n\nThe pump runs dry, and nobody sees it.\n"
+    chunks = cut(tokenizer, Document("t", "T", text), max_tokens=size)
+    assert all(len(re.findall(r"\w+", part)) > 1 for part in chunks["text"])
+
+
 def test_cells_beyond_the_names_have_none_above_them(tokenizer):
     text = f"| n0 | n1 |\n|---|---|\n| {' | '.join(f'v{i}' for i in range(90))} |\n"
     chunks = cut(tokenizer, Document("t", "Wide", text), max_tokens=64)
