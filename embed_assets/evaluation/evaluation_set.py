@@ -30,7 +30,7 @@ from embed_assets.queries.pairs import (
     with_column_of_chunks,
 )
 from embed_assets.text.identifiers import find_identifiers
-from embed_assets.text.near_duplicates import normalize_query
+from embed_assets.text.near_duplicates import normalize_queries
 
 logger = logging.getLogger(__name__)
 Split = Literal["train", "dev", "test"]
@@ -88,8 +88,7 @@ def splits_of_pairs(pairs: pl.DataFrame, settings: EvaluationSetSettings) -> pl.
     """
     names = pairs["document_id"]
     if "writer" in pairs.columns:
-        own = pairs.select(pl.col("query").map_elements(normalize_query, return_dtype=pl.String)).to_series()
-        names = own.zip_with(pairs["writer"] == OWN_WRITER, names)
+        names = normalize_queries(pairs["query"]).zip_with(pairs["writer"] == OWN_WRITER, names)
     splits = {name: split_of(name, settings) for name in names.unique()}
     return names.replace_strict(splits, return_dtype=pl.String)
 
@@ -164,7 +163,7 @@ def without_refused(queries: pl.DataFrame, labels: pl.DataFrame, refused: Collec
         labels: in LABEL_SCHEMA.
         refused: normalized queries.
     """
-    normal = queries["query"].map_elements(normalize_query, return_dtype=pl.String)
+    normal = normalize_queries(queries["query"])
     left = queries.filter(~normal.is_in(list(refused)) | (queries["source"] == OWN))
     return left, labels.filter(pl.col("query_id").is_in(left["query_id"].to_list()))
 

@@ -29,7 +29,7 @@ from embed_assets.production.published_index import PublishingError
 from embed_assets.production.search import IndexSearch
 from embed_assets.queries.settings import IDENTIFIERS
 from embed_assets.settings import read_settings
-from embed_assets.text.near_duplicates import normalize_query
+from embed_assets.text.near_duplicates import normalize_queries, normalize_query
 from embed_assets.text.settings import IdentifierSettings
 
 logger = logging.getLogger(__name__)
@@ -215,7 +215,7 @@ class SideBySide:
     def _answers(self, query: str) -> set[str]:
         """The documents and chunks that labels of the same query name."""
         normal = normalize_query(query)
-        same = self._queries.filter(self._queries["query"].map_elements(normalize_query, return_dtype=pl.String) == normal)
+        same = self._queries.filter(normalize_queries(self._queries["query"]) == normal)
         found: set[str] = set()
         for (source,), queries in same.group_by("source"):
             units = relevant_units(queries, self._labels, self.chunks, by_document=source == HUMAN)

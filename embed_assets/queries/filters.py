@@ -17,7 +17,7 @@ from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
 from embed_assets.text.columns import Texts
 from embed_assets.text.identifiers import find_identifiers, holds_identifier
 from embed_assets.text.languages import ENGLISH, differs_in_language
-from embed_assets.text.near_duplicates import distinguishing_terms, normalize_query
+from embed_assets.text.near_duplicates import distinguishing_terms, normalize_queries, normalize_query
 from embed_assets.text.tokens import share_of_a_word, sum_of_words, words
 
 SYMBOLS = "-%$@/#+."
@@ -126,15 +126,14 @@ def drop_refused(pairs: pl.DataFrame, refused: Collection[str]) -> pl.DataFrame:
         pairs: in PAIR_SCHEMA.
         refused: normalized queries.
     """
-    normal = pairs["query"].map_elements(normalize_query, return_dtype=pl.String)
+    normal = normalize_queries(pairs["query"])
     rows = pairs.with_row_index("row").filter(normal.is_in(list(refused)) & pairs["dropped"].is_null())["row"]
     return _drop(pairs, rows.to_list(), "refused by a person")
 
 
 def _drop_repeated(pairs: pl.DataFrame) -> pl.DataFrame:
-    normal = pl.col("query").map_elements(normalize_query, return_dtype=pl.String)
     usable = pairs.with_row_index("row").filter(pl.col("dropped").is_null())
-    key = usable.select(pl.struct(normal, "document_id", "start")).to_series()
+    key = usable.select(pl.struct(normalize_queries(usable["query"]), "document_id", "start")).to_series()
     repeated = usable["row"].filter(~key.is_first_distinct())
     return _drop(pairs, repeated.to_list(), "repeated")
 

@@ -4,6 +4,8 @@ import functools
 import re
 from collections.abc import Sequence, Set
 
+import polars as pl
+
 from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, find_identifiers
 from embed_assets.text.tokens import fold, whole_words, words
 
@@ -20,6 +22,11 @@ def normalize_query(text: str) -> str:
     Of a query without words, such as an emoji, all that it has but punctuation.
     """
     return " ".join(words(text)) or _PUNCTUATION.sub("", fold(text))
+
+
+def normalize_queries(queries: pl.Series) -> pl.Series:
+    """normalize_query of each."""
+    return queries.map_elements(normalize_query, return_dtype=pl.String)
 
 
 def plain_words(text: str) -> set[str]:
