@@ -7,7 +7,7 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import polars as pl
 
@@ -47,6 +47,7 @@ NUMBER = re.compile(r"\d+\.\d+")
 FENCES = ("```", "~~~")
 BLOCK_BEGINS = ("|", *FENCES)
 SHORTEST_SENTENCE, LONGEST_SENTENCE = 6, 40  # in words
+ROWS_AT_ONCE = 1000
 
 
 def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFrame:
@@ -67,34 +68,24 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     keywords = _Keywords(passages, [languages.of(row) for row in range(len(passages))])
     identifiers = _Identifiers(chunks, settings.identifiers.all_patterns)
     titles = _Titles(zip(documents, map(_title, passages, texts), strict=True))
-    document_rows: dict[str, list[int]] = {}
-    place_in_document = [0] * len(documents)
-    starts = chunks["start"].to_list()
-    for row in sorted(range(len(documents)), key=starts.__getitem__):
-        place_in_document[row] = len(document_rows.setdefault(documents[row], []))
-        document_rows[documents[row]].append(row)
+    sentences = _Sentences(chunks, languages) if settings.sentences_per_chunk or settings.neighbours_per_chunk else None
+    neighbours = _Neighbours(chunks)
+    order = iter(track(spread_over_documents(chunks, f"{settings.seed} look-ups"), "taking look-ups"))
     pairs: list[dict] = []
-    for row in track(spread_over_documents(chunks, f"{settings.seed} look-ups"), "taking look-ups"):
-        if len(pairs) >= settings.max_lookups:
-            break
-        draw = random.Random(f"{settings.seed} {passages[row]}")
-        neighbours = document_rows[documents[row]]
-        # Any other chunk of the document: a step of 1 to all but one, around the end.
-        step = draw.randrange(1, len(neighbours)) if len(neighbours) > 1 else 0
-        other = neighbours[(place_in_document[row] + step) % len(neighbours)]
-        neighbour = _within_its_fence(passages[other], texts[other]) if step else ""
-        words = keywords.of(row)
-        span = chunks.row(row, named=True)
-        for style, queries in {
-            "identifier": identifiers.queries(row, words, draw, settings.identifiers_per_chunk),
-            "keyword": _keyword_queries(words, draw, settings.keywords_per_chunk),
-            "sentence": _sentence_queries(
-                _within_its_fence(passages[row], texts[row]), languages.of(row), draw, settings.sentences_per_chunk
-            ),
-            NEIGHBOUR: _sentence_queries(neighbour, languages.of(row), draw, settings.neighbours_per_chunk),
-            "title": titles.queries(_title(passages[row], texts[row]), words, draw, settings.titles_per_chunk),
-        }.items():
-            pairs.extend(pair for query in queries for pair in make_pairs(query, style, [span], TEXT_WRITER))
+    while rows := list(itertools.islice(order, min(ROWS_AT_ONCE, max(0, settings.max_lookups - len(pairs))))):
+        draws = [random.Random(f"{settings.seed} {passages[row]}") for row in rows]
+        others = [neighbours.draw(row, draw) for row, draw in zip(rows, draws, strict=True)]
+        found = sentences.of({*rows, *others}) if sentences else {}
+        for row, other, draw in zip(rows, others, draws, strict=True):
+            words, span = keywords.of(row), chunks.row(row, named=True)
+            for style, queries in {
+                "identifier": identifiers.queries(row, words, draw, settings.identifiers_per_chunk),
+                "keyword": _keyword_queries(words, draw, settings.keywords_per_chunk),
+                "sentence": _some(found.get(row, []), draw, settings.sentences_per_chunk),
+                NEIGHBOUR: _some(found.get(other, []), draw, settings.neighbours_per_chunk),
+                "title": titles.queries(_title(passages[row], texts[row]), words, draw, settings.titles_per_chunk),
+            }.items():
+                pairs.extend(pair for query in queries for pair in make_pairs(query, style, [span], TEXT_WRITER))
     return pl.DataFrame(pairs[: settings.max_lookups], schema=PAIR_SCHEMA)
 
 
@@ -232,6 +223,57 @@ class _Identifiers:
         return found
 
 
+class _Neighbours:
+    """The other chunks of a chunk's document."""
+
+    def __init__(self, chunks: pl.DataFrame):
+        starts = chunks["start"].to_list()
+        self._documents, self._places = chunks["document_id"].to_list(), [0] * len(chunks)
+        self._rows: dict[str, list[int]] = {}
+        for row in sorted(range(len(starts)), key=starts.__getitem__):
+            rows = self._rows.setdefault(self._documents[row], [])
+            self._places[row] = len(rows)
+            rows.append(row)
+
+    def draw(self, row: int, draw: random.Random) -> int | None:
+        """The row of one of them: a step of 1 to all but one, around the end; None if there is none."""
+        rows = self._rows[self._documents[row]]
+        return rows[(self._places[row] + draw.randrange(1, len(rows))) % len(rows)] if len(rows) > 1 else None
+
+
+class _Sentences:
+    """Sentences of passages, but for those that several documents have: no one passage answers such a query."""
+
+    def __init__(self, chunks: pl.DataFrame, languages: PassageLanguages):
+        self._passages, self._texts, self._languages = Texts(chunks["passage"]), Texts(chunks["text"]), languages
+        self._words = chunks.select("document_id", words=_in_words(pl.col("text")))
+
+    def of(self, rows: Iterable[int | None]) -> dict[int | None, list[str]]:
+        """Those of each row, which need not be all that it has; None is passed over."""
+        found: dict[int | None, list[str]] = {
+            row: _sentences(_within_its_fence(self._passages[row], self._texts[row]), self._languages.of(row))
+            for row in rows
+            if row is not None
+        }
+        shared = self._shared({sentence for of_row in found.values() for sentence in of_row})
+        return {row: [sentence for sentence in of_row if sentence not in shared] for row, of_row in found.items()}
+
+    def _shared(self, sentences: Collection[str]) -> set[str]:
+        frame = pl.DataFrame({"sentence": list(sentences)}, schema={"sentence": pl.String}).with_columns(
+            words=_in_words(pl.col("sentence"))
+        )
+        places = self._words.select(
+            "document_id", pl.col("words").str.extract_many(frame["words"].unique().implode(), overlapping=True)
+        )
+        shared = places.explode("words").group_by("words").agg(pl.col("document_id").n_unique()).filter(pl.col("document_id") > 1)
+        return set(frame.join(shared, on="words", how="semi")["sentence"])
+
+
+def _in_words(text: pl.Expr) -> pl.Expr:
+    """The words in small letters, with a blank before each and at the end."""
+    return pl.lit(" ") + text.str.to_lowercase().str.replace_all(r"[\W_]+", " ").str.strip_chars() + pl.lit(" ")
+
+
 class _Titles:
     """Look-ups by titles and headings, but by none that several documents have, such as "Usage" or "Release notes".
 
@@ -271,14 +313,16 @@ def _keyword_queries(keywords: list[str], draw: random.Random, count: int) -> li
     return [" ".join(draw.sample(keywords, min(len(keywords), draw.choice((3, 3, 4))))) for _ in range(count)]
 
 
-def _sentence_queries(text: str, language: str, draw: random.Random, count: int) -> list[str]:
-    if not count:
-        return []
+def _some(sentences: list[str], draw: random.Random, count: int) -> list[str]:
+    return draw.sample(sentences, min(count, len(sentences))) if count else []
+
+
+def _sentences(text: str, language: str) -> list[str]:
+    """The sentences of a text as a reader sees them, of some words and not too many."""
     paragraphs = (_MARK_OF_PICTURE.sub(" ", paragraph) for paragraph in _paragraphs(text, language))
     parts = [part for paragraph in paragraphs for part in tokens.sentences(paragraph, language)]
     found = [" ".join(MARKS.sub("", AROUND_WORDS.sub(r"\1\2\3\4", part)).split()) for part in parts]
-    fitting = [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE and _is_sentence(part)]
-    return draw.sample(fitting, min(count, len(fitting)))
+    return [part for part in found if SHORTEST_SENTENCE <= tokens.count_words(part) <= LONGEST_SENTENCE and _is_sentence(part)]
 
 
 def _paragraphs(text: str, language: str) -> list[str]:

@@ -349,11 +349,22 @@ def test_wrapped_lines_of_chinese_are_joined_without_a_space_but_between_latin_w
 def test_only_as_many_chunks_are_read_as_lookups_are_kept(monkeypatch):
     """A document of many chunks takes no longer for each than a short one."""
     read = []
-    monkeypatch.setattr(lookups_module, "_sentence_queries", lambda text, *_: read.append(text) or ["a sentence of its own"])
+    monkeypatch.setattr(lookups_module, "_sentences", lambda text, *_: read.append(text) or ["a sentence of its own"])
     chunks = chunk_rows(*((f"page {n}", 0, "Page", f"Text number {n} of the collection.") for n in range(500)))
     settings = QuestionsSettings(max_lookups=10, identifiers_per_chunk=0, keywords_per_chunk=0, titles_per_chunk=0)
     assert len(take_lookups(chunks, settings)) == 10
-    assert len(read) == 2 * 5
+    assert len(read) == 10
+
+
+def test_a_sentence_that_several_documents_have_is_not_looked_for():
+    own = [f"Open valve number {n} of the {name} by hand before it starts." for n, name in enumerate(("pump", "fan", "press"))]
+    shared = "Switch the power **off** before\nyou open the cover."
+    rows = [(f"page {n}", 0, "Page", f"{sentence}\n\n{shared}\n") for n, sentence in enumerate(own)]
+    rows.append(("page 3", 0, "Page", "Turn the key of the press to the left twice.\n"))
+    rows.append(("page 3", 50, "Page", "Turn the key of the press to the left twice.\n"))
+    found = take_lookups(chunk_rows(*rows), QuestionsSettings(sentences_per_chunk=9, neighbours_per_chunk=9))
+    sentences = found.filter(pl.col("style").is_in(["sentence", "neighbour"]))["query"].to_list()
+    assert set(sentences) == {*own, "Turn the key of the press to the left twice."}
 
 
 @pytest.mark.parametrize("path", [True, False])
