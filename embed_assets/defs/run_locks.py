@@ -50,14 +50,16 @@ def hold_run(home: Path, run_id: str) -> Iterator[None]:
 
 
 def end_dead_runs(instance: DagsterInstance, home: Path) -> list[str]:
-    """End the runs in progress whose lock file is free, and free their slots of the gpu pool.
+    """End the runs in progress whose lock file is free, and free the slots of pools that no run in progress holds.
 
-    A run without a lock file is left alone: its process has not begun, or is done, or belongs to another home.
+    A run in progress without a lock file is left alone: its process has not begun, or belongs to another home. One that has
+    ended may have been interrupted before it gave its slot back, which Dagster sees to only where its daemon runs.
 
     Returns:
         The ids of the runs that were ended, sorted.
     """
     ended = []
+    storage = instance.event_log_storage
     for path in sorted(_runs(home).glob(f"*{LOCK}")):
         run = instance.get_run_by_id(path.name.removesuffix(LOCK))
         if run is None or is_locked(path) or not path.exists():
@@ -65,8 +67,13 @@ def end_dead_runs(instance: DagsterInstance, home: Path) -> list[str]:
         if run.status in IN_PROGRESS:
             instance.report_run_failed(run, "its process died")
             ended.append(run.run_id)
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        storage.free_concurrency_slots_for_run(run.run_id)
         path.unlink(missing_ok=True)
+    pools = map(storage.get_concurrency_info, storage.get_concurrency_keys())
+    for holder in {slot.run_id for pool in pools for slot in pool.claimed_slots}:
+        run = instance.get_run_by_id(holder)
+        if run is not None and run.is_finished:
+            storage.free_concurrency_slots_for_run(holder)
     return ended
 
 

@@ -87,6 +87,17 @@ def test_what_a_finished_run_left_is_cleared_away_and_a_run_of_another_instance_
     assert (finished.exists(), stranger.exists(), slots(instance)) == (False, True, 0)
 
 
+def test_the_slot_of_a_run_that_was_interrupted_before_it_gave_it_back_is_free(instance: DagsterInstance, home: Path):
+    run = start_run(instance)
+    with hold_run(home, run.run_id):
+        instance.report_run_failed(run)
+    end_dead_runs(instance, home)
+    assert slots(instance) == 0
+    start_run(instance)
+    end_dead_runs(instance, home)
+    assert slots(instance) == 1
+
+
 def test_nobody_sees_a_free_lock_file_of_a_run_that_lives(home: Path):
     path = lock_file(home.parent, "a")
     seen, done = [], threading.Event()
