@@ -3,20 +3,32 @@
 import re
 from collections.abc import Iterable
 
-# A splitter of Markdown takes the beginning of emphasis, code or a link, and each apostrophe, for a better place to cut than
-# the end of a sentence, and so does one of plain text the end of a line. It is given other signs, one for one: such as hardly
-# any text has, which end words and sentences alike (https://www.unicode.org/reports/tr29/).
-_SIGNS = dict(zip("\"'[]<>_*`~\\", "\u201f\u201b\u2e22\u2e23\u2e24\u2e25\u2054\ue000\ue001\ue002\ue003", strict=True))
-_SIGNS_OF_RUNS = {"'": "\uff07", "-": "\ue004", ".": "\u2024"}
-_RUNS = re.compile(r"(?<=\w)'(?=\w)|-{2,}|\.{3,}")  # would be a dash, and an ellipsis
-_LINE_END = "\t"
-_HIDDEN, _HIDDEN_OF_RUNS = str.maketrans(_SIGNS), str.maketrans(_SIGNS_OF_RUNS)
-_SHOWN = str.maketrans({hidden: sign for sign, hidden in [*_SIGNS.items(), *_SIGNS_OF_RUNS.items()]})
+# A splitter of Markdown takes the beginning or end of emphasis, code, a formula or a link, an entity, and each apostrophe, for a
+# better place to cut than the end of a sentence, and so does one of plain text the end of a line. It is given other signs, one
+# for one, such as hardly any text has: those that close stay with the full stop before them, those of words with their word
+# (https://www.unicode.org/reports/tr29/).
+_CLOSING = dict(zip("\"'[]<>*_`~", "\u201f\u201b\u2e22\u2e23\u2e24\u2e25\u2e26\u2e27\u2e28\u2e29", strict=True))
+_OTHERS = dict(zip("\\$^&", "\ue000\ue001\ue002\ue003", strict=True))
+_IN_WORDS = dict(zip("'*_`~", "\uff07\u203f\u2054\u2040\ufe33", strict=True))
+_NO_ENDS = dict(zip("-.!?", "\ue004\u2024\ue005\ue006", strict=True))
+# Signs at a word; what would be a dash or an ellipsis; a question that is the text of a link, and what is no end in an address.
+_RUNS = re.compile(
+    r"(?<=\w)'(?=\w)|(?<![*_`~])[*_`~]++(?=\w)|(?<=[^\W_])[*_`~]+|-{2,}|\.{3,}"
+    r"|[!?](?=[A-Za-z0-9=&/%#<\[]|[*_`~]*\]\()"
+)
+_LINE_END = "\u1680"  # a space
+_HIDDEN, _HIDDEN_OF_RUNS = str.maketrans(_CLOSING | _OTHERS), str.maketrans(_IN_WORDS | _NO_ENDS)
+_ALL_SIGNS = (_CLOSING, _OTHERS, _IN_WORDS, _NO_ENDS, {"\n": _LINE_END})
+_SIGNS = {hidden: sign for signs in _ALL_SIGNS for sign, hidden in signs.items()}
+_OWN = {hidden: chr(0x10FF00 + i) for i, hidden in enumerate(_SIGNS)}  # for those that a text itself has
+_OWN_HIDDEN, _SHOWN = str.maketrans(_OWN), str.maketrans(_SIGNS | {hidden: own for own, hidden in _OWN.items()})
 # What makes a line a quotation, an item of a list or a box to tick.
 _MARKS_OF_LINE = re.compile(r"^[\s>]*(?:(?:[-*+]|\d{1,9}[.)])\s+)*(?:\[[ xX]\]\s)?")
-# A long line that ends no sentence. If one in a paragraph goes on with a small letter, the paragraph was wrapped.
-_LONG_LINE = r"^(.{40,}[^\s.!?:;|\\] ?)\n"
-_WRAPPED, _WRAPPED_PLAIN = (re.compile(_LONG_LINE + before, re.MULTILINE) for before in (r"(?=[ \t>]*(\S))", r"(?=(\S))"))
+# A long line that ends no sentence, and how the next one goes on: in plain text with a word below its first one, since code and
+# logs stand there as well.
+_WRAPPED = re.compile(r"^(.{40,}[^\s.!?:;|\\] ?)\n(?=[ \t>]*(\S))", re.MULTILINE)
+_WRAPPED_PLAIN = re.compile(r"^(([ \t>]*+)\S.{40,}[^\s.!?:;|\\] ?)\n(?=\2(\S+))", re.MULTILINE)
+FEWEST_WRAPPED = 0.25  # of such lines that go on in small letters: fewer are in logs and lists
 _BLANK_LINE = re.compile(r"(\n[ \t\r]*\n)")
 
 
@@ -30,6 +42,7 @@ def hide_marks(text: str, paragraphs: Iterable[tuple[int, int]] | None) -> str:
     Returns:
         A text of the same length.
     """
+    text = text.translate(_OWN_HIDDEN)
     if paragraphs is None:
         return "".join(_unwrapped(paragraph, _WRAPPED_PLAIN) for paragraph in _BLANK_LINE.split(text))
     parts, place = [], 0
@@ -40,14 +53,15 @@ def hide_marks(text: str, paragraphs: Iterable[tuple[int, int]] | None) -> str:
 
 
 def show_marks(text: str) -> str:
-    """What hide_marks made of a text, or of a part of it, as it was, but for the kind of white space."""
+    """What hide_marks made of a text, or of a part of it, as it was."""
     return text.translate(_SHOWN)
 
 
 def _unwrapped(paragraph: str, line: re.Pattern[str]) -> str:
-    if any(found[2].islower() for found in line.finditer(paragraph)):
-        return line.sub(lambda found: found[1] + _LINE_END, paragraph)
-    return paragraph
+    nexts = [found[line.groups].rstrip(",.;:)") for found in line.finditer(paragraph)]
+    if sum(word.islower() and word.isalpha() for word in nexts) < max(1, FEWEST_WRAPPED * len(nexts)):
+        return paragraph
+    return line.sub(lambda found: found[1] + _LINE_END, paragraph)
 
 
 def _without_marks(line: str) -> str:

@@ -1,6 +1,8 @@
+import time
+
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from embed_assets.corpus.documents import Document
@@ -15,6 +17,12 @@ SENTENCES = [
     "They're told to run it with --force, although \"it\" won't help -- and who can't wait should call the vendor's support.",
     "Hmm... it doesn't matter which of <kbd>Ctrl</kbd> and <kbd>Alt</kbd> you've held, or what_the_name of the **file** is.",
     "See the guide's part on it, and don't forget that each of the customers' pumps has a `filter` that can't be cleaned.",
+]
+MARKED = [
+    "[How is it opened?](https://example.org/faq?valve=1&side=2) Turn the lever, then wait!",
+    "**The pump must be off then.** _Ask for it._ `Valve 3` of the pump is the red one, and **it is hot!**",
+    "The force $F=ma$ is that of 2^nd^ order &amp; more of it, as in <i>Is it?</i> and ![a picture](x.png) of it.",
+    "*Nobody opens the other one.*",
 ]
 
 
@@ -38,7 +46,7 @@ def wrapped(text: str, before: str = "") -> str:
     return f"\n{before}".join([*lines, line])
 
 
-@pytest.mark.parametrize(("before", "markdown"), [("", True), ("> ", True), ("- ", True), ("", False)])
+@pytest.mark.parametrize(("before", "markdown"), [("", True), ("> ", True), ("- ", True), ("", False), ("   ", False)])
 @pytest.mark.parametrize("is_wrapped", [False, True])
 def test_a_long_paragraph_is_cut_at_the_ends_of_its_sentences(tokenizer, before, markdown, is_wrapped):
     text = " ".join(SENTENCES * 4)
@@ -49,9 +57,35 @@ def test_a_long_paragraph_is_cut_at_the_ends_of_its_sentences(tokenizer, before,
     assert all(" ".join(part.split()).endswith(ends) for part in found)
 
 
-def test_lines_that_begin_anew_stay_lines(tokenizer):
+@pytest.mark.parametrize("max_tokens", [56, 64, 80])
+def test_marks_stay_with_their_sentence(tokenizer, max_tokens):
+    found = texts_of(tokenizer, " ".join(MARKED * 8), max_tokens=max_tokens)
+    assert len(found) > 4
+    assert all(part.startswith(("[How", "**The", "_Ask", "`Valve", "The force", "*Nobody", "Turn")) for part in found)
+
+
+@pytest.mark.parametrize("max_tokens", range(16, 24))
+def test_a_mark_is_not_cut_from_its_word(tokenizer, max_tokens):
+    words = "the pump is not *open* nor `red` and that is *good* or __init__ of **the** pump, " * 20
+    assert not any(part.endswith((" *", " `", " **", " __")) for part in texts_of(tokenizer, words, max_tokens=max_tokens))
+
+
+@pytest.mark.parametrize("markdown", [True, False])
+def test_lines_that_begin_anew_stay_lines(tokenizer, markdown):
     source = "\n".join(f"Valve number {i} of the pump in the cellar of the house number {i}\nOpen {i}" for i in range(60))
-    assert all(part.split()[0] in ("Valve", "Open") for part in texts_of(tokenizer, source))
+    assert all(part.split()[0] in ("Valve", "Open") for part in texts_of(tokenizer, source, markdown))
+
+
+def test_the_lines_of_a_log_stay_lines(tokenizer):
+    lines = [f"12:00:{i} INFO the pump in the cellar of the house has started with code {i}" for i in range(10, 60)]
+    source = "\n".join(f"{line}\nerror: it was on" if i % 10 == 0 else line for i, line in enumerate(lines))
+    assert all(part.startswith(("12:", "error:")) for part in texts_of(tokenizer, source, markdown=False))
+
+
+def test_the_lines_of_code_in_plain_text_stay_lines(tokenizer):
+    source = "\n".join(f"    ovs_control --database=local add-port bridge{i} port{i},type=internal" for i in range(40))
+    found = texts_of(tokenizer, f"Run:\n{source}", markdown=False, max_tokens=50)
+    assert all(part.lstrip().startswith(("Run", "ovs_control")) for part in found)
 
 
 def test_items_and_quotations_are_those_that_they_were():
@@ -61,10 +95,20 @@ def test_items_and_quotations_are_those_that_they_were():
     assert "it's `code`" in hidden and "*one*" not in hidden
 
 
-@given(st.text(st.sampled_from("a'\"*_`[]<>~\\-. \n#|1Z\u2019"), max_size=200))
+@given(st.text(st.sampled_from("a'\"*_`[]<>~\\$^&!?-. \n\t#|1Z\u2019\u2024\ue000\u1680"), max_size=200))
+@example("a word of a line " * 3 + "that is\nwrapped\tthere")
 def test_what_is_hidden_is_shown_again(text):
     for hidden in (hide_marks(text, read_structure(text).paragraphs), hide_marks(text, None)):
-        assert len(hidden) == len(text) and show_marks(hidden).split() == text.split()
+        assert show_marks(hidden) == text
+
+
+@pytest.mark.parametrize("signs", ["*", "_*.", "?*", "!", "> ", "\t", "'", "-", "a*", "x" * 41 + "\n"])
+def test_the_time_is_linear_in_the_signs(signs):
+    text = "x " + signs * (300_000 // len(signs))
+    begun = time.monotonic()
+    hide_marks(text, [(0, len(text))])
+    hide_marks(text[2:], None)
+    assert time.monotonic() - begun < 20
 
 
 def test_chunks_still_have_room(tokenizer):
