@@ -31,6 +31,7 @@ CHARACTERS_IN_A_BLOCK = 2**21
 # A process takes about two seconds to start.
 FEWEST_BLOCKS_OF_A_PROCESS = 4
 CHARACTERS_FOR_A_TOKEN = 6
+_OPENED = re.compile(r"[ \t>]*(`{3,}|~{3,})")
 _BAR = re.compile(r"(?<!\\)\|")
 _LONG_LINE = re.compile(r"[^\n]{20000,}")
 # Where nothing but the number of characters tells where to cut, the splitter tokenizes a part again for each chunk of it.
@@ -322,10 +323,11 @@ class _Cutter:
         *before, last = self._grouped(text, waiting)
         if self._tokens(text[last[0] : end]) <= self._limit:
             return [*before, (last[0], end)]
-        room = self._limit - self._tokens(text[last[0] : start])
+        fence = _OPENED.match(text, start, end)  # at which the splitter of Markdown would cut; the part gets a closing one
+        room = self._limit - self._tokens(text[last[0] : start]) - (self._tokens(fence[1]) if fence else 0)
         if room < max(4, self._limit // 8):
             return [*before, last, (start, end)]
-        cut = _spans(self._splitter(room, 0, markdown), shown, start, end)[0][1]
+        cut = _spans(self._splitter(room, 0, markdown and fence is None), shown, start, end)[0][1]
         rest = _stripped(text, cut, end)
         return [*before, (last[0], cut), *([rest] if rest[0] < rest[1] else [])]
 

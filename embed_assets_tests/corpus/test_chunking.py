@@ -501,3 +501,12 @@ def test_what_is_far_too_long_is_cut_as_if_all_of_it_were_counted(tokenizer, lim
     ours = _Cutter(TokenCounter(tokenizer), limit, 0)._splitter(limit, 0, True)
     for text in (MANUAL, UNICODE, long):
         assert ours.chunk_indices(text) == counts.chunk_indices(text)
+
+
+@pytest.mark.parametrize("mark", ["```", "~~~"])
+@pytest.mark.parametrize("max_tokens", [48, 64])
+def test_a_heading_above_code_takes_lines_of_it_along(tokenizer, mark, max_tokens):
+    code = "".join(f"show the valve {i} of the pump in the cellar, its pressure and its state\n" for i in range(8))
+    text = f"## Valves\n\n### How are all the valves in the cellar shown?\n\n{mark}sh\n{code}{mark}\n"
+    chunks = cut(tokenizer, Document("d", "", text), max_tokens=max_tokens, heading_path=False)
+    assert all("its state" in part for part in chunks["text"]) and chunks["tokens"].max() <= max_tokens
