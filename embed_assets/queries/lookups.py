@@ -16,7 +16,7 @@ from embed_assets.queries.pairs import NEIGHBOUR, PAIR_SCHEMA, TEXT_WRITER, make
 from embed_assets.queries.passage_languages import PassageLanguages
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.text import tokens
-from embed_assets.text.columns import Texts, identifiers_of
+from embed_assets.text.columns import Texts, identifiers_of, rows_of
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.languages import SPACELESS, words_without_meaning
 
@@ -66,10 +66,11 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     passages, texts, documents = Texts(chunks["passage"]), Texts(chunks["text"]), chunks["document_id"].to_list()
     languages = PassageLanguages(chunks)
     keywords = _Keywords(passages, [languages.of(row) for row in range(len(passages))])
-    identifiers = _Identifiers(chunks, settings.identifiers.all_patterns)
+    in_order = _rows_of_documents(chunks)
+    identifiers = _Identifiers(chunks, in_order, settings.identifiers.all_patterns)
     titles = _Titles(zip(documents, map(_title, passages, texts), strict=True))
     sentences = _Sentences(chunks, languages) if settings.sentences_per_chunk or settings.neighbours_per_chunk else None
-    neighbours = _Neighbours(chunks)
+    neighbours = _Neighbours(documents, in_order)
     order = iter(track(spread_over_documents(chunks, f"{settings.seed} look-ups"), "taking look-ups"))
     pairs: list[dict] = []
     while rows := list(itertools.islice(order, min(ROWS_AT_ONCE, max(0, settings.max_lookups - len(pairs))))):
@@ -122,6 +123,12 @@ def spread_over_documents(chunks: pl.DataFrame, salt: str) -> list[int]:
         order.append((rounds[document_id], hashes[row], row))
         rounds[document_id] += 1
     return [row for _, _, row in sorted(order)]
+
+
+def _rows_of_documents(chunks: pl.DataFrame) -> dict[str, list[int]]:
+    """The rows of each document's chunks, in the order of the text."""
+    starts, rows = chunks["start"].to_list(), rows_of(chunks["document_id"].to_list())
+    return {document: sorted(of_document, key=starts.__getitem__) for document, of_document in rows.items()}
 
 
 def heading_path(passage: str, text: str) -> list[str]:
@@ -177,15 +184,12 @@ class _Keywords:
 class _Identifiers:
     """Look-ups by the identifiers of a passage, as it is searched: of title, headings and text."""
 
-    def __init__(self, chunks: pl.DataFrame, patterns: Sequence[str]):
+    def __init__(self, chunks: pl.DataFrame, in_order: dict[str, list[int]], patterns: Sequence[str]):
         self._documents = chunks["document_id"].to_list()
+        self._first = {document: rows[0] for document, rows in in_order.items()}
         self._own, self._above = [], []
         self._frequency: Counter[str] = Counter()
         self._named: dict[str, set[str]] = {}
-        starts = chunks["start"].to_list()
-        self._first: dict[str, int] = {}
-        for row in sorted(range(len(starts)), key=starts.__getitem__):
-            self._first.setdefault(self._documents[row], row)
         # The chunks below a heading have it in common.
         of_heading = functools.lru_cache(maxsize=10_000)(lambda heading: find_identifiers(heading, patterns))
         for row, (passage, text) in enumerate(chunks.select("passage", "text").iter_rows()):
@@ -226,14 +230,9 @@ class _Identifiers:
 class _Neighbours:
     """The other chunks of a chunk's document."""
 
-    def __init__(self, chunks: pl.DataFrame):
-        starts = chunks["start"].to_list()
-        self._documents, self._places = chunks["document_id"].to_list(), [0] * len(chunks)
-        self._rows: dict[str, list[int]] = {}
-        for row in sorted(range(len(starts)), key=starts.__getitem__):
-            rows = self._rows.setdefault(self._documents[row], [])
-            self._places[row] = len(rows)
-            rows.append(row)
+    def __init__(self, documents: Sequence[str], in_order: dict[str, list[int]]):
+        self._documents, self._rows = documents, in_order
+        self._places = {row: place for rows in in_order.values() for place, row in enumerate(rows)}
 
     def draw(self, row: int, draw: random.Random) -> int | None:
         """The row of one of them: a step of 1 to all but one, around the end; None if there is none."""

@@ -33,8 +33,8 @@ class Converted:
     links: tuple[str, ...] = ()
 
 
+_PLAIN_WORD = r"(?:[A-Z]?[a-z]+|[A-Z]+)\b(?!=)"  # below base64 that is wrapped, it is no last line of it
 # A picture in the text itself. Its value ends at the quote, the bracket or the blank after it; base64 may be wrapped.
-_PLAIN_WORD = r"(?:[A-Z]?[a-z]+|[A-Z]+)\b(?!=)"
 _BASE64 = (
     r"[A-Za-z0-9+/_-]{8,}={0,2}(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/]{40,}={0,2})*"
     rf"(?:[ \t]*\r?\n[ \t]*(?-i:(?!{_PLAIN_WORD}))[A-Za-z0-9+/]{{1,200}}(?:={{1,2}}|(?=\s{{0,3}}[\"')>])))?"
