@@ -208,7 +208,7 @@ class _Cutter:
         for block in large:
             if block.start >= place:
                 pieces += self._split_long(shown, place, block.start, markdown, structure)
-                pieces += self._split_block(text, block)
+                pieces += self._split_block(text, shown, block)
                 place = block.end
         pieces += self._split_long(shown, place, len(text), markdown, structure)
         return self._joined(text, shown, pieces, markdown, _furniture(structure))
@@ -256,8 +256,11 @@ class _Cutter:
             start = line.end()
         return found + _spans(splitter, text, start, end)
 
-    def _split_block(self, text: str, block: Block) -> list[Span]:
-        """Rows or lines packed into chunks that have room for the column names or the fences."""
+    def _split_block(self, text: str, shown: str, block: Block) -> list[Span]:
+        """Rows or lines packed into chunks that have room for the column names or the fences.
+
+        A row or a line that is too long is cut as the splitter is shown it (hide_marks).
+        """
         lines, place = [], block.start
         for line in text[block.start : block.end].splitlines(keepends=True):
             lines.append((place, place + len(line)))
@@ -278,10 +281,10 @@ class _Cutter:
                 # There is room for the opening fence, which is no chunk by itself.
                 opened = i == 0 and block.after and text[block.body : block.closing].strip()
                 if opened and self._tokens(text[start : block.body]) <= self._limit - room:
-                    (_, cut), *others = self._split(text, block.body, end, room, 0, False)
+                    (_, cut), *others = self._split(shown, block.body, end, room, 0, False)
                     packed += [(start, cut), *others]
                 else:
-                    packed += self._split(text, start, end, capacity, 0, False)
+                    packed += self._split(shown, start, end, capacity, 0, False)
                 used = room + 1
             elif used + length <= room:
                 packed[-1] = (packed[-1][0], end)

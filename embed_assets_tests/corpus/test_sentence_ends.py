@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.sentence_ends import hide_marks, show_marks
@@ -115,3 +116,12 @@ def test_chunks_still_have_room(tokenizer):
     text = " ".join(SENTENCES * 20)
     chunks = chunk_documents([Document("d", "D", text)], ChunkingSettings(max_tokens=64), tokenizer)
     assert chunks["tokens"].max() <= 64 and chunks.select(pl.col("text").str.ends_with("'").any()).item() is False
+
+
+def test_the_signs_that_code_itself_has_are_counted_as_what_they_are():
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    of_bytes = Tokenizer(models.BPE({letter: number for number, letter in enumerate(sorted(letters))}, []))
+    of_bytes.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    code = " ".join("v\u2024w" for _ in range(100))
+    chunks = chunk_documents([Document("d", "D", f"```\n{code}\n```\n")], ChunkingSettings(max_tokens=64), of_bytes)
+    assert max(len(of_bytes.encode(text).ids) for text in chunks["text"]) <= 64
