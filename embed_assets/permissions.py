@@ -137,12 +137,15 @@ def _begins_with(uri: str, entry: str) -> bool:
 
 
 def _below_the_data_folder(uri: str, data: Path) -> bool:
-    """No way up, nor out by a link below its first folder: such may come with a collection, one in the data folder does not."""
+    """No way up, nor out by a link that may have come with a collection; one beside the collections is the operator's."""
     path = PurePosixPath(uri)
     if path.is_absolute() and path.is_relative_to(data.absolute()):
         path = path.relative_to(data.absolute())
     if "://" in uri or path.is_absolute() or ".." in path.parts or uri.startswith("~"):
         return False
+    collections = data / "collections"
+    if collections.is_dir() and path.parts[:1] != (collections.name,):
+        return True
     return (data / path).resolve().is_relative_to(data.joinpath(*path.parts[:1]).resolve())
 
 

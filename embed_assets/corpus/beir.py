@@ -21,6 +21,7 @@ from embed_assets.corpus.encodings import composed
 CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
 _QUOTED = re.compile(r'^"(.*)"$')
+_RELEVANCE, _ITERATION = re.compile(r"[-+]?[0-9]+(\.0*)?"), re.compile(r"Q?[0-9]+")
 _WHOLE = re.compile(r"(\d+)\.0+")
 NAMES_OF_TEXT = ("contents", "content", "body", "passage", "abstract", "document")  # in corpora of other tools
 LONGEST_LINE = 50_000_000  # characters
@@ -233,19 +234,15 @@ def read_qrels(path: Path, queries: Collection[str] = (), documents: Collection[
     labels: dict[tuple[str, str], int] = {}
     asked, there = KnownIds(queries), KnownIds(documents)
     columns: tuple[int, int, int] | None = None
-
-    def is_row(cells: Sequence[str]) -> bool:
-        return len(cells) in (3, 4) if columns is None else len(cells) > max(columns)
-
     for place, (number, line) in enumerate(read_lines(path)):
         split = (_cells(line), line.split())
         if place == 0 and (columns := _columns_of(split[0]) or _columns_of(split[1])):
             continue
-        row = next(filter(is_row, split), None)
+        row = _picked(split, columns)
         if place == 0 and row and not re.match(r"[-+]?\.?[0-9]", row[-1]):
             continue
-        query_id, document_id, relevance = (row[it] for it in columns or (0, -2, -1)) if row else ("", "", "")
-        if not re.fullmatch(r"[-+]?[0-9]+(\.0*)?", relevance) or not query_id or not document_id:
+        query_id, document_id, relevance = row or ("", "", "")
+        if not _RELEVANCE.fullmatch(relevance) or not query_id or not document_id:
             raise CollectionError(
                 f"{path}:{number}: expected query-id, corpus-id and a whole number, separated by tabs (or the four columns of "
                 f"TREC qrels); found {line!a:.120}"
@@ -262,6 +259,19 @@ def _cells(line: str) -> list[str]:
     return cells if cells[-1] else cells[:-1]  # a spreadsheet may end its rows with a tab
 
 
+def _picked(split: Iterable[Sequence[str]], columns: tuple[int, int, int] | None) -> list[str] | None:
+    """Query, document and relevance of a line that was split in several ways; None if it is no row.
+
+    Below the header of BEIR there may be rows of TREC, whose second cell counts iterations.
+    """
+    if columns is None:
+        return next(([cells[0], *cells[-2:]] for cells in split if len(cells) in (3, 4)), None)
+    named = next(([cells[place] for place in columns] for cells in split if len(cells) > max(columns)), None)
+    if columns == (0, 1, 2) and not (named and _RELEVANCE.fullmatch(named[2])):
+        return next(([cells[0], *cells[-2:]] for cells in split if len(cells) == 4 and _ITERATION.fullmatch(cells[1])), named)
+    return named
+
+
 def _columns_of(header: Sequence[str]) -> tuple[int, int, int] | None:
     """Where query, document and relevance stand, if a header names each of them in one column, or each id in one."""
     roles = (r"quer|q_?id\b", r"corpus|doc|passage|p?id\b", r"score|relevan|rel\b|label|grade|judg")
@@ -269,10 +279,10 @@ def _columns_of(header: Sequence[str]) -> tuple[int, int, int] | None:
     for role in roles:
         named = [place for place, name in enumerate(header) if re.match(role, name.strip("#"), re.IGNORECASE)]
         ids = [place for place in named if re.search(r"(id|no)$", header[place], re.IGNORECASE)]
-        places.append(ids if len(named) > 1 else named)
-    if any(len(found) != 1 for found in places) or (places == [[0], [1], [2]] and len(header) == 3):
-        return None
-    return places[0][0], places[1][0], places[2][0]
+        if len(named) > 1:
+            named = ids if role != roles[-1] else [place for place in named if place not in ids]
+        places.append(named)
+    return (places[0][0], places[1][0], places[2][0]) if all(len(found) == 1 for found in places) else None
 
 
 def some_ids(ids: Collection[str]) -> str:

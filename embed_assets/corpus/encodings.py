@@ -30,17 +30,24 @@ _BEYOND_ASCII = re.compile(
 MIXED, TWICE = "utf-8 and windows-1252", "utf-8, encoded twice"
 # Runs beyond ASCII, and what the first byte of a character of UTF-8 is in windows-1252.
 _RUNS_BEYOND_ASCII, _LEAD_BYTE, FEWEST_TWICE = re.compile(r"[^\x00-\x7f]+"), re.compile("[\u00c2-\u00f4]"), 4
-# Where it is in a word or beside one, or a word of another script: "Ã¤, Ã¶" only names them, and NESCAFÉ® has a sign behind É.
-_OF_WORDS = re.compile("(?<=\\w)[\x80-\u017f\u2010-\u2122]|[\x80-\u017f\u2010-\u2122](?=\\w)|[\u0180-\u1fff\u3040-\U0010ffff]{2}")
-# What Western languages write beyond ASCII: German; French; Spanish; Portuguese; Italian; Catalan; Swedish and Finnish;
-# Danish and Norwegian; Icelandic; Dutch.
+# In a word or beside one, a word of another script, or a sign that stands alone: "Ã¤, Ã¶" and "â€™" only name them, and NESCAFÉ®
+# has a sign behind É.
+_MEANT = re.compile(
+    "(?<=\\w)[\x80-\u017f\u2010-\u2122]|[\x80-\u017f\u2010-\u2122](?=\\w)|[\u0180-\u1fff\u3040-\U0010ffff]{2}"
+    "|[\xa1-\xa7\xac\xaf-\xb1\xb6\xb7\xbf\xd7\xf7\u2010-\u2017\u2020-\u2027\u2030-\u2121\u2123-\u2bff\U0001f000-\U0001faff]"
+)
+# What languages write beyond ASCII: German; French; Spanish; Portuguese; Italian; Catalan; Swedish and Finnish; Danish and
+# Norwegian; Icelandic; Dutch; and those of windows-1250: Croatian and Slovene; Czech; Slovak; Polish; Hungarian; Romanian.
 _ALPHABETS = [
     *("äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "áâãàçéêíóôõúü", "àèéìíòóùú", "àçéèíïóòúü"),
-    *("åäöé", "æøåé", "áéíóúýþðæö", "éëïöüáóèê"),
+    *("åäöéšž", "æøåé", "áéíóúýþðæö", "éëïöüáóèê"),
+    *("čćđšž", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "âăîșşțţ"),
 ]
-# A letter beyond ASCII, or a sign within a word that is no apostrophe, dot or dash.
-_LETTER = re.compile(r"[^\W\x00-\x7fªºµ²³¹]|(?<=[a-z])[^\x00-\x7f\w’‘´·…•§\xad–—×÷\s](?=[a-z])")
-_CAPITAL_WITHIN = re.compile("(?<=[a-z])[À-ÖØ-Þ](?=[a-z])")
+# A letter beyond ASCII; a sign within a word that is no apostrophe, dot or dash; and one that stands behind no word.
+_LETTER = re.compile(
+    r"[^\W\x00-\x7fªºµ²³¹]|(?<=[a-z])[^\x00-\x7f\w’‘´·…•§\xad–—×÷\s](?=[a-z])|(?<=[a-z])[‚„†‡ˆ‰‹˜¢¤¬\ufffd](?![a-z])"
+)
+_CAPITAL_BEHIND = re.compile(f"(?<=[a-z])[{''.join(filter(str.isupper, map(chr, range(0xC0, 0x180))))}]")
 FEWEST_LETTERS, MOST_FOREIGN = 3, 0.1  # of another encoding
 # Encodings that say with escapes what follows: their bytes are those of ASCII.
 _ESCAPED = re.compile(rb"\x1b\$[@B]")
@@ -138,7 +145,7 @@ def _encoded_twice(text: str) -> str | None:
     with contextlib.suppress(UnicodeError):
         once = _RUNS_BEYOND_ASCII.sub(lambda found: found[0].encode("windows-1252", "as_latin_1").decode(), text)
         many = sum(map(len, _RUNS_BEYOND_ASCII.findall(text))) >= FEWEST_TWICE
-        return once if many and _OF_WORDS.search(once) else None
+        return once if many and _MEANT.search(once) else None
     return None
 
 
@@ -149,7 +156,7 @@ def _before_windows(content: bytes, text: str, name: str) -> tuple[str, str]:
     for other in ("cp850", "mac_roman") if foreign >= max(2, own) else ():
         once = content.decode(other, "replace")
         own, foreign, alphabet = _letters(once)
-        rank = (own - foreign, -len(_CAPITAL_WITHIN.findall(once)), -alphabet)  # a long alphabet fits more by chance
+        rank = (own - foreign, -alphabet)  # a long alphabet fits more by chance
         if own >= FEWEST_LETTERS and foreign <= MOST_FOREIGN * own and (best is None or rank > best):
             best, text, name = rank, once, other
     return text, name
@@ -157,7 +164,7 @@ def _before_windows(content: bytes, text: str, name: str) -> tuple[str, str]:
 
 def _letters(text: str) -> tuple[int, int, int]:
     """How many letters beyond ASCII are of the language that they fit best, how many are not, and how many letters it has."""
-    found = Counter(_LETTER.findall(text[:SAMPLE].lower()))
+    found = Counter(_LETTER.findall(_CAPITAL_BEHIND.sub("\ufffd", text[:SAMPLE]).lower()))
     own, size = max((sum(found[letter] for letter in alphabet), -len(alphabet)) for alphabet in _ALPHABETS)
     return own, found.total() - own, -size
 

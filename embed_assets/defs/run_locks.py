@@ -72,7 +72,7 @@ def end_dead_runs(instance: DagsterInstance, home: Path) -> list[str]:
     pools = map(storage.get_concurrency_info, storage.get_concurrency_keys())
     for holder in {slot.run_id for pool in pools for slot in pool.claimed_slots}:
         run = instance.get_run_by_id(holder)
-        if run is not None and run.is_finished:
+        if run is not None and run.is_finished and not is_locked(_runs(home) / f"{holder}{LOCK}"):  # nothing of it is at work
             storage.free_concurrency_slots_for_run(holder)
     return ended
 

@@ -70,6 +70,8 @@ def test_documents_with_a_title_only_are_read_from_any_packing(tmp_path, encodin
         "query-id\tcorpus-id\tscore\tannotator\tremark\n1\td 8\t2\tAnn\t-\nq2\td9\t0\tBob\t\n",
         "query-id\tcorpus-id\tscore\t\n1\td 8\t2\t\r\nq2\td9\t0\n",
         "query-id\tcorpus-id\tscore\n1\t0\td 8\t2\nq2 0 d9 0\n",
+        "query-id\tcorpus-id\tscore\n1\td 8\t2\t1700000000\nq2\td9\t0\tAnn\t-\n",
+        "judgment_id\tquery-id\tcorpus-id\tscore\n5\t1\td 8\t2\n6\tq2\td9\t0\n",
         "query_id\tquery\tdoc_id\tdocument\tlabel\n1\tHow?\td 8\tPull it.\t2\nq2\tWhy?\td9\tThe fan.\t0\n",
     ],
 )
@@ -78,7 +80,9 @@ def test_qrels_of_several_shapes(tmp_path, text):
     assert beir.read_qrels(tmp_path / "test.tsv") == [("1", "d 8", 2), ("q2", "d9", 0)]
 
 
-@pytest.mark.parametrize("row", ["1,d8,1", "1\td8", "1\td8\tyes", "1\td8\t0.5", "1\td8\tnan", "1\td8\t1e9", "a b c d e"])
+@pytest.mark.parametrize(
+    "row", ["1,d8,1", "1\td8", "1\td8\tyes", "1\td8\t0.5", "1\td8\tnan", "1\td8\t1e9", "a b c d e", "1\tq1\td8\t1"]
+)
 def test_other_rows_of_qrels_are_refused_by_line(tmp_path, row):
     (tmp_path / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n1\td8\t1\n{row}\n")
     with pytest.raises(CollectionError, match=r"test\.tsv:3: expected query-id, corpus-id and a whole number, separated by tabs"):

@@ -31,6 +31,9 @@ GERMAN = "Die Größe der Pumpe ist für uns „wichtig“."
         ("Выключите питание перед заменой.", "utf-16-be", "utf-16-be"),
         ("Größe der Änderung über das Ölgerät, natürlich für Geräte.", "cp850", "cp850"),
         ("Größe der Änderung über das Ölgerät, natürlich für Geräte.", "mac_roman", "mac_roman"),
+        ("Naša hiša je najlepša, še lepša od vaše šole.", "windows-1250", "windows-1250"),
+        ("Naš šef još traži školu, ali piše poruku.", "windows-1250", "windows-1250"),
+        ("Kľúč je v skrinke, môžete ho použiť, ak ľavé koleso nejde.", "windows-1250", "windows-1250"),
         ("Vänd på filtret. Håll fläkten ren, för säkerhets skull.", "mac_roman", "mac_roman"),
         ("A ação não é fácil: o coração do irmão, avós e pães.", "mac_roman", "mac_roman"),
         ("Perché è così? La città è più bella, può darsi.", "cp850", "cp850"),
@@ -44,7 +47,9 @@ def test_text_is_read_in_the_encoding_it_was_saved_in(text, saved_as, read_as):
     assert decode(text.encode(saved_as)) == (text, read_as)
 
 
-@pytest.mark.parametrize("text", [GERMAN, "Größe über", "“Smart” — l’été à Noël"])
+@pytest.mark.parametrize(
+    "text", [GERMAN, "Größe über", "“Smart” — l’été à Noël", "The pump – the old one – is broken.", "• a\n• b", "5 × 3 → 15 £"]
+)
 def test_text_that_was_encoded_twice_is_read_as_it_was_meant(text):
     assert decode(text.encode().decode("latin-1").encode()) == (text, "utf-8, encoded twice")
     assert decode("Ã¼ber die GrÃ¶ÃŸe â€“ fÃ¼r alle".encode())[0] == "über die Größe – für alle"
