@@ -127,7 +127,10 @@ def test_databases_below_the_data_folder_are_allowed_but_not_through_a_link_of_t
     assert load({}, {"publishing": {"uri": "collections/pumps/db"}})
     assert load({}, {"publishing": {"uri": str(tmp_path / "collections" / "pumps" / "db")}})
     (tmp_path / "vectors").symlink_to("/srv")  # the operator's own
-    assert load({}, {"publishing": {"uri": "vectors/pumps"}})
+    (tmp_path / "indexes").mkdir()
+    (tmp_path / "indexes" / "pumps").symlink_to("/srv")
+    for uri in ("vectors/pumps", "indexes/pumps"):
+        assert load({}, {"publishing": {"uri": uri}})
     with pytest.raises(SettingsError, match=r"publishing.uri"):
         load({}, {"publishing": {"uri": str(tmp_path / "collections" / ".." / ".." / "srv")}})
     with pytest.raises(SettingsError, match="'collections/pumps/link/srv'"):

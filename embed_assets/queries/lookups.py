@@ -40,7 +40,7 @@ _LINE_END = re.compile(r"(?<=\S)[^\S\n]*\\?\n\s*(?=\S)")
 # Hashes, tokens and the like, which nobody types; long words and names of classes have no digit in a long part.
 _TOKEN = re.compile(r"(?=.{41})(?:.*\W)?(?=\w{20})[^\W\d]*\d")
 # A word of prose; names of code and addresses have other signs in them.
-_WORD = re.compile(r"\W*[^\W\d_][^\W_]*(?:[-'’/.][^\W_]+)*\W*")
+_WORD = re.compile(r"\W*[^\W\d_]+(?:[-'’/.][^\W\d_]+)*\W*")
 # A version, or just a number: nobody looks for that alone.
 NUMBER = re.compile(r"\d+\.\d+")
 # What stands in front of a part of a table or of a fence.
@@ -245,7 +245,7 @@ class _Sentences:
 
     def __init__(self, chunks: pl.DataFrame, languages: PassageLanguages):
         self._passages, self._texts, self._languages = Texts(chunks["passage"]), Texts(chunks["text"]), languages
-        self._words = chunks.select("document_id", words=_in_words(pl.col("text")))
+        self._plain = chunks.select("document_id", plain=_without_marks(pl.col("text")))
 
     def of(self, rows: Iterable[int | None]) -> dict[int | None, list[str]]:
         """Those of each row, which need not be all that it has; None is passed over."""
@@ -259,18 +259,19 @@ class _Sentences:
 
     def _shared(self, sentences: Collection[str]) -> set[str]:
         frame = pl.DataFrame({"sentence": list(sentences)}, schema={"sentence": pl.String}).with_columns(
-            words=_in_words(pl.col("sentence"))
+            plain=_without_marks(pl.col("sentence"))
         )
-        places = self._words.select(
-            "document_id", pl.col("words").str.extract_many(frame["words"].unique().implode(), overlapping=True)
+        places = self._plain.select(
+            "document_id", pl.col("plain").str.extract_many(frame["plain"].unique().implode(), overlapping=True)
         )
-        shared = places.explode("words").group_by("words").agg(pl.col("document_id").n_unique()).filter(pl.col("document_id") > 1)
-        return set(frame.join(shared, on="words", how="semi")["sentence"])
+        shared = places.explode("plain").group_by("plain").agg(pl.col("document_id").n_unique()).filter(pl.col("document_id") > 1)
+        return set(frame.join(shared, on="plain", how="semi")["sentence"])
 
 
-def _in_words(text: pl.Expr) -> pl.Expr:
-    """The words in small letters, with a blank before each and at the end."""
-    return pl.lit(" ") + text.str.to_lowercase().str.replace_all(r"[\W_]+", " ").str.strip_chars() + pl.lit(" ")
+def _without_marks(text: pl.Expr) -> pl.Expr:
+    """The text in small letters and one line, without the marks of emphasis and code, and without the addresses of links."""
+    plain = text.str.replace_all(r"\]\([^()\s]{0,1000}\)", "").str.replace_all(r"[*_`\[\]]+", "")
+    return plain.str.to_lowercase().str.replace_all(r"[\s>]+", " ").str.strip_chars()
 
 
 class _Titles:

@@ -91,6 +91,8 @@ def test_the_slot_of_a_run_that_was_interrupted_before_it_gave_it_back_is_free(i
     run = start_run(instance)
     with hold_run(home, run.run_id):
         instance.report_run_failed(run)
+        end_dead_runs(instance, home)
+        assert slots(instance) == 1  # its process still computes
     end_dead_runs(instance, home)
     assert slots(instance) == 0
     start_run(instance)

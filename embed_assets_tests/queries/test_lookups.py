@@ -360,6 +360,10 @@ def test_a_sentence_that_several_documents_have_is_not_looked_for():
     own = [f"Open valve number {n} of the {name} by hand before it starts." for n, name in enumerate(("pump", "fan", "press"))]
     shared = "Switch the power **off** before\nyou open the cover."
     rows = [(f"page {n}", 0, "Page", f"{sentence}\n\n{shared}\n") for n, sentence in enumerate(own)]
+    link = "Read all of the [manual](a.md) before **you** open the lid.\n"
+    signs = ("Press the key C++ of the remote control twice.\n", "Press the key C of the remote control twice.\n")
+    rows += [(f"other {n}", 0, "Page", link + "\n" + sign) for n, sign in enumerate(signs)]
+    own += [sign.strip() for sign in signs]
     rows.append(("page 3", 0, "Page", "Turn the key of the press to the left twice.\n"))
     rows.append(("page 3", 50, "Page", "Turn the key of the press to the left twice.\n"))
     found = take_lookups(chunk_rows(*rows), QuestionsSettings(sentences_per_chunk=9, neighbours_per_chunk=9))
