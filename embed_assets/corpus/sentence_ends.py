@@ -21,7 +21,9 @@ _HIDDEN, _HIDDEN_OF_RUNS = str.maketrans(_CLOSING | _OTHERS), str.maketrans(_IN_
 _ALL_SIGNS = (_CLOSING, _OTHERS, _IN_WORDS, _NO_ENDS, {"\n": _LINE_END})
 _SIGNS = {hidden: sign for signs in _ALL_SIGNS for sign, hidden in signs.items()}
 _OWN = {hidden: chr(0x10FF00 + i) for i, hidden in enumerate(_SIGNS)}  # for those that a text itself has
-_OWN_HIDDEN, _SHOWN = str.maketrans(_OWN), str.maketrans(_SIGNS | {hidden: own for own, hidden in _OWN.items()})
+_OWN_HIDDEN = str.maketrans(_OWN)
+# In this order: what a text itself has is shown last, so that it is not taken for hidden signs.
+_SHOWN = [*_SIGNS.items(), *((own, hidden) for hidden, own in _OWN.items())]
 # What makes a line a quotation, an item of a list or a box to tick.
 _MARKS_OF_LINE = re.compile(r"^[\s>]*(?:(?:[-*+]|\d{1,9}[.)])\s+)*(?:\[[ xX]\]\s)?")
 # A long line that ends no sentence, and how the next one goes on: in plain text with a word below its first one, since code and
@@ -54,7 +56,9 @@ def hide_marks(text: str, paragraphs: Iterable[tuple[int, int]] | None) -> str:
 
 def show_marks(text: str) -> str:
     """What hide_marks made of a text, or of a part of it, as it was."""
-    return text.translate(_SHOWN)
+    for hidden, sign in _SHOWN:  # twenty times as fast as str.translate, which looks up every letter
+        text = text.replace(hidden, sign)
+    return text
 
 
 def _unwrapped(paragraph: str, line: re.Pattern[str]) -> str:
