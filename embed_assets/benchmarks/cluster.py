@@ -27,6 +27,7 @@ from embed_assets.retrieval.dense import DenseScores
 from embed_assets.retrieval.shards import LEAST_IN_A_SHARD, Nearest, Shards
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.task import TrainingTask
 
 DIMENSIONS, QUERIES_AT_ONCE, NEAREST = 384, 256, 100
 # Gives a sign when all that computes is ready, and one for each result.
@@ -142,6 +143,7 @@ def training(triplets: pl.DataFrame, base_model: BaseModelSettings, settings: Tr
     def work(compute: Compute) -> Iterator[object]:
         yield "ready"
         with tempfile.TemporaryDirectory() as folder:
-            yield fine_tune(triplets, Path(folder, "model"), Path(folder, "scratch"), base_model, settings, compute)
+            folders = Path(folder, "model"), Path(folder, "scratch")
+            yield fine_tune(TrainingTask(triplets, *folders, base_model, settings, compute))
 
     return work

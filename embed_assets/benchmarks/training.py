@@ -15,6 +15,7 @@ from embed_assets.training.batches import collator
 from embed_assets.training.examples import draw_examples
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.task import TrainingTask
 
 
 def benchmark_training(
@@ -50,8 +51,8 @@ def benchmark_training(
         for system in ("sentence-transformers", "fine_tune"):
             started = time.perf_counter()
             if system == "fine_tune":
-                ours = (Path(folder, "model"), Path(folder, "scratch"), base_model, settings, compute)
-                loss = fine_tune(triplets, *ours).curve["loss"].mean()
+                folders = Path(folder, "model"), Path(folder, "scratch")
+                loss = fine_tune(TrainingTask(triplets, *folders, base_model, settings, compute)).curve["loss"].mean()
             else:
                 loss = _train_plainly(train, Path(folder), base_model, settings, compute)
             seconds = time.perf_counter() - started

@@ -21,6 +21,7 @@ from embed_assets.text.identifiers import IDENTIFIER_PATTERNS
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.miner import Miner
 from embed_assets.training.settings import NegativesSettings
+from embed_assets.training.task import TrainingTask
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def mine_triplets(
     logger.info("fine-tuning a draft on the negatives of the first round")
     # Merged with the base model, it would make fewer mistakes of its own, and those are what is looked for.
     draft = settings.draft if settings.draft.merge != AUTO else settings.draft.model_copy(update={"merge": 1.0})
-    fine_tune(mined[0], scratch / "draft", scratch, base_model, draft, compute)
+    fine_tune(TrainingTask(mined[0], scratch / "draft", scratch, base_model, draft, compute))
     # Nobody asks for the draft's embeddings again: they go with the scratch folder.
     encoder = Encoder(base_model, scratch / "memos", str(scratch / "draft"), compute)
     return mine_hard_negatives(pairs, chunks, encoder, *how)

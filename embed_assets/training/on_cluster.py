@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,9 +23,11 @@ from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import files_of_model
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.processes import LASTING, Training, TrainingProcessError, check_batch_size, error_of
+from embed_assets.training.one_process import fine_tune_here
+from embed_assets.training.processes import LASTING, TrainingProcessError, check_batch_size, error_of
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.states import STATE, fetch_states, find_best_in, keep_states, last_state
+from embed_assets.training.task import Training, TrainingTask
 
 logger = logging.getLogger(__name__)
 # Folders of the driver beside that of the states, below the one that the desk is for.
@@ -47,21 +48,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerTask:
     """What every worker gets.
 
     Args:
-        train: fine_tune.
         desk: of the driver's scratch folder.
         triplets: as a Parquet file.
         base_model: the model to start from.
         model: the same model for workers, as files_of_model gives it.
         settings: how to train.
         compute: of a worker.
-        dev: as in fine_tune.
+        dev: as of TrainingTask.
     """
 
-    train: Callable[..., Training]
     desk: Desk
     triplets: bytes
     base_model: BaseModelSettings
@@ -71,21 +70,8 @@ class Task:
     dev: DevSet | None
 
 
-def fine_tune_on_cluster(
-    train: Callable[..., Training],
-    triplets: pl.DataFrame,
-    folder: Path,
-    scratch: Path,
-    base_model: BaseModelSettings,
-    settings: TrainingSettings,
-    compute: Compute,
-    logs: Path | None = None,
-    dev: DevSet | None = None,
-) -> Training:
+def fine_tune_on_cluster(task: TrainingTask, cluster: Cluster) -> Training:
     """As fine_tune, in the workers of the cluster, all on the same batches.
-
-    Args:
-        train: fine_tune itself; the others are its arguments.
 
     Raises:
         ValueError: as fine_tune, the batch size is not a multiple of the number of workers, or the weights are to be divided.
@@ -93,36 +79,34 @@ def fine_tune_on_cluster(
         ClusterError: the cluster is not there, or the workers do not fit.
         TrainingProcessError: workers failed in another way, or were lost too often.
     """
-    cluster = compute.cluster
-    assert cluster is not None
-    if compute.sharded:
+    if task.compute.sharded:
         raise ValueError(
             "sharded of the resource 'gpu' divides over the GPUs of one machine, not over workers of a cluster: unset one of them"
         )
-    check_batch_size(settings, cluster.workers)
+    check_batch_size(task.settings, cluster.workers)
     connect(cluster)
-    scratch = scratch.resolve()
+    scratch = task.scratch.resolve()
     for left in (scratch / RESULT, scratch / RAY):
         shutil.rmtree(left, ignore_errors=True)
     scratch.mkdir(parents=True, exist_ok=True)
-    model, table = files_of_model(base_model.name, base_model.revision), io.BytesIO()
-    triplets.write_parquet(table)
+    model, table = files_of_model(task.base_model.name, task.base_model.revision), io.BytesIO()
+    task.triplets.write_parquet(table)
     desk = Desk.open(scratch)
-    task = Task(train, desk, table.getvalue(), base_model, model, settings, compute.of_a_worker(), dev)
+    sent = WorkerTask(desk, table.getvalue(), task.base_model, model, task.settings, task.compute.of_a_worker(), task.dev)
     try:
-        _run(task, cluster, scratch)
+        _run(sent, cluster, scratch)
     finally:
         desk.close()
         shutil.rmtree(scratch / RAY, ignore_errors=True)
-    if logs is not None and (scratch / LOGS).is_dir():
-        shutil.copytree(scratch / LOGS, logs, dirs_exist_ok=True)
+    if task.logs is not None and (scratch / LOGS).is_dir():
+        shutil.copytree(scratch / LOGS, task.logs, dirs_exist_ok=True)
     result = scratch / RESULT
     done = Training.read(result)
-    shutil.copytree(result / "model", folder, dirs_exist_ok=True)
+    shutil.copytree(result / "model", task.folder, dirs_exist_ok=True)
     return done
 
 
-def _run(task: Task, cluster: Cluster, scratch: Path) -> None:
+def _run(task: WorkerTask, cluster: Cluster, scratch: Path) -> None:
     """Train to the end; Ray Train starts all workers again when some were lost."""
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -187,7 +171,7 @@ def _error(failures: list[Failure], ended: list[BaseException]) -> Exception:
     return TrainingProcessError(f"the training in workers of the cluster failed: {ended[0]}{told}")
 
 
-def train_in_worker(task: Task) -> None:
+def train_in_worker(task: WorkerTask) -> None:
     """What each worker does. The first one sends the model, curve.parquet and merges.parquet."""
     import ray.train
 
@@ -201,7 +185,7 @@ def train_in_worker(task: Task) -> None:
     try:
         task.desk.fetch(STATE, place / STATE)
         find_best_in(place / STATE, place / STATE)
-        done = task.train(
+        own = TrainingTask(
             pl.read_parquet(io.BytesIO(task.triplets)),
             place / RESULT / "model",
             place,
@@ -210,8 +194,8 @@ def train_in_worker(task: Task) -> None:
             _compute(task),
             place / LOGS,
             task.dev,
-            [send_states_callback(task.desk, place)],
         )
+        done = fine_tune_here(own, [send_states_callback(task.desk, place)])
         if rank == 0:
             done.write(place / RESULT)
             for folder in (LOGS, RESULT):
@@ -227,7 +211,7 @@ def train_in_worker(task: Task) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _compute(task: Task) -> Compute:
+def _compute(task: WorkerTask) -> Compute:
     """That of this worker: of several on a node, each sees the GPUs of all."""
     import ray.train.torch
 
@@ -268,7 +252,7 @@ def _send_all(desk: Desk, source: Path, folder: str) -> None:
         desk.ask("commit", folder)
 
 
-def _locate(task: Task) -> str:
+def _locate(task: WorkerTask) -> str:
     if isinstance(task.model, str):
         return task.model
     found = task.model.on_this_node() or task.model.receive(task.desk.parts(str(task.model.path)))

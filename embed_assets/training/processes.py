@@ -6,19 +6,15 @@ import os
 import subprocess
 import sys
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import polars as pl
-
-from embed_assets.evaluation.dev_set import DevSet
-from embed_assets.models.hardware import Compute, OutOfMemoryError, require_gpus
-from embed_assets.models.settings import BaseModelSettings
+from embed_assets.models.hardware import OutOfMemoryError, require_gpus
 from embed_assets.training.log import TrainingDivergedError
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.task import MERGES, Training, TrainingTask
 
 logger = logging.getLogger(__name__)
-CURVE, MERGES = "curve.parquet", "merges.parquet"
 LINES_KEPT = 30
 # What people are told of as it is; another try would end as the first did.
 LASTING = (ValueError, TrainingDivergedError, OutOfMemoryError)
@@ -26,52 +22,11 @@ LASTING = (ValueError, TrainingDivergedError, OutOfMemoryError)
 NEWS = "training: "
 
 
-@dataclass(frozen=True)
-class Training:
-    """What is known of a training.
-
-    Args:
-        curve: of the loss, as loss_curve describes it.
-        merges: how good each average with the base model is on dev, as choose_merge describes it; None if none was chosen.
-    """
-
-    curve: pl.DataFrame
-    merges: pl.DataFrame | None = None
-
-    def write(self, folder: Path) -> None:
-        """Write it for the process that asked for the training: curve.parquet, and merges.parquet if there are any."""
-        if self.merges is not None:
-            self.merges.write_parquet(folder / MERGES)
-        self.curve.write_parquet(folder / CURVE)
-
-    @classmethod
-    def read(cls, folder: Path) -> "Training":
-        """What write has written."""
-        merges = folder / MERGES
-        return cls(pl.read_parquet(folder / CURVE), pl.read_parquet(merges) if merges.is_file() else None)
-
-
 class TrainingProcessError(RuntimeError):
     """A training process failed; the message ends with its traceback."""
 
 
-def begins_processes(compute: Compute) -> bool:
-    """Whether a training is to run in processes of its own: one of those does not start others."""
-    import torch
-
-    return compute.processes > 1 or (compute.sharded and not torch.distributed.is_torchelastic_launched())
-
-
-def fine_tune_in_processes(
-    triplets: pl.DataFrame,
-    folder: Path,
-    scratch: Path,
-    base_model: BaseModelSettings,
-    settings: TrainingSettings,
-    compute: Compute,
-    logs: Path | None = None,
-    dev: DevSet | None = None,
-) -> Training:
+def fine_tune_in_processes(task: TrainingTask) -> Training:
     """As fine_tune, under torchrun: worker.py in each process, all on the same batches.
 
     Raises:
@@ -79,26 +34,27 @@ def fine_tune_in_processes(
         TrainingDivergedError: as fine_tune.
         TrainingProcessError: a process failed in another way.
     """
-    check_batch_size(settings, compute.processes)
+    compute = task.compute
+    check_batch_size(task.settings, compute.processes)
     import torch
 
     require_gpus(compute.torch_device(), compute.processes, torch.cuda.device_count())
-    work = (scratch / "processes").resolve()
+    work = (task.scratch / "processes").resolve()
     work.mkdir(parents=True, exist_ok=True)
     for name in ("error-*.json", "dev_*.parquet", MERGES):
         for path in work.glob(name):
             path.unlink()
-    triplets.write_parquet(work / "triplets.parquet")
-    if dev is not None:
-        dev.write(work)
+    task.triplets.write_parquet(work / "triplets.parquet")
+    if task.dev is not None:
+        task.dev.write(work)
     request = {
         "process": os.getpid(),
-        "folder": str(folder.resolve()),
-        "scratch": str(scratch.resolve()),
-        "base_model": base_model.model_dump(mode="json"),
-        "settings": settings.model_dump(mode="json"),
-        "compute": asdict(compute) | {"processes": 1, "cluster": None},
-        "logs": str(logs.resolve()) if logs else None,
+        "folder": str(task.folder.resolve()),
+        "scratch": str(task.scratch.resolve()),
+        "base_model": task.base_model.model_dump(mode="json"),
+        "settings": task.settings.model_dump(mode="json"),
+        "compute": asdict(compute),
+        "logs": str(task.logs.resolve()) if task.logs else None,
     }
     (work / "request.json").write_text(json.dumps(request))
     last_lines = _torchrun(work, compute.processes)

@@ -20,9 +20,10 @@ from embed_assets.artifacts.files import write_atomically
 from embed_assets.evaluation.dev_set import read_dev_set
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.fine_tuning import fine_tune
+from embed_assets.training.one_process import fine_tune_here
 from embed_assets.training.processes import NEWS
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.task import TrainingTask
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
         logging.getLogger("embed_assets").addHandler(news)
         logging.getLogger("embed_assets").setLevel(logging.INFO)
     try:
-        training = fine_tune(
+        task = TrainingTask(
             pl.read_parquet(work / "triplets.parquet"),
             Path(request["folder"]),
             Path(request["scratch"]),
@@ -45,6 +46,7 @@ def main() -> None:
             Path(request["logs"]) if request["logs"] else None,
             read_dev_set(work),
         )
+        training = fine_tune_here(task)
     except Exception as error:
         failure = {"rank": rank, "kind": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
         write_atomically(work / f"error-{rank}.json", json.dumps(failure))

@@ -14,6 +14,7 @@ from embed_assets.training.export import export_onnx
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.parity import parity
 from embed_assets.training.settings import ExportSettings, TrainingSettings
+from embed_assets.training.task import TrainingTask
 from embed_assets_tests.tiny_models import ARCHITECTURES, HIDDEN, TEXTS, write_model
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,7 @@ def encode(base: BaseModelSettings, memos: Path, name: str | None = None) -> np.
 def test_a_model_is_encoded_trained_saved_and_exported(model, tmp_path, architecture):
     base = model(architecture)
     before = encode(base, tmp_path)
-    fine_tune(TRIPLETS, tmp_path / "tuned", tmp_path / "scratch", base, ONE_STEP, CPU)
+    fine_tune(TrainingTask(TRIPLETS, tmp_path / "tuned", tmp_path / "scratch", base, ONE_STEP, CPU))
     after = encode(base, tmp_path, str(tmp_path / "tuned"))
     assert before.shape == after.shape == (3, HIDDEN)
     assert np.abs(after - before).max() > 1e-3
@@ -82,7 +83,7 @@ def test_weights_are_trained_in_float32_whatever_they_are_stored_in(model, tmp_p
     # Steps of a learning rate that is lost on most weights in bfloat16.
     changes = {"learning_rate": 5e-5, "weight_decay": 0.0, "lora_rank": lora_rank}
     settings = ONE_STEP.model_copy(update=changes)
-    fine_tune(TRIPLETS, tmp_path / "tuned", tmp_path / "scratch", base, settings, CPU)
+    fine_tune(TrainingTask(TRIPLETS, tmp_path / "tuned", tmp_path / "scratch", base, settings, CPU))
     was, now = load_file(Path(base.name) / "model.safetensors"), load_file(tmp_path / "tuned" / "model.safetensors")
     name = "encoder.layer.1.attention.self.value.weight"
     assert str(was[name].dtype) == f"torch.{stored}" and str(now[name].dtype) == "torch.float32"

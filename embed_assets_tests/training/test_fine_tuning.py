@@ -17,8 +17,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.training import write_training
-from embed_assets.training import fine_tuning as training
-from embed_assets.training import states
+from embed_assets.training import one_process, states
 from embed_assets.training.examples import draw_examples
 from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.fine_tuning import fine_tune
@@ -26,6 +25,7 @@ from embed_assets.training.log import TrainingDivergedError, divergence
 from embed_assets.training.loss import PARTS, contrastive_loss, embed_by_length, parts_that_pay
 from embed_assets.training.processes import TrainingProcessError
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.task import TrainingTask
 
 HIDDEN = 64
 COMPUTE = Compute(device="cpu", dtype="float32", loggers=())
@@ -80,7 +80,7 @@ def settings(**changes) -> TrainingSettings:
 
 
 def train(folder: Path, base: BaseModelSettings, triplets: pl.DataFrame = TRIPLETS, compute: Compute = COMPUTE, **changes):
-    return fine_tune(triplets, folder / "model", folder / "scratch", base, settings(**changes), compute).curve
+    return fine_tune(TrainingTask(triplets, folder / "model", folder / "scratch", base, settings(**changes), compute)).curve
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -308,7 +308,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
             if state.global_step == step:
                 raise InterruptedTrainingError
 
-    monkeypatch.setattr(training, "log_callback", lambda *_: Interrupt())
+    monkeypatch.setattr(one_process, "log_callback", lambda *_: Interrupt())
 
 
 @pytest.mark.long
@@ -353,7 +353,7 @@ def test_a_state_is_as_large_as_it_is_said_to_be(base, tmp_path, monkeypatch, lo
     train(tmp_path, base, lora_rank=lora_rank)
     (state, *_) = (tmp_path / "scratch" / "trainer").glob("checkpoint-*")
     taken = sum(path.stat().st_size for path in [*state.glob("*.safetensors"), state / "optimizer.pt"])
-    said = states.bytes_of_state(training._load(base, settings(lora_rank=lora_rank), "cpu"))
+    said = states.bytes_of_state(one_process._load(base, settings(lora_rank=lora_rank), "cpu"))
     assert taken / 2 < said < 1.1 * taken
 
 
@@ -406,7 +406,9 @@ def test_loggers_write_beside_the_model_and_change_nothing(base, tmp_path):
 
     logs = tmp_path / "logs"
     done = fine_tune(
-        TRIPLETS, tmp_path / "a" / "model", tmp_path / "a", base, settings(), Compute(device="cpu", dtype="float32"), logs
+        TrainingTask(
+            TRIPLETS, tmp_path / "a" / "model", tmp_path / "a", base, settings(), Compute(device="cpu", dtype="float32"), logs
+        )
     )
     train(tmp_path / "b", base)
     digests = {name: digest_of_files(tmp_path / name / "model", files(tmp_path / name / "model")) for name in "ab"}
@@ -421,10 +423,10 @@ def files(folder: Path) -> list[Path]:
 
 def test_a_logger_that_is_not_there_is_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="logger 'tensorbord' is none of tensorboard, mlflow, wandb"):
-        training.logger_callbacks(["tensorbord"], tmp_path)
+        one_process.logger_callbacks(["tensorbord"], tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"logger 'mlflow' is not installed: pip install 'embed-assets\[loggers\]'"):
-        training.logger_callbacks(["mlflow"], tmp_path)
+        one_process.logger_callbacks(["mlflow"], tmp_path)
 
 
 def test_the_benchmark_trains_on_the_same_examples_twice(base):

@@ -22,6 +22,7 @@ from embed_assets.training.export import export_onnx
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.parity import check_parity
 from embed_assets.training.settings import ExportSettings, TrainingSettings
+from embed_assets.training.task import TrainingTask
 from embed_assets_tests.tiny_models import TEXTS, write_model
 
 CPU = Compute(device="cpu", dtype="float32", batch_size=64, loggers=())
@@ -42,7 +43,7 @@ def tuned(base: BaseModelSettings, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("tuned")
     rows = [{"anchor": f"part {n}?", "positive": f"{TEXTS[n % 3]} Part {n}."} for n in range(4)]
     triplets = pl.DataFrame(rows).with_columns(split=pl.lit("train"))
-    fine_tune(triplets, folder / "model", folder / "scratch", base, TrainingSettings(batch_size=4), CPU)
+    fine_tune(TrainingTask(triplets, folder / "model", folder / "scratch", base, TrainingSettings(batch_size=4), CPU))
     return folder / "model"
 
 

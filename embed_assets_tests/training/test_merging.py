@@ -14,7 +14,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.evaluator import ModelInTraining
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.merging import CANDIDATES, best_share, chosen_merge
-from embed_assets.training.processes import Training
+from embed_assets.training.task import Training, TrainingTask
 from embed_assets_tests.training.test_fine_tuning import COMPUTE, TRIPLETS, base, settings, weights
 
 __all__ = ["base"]
@@ -35,7 +35,9 @@ def answered_as_by(model: ModelInTraining) -> DevSet:
 
 
 def trained(folder: Path, base: BaseModelSettings, dev: DevSet | None = None, **changes) -> Training:
-    return fine_tune(TRIPLETS, folder / "model", folder / "scratch", base, settings(epochs=3.0, **changes), COMPUTE, dev=dev)
+    return fine_tune(
+        TrainingTask(TRIPLETS, folder / "model", folder / "scratch", base, settings(epochs=3.0, **changes), COMPUTE, dev=dev)
+    )
 
 
 @pytest.mark.parametrize("right", ["base", "tuned"])

@@ -15,6 +15,7 @@ from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.loss import contrastive_loss
 from embed_assets.training.query_tower import FrozenPassages, query_loss
 from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.task import TrainingTask
 from embed_assets_tests.tiny_models import TEXTS, write_model
 
 CPU = Compute("cpu", dtype="float32", loggers=())
@@ -44,7 +45,7 @@ def margin(encoder) -> float:
 @pytest.mark.parametrize("lora_rank", [0, 4])
 def test_queries_learn_to_find_passages_that_stay_where_they_are(base, tmp_path, lora_rank):
     settings = SETTINGS.model_copy(update={"lora_rank": lora_rank, "learning_rate": 2e-2 if lora_rank else 5e-3})
-    training = fine_tune(TRIPLETS, tmp_path / "tuned", tmp_path / "scratch", base, settings, CPU)
+    training = fine_tune(TrainingTask(TRIPLETS, tmp_path / "tuned", tmp_path / "scratch", base, settings, CPU))
     before = Encoder(base, tmp_path, compute=CPU)
     after = TwoTowers(Encoder(base, tmp_path, str(tmp_path / "tuned"), CPU), before)
     assert np.array_equal(after.encode_passages(TEXTS), before.encode_passages(TEXTS))

@@ -13,9 +13,9 @@ from embed_assets.models.encoders import Encoder, load_sentence_transformer
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.training.fine_tuning import fine_tune
-from embed_assets.training.processes import Training
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.sharding import layers_of
+from embed_assets.training.task import Training, TrainingTask
 from embed_assets.training.trainer import WEIGHTS
 from embed_assets_tests.tiny_models import TEXTS, write_model
 
@@ -39,7 +39,7 @@ def fine_tuned(folder: Path, base: BaseModelSettings, compute: Compute, dev: Dev
     settings = TrainingSettings(
         **{"batch_size": 8, "learning_rate": 5e-3, "epochs": 2.0, "checkpoints": 6, "merge": 1, "seed": 5} | changes
     )
-    return fine_tune(TRIPLETS, folder / "model", folder / "scratch", base, settings, compute, dev=dev)
+    return fine_tune(TrainingTask(TRIPLETS, folder / "model", folder / "scratch", base, settings, compute, dev=dev))
 
 
 def train(folder: Path, base: BaseModelSettings, compute: Compute, **changes) -> pl.DataFrame:

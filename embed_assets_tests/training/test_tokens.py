@@ -19,6 +19,7 @@ from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.loss import contrastive_loss, embed_by_length
 from embed_assets.training.settings import ExportSettings, TrainingSettings
+from embed_assets.training.task import TrainingTask
 from embed_assets.training.token_loss import compute_by_length, token_loss
 from embed_assets_tests.tiny_models import write_model
 from embed_assets_tests.training.test_fine_tuning import COMPUTE, HIDDEN, TRIPLETS, base, differences, settings, train  # noqa: F401
@@ -182,7 +183,7 @@ def test_a_training_of_tokens_is_judged_by_them(base, tmp_path):  # noqa: F811
     assert late == pytest.approx(1, abs=0.02) and dense.mean() < 0.9
     assert both == pytest.approx((dense + late) / 2)
     folders = (tmp_path / "model", tmp_path / "scratch")
-    tuned = fine_tune(TRIPLETS, *folders, base, settings(kind="late", merge="auto", epochs=3.0), COMPUTE, dev=dev)
+    tuned = fine_tune(TrainingTask(TRIPLETS, *folders, base, settings(kind="late", merge="auto", epochs=3.0), COMPUTE, dev=dev))
     assert tuned.merges["dev_ndcg@10"][0] == pytest.approx(late.mean(), abs=0.01), "the base model, by its tokens"
 
 

@@ -14,6 +14,7 @@ from embed_assets.training.fine_tuning import fine_tune
 from embed_assets.training.own_checkpoint import take_over
 from embed_assets.training.settings import TrainingSettings
 from embed_assets.training.stages import CHECKPOINT
+from embed_assets.training.task import TrainingTask
 
 
 @stage_asset(CHECKPOINT, kinds={"pytorch", "huggingface"}, gpu=True)
@@ -36,5 +37,5 @@ def write_checkpoint(folder: Path, scratch: Path, inputs: Inputs, workspace: Wor
     # Beside the artifacts, so that TensorBoard shows all trainings, those under way too.
     logs = workspace.logs / inputs.stage / inputs.collection / inputs.fingerprint
     examples, dev = inputs.table("triplets", "triplets"), read_dev_set(inputs.folder("triplets"))
-    done = fine_tune(examples, model, scratch, base_model, training, compute, logs, dev)
+    done = fine_tune(TrainingTask(examples, model, scratch, base_model, training, compute, logs, dev))
     write_training(folder, done.curve, best_kept=training.early_stopping > 0, merges=done.merges)
