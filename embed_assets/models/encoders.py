@@ -268,12 +268,10 @@ class _Rows:
         return self._vectors
 
 
-def count_unencoded(
-    settings: BaseModelSettings, memos: Path, queries: Iterable[str], passages: Iterable[str], name: str | None = None
-) -> int:
+def count_unencoded(settings: BaseModelSettings, memos: Path, queries: Iterable[str], passages: Iterable[str]) -> int:
     """How many of the texts a model has not encoded yet, in no dtype; arguments as of Encoder. Nothing is encoded or written."""
-    settings = with_prompts(settings, name)
-    memo, asked = _memo_path(settings, memos, name or settings.name), {QUERY: list(queries), PASSAGE: list(passages)}
+    settings = with_prompts(settings)
+    memo, asked = _memo_path(settings, memos, settings.name), {QUERY: list(queries), PASSAGE: list(passages)}
     # Whoever plans need not know the device that will encode.
     left = {
         keys

@@ -22,9 +22,7 @@ MOST_TEXTS = 32
 ENGINES = Path("~/.cache/embed_assets/tensorrt")
 
 
-def open_session(
-    path: Path, tokens: int, threads: int = 0, providers: Sequence[str] = (CPU,), engines: Path = ENGINES
-) -> "InferenceSession":
+def open_session(path: Path, tokens: int, threads: int = 0, providers: Sequence[str] = (CPU,)) -> "InferenceSession":
     """A session with an ONNX file.
 
     Args:
@@ -32,7 +30,6 @@ def open_session(
         tokens: the longest input.
         threads: number of threads; 0 leaves the choice to onnxruntime.
         providers: where to compute, best first; those that onnxruntime has not are left out.
-        engines: where engines of TensorRT are kept.
     """
     import onnxruntime
 
@@ -43,7 +40,7 @@ def open_session(
         _load_libraries(TENSORRT in there)
     inputs = _inputs(path) if TENSORRT in there else []
     settings = [
-        tensorrt_options(path, inputs, tokens, engines.expanduser()) if provider == TENSORRT else {} for provider in there
+        tensorrt_options(path, inputs, tokens, ENGINES.expanduser()) if provider == TENSORRT else {} for provider in there
     ]
     for of_provider in settings:
         if of_provider:

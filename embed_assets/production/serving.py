@@ -26,6 +26,7 @@ from embed_assets.production.published import Published, model_of_table
 from embed_assets.production.published_index import metadata_of
 
 TEXTS_IN_A_REQUEST = 32
+MOST_SECONDS = 60.0  # for an answer
 PASSAGES_COMPARED = 64
 QUERIES_COMPARED = 32
 WHERE_TO_LOOK = {
@@ -75,7 +76,6 @@ class EndpointEncoder:
         settings: prompts and lengths of the model.
         tokenizer: folder or name of the model, whose tokenizer tells where a long text is cut.
         key_variable: environment variable with the key; empty: no key.
-        timeout_seconds: how long to wait for an answer.
 
     Raises:
         ServingError: the environment variable is not set to a key.
@@ -88,12 +88,10 @@ class EndpointEncoder:
         settings: BaseModelSettings,
         tokenizer: str,
         key_variable: str = "",
-        timeout_seconds: float = 60.0,
     ):
         self.url = url
         self.model_name = model_name
         self.settings = with_prompts(settings, tokenizer)
-        self.timeout_seconds = timeout_seconds
         self._tokenizer = load_tokenizer(tokenizer)
         try:
             self._key = read_key(key_variable, "publishing.endpoint_key_variable")
@@ -127,7 +125,7 @@ class EndpointEncoder:
 
         vectors: list[list[float]] = []
         try:
-            async with open_client(self.url, self._key, 1, self.timeout_seconds) as client:
+            async with open_client(self.url, self._key, 1, MOST_SECONDS) as client:
                 for start in range(0, len(texts), TEXTS_IN_A_REQUEST):
                     block = list(texts[start : start + TEXTS_IN_A_REQUEST])
                     answer = await client.embeddings.create(model=self.model_name, input=block, encoding_format="float")
@@ -142,7 +140,7 @@ class EndpointEncoder:
                 f"{self.url} does not serve {self.model_name!r} (HTTP {error.status_code}: {words}): {advice}"
             ) from None
         except openai.APITimeoutError:
-            raise ServingError(f"{self.url} did not answer within {self.timeout_seconds:g} seconds") from None
+            raise ServingError(f"{self.url} did not answer within {MOST_SECONDS:g} seconds") from None
         except openai.APIConnectionError as error:
             raise ServingError(
                 f"{self.url}: no connection ({without_secrets(error.__cause__, self._key)}): "

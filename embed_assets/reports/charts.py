@@ -82,11 +82,9 @@ def draw_gains(folder: Path, scores: pl.DataFrame) -> None:
     _save(figure, folder / REPORT / "gains.png")
 
 
-def draw_scores(
-    folder: Path, summary: Mapping[str, Any], metrics: tuple[str, ...] = ("ndcg@1", "ndcg@10", "recall@10", "map@10")
-) -> None:
+def draw_scores(folder: Path, summary: Mapping[str, Any]) -> None:
     """Draw one group of bars for each metric to report/<labels>_queries.png, the value above each bar."""
-    systems = list(summary["systems"])
+    systems, metrics = list(summary["systems"]), ("ndcg@1", "ndcg@10", "recall@10", "map@10")
     figure, axes = _figure(8, 3.6)
     width = 0.84 / len(systems)
     for i, system in enumerate(systems):

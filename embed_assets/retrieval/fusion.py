@@ -135,7 +135,6 @@ def fuse_hits(
     first: Mapping[str, float],
     second: Mapping[str, float],
     weight: float = DEFAULT_WEIGHT,
-    depth: int = DEPTH,
     deviation: float | None = None,
 ) -> dict[str, float]:
     """convex_fusion of the hits of two searches for one query, best first.
@@ -143,7 +142,7 @@ def fuse_hits(
     Args:
         first: id → score of each hit of the dense search; a higher score is better.
         second: id → BM25 score of each hit; what is missing had no match, or was not fetched.
-        weight, depth, deviation: as in convex_fusion; both searches have to fetch ``depth`` hits.
+        weight, deviation: as in convex_fusion; both searches have to fetch DEPTH hits.
     """
     ids = list(dict.fromkeys([*first, *second]))
     if not ids:
@@ -152,7 +151,7 @@ def fuse_hits(
         np.array([[hits.get(name, missing) for name in ids]], dtype=np.float32)
         for hits, missing in ((first, -np.inf), (second, 0.0))
     )
-    fused = convex_fusion(of_first, of_second, weight, depth, deviation)[0]
+    fused = convex_fusion(of_first, of_second, weight, deviation=deviation)[0]
     return {ids[place]: float(fused[place]) for place in np.argsort(-fused, kind="stable")}
 
 

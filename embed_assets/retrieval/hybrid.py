@@ -40,7 +40,6 @@ class HybridRetriever:
     Args:
         encoder: the dense model.
         passages: the texts to search.
-        depth: how far down a passage counts as found.
         language: ISO 639-1 code of the passages' language.
         weight: of the dense model.
         cluster: workers that share a large corpus (shards.worth_shards); None: this process has it all.
@@ -50,7 +49,6 @@ class HybridRetriever:
         self,
         encoder: TextEncoder,
         passages: Sequence[str],
-        depth: int = DEPTH,
         language: str = ENGLISH,
         weight: float = DEFAULT_WEIGHT,
         cluster: Cluster | None = None,
@@ -59,7 +57,7 @@ class HybridRetriever:
         # Before the vectors, which take most of the memory.
         self._bm25 = bm25_index(passages, language)
         self._vectors = encoder.encode_passages(passages)
-        self._depth, self._weight, self._deviation = depth, weight, cosine_deviation(self._vectors)
+        self._weight, self._deviation = weight, cosine_deviation(self._vectors)
         self._cluster = cluster
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[Hits]:
@@ -85,10 +83,10 @@ class HybridRetriever:
         with Shards(self._cluster, {"dense": self._vectors}) as shards:
             yield from shards.nearest(Nearest(block, k) for block in blocks)
 
-    def ranks(self, queries: Sequence[str], targets: Sequence[int]) -> list[int | None]:
-        """The place of each query's target passage, counted from 1; None where it is not found."""
+    def ranks(self, queries: Sequence[str], targets: Sequence[int], depth: int = DEPTH) -> list[int | None]:
+        """The place of each query's target passage, counted from 1; None where it is not among the first ``depth``."""
         places: list[int | None] = []
-        for hits in self.search(queries, self._depth):
+        for hits in self.search(queries, depth):
             for columns, target in zip(hits.found, targets[hits.start :], strict=False):
                 place = np.flatnonzero(columns == target)
                 places.append(int(place[0]) + 1 if len(place) else None)

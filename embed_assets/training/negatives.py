@@ -125,9 +125,7 @@ def mine_hard_negatives(
     incomplete = [number for number, row in enumerate(rows) if len(row["given"]) < settings.per_query]
     if incomplete:
         asked = [rows[number] for number in incomplete]
-        retriever = HybridRetriever(
-            encoder, Texts(chunks["passage"]), max(100, settings.top_k), language_of(chunks), cluster=cluster
-        )
+        retriever = HybridRetriever(encoder, Texts(chunks["passage"]), language_of(chunks), cluster=cluster)
         blocks = retriever.search([row["query"] for row in asked], settings.top_k)
         for hits in track(blocks, "mining hard negatives, in blocks", total=-(-len(asked) // QUERIES_IN_A_BLOCK)):
             mined = miner.mine(asked[hits.start : hits.start + len(hits.found)], hits)

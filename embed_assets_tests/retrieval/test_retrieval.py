@@ -111,7 +111,7 @@ def test_ranks_count_from_one_and_end_at_the_depth(encoder):
     places = [columns.tolist() for hits in retriever.search(queries, 100) for columns in hits.found]
     assert retriever.ranks(queries, [1, 4, 0]) == [1, 1, 1]
     assert retriever.ranks(queries, [3, 3, 3]) == [places[number].index(3) + 1 for number in range(3)]
-    assert HybridRetriever(encoder, PASSAGES, depth=1).ranks(queries, [1, 4, 3]) == [1, 1, None]
+    assert retriever.ranks(queries, [1, 4, 3], depth=1) == [1, 1, None]
 
 
 def test_hybrid_search_follows_the_model_where_no_word_matches(encoder):
