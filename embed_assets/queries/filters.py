@@ -12,6 +12,7 @@ from embed_assets.models.encoders import Encoder
 from embed_assets.queries.pairs import NEIGHBOUR
 from embed_assets.queries.passage_talk import speaks_of_its_task, speaks_of_the_passage
 from embed_assets.queries.settings import QuestionsSettings
+from embed_assets.retrieval.fusion import DEPTH
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK
 from embed_assets.text.columns import Texts
@@ -107,8 +108,8 @@ def filter_pairs(
 
     Returns:
         The pairs with the reason of each drop, and two columns: ``rank``, the place of the chunk counted from 1
-        (null beyond the first 100, or where it was not asked for), and ``similarity``, the cosine of a
-        near-duplicate to the query that was kept.
+        (null beyond the first 100 and the first ``round_trip_top_k``, or where it was not asked for), and ``similarity``,
+        the cosine of a near-duplicate to the query that was kept.
     """
     pairs = _drop_repeated(pairs).with_columns(rank=pl.lit(None, pl.Int64), similarity=pl.lit(None, pl.Float64))
     if settings.round_trip_top_k:
@@ -147,7 +148,7 @@ def _drop_lost(
         return pairs
     targets = [spans[span] for span in usable.select("document_id", "start", "end").iter_rows()]
     retriever = HybridRetriever(encoder, Texts(chunks["passage"]), language=language_of(chunks), cluster=encoder.compute.cluster)
-    ranks = retriever.ranks(usable["query"].to_list(), targets)
+    ranks = retriever.ranks(usable["query"].to_list(), targets, max(DEPTH, top_k))
     rank_of_row = dict(zip(usable["row"].to_list(), ranks, strict=True))
     lost_ids = {pairs["query_id"][row] for row, rank in rank_of_row.items() if rank is None or rank > top_k}
     # A query of which one answer can be trained on is none to test with.

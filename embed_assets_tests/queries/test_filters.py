@@ -167,6 +167,14 @@ def test_the_round_trip_keeps_what_finds_its_chunk_and_drops_what_does_not(chunk
     assert filtered.drop("dropped", "rank", "similarity").equals(pairs.drop("dropped"))
 
 
+def test_a_round_trip_that_goes_further_than_the_first_hundred_looks_further(chunks, encoder):
+    many = pl.concat(chunks.with_columns(pl.col("document_id") + f" {copy}") for copy in range(10))
+    pairs = ask(many, *(("how is a pawn promoted to a queen", name) for name in many["document_id"]))
+    filtered = filter_pairs(pairs, many, encoder, QuestionsSettings(round_trip_top_k=len(many), max_similarity=1.0))
+    assert len(many) > 100 and filtered["dropped"].null_count() == len(many)
+    assert sorted(filtered["rank"]) == list(range(1, len(many) + 1))
+
+
 def test_repeated_queries_are_marked(chunks, encoder):
     pairs = ask(
         chunks,
