@@ -9,13 +9,15 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, Strict
 from pydantic.fields import FieldInfo
 
+from embed_assets.artifacts.errors import UserError
+
 AUTO = "auto"
 IN_NO_FINGERPRINT = "in_no_fingerprint"
 ADDED_LATER = "added_later"
 SECRET_PARAMETERS = re.compile(r"key|token|secret|passw|pwd|credential|signature|auth|^sig$", re.IGNORECASE)
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """A settings file is wrong; the message names the file, the key, the value and what is allowed."""
 
 

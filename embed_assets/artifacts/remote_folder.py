@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.files import lock, write_atomically
 from embed_assets.artifacts.secrets import without_secrets
 
@@ -37,7 +38,7 @@ class ReplacedError(RemoteError):
     """An object was replaced or removed while it was read."""
 
 
-class AddressError(ValueError):
+class AddressError(UserError, ValueError):
     """An address names no object store that can be used, or has credentials in it."""
 
 

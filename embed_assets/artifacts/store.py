@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.files import digest_of_files, fingerprint_of, lock, sync, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ FINDINGS = "findings.json"
 HTML_REPORT = "report.html"
 
 
-class MissingArtifactError(LookupError):
+class MissingArtifactError(UserError, LookupError):
     """An upstream artifact was never built, or was deleted from the store."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed_assets.artifacts.cache import cache_folder
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.files import fingerprint_of, lock, write_atomically
 from embed_assets.artifacts.mirror import Mirror
 from embed_assets.artifacts.remote_folder import RemoteFolder, checked_address, is_remote, share
@@ -17,7 +18,7 @@ from embed_assets.artifacts.remote_store import RemoteStore
 from embed_assets.artifacts.store import ArtifactStore
 
 
-class CollectionError(ValueError):
+class CollectionError(UserError, ValueError):
     """A collection does not exist, or holds a file that cannot be used; the file and the line are named."""
 
 

@@ -167,7 +167,6 @@ def benchmark_cluster(work: str, collection: str, count: int | None, as_json: bo
     workspace, settings = open_collection(collection, data, home)
     from embed_assets.benchmarks import cluster
     from embed_assets.benchmarks.questions import asked
-    from embed_assets.cluster.ray_cluster import ClusterError
     from embed_assets.defs.resources import GpuResource
     from embed_assets.models.encoders import Encoder
     from embed_assets.queries.prompts import load_question_prompts
@@ -193,7 +192,7 @@ def benchmark_cluster(work: str, collection: str, count: int | None, as_json: bo
             measured, count = cluster.writing(*told, questions.writer, workspace.memos), len(told[0])
     try:
         table = cluster.benchmark_cluster(measured, count, compute)
-    except (ClusterError, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from None
     echo_table(table, as_json)
 

@@ -6,10 +6,8 @@ from typing import Any
 
 import click
 
-from embed_assets.artifacts.blocks import SettingsError
-from embed_assets.artifacts.remote_folder import AddressError, RemoteError
-from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import CollectionError
+from embed_assets.artifacts.errors import UserError
+from embed_assets.artifacts.remote_folder import RemoteError
 from embed_assets.cli import (
     benchmark,
     building,
@@ -25,10 +23,6 @@ from embed_assets.cli import (
     results,
     sweeps,
 )
-from embed_assets.models.locations import ModelNotFoundError, ModelNotPinnedError
-from embed_assets.models.weights import BrokenModelError
-from embed_assets.production.published_index import PublishingError
-from embed_assets.sweep.trials import TrialError
 
 COMMANDS = (
     initialize.init,
@@ -58,11 +52,6 @@ COMMANDS = (
 )
 
 
-# Their messages say in one line what is wrong and what to do.
-TOLD = (
-    *(AddressError, BrokenModelError, CollectionError, MissingArtifactError, ModelNotFoundError, ModelNotPinnedError),
-    *(PublishingError, RemoteError, SettingsError, TrialError),
-)
 # What the place that somebody named is to blame for.
 FULL = {errno.ENOSPC, errno.EDQUOT}
 UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO}
@@ -74,7 +63,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except TOLD as error:
+        except (UserError, RemoteError) as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
             if error.errno in FULL:  # where it was found out while writing, the error names no file

@@ -66,7 +66,7 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
     from embed_assets.models.answers import GenerationError
     from embed_assets.models.encoders import Encoder
     from embed_assets.models.language_models import LanguageModel
-    from embed_assets.queries.prompts import PromptError, load_question_prompts
+    from embed_assets.queries.prompts import load_question_prompts
     from embed_assets.queries.qa_pairs import preview_questions
     from embed_assets.queries.shares import MULTI_HOP, hops_in_words
 
@@ -75,7 +75,7 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
     try:
         prompts = load_question_prompts(settings.questions, workspace.prompt_folders(collection))
         written = preview_questions(chunks, prompts, open_model, encoder, settings.questions, count)
-    except (PromptError, GenerationError) as error:
+    except GenerationError as error:
         raise click.ClickException(str(error)) from None
     if written.is_empty():
         click.echo(f"{collection}: the writer wrote no question about the {len(chunks):,} chunks that there are", err=True)

@@ -21,7 +21,7 @@ def prompts_command(collection: str, name: str, as_json: bool, data: str) -> Non
     A prompt in the collection's prompts/ is taken before one in the data folder's prompts/, and that before the package's.
     """
     workspace, settings = open_collection(collection, data)
-    from embed_assets.queries.prompts import PromptError, find_prompts, load_prompt
+    from embed_assets.queries.prompts import find_prompts, load_prompt
 
     folders, shares = workspace.prompt_folders(collection), settings.questions.styles
     found = find_prompts(folders)
@@ -29,10 +29,7 @@ def prompts_command(collection: str, name: str, as_json: bool, data: str) -> Non
         _copy(name, found, folders[0], collection, as_json)
         return
     for prompt_name, path in sorted(found.items(), key=lambda row: (-shares.get(row[0], 0), row[0])):
-        try:
-            prompt = load_prompt(path.name, folders)
-        except PromptError as error:
-            raise click.ClickException(str(error)) from None
+        prompt = load_prompt(path.name, folders)
         share = shares.get(prompt_name, 0)
         if as_json:
             echo_json({"prompt": prompt_name, "share": share, "description": prompt.description, "path": path})

@@ -64,13 +64,9 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     says.
     """
     workspace, settings = open_collection(collection, data, home)
-    from embed_assets.evaluation.comparison import AmbiguousModelError, compare_models
+    from embed_assets.evaluation.comparison import compare_models
 
-    try:
-        summaries = compare_models(workspace, collection, models, settings.base_model, settings.scoring)
-    except AmbiguousModelError as error:
-        raise click.ClickException(str(error)) from None
-    _echo_summaries(summaries, as_json)
+    _echo_summaries(compare_models(workspace, collection, models, settings.base_model, settings.scoring), as_json)
 
 
 @click.command()

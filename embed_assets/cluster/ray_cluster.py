@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from embed_assets.artifacts.errors import UserError
+
 logger = logging.getLogger(__name__)
 ADDRESS = "RAY_ADDRESS"
 SECONDS_TO_ANSWER = 5.0
 
 
-class ClusterError(RuntimeError):
+class ClusterError(UserError, RuntimeError):
     """The cluster cannot do what is asked of it; the message says why and what to do."""
 
 

@@ -19,39 +19,21 @@ from dagster import (
     run_failure_sensor,
 )
 
-from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.inputs import ChangedWhileReadError
-from embed_assets.artifacts.store import MissingArtifactError
-from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.cluster.ray_cluster import ClusterError, ClusterUnreachableError
+from embed_assets.cluster.ray_cluster import ClusterUnreachableError
 from embed_assets.defs.names import is_ours
 from embed_assets.defs.partitions import PARTITION_TAG
-from embed_assets.models.locations import HubUnreachableError, ModelNotFoundError, ModelNotPinnedError
-from embed_assets.models.weights import BrokenModelError
+from embed_assets.models.locations import HubUnreachableError
 from embed_assets.production.notices import NOWHERE, Notice, NoticeError, send
-from embed_assets.production.published_index import OvertakenError, PublishingError
-from embed_assets.queries.prompts import PromptError
-from embed_assets.sweep.trials import TrialError
-from embed_assets.training.log import TrainingDivergedError
+from embed_assets.production.published_index import OvertakenError
 
 logger = logging.getLogger(__name__)
 # After 15 and 45 seconds, give or take: an endpoint that restarts and a full GPU are mended by then. What was computed
 # before the failure is kept, so another try costs little. A run that fails for good is for the retraining sensor.
 RETRIES = RetryPolicy(max_retries=2, delay=15, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
+# Of the errors that people have to mend, those that may be gone a moment later.
 PASSING = (ChangedWhileReadError, ClusterUnreachableError, HubUnreachableError, OvertakenError)
-LASTING = (
-    ClusterError,
-    CollectionError,
-    SettingsError,
-    PromptError,
-    ModelNotFoundError,
-    ModelNotPinnedError,
-    BrokenModelError,
-    MissingArtifactError,
-    TrialError,
-    PublishingError,
-    TrainingDivergedError,
-)
 
 
 def lasting_errors_end_at_once(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +43,7 @@ def lasting_errors_end_at_once(body: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(context: AssetExecutionContext, *arguments: Any, **resources: Any) -> Any:
         try:
             return body(context, *arguments, **resources)
-        except LASTING as error:
+        except UserError as error:
             if isinstance(error, PASSING):
                 raise
             raise Failure(str(error), allow_retries=False) from error

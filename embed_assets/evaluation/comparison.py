@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.evaluation_set import read_evaluation_set
@@ -21,7 +22,7 @@ from embed_assets.models.settings import BaseModelSettings
 BASE = "base"
 
 
-class AmbiguousModelError(ValueError):
+class AmbiguousModelError(UserError):
     """Several checkpoints are meant; the message lists them."""
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.files import digest_of_path
 from embed_assets.artifacts.remote_folder import shared_at
 from embed_assets.cluster.files import DriverFiles
@@ -14,7 +15,7 @@ SAMPLE = "sample:"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class ModelNotPinnedError(ValueError):
+class ModelNotPinnedError(UserError, ValueError):
     """A name on a hub can stand for another model on each machine that loads it."""
 
 

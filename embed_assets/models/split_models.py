@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed_assets.artifacts.cache import cache_folder
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.files import lock, sync, unused_name
 
 BYTES_AT_ONCE = 1 << 22
 
 
-class ModelNotFoundError(LookupError):
+class ModelNotFoundError(UserError, LookupError):
     """A model's package or folder is not there; the message names the setting's value."""
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.artifacts.errors import UserError
 from embed_assets.models.locations import locate_model, on_a_hub
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
 
-class BrokenModelError(ValueError):
+class BrokenModelError(UserError, ValueError):
     """A model is not whole, or not safe to load; the message says what to do."""
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.corpus.production_rows import ROWS_IN_A_BATCH, is_missing
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import TextEncoder
@@ -38,7 +39,7 @@ SHARED = "shares_rows_with"
 COLUMNS = ("chunk_id", "document_id", "start", "end", "text", "passage")
 
 
-class PublishingError(RuntimeError):
+class PublishingError(UserError, RuntimeError):
     """Nothing was published or rolled back; what is in production stays. The message says what to do."""
 
 

@@ -14,6 +14,7 @@ import jinja2.meta
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.files import fingerprint_of
 from embed_assets.queries.settings import TASK_PROMPTS, QuestionsSettings
 from embed_assets.text.near_duplicates import normalize_query
@@ -95,7 +96,7 @@ TASK_VARIABLES = {
 }
 
 
-class PromptError(ValueError):
+class PromptError(UserError, ValueError):
     """A prompt file is missing, is no template, or does not use the variables that it is given."""
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.files import write_atomically
 from embed_assets.artifacts.store import Artifact
 from embed_assets.evaluation.evaluation_set import Split
@@ -43,7 +44,7 @@ PARAMETERS = (
 SEARCHED = frozenset({"epochs", "hard_negatives", "learning_rate", "warmup_share"})
 
 
-class TrialError(ValueError):
+class TrialError(UserError, ValueError):
     """A trial's name does not say what is different in it; the message says how it should."""
 
 

@@ -10,6 +10,7 @@ from statistics import mean
 
 import polars as pl
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.training.evaluator import DEV_METRIC
 from embed_assets.training.settings import RerankerSettings, TrainingSettings
 
@@ -21,7 +22,7 @@ SMOOTHED = 3
 LARGEST_RISE = 1.0
 
 
-class TrainingDivergedError(RuntimeError):
+class TrainingDivergedError(UserError, RuntimeError):
     """The loss is not a number any more, or far above its start; the message says what to try."""
 
 

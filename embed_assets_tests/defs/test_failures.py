@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, DagsterEventType, DagsterInstance, build_run_status_sensor_context
 
+from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.corpus import source
@@ -58,7 +59,7 @@ def test_what_fails_again_and_again_ends(instance: DagsterInstance, monkeypatch:
     assert "bakery: corpus_chunks failed: MemoryError: the GPU is full" in caplog.text
 
 
-@pytest.mark.parametrize("error", failures.LASTING, ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", UserError.__subclasses__(), ids=lambda error: error.__name__)
 def test_every_error_that_needs_a_person_ends_at_once_in_its_own_words(error: type[Exception]):
     @failures.lasting_errors_end_at_once
     def body(context):
