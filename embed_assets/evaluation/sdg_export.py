@@ -8,6 +8,7 @@ import polars as pl
 from embed_assets.artifacts.files import write_folder_atomically
 from embed_assets.corpus.beir import write_jsonl
 from embed_assets.queries.sdg_records import records_of_pairs
+from embed_assets.text.columns import NEGATIVES
 
 GENERATED = "generated.jsonl"
 
@@ -56,9 +57,7 @@ def export_sdg(folder: Path, corpus_id: str, pairs: pl.DataFrame, chunks: pl.Dat
 def _passages_from_outside(triplets: pl.DataFrame, chunks: pl.DataFrame) -> pl.DataFrame:
     """The passages of the user's own triplets that no document has."""
     ids = pl.concat_list("positive_chunk", "negative_chunks").alias("chunk_id")
-    found = triplets.select(ids, pl.concat_list("positive", pl.col(r"^negative_\d+$")).alias("passage")).explode(
-        "chunk_id", "passage"
-    )
+    found = triplets.select(ids, pl.concat_list("positive", NEGATIVES).alias("passage")).explode("chunk_id", "passage")
     return found.filter(~pl.col("chunk_id").is_in(chunks["chunk_id"].implode())).unique("chunk_id", maintain_order=True)
 
 

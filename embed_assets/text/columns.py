@@ -8,6 +8,7 @@ import polars as pl
 from embed_assets.text.identifiers import find_identifiers
 
 IDENTIFIERS = "identifiers"
+NEGATIVES = pl.col(r"^negative_\d+$")  # the hard negatives of a table of triplets
 Name = TypeVar("Name", bound=Hashable)
 
 

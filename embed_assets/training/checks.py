@@ -10,6 +10,7 @@ from embed_assets.evaluation.checks import SIGNIFICANCE, test_in_words
 from embed_assets.evaluation.evaluation_set import HUMAN, OWN
 from embed_assets.evaluation.statistics import holm
 from embed_assets.models.onnx import INT8_MODEL, MODEL
+from embed_assets.text.columns import NEGATIVES
 from embed_assets.text.near_duplicates import normalize_query
 
 MOST_RANDOM_NEGATIVES, MOST_CUT_PASSAGES = 0.2, 0.1
@@ -62,7 +63,7 @@ def check_triplets(
     learnt = triplets.filter(pl.col("source") != OWN) if "source" in triplets.columns else triplets
     learnt = learnt.join(chunks, left_on="positive_chunk", right_on="chunk_id").join(held_out.unique(), on="document_id")
     leaked_documents = sorted(set(learnt.filter((pl.col("held_out") == "test") | (pl.col("split") == "train"))["document_id"]))
-    negatives = len(triplets) * triplets.select(pl.col(r"^negative_\d+$")).width
+    negatives = len(triplets) * triplets.select(NEGATIVES).width
     return [
         Finding(
             "no_leaked_test_queries",

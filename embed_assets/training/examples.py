@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from embed_assets.queries.pairs import IDENTIFIER, LOOKUP
+from embed_assets.text.columns import NEGATIVES
 from embed_assets.training.false_negatives import KnownAnswers
 from embed_assets.training.settings import TrainingSettings
 
@@ -54,7 +55,7 @@ def draw_examples(triplets: pl.DataFrame, settings: TrainingSettings) -> Example
         ValueError: there are fewer triplets than two, fewer hard negatives than asked for, nothing of what the mix names,
             or early stopping is asked for and there is nothing to evaluate on.
     """
-    mined = triplets.select(pl.col(r"^negative_\d+$")).width
+    mined = triplets.select(NEGATIVES).width
     wanted = mined if settings.hard_negatives is None else settings.hard_negatives
     if wanted > mined:
         raise ValueError(

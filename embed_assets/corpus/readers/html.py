@@ -178,9 +178,17 @@ def to_markdown(tree: "Tag") -> str:
 
 
 def _simplify(tree: "Tag") -> None:
-    from bs4 import Tag
-
+    """Leave what a reader sees, in such tags as the converter knows; each step finds what the steps before it have left."""
     _show_formulas(tree)
+    _take_out_unread(tree)
+    _show_inline(tree)
+    _rename_blocks(tree)
+    _tell_headings_apart(tree)
+    _simplify_tables(tree)
+
+
+def _take_out_unread(tree: "Tag") -> None:
+    """Take out what is not seen, or not for reading: scripts, arrows that link to a place, numbers of lines."""
     for tag in tree.find_all(_NOT_SEEN):
         tag.decompose()
     for link in tree.find_all("a"):
@@ -190,6 +198,12 @@ def _simplify(tree: "Tag") -> None:
         # The columns of a page are called gutters too.
         if not tag.decomposed and ({*_ONLY_HEARD} & {*tag["class"]} or not any(map(str.isalpha, tag.get_text()))):
             tag.decompose()
+
+
+def _show_inline(tree: "Tag") -> None:
+    """Words in place of pictures and fields, and blanks around what a page sets apart by its looks alone."""
+    from bs4 import Tag
+
     for image in tree.find_all(["img", "area"]):
         words = "" if image.find_parent("pre") or _is_caption(image) else _words(image, "alt").strip()
         inline = isinstance(image.previous_sibling, str) and image.previous_sibling.strip()
@@ -210,6 +224,10 @@ def _simplify(tree: "Tag") -> None:
     for tag in tree.find_all(_APART):
         if isinstance(tag.next_sibling, Tag) and tag.next_sibling.name == tag.name and tag.find_parent(["pre", "code"]) is None:
             tag.insert_after(" ")
+
+
+def _rename_blocks(tree: "Tag") -> None:
+    """Blocks and lists of all names as those that the converter knows; readings, classifiers and labels beside their words."""
     for tag in tree.find_all(_BLOCKS):
         tag.name = "div"
     for tag in tree.find_all(["menu", "dir"]):
@@ -222,6 +240,10 @@ def _simplify(tree: "Tag") -> None:
         note = label.find_next_sibling()
         if note is not None and note.name == "p":
             note.insert(0, f"{label.extract().get_text()} ")
+
+
+def _tell_headings_apart(tree: "Tag") -> None:
+    """Headings on one line and none without words; a paragraph that would look like one gets a mark (see to_markdown)."""
     for heading in tree.find_all(_HEADINGS):
         for line in heading.find_all("br"):
             line.replace_with(" ")
@@ -231,6 +253,10 @@ def _simplify(tree: "Tag") -> None:
         first = next((text for text in paragraph.strings if text.strip()), None)
         if first is not None and re.match(r"\s*#{1,6}\s", first) and first.find_parent([*_HEADINGS, "pre"]) is None:
             first.replace_with("\ue000" + first.lstrip())
+
+
+def _simplify_tables(tree: "Tag") -> None:
+    """Tables as Markdown has them; those that lay out a page as plain blocks."""
     for table in tree.find_all("table"):
         _fill_spanned_rows(table)
     for part in tree.find_all(["tbody", "tfoot"]):
