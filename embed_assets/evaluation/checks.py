@@ -19,8 +19,8 @@ TYPICAL_DEVIATION = 0.25
 DETECTABLE_ERRORS = 1.96 + 0.84
 MOST_LOST = 0.05
 LOOKUPS_ALONE = (
-    "look-ups alone cannot tell whether people gain, since they reward word matching: add human labels, own pairs or a "
-    "language model that writes questions"
+    "cannot tell: the only test queries are look-ups, words of the documents themselves, which reward word matching and say "
+    "nothing about what people ask: add human labels, own pairs or written questions"
 )
 
 EVALUATION_SET_CHECKS = {

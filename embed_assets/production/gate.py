@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from embed_assets.artifacts.store import Artifact
+from embed_assets.evaluation.checks import LOOKUPS_ALONE
 from embed_assets.evaluation.evaluation_set import LOOKUP, SYNTHETIC
 from embed_assets.evaluation.labels import FLATTERY, deciding_source, shows_gain
 from embed_assets.evaluation.metrics import HEADLINE
@@ -17,10 +18,6 @@ from embed_assets.production.settings import PublishingSettings
 
 VERDICT = "verdict.json"
 NOT_BETTER = f"{BASE_MODEL}: the fine-tuned one was not shown to be better"
-LOOKUPS_ALONE = (
-    "cannot tell: the only test queries are look-ups, words of the documents themselves, which reward word matching and say "
-    "nothing about what people ask: add human labels, own pairs or written questions"
-)
 
 
 @dataclass(frozen=True)
