@@ -180,14 +180,14 @@ def _tests(table: pl.DataFrame, comparisons: Sequence[tuple[str, str]], settings
             "system": system,
             "baseline": baseline,
             "metric": HEADLINE,
-            "difference": found[system, baseline].difference,
-            "low": found[system, baseline].low,
-            "high": found[system, baseline].high,
+            "difference": it.difference,
+            "low": it.low,
+            "high": it.high,
             "p_value": corrected[system, baseline],
-            "standard_error": error if np.isfinite(error := found[system, baseline].standard_error) else None,
-            "test": found[system, baseline].test,
+            "standard_error": it.standard_error if np.isfinite(it.standard_error) else None,
+            "test": it.test,
         }
-        for system, baseline in found
+        for (system, baseline), it in found.items()
     ]
 
 

@@ -47,7 +47,7 @@ class Usage:
 
     def cost(self, settings: LanguageModelSettings) -> float:
         """Price of the tokens, in the currency of the settings."""
-        return (self.prompt_tokens * settings.input_cost + self.new_tokens * settings.output_cost) / 1e6
+        return settings.cost(self.prompt_tokens, self.new_tokens)
 
     def figures(self, settings: LanguageModelSettings) -> dict[str, int | float | str]:
         """Counts and rates for people; rates are of the answers that were not reused."""

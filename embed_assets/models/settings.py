@@ -203,6 +203,10 @@ class LanguageModelSettings(Block):
             )
         return self
 
+    def cost(self, prompt_tokens: int, answer_tokens: int) -> float:
+        """Price of so many tokens, in the currency of the settings."""
+        return (prompt_tokens * self.input_cost + answer_tokens * self.output_cost) / 1e6
+
 
 def _names_in(value: JsonValue) -> Iterator[str]:
     """All names of fields in a JSON value."""

@@ -47,7 +47,7 @@ class Task:
     @property
     def cost(self) -> float:
         """The most that it can cost, in the currency of the settings."""
-        return (self.prompt_tokens * self.model.input_cost + self.answer_tokens * self.model.output_cost) / 1e6
+        return self.model.cost(self.prompt_tokens, self.answer_tokens)
 
 
 def price_of_pairs(inputs: Inputs, memos: Path) -> dict[str, float]:
