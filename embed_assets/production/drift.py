@@ -175,7 +175,6 @@ def first_tens(
     return {
         name: _first_ten(table, vectors[row], unit, units[own[row]] if row in own else None, rescore)
         for row, name in enumerate(relevant)
-        for row, name in enumerate(relevant)
     }
 
 

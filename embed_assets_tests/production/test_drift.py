@@ -223,3 +223,16 @@ def test_the_document_that_a_query_itself_is_does_not_count_unless_it_is_labelle
     assert "a" not in found["a"] and len(found["a"]) == 10 == len(set(found["a"]))
     assert found["q"][0] == "a" and found["q"][1:] == found["a"][:9] and "d0" in found["d0"]
     assert drift.first_tens(table, asked[:1], {"0": {"3": 1}}, "id", 10)["0"][0] == "0"
+
+
+def test_each_query_is_searched_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import lancedb
+    import numpy as np
+
+    vectors = np.eye(20, dtype=np.float32)
+    rows = [{"id": f"{i}", "document_id": f"d{i}", "vector": vector} for i, vector in enumerate(vectors)]
+    table = lancedb.connect(tmp_path).create_table("index", rows)
+    searched, search = [], drift.search_vectors
+    monkeypatch.setattr(drift, "search_vectors", lambda *asked: searched.append(int(asked[1].argmax())) or search(*asked))
+    drift.first_tens(table, vectors[:5], {f"{i}": {f"d{i}": 1} for i in range(5)}, "document_id", 10)
+    assert searched == [0, 1, 2, 3, 4]
