@@ -84,22 +84,8 @@ def make_qa_pairs(
             raise CollectionError(f"{folder}: questions.own_pairs is 'replace', but there is no {files}")
         synthetic = pl.DataFrame(schema=PAIR_SCHEMA)
     else:
-        written = _write(chunks, prompts, open_model, encoder, settings, usage)
-        candidates = drop_refused(pl.concat([written, take_lookups(chunks, settings)]), refused)
-        synthetic = filter_pairs(candidates, chunks, encoder, settings, held_out)
-        if settings.identifier_coverage and "writer" in settings.language_models:
-            with open_model(settings.language_models["writer"]) as writer:
-                # A few prompts without an answer are many of this round, and few of all.
-                writer.usage = usage["writer"]
-                left = settings.max_questions
-                for attempt in range(MOST_ATTEMPTS):
-                    more = _ask_about_identifiers(synthetic, chunks, prompts[ABOUT_IDENTIFIERS], writer, settings, attempt, left)
-                    if more.is_empty():
-                        break
-                    left -= len(more)
-                    candidates = pl.concat([candidates, drop_refused(more, refused)])
-                    synthetic = filter_pairs(candidates, chunks, encoder, settings, held_out)
-        synthetic = _judge(synthetic, chunks, prompts, open_model, settings, usage)
+        maker = _Maker(chunks, prompts, open_model, encoder, settings, usage)
+        synthetic = maker.make(held_out, refused)
         notes += _marks_without_meaning(synthetic)
     columns = {"rank": pl.Int64, "similarity": pl.Float64, "answerability": pl.Float64, "judge_score": pl.Float64}
     whole = pl.concat([synthetic, own, pl.DataFrame(schema=PAIR_SCHEMA | columns)], how="diagonal")
@@ -119,25 +105,6 @@ def _marks_without_meaning(pairs: pl.DataFrame) -> list[str]:
     return [
         f"the judge gave {count} of {len(marks)} questions the same mark, {mark:g}: it does not judge; name an abler one (judge)"
     ]
-
-
-def _ask_about_identifiers(
-    pairs: pl.DataFrame,
-    chunks: pl.DataFrame,
-    prompt: Prompt,
-    writer: LanguageModel,
-    settings: QuestionsSettings,
-    attempt: int,
-    at_most: int,
-) -> pl.DataFrame:
-    """Questions about the identifiers that no kept query names, the rarest first; none where enough are named."""
-    coverage = identifier_coverage(chunks, pairs.filter(pl.col("dropped").is_null()), settings)
-    missing = coverage.filter(pl.col("queries") == 0)["identifier"].to_list()
-    wanted = len(missing) - math.floor((1 - settings.identifier_coverage) * len(coverage))
-    if wanted <= 0:
-        return pl.DataFrame(schema=PAIR_SCHEMA)
-    jobs = jobs_about_identifiers(chunks, missing[:at_most], prompt, attempt, settings)
-    return write_questions(chunks, jobs, writer, settings.model_copy(update={"mode": "single"}))
 
 
 def preview_questions(
@@ -167,33 +134,87 @@ def preview_questions(
         parts = [{"styles": others, "max_questions": count * settings.questions_per_chunk}] if others else []
         if MULTI_HOP in styles:
             parts.append({"styles": {MULTI_HOP: 1.0}, "max_questions": count * multi_hop_questions(settings)})
-    written = pl.concat(_write(chunks, prompts, open_model, encoder, settings.model_copy(update=part), {}) for part in parts)
+    makers = (_Maker(chunks, prompts, open_model, encoder, settings.model_copy(update=part), {}) for part in parts)
+    written = pl.concat(maker.write() for maker in makers)
     joined = with_column_of_chunks(written, chunks, "passage")
     hops = pl.struct("document_id", "start").n_unique().over("query_id")
     return joined.select("style", "query", "dropped", hops.alias("hops"), "passage")
 
 
-def _write(chunks, prompts, open_model, encoder, settings, usage) -> pl.DataFrame:
-    if "writer" not in settings.language_models:
-        return pl.DataFrame(schema=PAIR_SCHEMA)
-    jobs = plan_jobs(chunks, writing_prompts(prompts, settings), encoder, settings)
-    artifacts = {}
-    if model_settings := settings.language_models.get("extractor"):
-        with open_model(model_settings) as extractor:
-            artifacts = extract_artifacts(chunks, jobs, prompts["artifacts"], extractor, model_settings)
-            usage["extractor"] = extractor.usage
-    with open_model(settings.language_models["writer"]) as writer:
-        written = write_questions(chunks, jobs, writer, settings, artifacts)
-        usage["writer"] = writer.usage
-    return written
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the pairs that the user did not bring; arguments as of make_qa_pairs.
 
+    Args:
+        usage: is filled: task → what its language model was asked.
+    """
 
-def _judge(pairs, chunks, prompts, open_model, settings, usage) -> pl.DataFrame:
-    if model_settings := settings.language_models.get("judge"):
-        with open_model(model_settings) as judge:
-            if settings.min_answerability:
-                pairs = drop_unanswerable(pairs, chunks, prompts["answerable"], judge, settings.min_answerability)
-            if settings.min_judge_score:
-                pairs = drop_badly_judged(pairs, chunks, prompts["judge"], judge, model_settings, settings.min_judge_score)
-            usage["judge"] = judge.usage
-    return pairs
+    chunks: pl.DataFrame
+    prompts: Mapping[str, Prompt]
+    open_model: Callable[[LanguageModelSettings], LanguageModel]
+    encoder: Encoder
+    settings: QuestionsSettings
+    usage: dict[str, Usage]
+
+    def make(self, held_out: Collection[str], refused: Collection[str]) -> pl.DataFrame:
+        """Written questions and look-ups, filtered and judged."""
+        candidates = drop_refused(pl.concat([self.write(), take_lookups(self.chunks, self.settings)]), refused)
+        pairs = filter_pairs(candidates, self.chunks, self.encoder, self.settings, held_out)
+        if self.settings.identifier_coverage and "writer" in self.settings.language_models:
+            pairs = self._cover_identifiers(candidates, pairs, held_out, refused)
+        return self._judge(pairs)
+
+    def write(self) -> pl.DataFrame:
+        """What the writer writes, those pairs too that the rules refuse; none without a writer."""
+        models = self.settings.language_models
+        if "writer" not in models:
+            return pl.DataFrame(schema=PAIR_SCHEMA)
+        jobs = plan_jobs(self.chunks, writing_prompts(self.prompts, self.settings), self.encoder, self.settings)
+        artifacts = {}
+        if "extractor" in models:
+            with self.open_model(models["extractor"]) as extractor:
+                artifacts = extract_artifacts(self.chunks, jobs, self.prompts["artifacts"], extractor, models["extractor"])
+                self.usage["extractor"] = extractor.usage
+        with self.open_model(models["writer"]) as writer:
+            written = write_questions(self.chunks, jobs, writer, self.settings, artifacts)
+            self.usage["writer"] = writer.usage
+        return written
+
+    def _cover_identifiers(
+        self, candidates: pl.DataFrame, pairs: pl.DataFrame, held_out: Collection[str], refused: Collection[str]
+    ) -> pl.DataFrame:
+        """Ask about identifiers that no kept query names, until enough are named; returns the pairs, filtered anew."""
+        with self.open_model(self.settings.language_models["writer"]) as writer:
+            # A few prompts without an answer are many of this round, and few of all.
+            writer.usage = self.usage["writer"]
+            left = self.settings.max_questions
+            for attempt in range(MOST_ATTEMPTS):
+                more = self._ask_about_identifiers(pairs, writer, attempt, left)
+                if more.is_empty():
+                    break
+                left -= len(more)
+                candidates = pl.concat([candidates, drop_refused(more, refused)])
+                pairs = filter_pairs(candidates, self.chunks, self.encoder, self.settings, held_out)
+        return pairs
+
+    def _ask_about_identifiers(self, pairs: pl.DataFrame, writer: LanguageModel, attempt: int, at_most: int) -> pl.DataFrame:
+        """Questions about the identifiers that no kept query names, the rarest first; none where enough are named."""
+        settings = self.settings
+        coverage = identifier_coverage(self.chunks, pairs.filter(pl.col("dropped").is_null()), settings)
+        missing = coverage.filter(pl.col("queries") == 0)["identifier"].to_list()
+        wanted = len(missing) - math.floor((1 - settings.identifier_coverage) * len(coverage))
+        if wanted <= 0:
+            return pl.DataFrame(schema=PAIR_SCHEMA)
+        jobs = jobs_about_identifiers(self.chunks, missing[:at_most], self.prompts[ABOUT_IDENTIFIERS], attempt, settings)
+        return write_questions(self.chunks, jobs, writer, settings.model_copy(update={"mode": "single"}))
+
+    def _judge(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        settings = self.settings
+        if model_settings := settings.language_models.get("judge"):
+            with self.open_model(model_settings) as judge:
+                if least := settings.min_answerability:
+                    pairs = drop_unanswerable(pairs, self.chunks, self.prompts["answerable"], judge, least)
+                if least := settings.min_judge_score:
+                    pairs = drop_badly_judged(pairs, self.chunks, self.prompts["judge"], judge, model_settings, least)
+                self.usage["judge"] = judge.usage
+        return pairs
