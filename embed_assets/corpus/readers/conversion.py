@@ -14,6 +14,7 @@ _READERS = {
     ".md": "markdown.read_markdown",
     ".markdown": "markdown.read_markdown",
     ".mdx": "markdown.read_mdx",
+    ".txt": "plain.read_text",
     ".rst": "rst.read_rst",
     ".adoc": "office.read_asciidoc",
     ".html": "html.read_html",
