@@ -16,7 +16,7 @@ from embed_assets.corpus.menus import without_menus
 from embed_assets.corpus.readers.conversion import HAS_MENUS
 from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.settings import DocumentsSettings
-from embed_assets.corpus.structure import LONGEST_HEADING, first_heading, shorten
+from embed_assets.corpus.structure import LONGEST_HEADING, shorten, title_heading
 from embed_assets.progress import track
 
 logger = logging.getLogger(__name__)
@@ -117,8 +117,7 @@ def _reason_to_skip(path: Path, settings: DocumentsSettings) -> str:
 
 
 def _document(document_id: str, page: Converted) -> Document:
-    heading = first_heading(page.text) if page.markdown and not page.title else None
-    title = page.title or (heading.title if heading else PurePosixPath(document_id).stem)
+    title = page.title or (title_heading(page.text) if page.markdown else "") or PurePosixPath(document_id).stem
     metadata = json.dumps(page.metadata, ensure_ascii=False, sort_keys=True)
     return Document(document_id, shorten(title, LONGEST_HEADING), page.text, page.markdown, metadata, "; ".join(page.notes))
 

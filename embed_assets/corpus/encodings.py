@@ -242,6 +242,7 @@ def _checked(text: str) -> str:
 
 def is_binary(text: str) -> bool:
     """Whether more than A_FEW characters, and one in a hundred, are control characters that no text has."""
+    text = _STRUCK_OVER.sub("", text) if "\b" in text else text
     return len(_CONTROLS.findall(text)) > max(A_FEW if re.search(r"\w{2}", text) else 0, MOST_CONTROLS * len(text))
 
 

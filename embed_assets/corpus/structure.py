@@ -111,13 +111,28 @@ def read_structure(text: str) -> Structure:
     return Structure(headings, blocks, paragraphs)
 
 
-def first_heading(text: str) -> Heading | None:
-    """The first heading of a Markdown text, as read_structure finds it; of what follows as little is read as can be."""
+def title_heading(text: str) -> str:
+    """The words of the first heading of a Markdown text, as read_structure finds it, if it is the title of all that follows.
+
+    It is none, but that of a section, if others of its level follow: below the first level any, on the first one those that
+    differ in their numbers alone, as versions, chapters and dates do.
+    """
     for characters in (*FOR_A_FIRST_HEADING, len(text)):
         whole_lines = text if characters >= len(text) else text[: text.rfind("\n", 0, characters) + 1]
-        if headings := read_structure(whole_lines).headings:
-            return headings[0]
-    return None
+        headings = read_structure(whole_lines).headings
+        if not headings:
+            continue
+        first = headings[0]
+        if first.level == 1 and not re.search(r"\d", first.title):
+            return first.title
+        beside = [heading.title for heading in headings[1:] if heading.level == first.level]
+        if beside if first.level > 1 else _without_numbers(first.title) in map(_without_numbers, beside):
+            return ""
+    return headings[0].title if headings else ""
+
+
+def _without_numbers(title: str) -> str:
+    return re.sub(r"\d+", "0", title)
 
 
 @functools.cache

@@ -39,8 +39,8 @@ _MARK_OF_PICTURE = re.compile(r"!(?=\[)")
 _LINE_END = re.compile(r"(?<=\S)[^\S\n]*\\?\n\s*(?=\S)")
 # Hashes, tokens and the like, which nobody types; long words and names of classes have no digit in a long part.
 _TOKEN = re.compile(r"(?=.{41})(?:.*\W)?(?=\w{20})[^\W\d]*\d")
-# A word of prose; names of code and addresses have other signs in them.
-_WORD = re.compile(r"\W*[^\W\d_]+(?:[-'’/.][^\W\d_]+)*\W*")
+# A word of prose; names of code and addresses have other signs in them, and options, variables and paths begin with one.
+_WORD = re.compile(r"(?![-./\\$&|=+~@%])\W*[^\W\d_]+(?:[-'’/.][^\W\d_]+)*\W*")
 # A version, or just a number: nobody looks for that alone.
 NUMBER = re.compile(r"\d+\.\d+")
 # What stands in front of a part of a table or of a fence.

@@ -13,7 +13,7 @@ from embed_assets.corpus.documents import Document
 from embed_assets.corpus.heading_paths import fit_path
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA, SpanIndex
-from embed_assets.corpus.structure import Structure, first_heading, read_structure
+from embed_assets.corpus.structure import Structure, read_structure, title_heading
 from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_counts import TokenCounter
@@ -342,8 +342,8 @@ def test_the_first_heading_is_found_wherever_it_begins():
         for mark in ("# Start *it*\n", "Start it\n===\n"):
             for blank in range(0, 60, 7):
                 text = f"{before}{' ' * blank}\n\n{mark}\nRun.\n# Stop it\n"
-                assert first_heading(text) == read_structure(text).headings[0], text[:600]
-    assert first_heading("The pump.\n" * 5000) is None
+                assert title_heading(text) == "Start it", text[:600]
+    assert title_heading("The pump.\n" * 5000) == ""
 
 
 def test_plain_text_has_no_headings(tokenizer):

@@ -81,6 +81,30 @@ def test_an_underlined_markdown_heading_is_a_title(folder):
     assert read_one(folder, "manual.md", f"Pump manual\n===========\n\n{SENTENCE}\n").title == "Pump manual"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("notes.md", "# 4.2.0 (2024-03-01)\n\nFixed NOX-1.\n\n# 4.1.0 (2024-02-01)\n\nFixed NOX-2.\n"),
+        ("notes.md", f"## Scope\n\n{SENTENCE * 500}\n\n## Terms\n\nPay.\n"),
+        ("notes.rst", "Release 4.2\n===========\n\nFixed NOX-1.\n\nRelease 4.1\n===========\n\nFixed NOX-2.\n"),
+    ],
+)
+def test_the_first_of_several_sections_is_not_the_title_of_the_others(folder, name, text):
+    assert read_one(folder, name, text).title == "notes"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# Fan kit\n\nTurn.\n\n# Seals\n\nGrease.\n", "Fan kit"),
+        ("# Fan 42\n\nTurn.\n\n# Seals 4\n\nGrease.\n", "Fan 42"),
+        ("## Fan kit\n\nTurn.\n\n### Seals\n\nGrease.\n\n### Bolts\n", "Fan kit"),
+    ],
+)
+def test_a_heading_that_none_is_like_is_the_title(folder, text, title):
+    assert read_one(folder, "notes.md", text).title == title
+
+
 def test_a_comment_in_a_code_block_is_no_title(folder):
     text = f"```sh\n# start it first\npump --start\n```\n\n# Pump manual\n\n{SENTENCE}\n"
     assert read_one(folder, "manual.md", text).title == "Pump manual"

@@ -112,6 +112,11 @@ def test_binary_data_is_no_text(content):
         decode(content)
 
 
+def test_the_bold_letters_of_a_printed_manual_page_are_no_binary_data():
+    page = "N\x08NA\x08AM\x08ME\x08E\n   fan - turn it\n"
+    assert decode(page.encode()) == (page, "")
+
+
 def test_a_zero_byte_in_a_long_text_costs_no_more_than_itself():
     assert decode(f"The fan \0rattles. {GERMAN * 5}".encode()) == (f"The fan rattles. {GERMAN * 5}", "")
 

@@ -316,6 +316,7 @@ def test_the_middle_of_a_piece_of_code_holds_no_sentence(cut):
         "grid.setWidget(indentNum, 0, link); indentNum += 1; app.add(grid); DocumentApp.getUi().showSidebar(app);",
         "%3Bwhile(3%3Emilliseconds.length)%7Bmilliseconds%3D'0'%2Bmilliseconds%3B%7Dtime_array.push(x) %2B(a) b%3D c%3D d%3D",
         "https://example.com/a/very/long/address http://example.com/another/of_them?with=a&query=b (or) http://example.com/x",
+        "rm -rf /tmp/pump-cache /var/cache/noxd ~/nox $NOX_HOME",
         "arp,dl_vlan=200, priority 9131, cookie 0x5adc15c0 goto_table:3 in_port=1, ct_state=+trk,ipv6_dst=$Vif42Ip done",
     ],
 )

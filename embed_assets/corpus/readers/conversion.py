@@ -8,12 +8,13 @@ from embed_assets.corpus.encodings import BinaryDataError
 from embed_assets.corpus.readers.converted import Converted, UnreadableError, finished
 
 # Raise it when a reader changes what it reads: what earlier versions made of a file is then not used again.
-READERS_VERSION = "15"
+READERS_VERSION = "16"
 
 _READERS = {
     ".md": "markdown.read_markdown",
     ".markdown": "markdown.read_markdown",
     ".mdx": "markdown.read_mdx",
+    ".txt": "plain.read_text",
     ".rst": "rst.read_rst",
     ".adoc": "office.read_asciidoc",
     ".html": "html.read_html",

@@ -6,6 +6,7 @@ tags of Jekyll, and admonitions of MkDocs and Docusaurus.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from embed_assets.corpus.readers.rst import ARGUMENT_NOT_SEEN
 
@@ -16,11 +17,19 @@ _HIGHLIGHT = re.compile(r"(?<![=\w])==(?=[^\s=),.;:])([^=\n]{1,300})(?<=\S)==(?!
 _KEYS = re.compile(r"(?<![\w+])\+\+(\w{1,20}(?:\+\w{1,20}){0,5})\+\+(?![\w+])")
 # {#id .class key=value} behind headings, links, spans and code, and {: .class} of Kramdown.
 _ATTRIBUTES = re.compile(
-    r"(?:(?<=[\])])|(?<=^)|(?<![ \t])[ \t]++(?=\{[^{}\n]{1,300}\}[ \t]*$))\{[ ]?(?:[#.][\w:]|:[ \w.#])[^{}\n]{0,300}\}", re.M
+    r"(?:(?<=[\])])|(?<=^)|(?<![ \t])[ \t]++(?=\{[^{}\n]{1,300}\}[ \t]*$))\{[ ]?(?:[#.][\w:]|:[ \w.#])[^{}\n]{0,300}\}"
+    r"|(?<=[\])])\{[ ]?[a-z][\w-]{0,40}=[^{}\n]{1,300}\}",
+    re.M,
 )
+# Icons of Material for MkDocs, which are no words, and their attributes.
+_ICON = re.compile(r":(?:material|fontawesome|octicons|simple)-[a-z0-9-]{1,60}:(?:\{[^{}\n]{0,200}\})?[ ]?")
 _SPAN = re.compile(r"\[([^\[\]\n]{1,300})\]\{[ ]?[#.][^{}\n]{1,300}\}")
 _TITLE_BLOCK = re.compile(r"% ?([^\n]{1,300})\n(?:%([^\n]{0,300})\n)?(?:%([^\n]{0,300})\n)?")
-_TARGET = re.compile(r"^(?:\([\w:. -]{1,100}\)=|\[TOC\]|\[\[_TOC_\]\]|\{:toc\})[ \t]*$\n?", re.MULTILINE | re.IGNORECASE)
+_TARGET = re.compile(
+    r"^(?:\([\w:. -]{1,100}\)=|\[TOC\]|\[\[_?TOC_?\]\]"
+    r"|(?:(?:[-*+]|1\.)[ ][^\n]{0,100}\n)?\{:[ ]?toc\b[^{}\n]{0,100}\})[ \t]*$\n?",
+    re.MULTILINE | re.IGNORECASE,
+)
 ROLE = re.compile(r"(?<!\w)\{([a-zA-Z][\w:.+-]{0,60})\}\Z")
 _SHORT_CODE = re.compile(r"\{\{[<%]\s*+/?\s*+(\w[^{}<>%\n]{0,500}|\w[^{}\n]{0,500}?)\s*/?[>%]\}\}")
 _TAG = re.compile(r"\{%-?\s*(\w[^{}%\n]{0,500}(?:%(?!\})[^{}%\n]{0,500}){0,5})-?%\}")
@@ -29,8 +38,17 @@ _HIGHLIGHTED = re.compile(
     r"^(?:\{\{[<%]\s*highlight\s+(\w{1,20})[^{}\n]{0,200}[>%]\}\}|\{%-?\s*highlight\s+(\w{1,20})[^{}\n]{0,200}%\})[ \t]*$", re.M
 )
 _HIGHLIGHTED_END = re.compile(r"^(?:\{\{[<%]\s*/\s*highlight\s*[>%]\}\}|\{%-?\s*endhighlight\s*-?%\})[ \t]*$", re.MULTILINE)
-_SEEN = re.compile(r"\b(?:title|caption|alt|content|text|summary)=(?:\"([^\"\n]{0,300})\"|'([^'\n]{0,300})')")
+_SEEN = re.compile(r"\b(?:title|header|caption|alt|content|text|summary)=(?:\"([^\"\n]{0,300})\"|'([^'\n]{0,300})')")
 _SNIPPET = re.compile(r"^[ \t]*-{1,3}8<-{1,3}[^\n]{0,300}\n?", re.MULTILINE)
+# A tab of Hugo is named by its first value, whatever that is called.
+_NAMED = re.compile(r"(?:tab|expand|details)\s[^\"'\n]{0,60}[\"']([^\"'\n]{1,300})[\"']")
+# Items of a list that are links to places of their own page.
+_CONTENTS = re.compile(
+    r"(?:^[ \t]{0,24}(?:[-*+]|\d{1,3}[.)])[ \t]{1,4}\[[^\n]{1,200}?\]"
+    r"\(#[^()\s]{0,200}(?:\([^()\s]{0,100}\)[^()\s]{0,200})?\)"
+    r"[ \t]*+(?:\n(?:[ \t]*+\n)*+|\Z)){2,}",
+    re.MULTILINE,
+)
 # Lines that open a division (or close one, if nothing follows), an admonition, or a tab.
 _DIVISION = re.compile(r"[ ]{0,3}(:{3,})[ ]*([^\n]{0,400}?)[ ]*:*[ ]*")
 _DIRECTIVE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})[ ]*(\{[\w:+-]{1,40}\}[^\n`]{0,400})")
@@ -66,6 +84,23 @@ def mark_code(text: str) -> str:
     return _HIGHLIGHTED_END.sub("```", text)
 
 
+def without_contents(text: str, code: Sequence[tuple[int, int]], notes: Counter[str]) -> str:
+    """The page without its tables of contents, which its headings say again.
+
+    Args:
+        text: a page.
+        code: the spans of its fences.
+        notes: counts what is left out.
+    """
+    parts, place = [], 0
+    for contents in _CONTENTS.finditer(text) if "](#" in text else ():
+        if not any(start < contents.end() and contents.start() < end for start, end in code):
+            parts.append(text[place : contents.start()])
+            place = contents.end()
+            notes["tables of contents"] += 1
+    return "".join([*parts, text[place:]])
+
+
 def without_flavour(part: str, notes: Counter[str]) -> str:
     """A part of a page without code, its marks as a reader sees them; ``notes`` counts what is not in this file."""
 
@@ -73,7 +108,7 @@ def without_flavour(part: str, notes: Counter[str]) -> str:
         notes[what] += 1
         return seen
 
-    part = _TARGET.sub("", part)
+    part = _ICON.sub("", _TARGET.sub("", part))
     if "[" in part:
         part = _WIKI_LINK.sub(lambda match: count("embedded pages") if match[1] else _shown(match[2], match[3]), part)
         part = _CALL_OUT.sub(lambda match: match[1] + (match[3] or match[2].capitalize()), part)
@@ -94,7 +129,8 @@ def _shown(page: str | None, words: str) -> str:
 
 
 def _seen(attributes: str) -> str:
-    return " ".join(next(filter(None, found), "") for found in _SEEN.findall(attributes))
+    words = " ".join(next(filter(None, found), "") for found in _SEEN.findall(attributes))
+    return words if words or (name := _NAMED.match(attributes)) is None else name[1]
 
 
 class _Blocks:

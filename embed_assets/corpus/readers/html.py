@@ -68,7 +68,7 @@ MOST_ROWS_SPANNED, MOST_COLUMNS_SPANNED = 1000, 100
 # Of a table: few real ones need as many, and a page that asks for millions would fill the memory.
 MOST_CELLS_FILLED = 20_000
 # Links that lead to their own place, or back from a note.
-_ARROWS = ("¶", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
+_ARROWS = ("¶", "◆", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
 _OF_LINE_NUMBERS = ["linenos", "lineno", "linenumber", "gutter"]
 _ONLY_HEARD = ["sr-only", "visually-hidden", "screen-reader-text", "MJX_Assistive_MathML"]
 _TEX = re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]|\{\\displaystyle(.*)\}", re.DOTALL)
@@ -125,6 +125,9 @@ def _main_part(soup: "BeautifulSoup") -> "Tag":
         name = "" if tag.decomposed else f"{_words(tag, 'class')} {_words(tag, 'id')}"
         if (_MENU_NAME.search(name) and _is_menu(tag)) or (_CONSENT_NAME.search(name) and _asks_for_consent(tag)):
             tag.decompose()
+    for tag in soup.find_all(["ul", "ol", "dl"]):
+        if not tag.decomposed and _is_table_of_contents(tag):
+            tag.decompose()
     mains = soup.find_all("main") or soup.find_all(None, {"role": "main"})
     if len(mains) == 1 and len(mains[0].get_text()) > 0.4 * len(soup.get_text()):
         return mains[0]
@@ -138,6 +141,14 @@ def _is_menu(tag: "Tag") -> bool:
     words = len(tag.get_text(" ", strip=True))
     linked = sum(len(link.get_text(" ", strip=True)) for link in tag.find_all("a"))
     return linked > 0.5 * words or (words < 200 and tag.find("form") is not None)
+
+
+def _is_table_of_contents(tag: "Tag") -> bool:
+    """Whether a list holds nothing but links to places of its own page: its headings say the same."""
+    links = tag.find_all("a", href=True)
+    if len(links) < 2 or not all(_words(link, "href").startswith("#") for link in links):
+        return False
+    return sum(len("".join(link.get_text().split())) for link in links) == len("".join(tag.get_text().split()))
 
 
 def _asks_for_consent(tag: "Tag") -> bool:
@@ -230,6 +241,13 @@ def _rename_blocks(tree: "Tag") -> None:
     """Blocks and lists of all names as those that the converter knows; readings, classifiers and labels beside their words."""
     for tag in tree.find_all(_BLOCKS):
         tag.name = "div"
+    for listing in tree.find_all("div", class_="fragment"):  # of Doxygen
+        for line in listing.find_all("div", class_="line"):
+            line.append("\n")
+            line.unwrap()
+        listing.name = "pre"
+    for title in tree.find_all("p", class_="MsoTitle"):  # of Word
+        title.name = "h1"
     for tag in tree.find_all(["menu", "dir"]):
         tag.name = "ul"
     for ruby in tree.find_all("ruby"):
@@ -259,7 +277,7 @@ def _simplify_tables(tree: "Tag") -> None:
     """Tables as Markdown has them; those that lay out a page as plain blocks."""
     for table in tree.find_all("table"):
         _fill_spanned_rows(table)
-    for part in tree.find_all(["tbody", "tfoot"]):
+    for part in tree.find_all(["thead", "tbody", "tfoot"]):
         part.unwrap()
     # Tables that lay out a page: what stands in their cells has a structure of its own.
     for table in tree.find_all("table"):
@@ -268,8 +286,22 @@ def _simplify_tables(tree: "Tag") -> None:
             for part in [table, *(part for part in cells if part.find_parent("table") is table)]:
                 part.name = "div"
         else:
+            _begin_with_row(table)
             for words in table.find_all(string=re.compile("[|]")):
                 words.replace_with(words.replace("|", "\\|"))
+
+
+def _begin_with_row(table: "Tag") -> None:
+    """Leave a table nothing in front of its first row, which the converter takes for the names of columns only there."""
+    for part in table.find_all(["caption", "colgroup", "col"]):
+        if part.name == "caption" and part.get_text(strip=True):
+            part.name = "p"
+            table.insert_before(part.extract())
+        else:
+            part.decompose()
+    for row in table.find_all("tr"):
+        if row.find(["td", "th"]) is None:
+            row.decompose()
 
 
 def _show_formulas(tree: "Tag") -> None:

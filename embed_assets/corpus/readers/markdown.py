@@ -4,11 +4,18 @@ import html
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted
-from embed_assets.corpus.readers.flavours import ROLE, mark_code, split_title_block, without_blocks, without_flavour
+from embed_assets.corpus.readers.flavours import (
+    ROLE,
+    mark_code,
+    split_title_block,
+    without_blocks,
+    without_contents,
+    without_flavour,
+)
 from embed_assets.corpus.readers.front_matter import split_front_matter
 from embed_assets.corpus.readers.html import LOOKED_AT, raised_digits
 from embed_assets.corpus.readers.plain import encoding_notes
@@ -40,7 +47,15 @@ _ESM = re.compile(
     r".*?(?:^\}?;?[ \t]*$|\Z))\n?",
     re.DOTALL | re.MULTILINE,
 )
-_COMPONENT = re.compile(r"</?(?:[A-Z][\w.]{0,60}(?:\s[^<>]{0,1000})?)?/?>|\{/\*.{0,2000}?\*/\}", re.DOTALL)
+# Values in braces may have braces, arrows and components of their own in them.
+_BRACES = r"\{[^{}]{0,2000}+\}"
+for _ in range(3):
+    _BRACES = rf"\{{(?:[^{{}}]++|{_BRACES}){{0,200}}+\}}"
+_COMPONENT = re.compile(
+    rf"</?(?:[A-Z][\w.]{{0,60}}(?:\s(?:[^<>{{}}\"']++|\"[^\"]{{0,2000}}+\"|'[^']{{0,2000}}+'|{_BRACES}){{0,500}}+)?)?/?>"
+    r"|\{/\*.{0,2000}?\*/\}",
+    re.DOTALL,
+)
 # Elements of HTML in Markdown: those that are not seen, tables, and all other tags, between which the text stays.
 _WHOLE_ELEMENT = re.compile(
     r"<(script|style|template|noscript|svg|iframe|object|canvas|audio|video|table)\b[^<>]{0,1000}(?<!/)>", re.IGNORECASE
@@ -65,14 +80,29 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}\d{0,2})
 
 def read_markdown(content: bytes) -> Converted:
     """Markdown as it is written, without its front matter, needless escapes, comments, tags and entities of HTML."""
+    return _read(content, lambda body: body)
+
+
+def read_mdx(content: bytes) -> Converted:
+    """MDX without its imports and components; what stands in them and in their titles is text."""
+    return _read(content, lambda body: _outside_code(body, lambda part: _COMPONENT.sub(_component, _ESM.sub("", part))))
+
+
+def _read(content: bytes, prepare: Callable[[str], str]) -> Converted:
     text, encoding = decode(content)
     metadata, body = split_front_matter(text)
     if not metadata and body.startswith("%"):
         metadata, body = split_title_block(body)
-    body, left_out = markdown_as_seen(body)
+    body, left_out = markdown_as_seen(prepare(body))
     title = metadata.get("title", "")
     title = _MARKED.sub(r"\2", title) if isinstance(title, str) else ""
     return Converted(body, title, True, metadata, (*encoding_notes(encoding), *left_out))
+
+
+def _component(match: re.Match) -> str:
+    if match[0].startswith("{"):
+        return ""
+    return " ".join(next(filter(None, found), "") for found in _SEEN_ATTRIBUTE.findall(match[0]))
 
 
 def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:
@@ -80,23 +110,12 @@ def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:
     found: Counter[str] = Counter()
     if "<!--" in body:
         body = without_comments(body)
-    body = without_blocks(mark_code(body), found)
+    body = mark_code(body)
+    body = without_contents(body, [fence.span() for fence in _FENCE.finditer(body)] if "](#" in body else [], found)
+    body = without_blocks(body, found)
     body = _without_roles(body)
     body = _outside_code(body, lambda part: _as_seen(without_flavour(part, found)))
     return body, tuple(f"{what} left out ({number})" for what, number in sorted(found.items()))
-
-
-def read_mdx(content: bytes) -> Converted:
-    """MDX without its imports and components; what stands in them and in their titles is text."""
-    page = read_markdown(content)
-
-    def component(match: re.Match) -> str:
-        if match[0].startswith("{"):
-            return ""
-        return " ".join(next(filter(None, found), "") for found in _SEEN_ATTRIBUTE.findall(match[0]))
-
-    text = _outside_code(page.text, lambda part: _COMPONENT.sub(component, _ESM.sub("", part)))
-    return Converted(text, page.title, True, page.metadata, page.notes)
 
 
 def _as_seen(part: str) -> str:

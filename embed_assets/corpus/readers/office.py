@@ -83,7 +83,9 @@ def read_pptx(content: bytes) -> Converted:
     notes = tuple(
         f"{count} {what} left out" for count, what in ((pictures, "pictures"), (drawings, "diagrams and objects")) if count
     )
-    return Converted("\n\n".join(parts), (deck.core_properties.title or "").replace("PowerPoint Presentation", ""), notes=notes)
+    title = (deck.core_properties.title or "").replace("PowerPoint Presentation", "")
+    first = next((part.removeprefix("## ") for part in parts if part.startswith("## ")), "")
+    return Converted("\n\n".join(parts), title or first, notes=notes)
 
 
 def _chart(chart) -> str:

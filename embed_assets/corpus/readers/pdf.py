@@ -1,23 +1,16 @@
 """PDF files."""
 
 import re
-from collections import defaultdict
-from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING
 
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
+from embed_assets.corpus.readers.printed_pages import compounds_of, joined_words, without_edges
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
-# The hyphen that pdfium puts for one at the end of a line.
-_LINE_HYPHEN = re.compile(r"\b(\w+)[\ufffe\u00ad\x02](?:\r?\n)?[ ]?(\w+)|\b(\w+)[-\u2010]\r?\n(\w+)")
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
-_EDGE_LINES, FEWEST_PAGES = 2, 3
-LONGEST_HEAD = 500  # characters; numbers of longer lines are none of pages
-_NUMBER = re.compile(r"(?<![\d.,])\d{1,5}(?![\d.,]*\d)|\b[ivxlc]{1,6}\b")
-_PAGE_NUMBER = re.compile(r"[-–—\s]*(?:\d{1,4}|[ivxlc]{1,6})[-–—\s]*")
 
 
 def read_pdf(content: bytes) -> Converted:
@@ -47,8 +40,11 @@ def read_pdf(content: bytes) -> Converted:
         comments += beside
     if len(broken) == len(texts):
         raise UnreadableError("broken PDF: none of its pages can be opened")
-    compounds = set(re.findall(r"\b\w+(?:-\w+)+", "\n".join(texts)))
-    pages = [_CONTROLS.sub("", _joined_words(text, compounds)).translate(_LIGATURES) for text in texts]
+    compounds = compounds_of("\n".join(texts))
+    pages = [
+        _CONTROLS.sub("", joined_words(text.replace("\r\n", "\n").replace("\r", "\n"), compounds)).translate(_LIGATURES)
+        for text in texts
+    ]
     notes = []
     if empty := [number for number, page in enumerate(pages, start=1) if not page.strip() and number not in broken]:
         if len(empty) == len(pages):
@@ -58,7 +54,8 @@ def read_pdf(content: bytes) -> Converted:
     notes += [f"{comments} comments left out"] if comments else []
     if attachments := document.count_attachments():
         notes.append(f"{attachments} attached files left out")
-    text = "\n\n".join(filter(None, map(_paragraphs, _without_edges(pages))))
+    lines = ([line.strip() for line in page if line.strip()] for page in without_edges([page.splitlines() for page in pages]))
+    text = "\n\n".join(filter(None, map(_paragraphs, lines)))
     return Converted(text, _title(document, pages[0]), markdown=False, notes=tuple(notes))
 
 
@@ -90,69 +87,6 @@ def _title(document: "PdfDocument", page: str) -> str:
     title = " ".join(document.get_metadata_value("Title").split())
     words = re.findall(r"\w+", title.lower())
     return title if words and set(words) <= set(re.findall(r"\w+", page.lower())) else ""
-
-
-def _joined_words(page: str, compounds: Container[str]) -> str:
-    """Words that were cut at the end of a line, whole again; a compound that stands elsewhere keeps its hyphen.
-
-    So does a single letter, as in X-ray and e-mail, which nobody cuts off.
-    """
-
-    def join(match: re.Match) -> str:
-        first, second = (match[1], match[2]) if match[1] else (match[3], match[4])
-        if len(first) == 1 or not first[-1].isalpha() or not second[0].islower() or f"{first}-{second}" in compounds:
-            return f"{first}-{second}"
-        return first + second
-
-    return _LINE_HYPHEN.sub(join, page.replace("\r\n", "\n").replace("\r", "\n"))
-
-
-def _without_edges(pages: list[str]) -> list[list[str]]:
-    """The lines of the pages without those at their edges that stand on most pages, page numbers aside, or are page numbers.
-
-    All lines where that would leave most pages empty: their words are what the pages are about.
-    """
-    lines = [[line.strip() for line in page.splitlines() if line.strip()] for page in pages]
-    if len(pages) < FEWEST_PAGES:
-        return lines
-    there: dict[str, set[tuple[int, int]]] = defaultdict(set)
-    for number, page in enumerate(lines):
-        for line in page[:_EDGE_LINES] + page[-_EDGE_LINES:]:
-            for key, value in _edge_keys(line):
-                there[key].add((number, number if value is None else value))
-    needed = max(FEWEST_PAGES, len(pages) / 3)
-    repeated = {key for key, places in there.items() if _following(places) >= needed}
-
-    def is_edge(line: str) -> bool:
-        return not repeated.isdisjoint(key for key, _ in _edge_keys(line)) or _PAGE_NUMBER.fullmatch(line) is not None
-
-    kept = []
-    for page in lines:
-        first = next((i for i, line in enumerate(page[:_EDGE_LINES]) if not is_edge(line)), min(len(page), _EDGE_LINES))
-        last = len(page)
-        while last > first and len(page) - last < _EDGE_LINES and is_edge(page[last - 1]):
-            last -= 1
-        kept.append(page[first:last])
-    emptied = sum(bool(page) and not rest for page, rest in zip(lines, kept, strict=True))
-    return lines if emptied > sum(map(bool, lines)) / 2 else kept
-
-
-def _edge_keys(line: str) -> Iterator[tuple[str, int | None]]:
-    """The line itself, and with each of its numbers in turn left open, and what that number is."""
-    line = line.lower()
-    yield line, None
-    for match in _NUMBER.finditer(line) if len(line) <= LONGEST_HEAD else ():
-        yield f"{line[: match.start()]}#{line[match.end() :]}", int(match[0]) if match[0].isdecimal() else _roman(match[0])
-
-
-def _following(places: set[tuple[int, int]]) -> int:
-    """How many of the places (page, number) have a number that goes with the page: that of a chapter or a step does not."""
-    return sum(any((page + step, number + step) in places for step in (-2, -1, 1, 2)) for page, number in places)
-
-
-def _roman(numeral: str) -> int:
-    worth = [{"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}[letter] for letter in numeral]
-    return sum(-one if one < after else one for one, after in zip(worth, [*worth[1:], 0], strict=True))
 
 
 def _paragraphs(lines: list[str]) -> str:

@@ -83,8 +83,8 @@ def read_rst(content: bytes) -> Converted:
     }
     with _generic_directives(left_out):
         tree = publish_doctree(text, settings_overrides=settings)
-    titles = (title for title in tree.findall(nodes.title) if isinstance(title.parent, nodes.document | nodes.section))
-    title = next(titles, None)  # notes and tables have titles of their own
+    # Sections, notes and tables have titles of their own.
+    title = next((title for title in tree.findall(nodes.title) if isinstance(title.parent, nodes.document)), None)
     _keep_what_failed(tree)
     page = publish_from_doctree(tree, writer="html5", settings_overrides=settings | {"report_level": 5})
     soup = parse(page)

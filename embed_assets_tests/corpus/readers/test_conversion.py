@@ -444,6 +444,40 @@ def test_cells_that_reach_over_rows_move_no_cell_below_another_name():
 
 
 @pytest.mark.parametrize(
+    "before", ["<colgroup><col><col></colgroup>", "<caption>Ports</caption>", "<thead></thead>", "<tr></tr>", "<col>"]
+)
+@pytest.mark.parametrize("body", ["{}", "<tbody>{}</tbody>"])
+def test_a_table_has_its_columns_named_whatever_stands_before_its_rows(before, body):
+    rows = "<tr><th>port</th><th>use</th></tr><tr><td>22</td><td>ssh</td></tr>"
+    text = read(".html", f"<p>a</p><table>{before}{body.format(rows)}</table>").text
+    table = "| port | use |\n| --- | --- |\n| 22 | ssh |"
+    assert text == (f"a\n\nPorts\n\n{table}" if "Ports" in before else f"a\n\n{table}")
+
+
+@pytest.mark.parametrize(
+    ("part", "seen"),
+    [
+        ('<ul><li><a href="#a">Fans</a><ul><li><a href="#b">Seals</a></li></ul></li></ul>', ""),
+        ('<dl><dt><a href="#a">Fans</a></dt><dd></dd><dt><a href="#b">Seals</a></dt></dl>', ""),
+        ('<ul><li><a href="#a">Fans</a>: turn them</li><li><a href="#b">Seals</a></li></ul>', "- Fans: turn them\n- Seals\n\n"),
+        ('<ul><li><a href="a.html">Fans</a></li><li><a href="#b">Seals</a></li></ul>', "- Fans\n- Seals\n\n"),
+        ('<ol><li><a href="#a">Fans</a></li></ol>', "1. Fans\n\n"),
+    ],
+)
+def test_a_list_of_links_to_places_of_its_own_page_is_no_text(part, seen):
+    page = f'<h1>Care</h1>{part}<h2 id="a">Fans</h2><p>Turn.</p><h2 id="b">Seals</h2><p>Grease.</p>'
+    assert read(".html", page).text == f"# Care\n\n{seen}## Fans\n\nTurn.\n\n## Seals\n\nGrease."
+
+
+def test_code_of_doxygen_and_titles_of_word_are_code_and_titles():
+    code = (
+        '<div class="fragment"><div class="line">int main() {</div><div class="line">  f();</div><div class="line">}</div></div>'
+    )
+    page = read(".html", f"<p class=MsoTitle>Foo</p><h2><a href='#a'>◆&nbsp;</a>f()</h2>{code}")
+    assert (page.title, page.text) == ("", "# Foo\n\n## f()\n\n```\nint main() {\n  f();\n}\n```")
+
+
+@pytest.mark.parametrize(
     ("part", "seen"),
     [
         ('<div id="cookie-banner"><p>We use cookies.</p><button>Yes</button></div>', False),

@@ -58,6 +58,23 @@ from embed_assets_tests.corpus.readers.test_conversion import read
             "Use 3.5 <name> of a-b, x[0], 5 * 3.\n1. no item\n\\# none",
             (),
         ),
+        (
+            "# A\n\n- [B](#b)\n  - [C `d`](#c-(d))\n\n- [E](#e)\n\n## B\n\n- [E](#e)\n\n1. [B](#b) and\n2. [E](#e) more\n",
+            "# A\n\n## B\n\n- [E](#e)\n\n1. [B](#b) and\n2. [E](#e) more\n",
+            ("tables of contents left out (1)",),
+        ),
+        ("```\n- [B](#b)\n- [E](#e)\n```\n- [B](b.md)\n- [E](#e)", "```\n- [B](#b)\n- [E](#e)\n```\n- [B](b.md)\n- [E](#e)", ()),
+        ("[[toc]]\n* TOC\n{:toc}\n1. toc\n{: toc .big}\nText.", "Text.", ()),
+        (
+            '{{% tab "Linux" %}}\nRun.\n{{< tab name="macOS" lang="sh" >}}\n{{% tab header="BSD" %}}\n{{< ref "a.md" >}}',
+            "Linux\nRun.\nmacOS\nBSD\n",
+            ("short codes left out (4)",),
+        ),
+        (
+            "-   :material-fan:{ .lg } __Fans__ :x: ![a fan](a.png){ width=\"3\" loading=lazy }\n{x=1}",
+            "-   __Fans__ :x: ![a fan](a.png)\n{x=1}",
+            (),
+        ),
         ("Costs $\\{a\\}$ or \\[no\\](link).", "Costs $\\{a\\}$ or \\[no\\](link).", ()),
     ],
 )  # fmt: skip
@@ -73,7 +90,14 @@ def test_a_title_block_of_pandoc_is_metadata():
 
 
 @pytest.mark.parametrize(
-    "source", ["> " * 22 + "[a](b)\n> > [!NOTE]\n> > Hot.\n", "{{<" + " " * 12_000, "a" + " " * 30_000 + "{", "\n" * 9_000]
+    "source",
+    [
+        "> " * 22 + "[a](b)\n> > [!NOTE]\n> > Hot.\n",
+        "{{<" + " " * 12_000,
+        "a" + " " * 30_000 + "{",
+        "\n" * 9_000,
+        "- [a](#" * 9_000,
+    ],
 )
 def test_odd_marks_without_end_take_no_longer_than_others(source):
     start = time.process_time()

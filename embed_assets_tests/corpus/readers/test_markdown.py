@@ -38,6 +38,19 @@ def test_html_in_markdown_is_what_a_reader_sees_of_it(source, text):
     assert read(".md", source).text == text
 
 
+def test_what_a_component_of_mdx_is_told_is_no_text_whatever_is_in_its_braces():
+    source = "export const Mark = ({children}) => (\n  <span\n    style={{\n      color: 'red',\n    }}>\n    {children}\n"
+    source += "  </span>\n);\n\n<Card\n  title=\"Fans\"\n  icon={<Icon name='fan'/>}\n"
+    source += "  onClick={() => {\n    if (x > 3) { turn({}); }\n  }}\n>\nSpin.\n</Card>\n<Toc/>\n"
+    assert read(".mdx", source).text.split() == ["Fans", "Spin."]
+
+
+def test_braces_and_quotes_of_mdx_without_end_take_linear_time():
+    began = time.process_time()
+    read(".mdx", "<A " + "{" * 5000 + "\n" + "<A x={a<b" * 3000 + "<A '" * 5000 + '<A "' * 5000 + "{{{{a}" * 5000)
+    assert time.process_time() - began < 5
+
+
 @pytest.mark.parametrize(
     ("source", "title", "text"),
     [
