@@ -196,7 +196,7 @@ def _mine_here(task: Mining, memos: Path) -> dict[str, float]:
         encoder.encode_queries([f"a text that warms up {time.time()}"])
 
     def mine() -> int:
-        _, counts = mine_hard_negatives(task.pairs, task.chunks, encoder, task.settings)
+        _, counts = mine_hard_negatives(task.pairs, task.chunks, encoder, task.settings, compute=task.compute)
         return len(task.pairs) - counts["drawn at random"] // task.settings.per_query
 
     return _measure(mine, len(task.pairs))

@@ -147,7 +147,7 @@ def _drop_lost(
     if usable.is_empty():
         return pairs
     targets = [spans[span] for span in usable.select("document_id", "start", "end").iter_rows()]
-    retriever = HybridRetriever(encoder, Texts(chunks["passage"]), language=language_of(chunks), cluster=encoder.compute.cluster)
+    retriever = HybridRetriever(encoder, Texts(chunks["passage"]), language=language_of(chunks), compute=encoder.compute)
     ranks = retriever.ranks(usable["query"].to_list(), targets, max(DEPTH, top_k))
     rank_of_row = dict(zip(usable["row"].to_list(), ranks, strict=True))
     lost_ids = {pairs["query_id"][row] for row, rank in rank_of_row.items() if rank is None or rank > top_k}

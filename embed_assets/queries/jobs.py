@@ -82,6 +82,7 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
             for row in order
             if "identifier" not in prompt.variables or sample < len(rarest[row])
         ]
+        shown: list[tuple[tuple[int, ...], int]]
         if not several:
             shown = [((row,), sample) for row, sample in candidates[:count]]
         elif encoder is None:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.in_parallel import workers_for
 from embed_assets.models.encoders import TextEncoder
+from embed_assets.models.hardware import Compute
 from embed_assets.retrieval.bm25 import Bm25Scores, bm25_index
 from embed_assets.retrieval.dense import DenseScores
 from embed_assets.retrieval.fusion import DEFAULT_WEIGHT, DEPTH, cosine_deviation, fused_top_k
+from embed_assets.retrieval.on_gpu import nearest, worth_gpu
 from embed_assets.retrieval.ranking import QUERIES_IN_A_BLOCK, Found
 from embed_assets.retrieval.shards import Nearest, Shards, worth_shards
 from embed_assets.retrieval.threads import in_threads
@@ -42,7 +43,8 @@ class HybridRetriever:
         passages: the texts to search.
         language: ISO 639-1 code of the passages' language.
         weight: of the dense model.
-        cluster: workers that share a large corpus (shards.worth_shards); None: this process has it all.
+        compute: its cluster shares a large corpus (shards.worth_shards), its GPU compares the vectors (on_gpu.worth_gpu); None:
+            this process does both.
     """
 
     def __init__(
@@ -51,14 +53,14 @@ class HybridRetriever:
         passages: Sequence[str],
         language: str = ENGLISH,
         weight: float = DEFAULT_WEIGHT,
-        cluster: Cluster | None = None,
+        compute: Compute | None = None,
     ):
         self._encoder = encoder
         # Before the vectors, which take most of the memory.
         self._bm25 = bm25_index(passages, language)
         self._vectors = encoder.encode_passages(passages)
         self._weight, self._deviation = weight, cosine_deviation(self._vectors)
-        self._cluster = cluster
+        self._compute = compute or Compute(device="cpu")
 
     def search(self, queries: Sequence[str], k: int) -> Iterator[Hits]:
         """Search block by block, so that memory is bounded whatever the number of queries and of passages."""
@@ -75,13 +77,15 @@ class HybridRetriever:
         return in_threads(hits, zip(blocks, nearest, strict=True), workers_for(len(blocks)))
 
     def _nearest(self, blocks: Sequence[np.ndarray], queries: int, k: int) -> Iterator[Found | None]:
-        """The best passages of each block of queries where workers find them; else None, for this process to look."""
-        if not worth_shards(self._cluster, queries, len(self._vectors)):
+        """The best passages of each block of queries where workers or a GPU find them; else None, for this process to look."""
+        cluster = self._compute.cluster
+        if cluster is not None and worth_shards(cluster, queries, len(self._vectors)):
+            with Shards(cluster, {"dense": self._vectors}) as shards:
+                yield from shards.nearest(Nearest(block, k) for block in blocks)
+        elif worth_gpu(self._compute, self._vectors):
+            yield from nearest(blocks, self._vectors, k, self._compute.torch_device())
+        else:
             yield from [None] * len(blocks)
-            return
-        assert self._cluster is not None
-        with Shards(self._cluster, {"dense": self._vectors}) as shards:
-            yield from shards.nearest(Nearest(block, k) for block in blocks)
 
     def ranks(self, queries: Sequence[str], targets: Sequence[int], depth: int = DEPTH) -> list[int | None]:
         """The place of each query's target passage, counted from 1; None where it is not among the first ``depth``."""

@@ -7,7 +7,6 @@ from pathlib import Path
 import polars as pl
 
 from embed_assets.artifacts.blocks import AUTO
-from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.corpus.spans import SpanIndex, language_of
 from embed_assets.models.encoders import Encoder, TextEncoder
 from embed_assets.models.hardware import Compute
@@ -63,7 +62,7 @@ def mine_triplets(
             settings.trust_remote_code,
             settings.cross_encoder_revision,
         )
-    how = (settings, reranker, patterns, compute.cluster)
+    how = (settings, reranker, patterns, compute)
     mined = mine_hard_negatives(pairs, chunks, Encoder(base_model, memos, compute=compute), *how)
     if not settings.second_round:
         return mined
@@ -83,7 +82,7 @@ def mine_hard_negatives(
     settings: NegativesSettings,
     reranker: Reranker | None = None,
     patterns: Sequence[str] = IDENTIFIER_PATTERNS,
-    cluster: Cluster | None = None,
+    compute: Compute | None = None,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Find hard negatives by hybrid retrieval (BM25 and the encoder).
 
@@ -102,7 +101,7 @@ def mine_hard_negatives(
         settings: how many negatives, and how they are chosen.
         reranker: the cross-encoder that tells false negatives.
         patterns: what an identifier looks like.
-        cluster: as of HybridRetriever.
+        compute: as of HybridRetriever.
 
     Returns:
         One row for each pair: ``query_id``, ``split``, ``style``, ``source``, ``anchor``, ``positive`` and
@@ -125,7 +124,7 @@ def mine_hard_negatives(
     incomplete = [number for number, row in enumerate(rows) if len(row["given"]) < settings.per_query]
     if incomplete:
         asked = [rows[number] for number in incomplete]
-        retriever = HybridRetriever(encoder, Texts(chunks["passage"]), language_of(chunks), cluster=cluster)
+        retriever = HybridRetriever(encoder, Texts(chunks["passage"]), language_of(chunks), compute=compute)
         blocks = retriever.search([row["query"] for row in asked], settings.top_k)
         for hits in track(blocks, "mining hard negatives, in blocks", total=-(-len(asked) // QUERIES_IN_A_BLOCK)):
             mined = miner.mine(asked[hits.start : hits.start + len(hits.found)], hits)

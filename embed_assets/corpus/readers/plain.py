@@ -10,10 +10,8 @@ from embed_assets.corpus.readers.printed_pages import compounds_of, joined_words
 _UNDERLINED = re.compile(r"(?:\A|\n[ \t]*\n)[ ]{0,3}(\w[^\n]{0,118}?)[ \t]*\n[ ]{0,3}(={3,}|-{3,})[ \t]*(?=\n|\Z)")
 MOST_SIGNS_ASTRAY = 3
 _CUT_WORD = re.compile(r"[^\W\d_]{2}[-\u2010]\n[ \t]*[^\W\d_]{2}")
-FEWEST_CUT_WORDS, SHARE_OF_CUT_WORDS = (
-    3,
-    0.03,
-)  # of the lines; text that cuts no words has a compound at a line's end now and then
+# Text that cuts no words has a compound at a line's end now and then; the share is that of the lines.
+FEWEST_CUT_WORDS, SHARE_OF_CUT_WORDS = 3, 0.03
 
 
 def read_plain(content: bytes) -> Converted:
