@@ -194,7 +194,7 @@ def as_id(name: Any) -> Any:
 
 class KnownIds:
     """Ids, and how other programs write them: decomposed, with blanks around them, as 12.0 where they are 12, or as paths
-    of Windows."""
+    of Windows or of the collection's folder."""
 
     def __init__(self, ids: Collection[str]):
         self._ids = ids if isinstance(ids, set | dict) else set(ids)
@@ -213,7 +213,7 @@ class KnownIds:
 
     @staticmethod
     def _key(name: str) -> str:
-        name = composed(name).strip().replace("\\", "/").removeprefix("./")
+        name = composed(name).strip().replace("\\", "/").removeprefix("./").removeprefix("documents/")
         return whole[1] if (whole := _WHOLE.fullmatch(name)) else name
 
 

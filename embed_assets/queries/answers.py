@@ -32,12 +32,17 @@ _TOKEN = (
 _SPECIAL_TOKEN = re.compile(rf"(?<!\w ){_TOKEN}|{_TOKEN}(?![ ]?[\w?,.)])")
 # At the edge of a line they are around the answer; elsewhere they may be what is asked about.
 _WRAPPER = re.compile(
-    r"^[ \t]*<(?:answer|response|question|query|output)s?(?:\s[^<>\n]{1,200})?>"
-    r"|</(?:answer|response|question|query|output)s?>[ \t]*$",
+    r"^[ \t]*(?:<(?:answer|response|question|query|output)s?(?:\s[^<>\n]{1,200})?>[ \t]*){1,3}"
+    r"|(?:</(?:answer|response|question|query|output)s?>[ \t]*){1,3}$",
     re.MULTILINE,
 )
-# What models write behind the question in elements of their own.
-_ANSWER_ELEMENT = re.compile(r"(?<=>)\s*<(answer|explanation|reasoning|rationale|context)>[^<>]{0,2000}</\1>", re.IGNORECASE)
+# What models write beside the question in elements of their own; questions side by side are parted by lines.
+_ANSWER_ELEMENT = re.compile(
+    r"(?<=>)\s*<(answer|explanation|reasoning|rationale|context|style|type|reasoning_type|complexity|passages?)>"
+    r"[^<>]{0,2000}</\1>(?=\s*<|\s*$)",
+    re.IGNORECASE,
+)
+_BETWEEN_ELEMENTS = re.compile(r"(</(?:question|query)>)[ \t]*(?=<)", re.IGNORECASE)
 # A whole line in it: what mathematicians frame, a list of one, and an element of HTML.
 _FRAME = re.compile(
     r"\$*\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}\$*|\[\s*[\"']([^\[\]]*)[\"']\s*\]"
@@ -55,7 +60,7 @@ _REMARK = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
-_NUMBERED = r"\(?\d{1,2}[.):]\s+"
+_NUMBERED = r"(?:(?:\(?\d{1,2}[.):]|\(?(?:[a-z]|[ivx]{2,4})\)|[#]\d{1,2}[.):]?)\s+|(?:\d{1,2}[、．]|[①-⑳])\s*)"
 _BULLET = re.compile(
     rf"^(?:>\s*|#+\s+|{_NUMBERED}|\*\*\d{{1,2}}[.):]\*\*\s+|[-*•]\s+|[–—]\s+|(?:->|=>|→|➡|[👉✅❓❔💡🤔🔍🔎📝📌🔹🔸▶💬])\ufe0f?\s*)+"
 )
@@ -98,18 +103,26 @@ _GREETING = re.compile(
     r"^(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|alright|no problem|happy to help|gladly|"
     r"natürlich|gerne|klar|bien sûr|voici|certainement|claro(?: que sí)?|por supuesto|certo|certamente|natuurlijk|"
     r"oczywiście|конечно|вот|当然(?:可以)?|好的|以下是|はい|もちろん(?:です)?|承知しました|네|물론(?:입니다|이죠)?)"
-    r"(?:,? i(?: (?:can|will|would)|['’][dl]{1,2})\b[^.!?:\n]{0,60}(?=[.!:]))?(?:[!.,:;…—]+(?=\s|$)|[!！。，、：—]+)\s*",
+    r"(?:,? i(?: (?:can|will|would)|['’][dl]{1,2})\b[^.!?:\n]{0,60}(?=[.!:]))?"
+    r"(?:[!.,:;…—]+(?=\s|$)|[!！。，、：—]+|\s+[-–](?=\s))\s*",
     re.IGNORECASE,
 )
 _ANNOUNCEMENT = re.compile(r"[:：]\s*$")
-_COLON = r"(?:[:：]\s*$|:\s+|：)"
+_COLON = r"(?:[:：]\s*$|:\s+|：|,\s+(?=[\"“„«]))"
+# In a few words before a colon; a "query" there may be one of a database.
+_WORD_FOR_QUESTION = (
+    r"(?:question|frage|pregunta|domanda|pergunta|vraag|fråga|spørgsmål|spørsmål|kysymys|pytanie|otázka|kérdés|întrebare|soru|"
+    r"вопрос|питання|въпрос|pertanyaan|ερώτηση|שאלה|سؤال|سوال|câu hỏi|प्रश्न|सवाल)"
+)
 _HERE_IS = re.compile(
     r"^(?:here(?:['’]s| is| are)|hier (?:ist|sind|kommt)|voici|aquí (?:está|tienes)|aqui está|ecco|вот|this is|below (?:is|are)|"
     rf"i(?:['’]d| would) (?:ask|suggest))\b[^:：]*{_COLON}"
     r"|^(?:(?:based on|given|according to|from) [^,:?\n]{1,80}, )?"
     r"(?:(?:an?|one|another|my|the) )?(?:(?:possible|suitable|good|great|natural|realistic|suggested|potential|relevant|likely|"
     rf"sample|simple|short|plain|typical|search|how-to|user) )*(?:question|query)(?: (?:is|could be|might be|would be))?{_COLON}"
-    r"|^(?:an?|the|they|you|people|users|one) (?:[\w-]+ ){0,4}?(?:might|could|would|may) (?:ask|search(?: for)?|type)"
+    rf"|^(?:[^\W\d_]+,? ){{0,5}}{_WORD_FOR_QUESTION}(?: [^\W\d_]+){{0,3}}{_COLON}"
+    r"|^(?:as an? [^,:?\n]{1,60}, )?(?:an?|the|they|you|people|users|one|i) "
+    r"(?:[\w-]+ ){0,4}?(?:might|could|would|may) (?:ask|search(?: for)?|type)"
     rf"(?: [\w-]+){{0,3}}{_COLON}"
     r"|^(?:eine?|der|une?|una|um) (?:[\w-]+ ){1,3}(?:könnte|würde|pourrait|podría|potrebbe|poderia) (?:fragen|suchen|demander|"
     rf"chercher|preguntar|buscar|chiedere|cercare|perguntar)\b[^:：]{{0,20}}{_COLON}",
@@ -117,13 +130,15 @@ _HERE_IS = re.compile(
 )
 _SINGLE = r"(?:[^']|(?<=\w)'(?=\w))*"
 _QUOTES = re.compile(
-    rf"(?:\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|'({_SINGLE})'|‘([^‘]*)’|`([^`]*)`)[.。]?"
+    rf"(?:\"([^\"]*)\"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|「([^」]*)」|'({_SINGLE})'|‘([^‘]*)’|`{{1,3}}([^`]*)`{{1,3}})[.。]?"
     r"|[\"“]([^\"“”]+[?？])[\"”]\s*(?:[-–—(:].*|[A-Z][^?]*)"
 )
 # **How ...?** - asks about the procedure
 _ASKED_AND_TOLD = re.compile(r"^\*\*([^*]+[?？])\*\*\s*(?:[-–—(:].*)$")
+# "Here you go: {"question": …}", but for a question about such JSON
+_BEFORE_JSON = re.compile(r"^[^{}?？؟]{0,200}?[:：>]\s*(?=\{\s*\")(?!.*[?？؟]\s*$)")
 _PAIR_OF_JSON = re.compile(rf"[\"']{_QUESTION}[\"']\s*:\s*([\"'].*[\"']),?", re.IGNORECASE)
-_EMPHASIS = re.compile(r"(\*\*|__|\*|_)((?:(?!\1).)+)\1")
+_EMPHASIS = re.compile(r"(\*\*\*|\*\*|__|\*|_)((?:(?!\1).)+)\1")
 _ROW = re.compile(r"^\s*\|(.+)\|\s*$")
 _SURE = ("?", "？", "؟")
 LONGEST_LINE = 10_000  # characters; a longer one is no question, and its marks would be taken off one by one
@@ -145,8 +160,9 @@ def without_reasoning(text: str) -> str:
             text = text[: opening.start() if opening else 0] + text[closing.end() :]
         if (opening := re.search(begin, text, re.IGNORECASE)) is not None:
             text = text[: opening.start()]
-    text = _SPECIAL_TOKEN.sub("", text).strip()
-    return _WRAPPER.sub("", _ANSWER_ELEMENT.sub("", text)).strip()
+    text = _SPECIAL_TOKEN.sub("\n", text).strip()  # behind the end of an answer some models begin another one
+    text = _BETWEEN_ELEMENTS.sub(r"\1\n", _ANSWER_ELEMENT.sub("", text))
+    return _WRAPPER.sub("", text).strip()
 
 
 def _asks_about_a_tag(text: str) -> bool:
@@ -259,7 +275,9 @@ def read_question(text: str) -> str:
     may_hold_json = True
     for number, line in enumerate(lines):
         is_last = number + 1 == len(lines)
-        if may_hold_json and (json := _LABEL.sub("", line)).startswith(("{", '"{', "[") if number <= lists_end else ("{", '"{')):
+        if may_hold_json and (json := _BEFORE_JSON.sub("", _LABEL.sub("", line))).startswith(
+            ("{", '"{', "[") if number <= lists_end else ("{", '"{')
+        ):
             if question := _question_in_json([json, *lines[number + 1 :]]):
                 return question
             may_hold_json = False  # what is below was read with it
@@ -269,7 +287,9 @@ def read_question(text: str) -> str:
             continue
         if not is_last and _ANNOUNCEMENT.search(line.rstrip("*_ ")):
             continue
-        if (not is_last and _is_field(line)) or (number < last_asking and question.endswith((".", "!", "。"))):
+        if (not is_last and _is_field(line)) or (
+            number < last_asking and (question.endswith((".", "!", "。")) or (line.startswith("#") and number not in asks))
+        ):
             continue
         if _ASKED.match(_plain(line)) or (not first and question.endswith(_SURE)):
             return question
@@ -304,7 +324,7 @@ def _bare(line: str) -> str:
             label = emphasized[1] if emphasized[1].rstrip().endswith((":", "：")) else f"{emphasized[1]}:"
             line = line[emphasized.end() :] if _LABEL.fullmatch(label.strip() + " ") else line
         # __init__ is a name.
-        if (whole := _EMPHASIS.fullmatch(line)) and (whole[1] in ("**", "*") or " " in whole[2]):
+        if (whole := _EMPHASIS.fullmatch(line)) and (whole[1][0] == "*" or " " in whole[2]):
             line = whole[2].strip()
         if pair := _PAIR_OF_JSON.fullmatch(line):
             line = pair[1]

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 OWN_STYLE = "own"
 PAIRS = "pairs"  # .jsonl and .parquet
 COLUMNS = ("query", "document_id", "start", "end", "passage", "style", "answer")
+GRADES = ("relevance", "label")  # of rows that say whether the document answers
 BM25_WEIGHT = 0.5
 
 
@@ -85,17 +86,18 @@ def read_own_pairs(
     documents = documents.lazy()
     names = DocumentNames(documents.select("document_id").collect()["document_id"].to_list())
     queries, unknown = _read_queries(folder), set[str]()
-    rows = list(_read_rows(folder, queries, unknown, names))
+    rows, passed_over = _with_answers(_read_rows(folder, queries, unknown, names))
     known = set(chunks["document_id"])
     ids = KnownIds(known)
     pairs = [_check(place, row, ids) for place, row in rows]
     named = documents.filter(pl.col("document_id").is_in([pair.document_id for pair in pairs]))
     texts = dict(named.select("document_id", "text").collect(engine="streaming").iter_rows())
     kept, notes = _usable(pairs, texts, known, _test_queries(folder, queries or {}))
+    notes = passed_over + notes
     if unknown:
         some = some_ids(unknown)
         notes.insert(0, f"{len(unknown)} labelled queries have no text in queries.jsonl, such as {some}, and are left out")
-    if unread := {column for _, row in rows for column in row} - set(COLUMNS):
+    if unread := {column for _, row in rows for column in row} - {*COLUMNS, *GRADES}:
         notes.append(f"columns that are not read: {_some(unread)}")
     if not kept:
         there = ", ".join(map(str, files))
@@ -106,6 +108,21 @@ def read_own_pairs(
     for note in notes:
         logger.warning("%s: %s", folder.name, note)
     return pl.DataFrame(found, schema=PAIR_SCHEMA), notes
+
+
+def _with_answers(rows: Iterable[tuple[str, dict[str, Any]]]) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """The rows with a query and an answer, and in words how many have a blank query or say that the document is no answer."""
+    kept, blank, refused = [], [], []
+    for place, row in rows:
+        query = row.get("query")
+        if "query" in row and (query is None or query != query or (isinstance(query, str) and not composed(query).strip())):
+            blank.append(place)
+        elif any(isinstance(grade := row.get(name), int | float) and grade <= 0 for name in GRADES):
+            refused.append(place)
+        else:
+            kept.append((place, row))
+    told = (blank, "pairs have a blank query"), (refused, f"pairs have a {' or a '.join(GRADES)} of 0 or less")
+    return kept, [f"{len(places)} {words}, such as {_some(places)}, and are left out" for places, words in told if places]
 
 
 def _usable(

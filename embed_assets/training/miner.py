@@ -1,9 +1,10 @@
 """Which of the chunks that retrieval found are hard negatives of a pair."""
 
+import functools
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -24,6 +25,8 @@ FEWEST_WORDS_LEFT = 15
 ALIKE = 0.1
 # To draw from all of a million would take longer than to search in them.
 CHUNKS_OF_A_DRAW = 10_000
+# The rows of a query stand together, and compare the same chunks with all that answers it.
+COMPARED_AT_ONCE = 100_000
 # Whose chunks are named at once: to name those of all takes a gigabyte more.
 ROWS_AT_ONCE = 1000
 # What is left of the marks and the punctuation of a sentence that is cut out.
@@ -75,17 +78,17 @@ class Miner:
             ),
             0,
         )
-        targets: dict[str, set[int]] = defaultdict(set)
+        self._targets: dict[str, set[int]] = defaultdict(set)
         for row in rows:
-            targets[normalize_query(row["query"])].add(row["target"])
+            self._targets[normalize_query(row["query"])].add(row["target"])
+        self._says_what_answers = functools.lru_cache(maxsize=COMPARED_AT_ONCE)(self._compared_with_all)
         numbers = {name: column for column, name in enumerate(self._ids)} if "negatives" in (rows[0] if rows else ()) else {}
         for row in rows:
-            row["given"] = self._given(row, [numbers[name] for name in row.get("negatives") or ()], targets)
+            row["given"] = self._given(row, [numbers[name] for name in row.get("negatives") or ()])
 
-    def _given(self, row: dict, columns: Sequence[int], targets: Mapping[str, Set[int]]) -> list[int]:
+    def _given(self, row: dict, columns: Sequence[int]) -> list[int]:
         """The negatives that the user gave, without those that are, or say the same as, a positive of the same query."""
-        positives = targets[normalize_query(row["query"])]
-        kept = [column for column in columns if not any(self._say_the_same(column, it) for it in positives)]
+        kept = [column for column in columns if not self._says_what_answers(column, normalize_query(row["query"]))]
         self.counts["given negatives that answer"] += len(columns) - len(kept)
         return kept[: self._settings.per_query]
 
@@ -104,7 +107,8 @@ class Miner:
         allowed &= (words <= margin * words_of_targets) | (words_of_targets <= 0)
         alike = (hits.found >= 0) & ~allowed & (cosines >= of_targets - ALIKE * abs(of_targets))
         for row, found, mask in zip(rows, hits.found, alike, strict=True):
-            row["alike"] = [column for column in found[mask].tolist() if self._say_the_same(column, row["target"])]
+            query = normalize_query(row["query"])
+            row["alike"] = [column for column in found[mask].tolist() if self._says_what_answers(column, query)]
         candidates = [self._candidates(row, found[mask]) for row, found, mask in zip(rows, hits.found, allowed, strict=True)]
         if self._reranker is None:
             hard = [
@@ -156,19 +160,23 @@ class Miner:
         return rest if len(rest.split()) >= FEWEST_WORDS_LEFT else passage
 
     def _candidates(self, row: dict, found: np.ndarray) -> Iterator[int]:
-        target, taboo = row["target"], self._labelled[normalize_query(row["query"])]
-        answers = set(self._answers[row["query"]].tolist())
+        query = normalize_query(row["query"])
+        taboo, answers = self._labelled[query], set(self._answers[row["query"]].tolist())
         for column in found.tolist():
             if self._documents[column] in taboo or column in row["given"]:
                 continue
             if column in answers:
                 self.counts["answers by their words"] += 1
                 continue
-            if self._say_the_same(column, target):
+            if self._says_what_answers(column, query):
                 self.counts["like the positive"] += 1
                 row["alike"].append(column)
                 continue
             yield column
+
+    def _compared_with_all(self, column: int, query: str) -> bool:
+        """Whether a chunk says the same as any positive of a normalized query: a copy of one is no negative of another one."""
+        return any(self._say_the_same(column, target) for target in self._targets[query])
 
     def _say_the_same(self, column: int, target: int) -> bool:
         """Whether a chunk says what the positive says: with about the same words, or as a part of the one or the other."""
@@ -225,7 +233,8 @@ class Miner:
         missing = self._settings.per_query - len(hard)
         if not missing:
             return hard
-        target, taboo = row["target"], self._labelled[normalize_query(row["query"])]
+        query = normalize_query(row["query"])
+        taboo = self._labelled[query]
         answers, taken = set(self._answers[row["query"]].tolist()), {self._passages[column] for column in hard}
         usable = (
             column
@@ -233,14 +242,15 @@ class Miner:
             if self._documents[column] not in taboo
             and column not in answers
             and self._passages[column] not in taken
-            and not self._say_the_same(column, target)
+            and not self._says_what_answers(column, query)
         )
         easy = list(islice(usable, missing))
         there = len(hard) + len(easy)
         if len(easy) == missing:
             self.counts["drawn at random"] += missing
             return hard + easy
-        if any(self._documents[column] not in taboo for column in answers):
+        # What answers it is the reason, and not a collection that is too small for all.
+        if len(taboo) > 1 or any(self._documents[column] not in taboo for column in answers):
             self.counts["answered by nearly every chunk"] += 1
             return None
         remedy = f"set negatives.per_query to at most {there}" if there else "add documents"

@@ -87,7 +87,7 @@ def mine_hard_negatives(
     """Find hard negatives by hybrid retrieval (BM25 and the encoder).
 
     A negative is never a chunk of a document that the same query is labelled with, never answers the query by its words
-    (false_negatives.AnswerRules), and never says the same as the positive, or a part of it, or all of it and more
+    (false_negatives.AnswerRules), and never says the same as a positive of it, or a part of that, or all of it and more
     (near_duplicates). Its cosine is at most ``margin`` times that of the positive (TopK-PercPos of NV-Retriever,
     arXiv:2407.15831). So is its BM25 score, where the positive has one: encoders are weak on rare words. So is its
     probability of relevance, if a cross-encoder gives one (as in RocketQA, arXiv:2010.08191). Where too few are left, random
@@ -135,7 +135,7 @@ def mine_hard_negatives(
     triplets = miner.triplets([(row, columns) for row, columns in zip(rows, negatives, strict=True) if columns is not None])
     if triplets.is_empty():
         raise ValueError(
-            f"nearly every chunk answers each of the {len(rows)} queries by its words: add documents on other matters"
+            f"nearly every chunk answers each of the {len(rows)} queries, by words or labels: add documents on other matters"
         )
     return triplets, {"span in no chunk": len(pairs) - len(rows)} | miner.counts
 

@@ -81,6 +81,21 @@ def test_json_is_taken_out_of_what_stands_around_it(around):
         ("Sure, I can help with that! Why E7?", "Why E7?"),
         ("Keyword query: pump stops E7", "pump stops E7"),
         ("Passage 1 question: Why E7?", "Why E7?"),
+        ('Here you go: {"question": "Why E7?"} Tell me more!', "Why E7?"),
+        ('<tool_call>{"name": "ask", "arguments": {"question": "Why E7?"}}</tool_call>', "Why E7?"),
+        ('What does this do: {"query": "all"}?', 'What does this do: {"query": "all"}?'),
+        ("Why E7?<|endoftext|>Human: thanks", "Why E7?"),
+        ("# Errors of the pump\n\nWhy E7?", "Why E7?"),
+        ("***Why E7?***", "Why E7?"),
+        ("```Why E7?```", "Why E7?"),
+        ("Sure - why E7?", "why E7?"),
+        ("İşte bir soru: E7 neden görünür?", "E7 neden görünür?"),
+        ("Oto pytanie: Dlaczego E7?", "Dlaczego E7?"),
+        ("Customer question: Why E7?", "Why E7?"),
+        ('A nurse might ask, "Why E7?"', "Why E7?"),
+        ("As a nurse, I might ask: Why E7?", "Why E7?"),
+        ("slow query: which index helps?", "slow query: which index helps?"),
+        ("<question><style>search</style><query>Why E7?</query></question>", "Why E7?"),
         ("<think>never ends", ""),
         (" \n", ""),
         ("```\n```", ""),
@@ -112,6 +127,21 @@ def test_the_question_is_taken_out_of_habits_of_models(around):
 @pytest.mark.parametrize("question", ["Question: what is a question?", "How do I write a -> b?", "What does f(note: x) do?"])
 def test_what_a_question_is_about_stays(question):
     assert read_question(question) == question.removeprefix("Question: ")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "a) {}\nb) {}",
+        "1、{}\n2、{}",
+        "① {}\n② {}",
+        "#1 {}\n#2 {}",
+        "<questions><question>{}</question><question>{}</question></questions>",
+        "<question><style>search</style><query>{}</query></question>\n<question><query>{}</query></question>",
+    ],
+)
+def test_a_list_is_read_with_any_numbers_and_elements(answer):
+    assert read_list(answer.format(ASKED, "Why E7?")) == [ASKED, "Why E7?"]
 
 
 def test_a_list_stands_for_the_only_field_and_what_does_not_fit_is_passed_over():

@@ -195,12 +195,23 @@ def test_a_single_document_has_no_negatives(encoder):
         mine_hard_negatives(make_pairs(QUESTIONS[:2]), make_chunks({"pump.md": TEXTS["pump.md"]}), encoder, NegativesSettings())
 
 
-def test_a_query_that_is_labelled_with_every_document_has_no_negatives(encoder):
-    pairs = make_pairs([("pump", "pump.md", 0), ("Pump", "motor.md", 0)])
-    with pytest.raises(ValueError, match="0 chunks that can be negatives"):
-        mine_hard_negatives(
-            pairs, make_chunks({name: TEXTS[name] for name in ("pump.md", "motor.md")}), encoder, NegativesSettings()
-        )
+def test_a_query_that_is_labelled_with_every_document_costs_itself_alone(encoder):
+    chunks = make_chunks({name: TEXTS[name] for name in ("pump.md", "motor.md")})
+    pairs = make_pairs([("pump", "pump.md", 0), ("Pump", "motor.md", 0), QUESTIONS[0]])
+    triplets, counts = mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=1))
+    assert triplets["anchor"].to_list() == [QUESTIONS[0][0]] and counts["answered by nearly every chunk"] == 2
+    with pytest.raises(ValueError, match="nearly every chunk answers each of the 2 queries, by words or labels"):
+        mine_hard_negatives(pairs[:2], chunks, encoder, NegativesSettings(per_query=1))
+
+
+def test_a_copy_of_another_answer_of_the_query_is_no_negative(encoder):
+    texts = {name: TEXTS[name][:1] for name in ("pump.md", "motor.md", "filter.md")}
+    chunks = make_chunks({**texts, "copy.md": texts["motor.md"]})
+    pairs = make_pairs([("spare things", "pump.md", 0), ("spare things", "motor.md", 0), QUESTIONS[0]])
+    triplets, counts = mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=2))
+    assert triplets["anchor"].to_list() == [QUESTIONS[0][0]] and counts["answered by nearly every chunk"] == 2
+    triplets, _ = mine_hard_negatives(pairs, chunks, encoder, NegativesSettings(per_query=1))
+    assert triplets["negative_chunks"].to_list()[:2] == [["filter.md::0"]] * 2
 
 
 def test_a_query_of_several_chunks_has_a_triplet_for_each_and_negatives_of_neither(encoder):
