@@ -82,14 +82,13 @@ def plan_jobs(chunks: pl.DataFrame, prompts: Sequence[Prompt], encoder: Encoder 
             for row in order
             if "identifier" not in prompt.variables or sample < len(rarest[row])
         ]
-        shown: list[tuple[tuple[int, ...], int]]
-        if not several:
-            shown = [((row,), sample) for row, sample in candidates[:count]]
-        elif encoder is None:
-            raise ValueError(f"the prompt {prompt.name!r} shows several passages: an encoder has to find them")
-        else:
+        if several:
+            if encoder is None:
+                raise ValueError(f"the prompt {prompt.name!r} shows several passages: an encoder has to find them")
             bundles = Bundles(chunks, says_something, encoder, settings)
             shown = _with_related(candidates, count, bundles, chunks["passage"], settings)
+        else:
+            shown = [((row,), sample) for row, sample in candidates[:count]]
         for rows, sample in shown:
             identifier = rarest[rows[0]][sample] if "identifier" in prompt.variables else ""
             styles = deal_styles(chunks["passage"][rows[0]], several, settings) if batch else ()
