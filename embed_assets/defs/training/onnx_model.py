@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 from dagster import AssetExecutionContext, MaterializeResult
 
@@ -10,6 +11,7 @@ from embed_assets.evaluation.scoring import score_systems, write_summaries
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import tuned
 from embed_assets.models.encoders import TextEncoder
+from embed_assets.models.hardware import Compute
 from embed_assets.models.onnx import INT8_MODEL, OnnxEncoder
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.two_towers import TwoTowers
@@ -27,23 +29,27 @@ def onnx_model(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
         base_model, export = inputs.block(BaseModelSettings), inputs.block(ExportSettings)
-        scoring = inputs.block(ScoringSettings)
-        model, chunks = inputs.folder("checkpoint") / "model", inputs.table("corpus_chunks", "chunks")
+        model, passages = inputs.folder("checkpoint") / "model", inputs.table("corpus_chunks", "chunks", ["passage"])["passage"]
         export_onnx(model, folder, base_model, export)
-        sample = chunks["passage"].sample(min(export.parity_chunks, len(chunks)), seed=scoring.seed)
+        sample = passages.sample(min(export.parity_chunks, len(passages)), seed=inputs.block(ScoringSettings).seed)
         files = check_parity(model, folder, base_model, sample.to_list())
-        summaries = []
-        if export.int8 and export.score_int8:
-            encoder = tuned(base_model, inputs.artifacts["checkpoint"], place.memos, gpu.compute())
-            int8: TextEncoder = OnnxEncoder(folder, INT8_MODEL)
-            if isinstance(encoder, TwoTowers):
-                int8 = TwoTowers(int8, encoder.passages)
-            systems: dict[str, TextEncoder] = {"tuned": encoder, "int8": int8}
-            comparisons = [("int8", "tuned")]
-            queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
-            scores = score_systems(inputs.collection, chunks, queries, labels, systems, scoring, comparisons=comparisons)
-            summaries = [score.summary for score in scores]
+        scored = export.int8 and export.score_int8
+        summaries = _score_int8(folder, inputs, place.memos, gpu.compute()) if scored else []
         write_summaries(folder, summaries)
         write_export(folder, files, summaries)
 
     return materialize_stage(context, place, ONNX_MODEL, write)
+
+
+def _score_int8(folder: Path, inputs: Inputs, memos: Path, compute: Compute) -> list[dict[str, Any]]:
+    """The summaries of the int8 file beside the float model in torch."""
+    encoder = tuned(inputs.block(BaseModelSettings), inputs.artifacts["checkpoint"], memos, compute)
+    int8: TextEncoder = OnnxEncoder(folder, INT8_MODEL)
+    if isinstance(encoder, TwoTowers):
+        int8 = TwoTowers(int8, encoder.passages)
+    systems: dict[str, TextEncoder] = {"tuned": encoder, "int8": int8}
+    chunks = inputs.table("corpus_chunks", "chunks")
+    queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
+    scoring, comparisons = inputs.block(ScoringSettings), [("int8", "tuned")]
+    scores = score_systems(inputs.collection, chunks, queries, labels, systems, scoring, comparisons=comparisons)
+    return [score.summary for score in scores]
