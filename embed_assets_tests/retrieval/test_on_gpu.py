@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.models.hardware import Compute
 from embed_assets.retrieval import hybrid, on_gpu
 from embed_assets.retrieval.dense import PASSAGES_AT_ONCE, DenseScores
@@ -61,3 +62,4 @@ def test_a_gpu_searches_where_all_vectors_fit_and_are_many(monkeypatch: pytest.M
         monkeypatch.setattr(Compute, "free_memory", lambda self, free=free: free)
         assert worth_gpu(Compute(device="cuda:1"), vectors) == worth
         assert not worth_gpu(Compute(device="cuda:1"), vectors[1:])
+        assert not worth_gpu(Compute(device="cuda", cluster=Cluster()), vectors), "the driver may have no GPU"
