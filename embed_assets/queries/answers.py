@@ -30,6 +30,8 @@ _TOKEN = (
 )
 # Between words it is what is asked about.
 _SPECIAL_TOKEN = re.compile(rf"(?<!\w ){_TOKEN}|{_TOKEN}(?![ ]?[\w?,.)])")
+# What an answer may end with: behind that and a token some models begin another one.
+_ENDS_ANSWER = '.?!。？！؟"}]>`'
 # At the edge of a line they are around the answer; elsewhere they may be what is asked about.
 _WRAPPER = re.compile(
     r"^[ \t]*(?:<(?:answer|response|question|query|output)s?(?:\s[^<>\n]{1,200})?>[ \t]*){1,3}"
@@ -60,7 +62,7 @@ _REMARK = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
-_NUMBERED = r"(?:(?:\(?\d{1,2}[.):]|\(?(?:[a-z]|[ivx]{2,4})\)|[#]\d{1,2}[.):]?)\s+|(?:\d{1,2}[、．]|[①-⑳])\s*)"
+_NUMBERED = r"(?:(?:\(?\d{1,2}[.):]|\(?(?:[a-z]|[ivx]{2,4})\)|[#]\d{1,2}(?:[.):]|(?=\s+[^\sa-z])))\s+|(?:\d{1,2}[、．]|[①-⑳])\s*)"
 _BULLET = re.compile(
     rf"^(?:>\s*|#+\s+|{_NUMBERED}|\*\*\d{{1,2}}[.):]\*\*\s+|[-*•]\s+|[–—]\s+|(?:->|=>|→|➡|[👉✅❓❔💡🤔🔍🔎📝📌🔹🔸▶💬])\ufe0f?\s*)+"
 )
@@ -114,13 +116,15 @@ _WORD_FOR_QUESTION = (
     r"(?:question|frage|pregunta|domanda|pergunta|vraag|fråga|spørgsmål|spørsmål|kysymys|pytanie|otázka|kérdés|întrebare|soru|"
     r"вопрос|питання|въпрос|pertanyaan|ερώτηση|שאלה|سؤال|سوال|câu hỏi|प्रश्न|सवाल)"
 )
+# A question about questions: "What is the question type: single or multiple choice?"
+_ASKS_ITSELF = r"(?:how|what|which|where|when|why|who|whose|is|are|can|could|does|do|did|should|will)\b"
 _HERE_IS = re.compile(
     r"^(?:here(?:['’]s| is| are)|hier (?:ist|sind|kommt)|voici|aquí (?:está|tienes)|aqui está|ecco|вот|this is|below (?:is|are)|"
     rf"i(?:['’]d| would) (?:ask|suggest))\b[^:：]*{_COLON}"
     r"|^(?:(?:based on|given|according to|from) [^,:?\n]{1,80}, )?"
     r"(?:(?:an?|one|another|my|the) )?(?:(?:possible|suitable|good|great|natural|realistic|suggested|potential|relevant|likely|"
     rf"sample|simple|short|plain|typical|search|how-to|user) )*(?:question|query)(?: (?:is|could be|might be|would be))?{_COLON}"
-    rf"|^(?:[^\W\d_]+,? ){{0,5}}{_WORD_FOR_QUESTION}(?: [^\W\d_]+){{0,3}}{_COLON}"
+    rf"|^(?!{_ASKS_ITSELF})(?:[^\W\d_]+,? ){{0,5}}{_WORD_FOR_QUESTION}(?: [^\W\d_]+){{0,3}}{_COLON}"
     r"|^(?:as an? [^,:?\n]{1,60}, )?(?:an?|the|they|you|people|users|one|i) "
     r"(?:[\w-]+ ){0,4}?(?:might|could|would|may) (?:ask|search(?: for)?|type)"
     rf"(?: [\w-]+){{0,3}}{_COLON}"
@@ -160,9 +164,15 @@ def without_reasoning(text: str) -> str:
             text = text[: opening.start() if opening else 0] + text[closing.end() :]
         if (opening := re.search(begin, text, re.IGNORECASE)) is not None:
             text = text[: opening.start()]
-    text = _SPECIAL_TOKEN.sub("\n", text).strip()  # behind the end of an answer some models begin another one
+    text = _SPECIAL_TOKEN.sub(_in_place_of_token, text).strip()
     text = _BETWEEN_ELEMENTS.sub(r"\1\n", _ANSWER_ELEMENT.sub("", text))
     return _WRAPPER.sub("", text).strip()
+
+
+def _in_place_of_token(token: re.Match[str]) -> str:
+    """A new line where another answer begins; else nothing, as a new line would cut a question about the token."""
+    before, after = token.string[max(0, token.start() - 1) : token.start()], token.string[token.end() : token.end() + 2]
+    return "\n" if before in _ENDS_ANSWER and after.lstrip()[:1].isalnum() else ""
 
 
 def _asks_about_a_tag(text: str) -> bool:

@@ -7,6 +7,7 @@ qrels/train.tsv (BEIR format). A row of pairs may also be a record of sdg_record
 import functools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,12 +118,20 @@ def _with_answers(rows: Iterable[tuple[str, dict[str, Any]]]) -> tuple[list[tupl
         query = row.get("query")
         if "query" in row and (query is None or query != query or (isinstance(query, str) and not composed(query).strip())):
             blank.append(place)
-        elif any(isinstance(grade := row.get(name), int | float) and grade <= 0 for name in GRADES):
+        elif any(_is_refusal(row.get(name)) for name in GRADES):
             refused.append(place)
         else:
             kept.append((place, row))
     told = (blank, "pairs have a blank query"), (refused, f"pairs have a {' or a '.join(GRADES)} of 0 or less")
     return kept, [f"{len(places)} {words}, such as {_some(places)}, and are left out" for places, words in told if places]
+
+
+def _is_refusal(grade: Any) -> bool:
+    """Whether a grade is a number of 0 or less; exports of tables write numbers as text."""
+    try:
+        return isinstance(grade, int | float | str | Decimal) and float(grade) <= 0
+    except (ValueError, OverflowError):  # words, or a number of hundreds of digits
+        return False
 
 
 def _usable(

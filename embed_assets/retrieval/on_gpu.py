@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 # Scores of a block of queries for so many passages: 134 MB.
 PASSAGES_IN_A_PART = 2**17
+# The rest is for the scores, and for the cross-encoder that judges what was found, block by block.
+SHARE_FOR_VECTORS = 0.5
 
 
 def worth_gpu(compute: Compute, passages: np.ndarray) -> bool:
-    """Whether a GPU should search: there is one with room for all vectors, and they are more than a CPU scores at once."""
-    if len(passages) <= PASSAGES_AT_ONCE or not compute.torch_device().startswith("cuda"):
+    """Whether a GPU should search: there is one with room for all vectors and more, and they are more than a CPU scores at once.
+
+    Where the workers of a cluster compute, the device is theirs: this process may have no GPU.
+    """
+    if compute.cluster is not None or len(passages) <= PASSAGES_AT_ONCE or not compute.torch_device().startswith("cuda"):
         return False
-    return passages.size * np.dtype(np.float32).itemsize <= compute.free_memory()
+    return passages.size * np.dtype(np.float32).itemsize <= SHARE_FOR_VECTORS * compute.free_memory()
 
 
 def nearest(blocks: Iterable[np.ndarray], passages: np.ndarray, k: int, device: str) -> Iterator[Found]:

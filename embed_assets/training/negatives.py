@@ -135,7 +135,8 @@ def mine_hard_negatives(
     triplets = miner.triplets([(row, columns) for row, columns in zip(rows, negatives, strict=True) if columns is not None])
     if triplets.is_empty():
         raise ValueError(
-            f"nearly every chunk answers each of the {len(rows)} queries, by words or labels: add documents on other matters"
+            f"nearly every chunk answers each of the {len(rows)} queries, by words or labels: "
+            "add documents on other matters, or lower negatives.per_query"
         )
     return triplets, {"span in no chunk": len(pairs) - len(rows)} | miner.counts
 

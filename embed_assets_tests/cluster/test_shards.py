@@ -76,7 +76,7 @@ def test_hard_negatives_are_those_of_one_process(small: list[Any], encoder: Enco
     settings = NegativesSettings(per_query=5, margin=0.9, top_k=20, cross_encoder="")
     here = mine_hard_negatives(rows, CHUNKS, encoder, settings)
     assert not small and 0 < here[1]["drawn at random"] < 5 * len(rows)
-    there = mine_hard_negatives(rows, CHUNKS, encoder, settings, cluster=ON_TWO)
+    there = mine_hard_negatives(rows, CHUNKS, encoder, settings, compute=Compute(device="cpu", cluster=ON_TWO))
     assert there[0].equals(here[0]) and there[1] == here[1]
     assert len(small) == 4 * 7
 
@@ -87,7 +87,7 @@ def test_a_worker_that_is_killed_changes_nothing(
     monkeypatch.setattr(hybrid, "QUERIES_IN_A_BLOCK", 2)  # 400 answers of workers, most of which are still to come
     passages = CHUNKS["passage"].to_list()
     here = HybridRetriever(encoder, passages).search(ASKED, 20)
-    there = HybridRetriever(encoder, passages, cluster=ON_TWO).search(ASKED, 20)
+    there = HybridRetriever(encoder, passages, compute=Compute(device="cpu", cluster=ON_TWO)).search(ASKED, 20)
     for number, (ours, theirs) in enumerate(zip(there, here, strict=True)):
         assert ours.start == theirs.start and np.array_equal(ours.found, theirs.found)
         assert np.array_equal(ours.cosines.at(ours.found), theirs.cosines.at(ours.found))

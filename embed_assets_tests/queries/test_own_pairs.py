@@ -189,10 +189,11 @@ def test_optional_columns_may_be_null_or_blank(tmp_path):
 
 def test_a_blank_query_and_a_document_that_is_no_answer_cost_themselves_alone(tmp_path):
     no_answers = [{**GOOD, "query": "chess", "relevance": 0}, {**GOOD, "query": "mate", "label": False}]
+    no_answers += [{**GOOD, "query": "rook", "label": "0"}, {**GOOD, "query": "pawn", "relevance": "-1.0"}]
     blank = [{**GOOD, "query": query} for query in (" \n", "\u200b", None, float("nan"))]
     pairs, notes = read_jsonl_pairs(tmp_path, {**GOOD, "relevance": 2, "label": "sports"}, *no_answers, *blank)
     assert [query for query, _, _ in pairs] == [GOOD["query"]] and len(notes) == 2
-    assert "4 pairs have a blank query" in notes[0] and "2 pairs have a relevance or a label of 0 or less" in notes[1]
+    assert "4 pairs have a blank query" in notes[0] and "4 pairs have a relevance or a label of 0 or less" in notes[1]
 
 
 def test_ids_are_known_below_the_folder_of_documents():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.models.hardware import Compute
 from embed_assets.retrieval import hybrid, on_gpu
 from embed_assets.retrieval.dense import PASSAGES_AT_ONCE, DenseScores
@@ -57,7 +58,8 @@ def test_hybrid_retrieval_finds_the_same_with_what_a_gpu_found(monkeypatch: pyte
 def test_a_gpu_searches_where_all_vectors_fit_and_are_many(monkeypatch: pytest.MonkeyPatch):
     vectors = np.broadcast_to(np.float16(1), (PASSAGES_AT_ONCE + 1, 100))
     assert not worth_gpu(Compute(device="cpu"), vectors)
-    for free, worth in ((vectors.size * 4, True), (vectors.size * 4 - 1, False)):
+    for free, worth in ((vectors.size * 8, True), (vectors.size * 8 - 1, False)):
         monkeypatch.setattr(Compute, "free_memory", lambda self, free=free: free)
         assert worth_gpu(Compute(device="cuda:1"), vectors) == worth
         assert not worth_gpu(Compute(device="cuda:1"), vectors[1:])
+        assert not worth_gpu(Compute(device="cuda", cluster=Cluster()), vectors), "the driver may have no GPU"

@@ -18,7 +18,7 @@ _KEYS = re.compile(r"(?<![\w+])\+\+(\w{1,20}(?:\+\w{1,20}){0,5})\+\+(?![\w+])")
 # {#id .class key=value} behind headings, links, spans and code, and {: .class} of Kramdown.
 _ATTRIBUTES = re.compile(
     r"(?:(?<=[\])])|(?<=^)|(?<![ \t])[ \t]++(?=\{[^{}\n]{1,300}\}[ \t]*$))\{[ ]?(?:[#.][\w:]|:[ \w.#])[^{}\n]{0,300}\}"
-    r"|(?<=[\])])\{[ ]?[a-z][\w-]{0,40}=[^{}\n]{1,300}\}",
+    r"|(?<=[\])])\{[ ]?[a-z][\w-]{1,40}=[^{}\n]{1,300}\}",
     re.M,
 )
 # Icons of Material for MkDocs, which are no words, and their attributes.
@@ -44,11 +44,13 @@ _SNIPPET = re.compile(r"^[ \t]*-{1,3}8<-{1,3}[^\n]{0,300}\n?", re.MULTILINE)
 _NAMED = re.compile(r"(?:tab|expand|details)\s[^\"'\n]{0,60}[\"']([^\"'\n]{1,300})[\"']")
 # Items of a list that are links to places of their own page.
 _CONTENTS = re.compile(
-    r"(?:^[ \t]{0,24}(?:[-*+]|\d{1,3}[.)])[ \t]{1,4}\[[^\n]{1,200}?\]"
+    r"(?:^[ \t]{0,24}(?:[-*+]|\d{1,3}[.)])[ \t]{1,4}\[(?:[^\[\]\n]|\[[^\[\]\n]{0,100}\]){1,200}+\]"
     r"\(#[^()\s]{0,200}(?:\([^()\s]{0,100}\)[^()\s]{0,200})?\)"
     r"[ \t]*+(?:\n(?:[ \t]*+\n)*+|\Z)){2,}",
     re.MULTILINE,
 )
+# What goes on with the list: an item with more words than its link, or words below the last item.
+_MORE_OF_LIST = re.compile(r"[ \t]+\S|[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]")
 # Lines that open a division (or close one, if nothing follows), an admonition, or a tab.
 _DIVISION = re.compile(r"[ ]{0,3}(:{3,})[ ]*([^\n]{0,400}?)[ ]*:*[ ]*")
 _DIRECTIVE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})[ ]*(\{[\w:+-]{1,40}\}[^\n`]{0,400})")
@@ -94,7 +96,8 @@ def without_contents(text: str, code: Sequence[tuple[int, int]], notes: Counter[
     """
     parts, place = [], 0
     for contents in _CONTENTS.finditer(text) if "](#" in text else ():
-        if not any(start < contents.end() and contents.start() < end for start, end in code):
+        in_code = any(start < contents.end() and contents.start() < end for start, end in code)
+        if not in_code and _MORE_OF_LIST.match(text, contents.end()) is None:
             parts.append(text[place : contents.start()])
             place = contents.end()
             notes["tables of contents"] += 1

@@ -69,6 +69,8 @@ MOST_ROWS_SPANNED, MOST_COLUMNS_SPANNED = 1000, 100
 MOST_CELLS_FILLED = 20_000
 # Links that lead to their own place, or back from a note.
 _ARROWS = ("¶", "◆", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
+# Of this page: scripts answer links to # alone, and show other pages at #/page and #!page.
+_TO_A_PLACE = re.compile(r"#[^/!]")
 _OF_LINE_NUMBERS = ["linenos", "lineno", "linenumber", "gutter"]
 _ONLY_HEARD = ["sr-only", "visually-hidden", "screen-reader-text", "MJX_Assistive_MathML"]
 _TEX = re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]|\{\\displaystyle(.*)\}", re.DOTALL)
@@ -146,7 +148,7 @@ def _is_menu(tag: "Tag") -> bool:
 def _is_table_of_contents(tag: "Tag") -> bool:
     """Whether a list holds nothing but links to places of its own page: its headings say the same."""
     links = tag.find_all("a", href=True)
-    if len(links) < 2 or not all(_words(link, "href").startswith("#") for link in links):
+    if len(links) < 2 or not all(_TO_A_PLACE.match(_words(link, "href")) for link in links):
         return False
     return sum(len("".join(link.get_text().split())) for link in links) == len("".join(tag.get_text().split()))
 
@@ -242,10 +244,14 @@ def _rename_blocks(tree: "Tag") -> None:
     for tag in tree.find_all(_BLOCKS):
         tag.name = "div"
     for listing in tree.find_all("div", class_="fragment"):  # of Doxygen
-        for line in listing.find_all("div", class_="line"):
+        lines = listing.find_all("div", class_="line")
+        for line in lines:
+            if isinstance(line.next_sibling, str) and not line.next_sibling.strip():
+                line.next_sibling.extract()
             line.append("\n")
             line.unwrap()
-        listing.name = "pre"
+        if lines:  # steps of slides are called fragments, too
+            listing.name = "pre"
     for title in tree.find_all("p", class_="MsoTitle"):  # of Word
         title.name = "h1"
     for tag in tree.find_all(["menu", "dir"]):

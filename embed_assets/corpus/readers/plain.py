@@ -34,7 +34,10 @@ def read_text(content: bytes) -> Converted:
     if cut_words >= max(FEWEST_CUT_WORDS, SHARE_OF_CUT_WORDS * text.count("\n")):
         text = joined_words(text, compounds_of(text))
     titles = _UNDERLINED.finditer(text)
-    is_markdown = any(abs(len(title[1]) - len(title[2])) <= MOST_SIGNS_ASTRAY for title in titles)
+    # The names of columns stand apart.
+    is_markdown = any(
+        abs(len(title[1]) - len(title[2])) <= MOST_SIGNS_ASTRAY and not re.search(r"\t|  ", title[1]) for title in titles
+    )
     return Converted(text, markdown=is_markdown, notes=page.notes)
 
 

@@ -462,6 +462,7 @@ def test_a_table_has_its_columns_named_whatever_stands_before_its_rows(before, b
         ('<ul><li><a href="#a">Fans</a>: turn them</li><li><a href="#b">Seals</a></li></ul>', "- Fans: turn them\n- Seals\n\n"),
         ('<ul><li><a href="a.html">Fans</a></li><li><a href="#b">Seals</a></li></ul>', "- Fans\n- Seals\n\n"),
         ('<ol><li><a href="#a">Fans</a></li></ol>', "1. Fans\n\n"),
+        ('<ul><li><a href="#">Fans</a></li><li><a href="#/b">Seals</a></li></ul>', "- Fans\n- Seals\n\n"),
     ],
 )
 def test_a_list_of_links_to_places_of_its_own_page_is_no_text(part, seen):
@@ -470,11 +471,11 @@ def test_a_list_of_links_to_places_of_its_own_page_is_no_text(part, seen):
 
 
 def test_code_of_doxygen_and_titles_of_word_are_code_and_titles():
-    code = (
-        '<div class="fragment"><div class="line">int main() {</div><div class="line">  f();</div><div class="line">}</div></div>'
-    )
+    lines = '<div class="line">int main() {</div>\n<div class="line">  f();</div><div class="line">}</div>'
+    code = f'<div class="fragment">{lines}</div>'
     page = read(".html", f"<p class=MsoTitle>Foo</p><h2><a href='#a'>◆&nbsp;</a>f()</h2>{code}")
     assert (page.title, page.text) == ("", "# Foo\n\n## f()\n\n```\nint main() {\n  f();\n}\n```")
+    assert read(".html", "<p>a</p><div class=fragment><p>A step.</p></div>").text == "a\n\nA step."
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,13 @@ from embed_assets_tests.corpus.readers.test_conversion import read
             ("tables of contents left out (1)",),
         ),
         ("```\n- [B](#b)\n- [E](#e)\n```\n- [B](b.md)\n- [E](#e)", "```\n- [B](#b)\n- [E](#e)\n```\n- [B](b.md)\n- [E](#e)", ()),
+        (
+            "- [a](b.md) before [B](#b)\n- [ ] as in [E](#e)\n\n# B\n\n- [B](#b)\n- [E](#e)\n- [F](#f), too\n",
+            "- [a](b.md) before [B](#b)\n- [ ] as in [E](#e)\n\n# B\n\n- [B](#b)\n- [E](#e)\n- [F](#f), too\n",
+            (),
+        ),
+        ("1. [B](#b)\n2. [E](#e)\n   Grease it.\n", "1. [B](#b)\n2. [E](#e)\n   Grease it.\n", ()),
+        ("$\\sqrt[3]{x=2}$", "$\\sqrt[3]{x=2}$", ()),
         ("[[toc]]\n* TOC\n{:toc}\n1. toc\n{: toc .big}\nText.", "Text.", ()),
         (
             '{{% tab "Linux" %}}\nRun.\n{{< tab name="macOS" lang="sh" >}}\n{{% tab header="BSD" %}}\n{{< ref "a.md" >}}',

@@ -12,6 +12,7 @@ from embed_assets_tests.corpus.readers.test_conversion import read
         ("Text.\n\n  Fan kit  \n  --------\n", True),
         ("Text.\n\nFan kit\n-\n", False),
         ("name   size\n======================================\nfan    3\n", False),
+        ("name   size\n-----------\nfan    3\n", False),
         ("A sentence\ngoes on\n-------\n", False),
         ("# no heading\n\nx = [\n    '=====',\n]\n", False),
     ],
