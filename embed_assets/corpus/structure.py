@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 LONGEST_HEADING = 120
 CHARACTERS_OF_A_PART = 2**18
-FOR_A_FIRST_HEADING = (500, 10_000)
+# As little of a text is read as can be.
+FOR_A_FIRST_HEADING, FOR_ITS_SIBLINGS = (500, 10_000), 100_000
 # What follows a blank line, and is not indented, as the rest of a list or of code would be.
 _PARAGRAPH = re.compile(r"\n[ \t]*\r?\n(?=\S)")
 _NAME_OF_TAG = re.compile(r"</?([A-Za-z][\w-]*)")
@@ -118,17 +119,21 @@ def title_heading(text: str) -> str:
     differ in their numbers alone, as versions, chapters and dates do.
     """
     for characters in (*FOR_A_FIRST_HEADING, len(text)):
-        whole_lines = text if characters >= len(text) else text[: text.rfind("\n", 0, characters) + 1]
-        headings = read_structure(whole_lines).headings
-        if not headings:
-            continue
-        first = headings[0]
-        if first.level == 1 and not re.search(r"\d", first.title):
-            return first.title
-        beside = [heading.title for heading in headings[1:] if heading.level == first.level]
-        if beside if first.level > 1 else _without_numbers(first.title) in map(_without_numbers, beside):
-            return ""
-    return headings[0].title if headings else ""
+        if headings := read_structure(_first_lines(text, characters)).headings:
+            break
+    else:
+        return ""
+    first = headings[0]
+    if first.level == 1 and not re.search(r"\d", first.title):
+        return first.title
+    headings = read_structure(_first_lines(text, max(characters, FOR_ITS_SIBLINGS))).headings
+    beside = [heading.title for heading in headings[1:] if heading.level == first.level]
+    has_siblings = beside if first.level > 1 else _without_numbers(first.title) in map(_without_numbers, beside)
+    return "" if has_siblings else first.title
+
+
+def _first_lines(text: str, characters: int) -> str:
+    return text if characters >= len(text) else text[: text.rfind("\n", 0, characters) + 1]
 
 
 def _without_numbers(title: str) -> str:
