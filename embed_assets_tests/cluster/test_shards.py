@@ -14,7 +14,7 @@ from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.retrieval import hybrid, ranking, shards
+from embed_assets.retrieval import dense, hybrid, ranking, shards
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.training.negatives import mine_hard_negatives
 from embed_assets.training.settings import NegativesSettings
@@ -53,7 +53,9 @@ def small(nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any
     monkeypatch.setattr(shards, "LEAST_PAIRS", 1)
     monkeypatch.setattr(shards, "LEAST_IN_A_SHARD", 1)
     monkeypatch.setattr(shards, "MOST_IN_A_SHARD", 400)
-    monkeypatch.setattr(shards, "STEP", 100)
+    # As much as a worker has at once: on some processors the last bits of a product depend on that.
+    monkeypatch.setattr(shards, "STEP", 400)
+    monkeypatch.setattr(dense, "PASSAGES_AT_ONCE", 400)
     monkeypatch.setattr(ranking, "QUERIES_IN_A_BLOCK", 30)
     monkeypatch.setattr(hybrid, "QUERIES_IN_A_BLOCK", 30)
     asked, answer = [], shards.Workers.answer
