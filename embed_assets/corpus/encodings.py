@@ -237,6 +237,11 @@ def _checked(text: str) -> str:
     if is_binary(text[:SAMPLE]):
         raise BinaryDataError("binary data")
     text = text.replace("\0", "")  # a few are what a crash or another program left in a text
+    return with_newlines(text)
+
+
+def with_newlines(text: str) -> str:
+    """The text whose lines end as those of Unix do, and not as those of Windows or of old Macintoshes."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

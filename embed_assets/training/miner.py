@@ -39,8 +39,8 @@ class Miner:
 
     Args:
         chunks: the collection's chunks.
-        rows: all pairs, each with ``target``, the number of the positive chunk; ``given`` is added, the numbers of the
-            negatives that the user gave.
+        rows: all pairs, each with ``target``, the number of the positive chunk; added are ``normalized``, the normalized query,
+            and ``given``, the numbers of the negatives that the user gave.
         settings: how many negatives, and how they are chosen.
         reranker: the cross-encoder that tells false negatives.
         patterns: what an identifier looks like.
@@ -58,8 +58,11 @@ class Miner:
         self._texts = chunks["text"]
         self._settings, self._reranker = settings, reranker
         self._labelled: dict[str, set[str]] = defaultdict(set)
+        self._targets: dict[str, set[int]] = defaultdict(set)
         for row in rows:
-            self._labelled[normalize_query(row["query"])].add(row["document_id"])
+            row["normalized"] = normalize_query(row["query"])
+            self._labelled[row["normalized"]].add(row["document_id"])
+            self._targets[row["normalized"]].add(row["target"])
         rules = AnswerRules(Texts(self._passages), patterns)
         asked = dict.fromkeys(row["query"] for row in rows)
         self._answers = {query: rules.answers(query).astype(np.int32) for query in asked}
@@ -78,9 +81,6 @@ class Miner:
             ),
             0,
         )
-        self._targets: dict[str, set[int]] = defaultdict(set)
-        for row in rows:
-            self._targets[normalize_query(row["query"])].add(row["target"])
         self._says_what_answers = functools.lru_cache(maxsize=COMPARED_AT_ONCE)(self._compared_with_all)
         numbers = {name: column for column, name in enumerate(self._ids)} if "negatives" in (rows[0] if rows else ()) else {}
         for row in rows:
@@ -88,7 +88,7 @@ class Miner:
 
     def _given(self, row: dict, columns: Sequence[int]) -> list[int]:
         """The negatives that the user gave, without those that are, or say the same as, a positive of the same query."""
-        kept = [column for column in columns if not self._says_what_answers(column, normalize_query(row["query"]))]
+        kept = [column for column in columns if not self._says_what_answers(column, row["normalized"])]
         self.counts["given negatives that answer"] += len(columns) - len(kept)
         return kept[: self._settings.per_query]
 
@@ -107,8 +107,7 @@ class Miner:
         allowed &= (words <= margin * words_of_targets) | (words_of_targets <= 0)
         alike = (hits.found >= 0) & ~allowed & (cosines >= of_targets - ALIKE * abs(of_targets))
         for row, found, mask in zip(rows, hits.found, alike, strict=True):
-            query = normalize_query(row["query"])
-            row["alike"] = [column for column in found[mask].tolist() if self._says_what_answers(column, query)]
+            row["alike"] = [column for column in found[mask].tolist() if self._says_what_answers(column, row["normalized"])]
         candidates = [self._candidates(row, found[mask]) for row, found, mask in zip(rows, hits.found, allowed, strict=True)]
         if self._reranker is None:
             hard = [
@@ -160,15 +159,14 @@ class Miner:
         return rest if len(rest.split()) >= FEWEST_WORDS_LEFT else passage
 
     def _candidates(self, row: dict, found: np.ndarray) -> Iterator[int]:
-        query = normalize_query(row["query"])
-        taboo, answers = self._labelled[query], set(self._answers[row["query"]].tolist())
+        taboo, answers = self._labelled[row["normalized"]], set(self._answers[row["query"]].tolist())
         for column in found.tolist():
             if self._documents[column] in taboo or column in row["given"]:
                 continue
             if column in answers:
                 self.counts["answers by their words"] += 1
                 continue
-            if self._says_what_answers(column, query):
+            if self._says_what_answers(column, row["normalized"]):
                 self.counts["like the positive"] += 1
                 row["alike"].append(column)
                 continue
@@ -233,8 +231,7 @@ class Miner:
         missing = self._settings.per_query - len(hard)
         if not missing:
             return hard
-        query = normalize_query(row["query"])
-        taboo = self._labelled[query]
+        taboo = self._labelled[row["normalized"]]
         answers, taken = set(self._answers[row["query"]].tolist()), {self._passages[column] for column in hard}
         usable = (
             column
@@ -242,7 +239,7 @@ class Miner:
             if self._documents[column] not in taboo
             and column not in answers
             and self._passages[column] not in taken
-            and not self._says_what_answers(column, query)
+            and not self._says_what_answers(column, row["normalized"])
         )
         easy = list(islice(usable, missing))
         there = len(hard) + len(easy)

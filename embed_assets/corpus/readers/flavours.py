@@ -95,7 +95,7 @@ def without_contents(text: str, code: Sequence[tuple[int, int]], notes: Counter[
         notes: counts what is left out.
     """
     parts, place = [], 0
-    for contents in _CONTENTS.finditer(text) if "](#" in text else ():
+    for contents in _CONTENTS.finditer(text):
         in_code = any(start < contents.end() and contents.start() < end for start, end in code)
         if not in_code and _MORE_OF_LIST.match(text, contents.end()) is None:
             parts.append(text[place : contents.start()])
@@ -131,8 +131,13 @@ def _shown(page: str | None, words: str) -> str:
     return words if page or not heading else name or heading
 
 
+def values_of(names: re.Pattern[str], attributes: str) -> str:
+    """The values of some attributes, one after the other; ``names`` has a group for each way to quote one."""
+    return " ".join(next(filter(None, found), "") for found in names.findall(attributes))
+
+
 def _seen(attributes: str) -> str:
-    words = " ".join(next(filter(None, found), "") for found in _SEEN.findall(attributes))
+    words = values_of(_SEEN, attributes)
     return words if words or (name := _NAMED.match(attributes)) is None else name[1]
 
 

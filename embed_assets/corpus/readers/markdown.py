@@ -12,6 +12,7 @@ from embed_assets.corpus.readers.flavours import (
     ROLE,
     mark_code,
     split_title_block,
+    values_of,
     without_blocks,
     without_contents,
     without_flavour,
@@ -100,9 +101,7 @@ def _read(content: bytes, prepare: Callable[[str], str]) -> Converted:
 
 
 def _component(match: re.Match) -> str:
-    if match[0].startswith("{"):
-        return ""
-    return " ".join(next(filter(None, found), "") for found in _SEEN_ATTRIBUTE.findall(match[0]))
+    return "" if match[0].startswith("{") else values_of(_SEEN_ATTRIBUTE, match[0])
 
 
 def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:
@@ -111,7 +110,8 @@ def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:
     if "<!--" in body:
         body = without_comments(body)
     body = mark_code(body)
-    body = without_contents(body, [fence.span() for fence in _FENCE.finditer(body)] if "](#" in body else [], found)
+    if "](#" in body:
+        body = without_contents(body, [fence.span() for fence in _FENCE.finditer(body)], found)
     body = without_blocks(body, found)
     body = _without_roles(body)
     body = _outside_code(body, lambda part: _as_seen(without_flavour(part, found)))

@@ -3,6 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
+from embed_assets.corpus.encodings import with_newlines
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
 from embed_assets.corpus.readers.printed_pages import compounds_of, joined_words, without_edges
 
@@ -41,10 +42,7 @@ def read_pdf(content: bytes) -> Converted:
     if len(broken) == len(texts):
         raise UnreadableError("broken PDF: none of its pages can be opened")
     compounds = compounds_of("\n".join(texts))
-    pages = [
-        _CONTROLS.sub("", joined_words(text.replace("\r\n", "\n").replace("\r", "\n"), compounds)).translate(_LIGATURES)
-        for text in texts
-    ]
+    pages = [_CONTROLS.sub("", joined_words(with_newlines(text), compounds)).translate(_LIGATURES) for text in texts]
     notes = []
     if empty := [number for number, page in enumerate(pages, start=1) if not page.strip() and number not in broken]:
         if len(empty) == len(pages):
