@@ -10,8 +10,9 @@ import polars as pl
 from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA, read_evaluation_set
-from embed_assets.evaluation.scoring import RerankedSystem, score_systems, write_scored
+from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
+from embed_assets.evaluation.runs import RerankedSystem
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems, write_scored
 from embed_assets.evaluation.systems import base_and_tuned, late_interaction_of
 from embed_assets.models.hardware import Compute
 from embed_assets.settings import Settings, read_settings
@@ -94,7 +95,11 @@ class ScoredHome:
         models = (settings.base_model, checkpoint, self.place.memos, CPU)
         by_tokens = settings.late_interaction
         late = RerankedSystem("hybrid", late_interaction_of(*models), by_tokens.top_k, by_tokens.weight)
-        systems = (NAME, self.chunks, *read_evaluation_set(labels.folder, corpus.folder), base_and_tuned(*models))
-        hybrids = {"hybrid_base": "base", "hybrid": "tuned"}
-        comparisons = [("tuned", "base"), ("hybrid", "hybrid_base")]
-        write_scored(folder, score_systems(*systems, settings.scoring, hybrids, comparisons, {"late": late}))
+        contest = Contest(
+            base_and_tuned(*models),
+            hybrids={"hybrid_base": "base", "hybrid": "tuned"},
+            reranked={"late": late},
+            comparisons=[("tuned", "base"), ("hybrid", "hybrid_base")],
+        )
+        labelled = LabelledCollection.read(NAME, corpus.folder, labels.folder)
+        write_scored(folder, score_systems(labelled, contest, settings.scoring))

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import polars as pl
 from embed_assets.evaluation.labels import tested_queries
 from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.evaluation.runs import RerankedSystem
-from embed_assets.evaluation.scoring import score_systems
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems
 from embed_assets.evaluation.settings import LateInteractionSettings, ScoringSettings
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.token_encoder import TokenEncoder, pool_tokens
@@ -37,18 +37,13 @@ class Collection:
     """What is searched, and how it is judged.
 
     Args:
-        name: of the collection.
-        chunks: its chunks.
-        queries, labels: of its evaluation set.
+        labelled: its chunks, queries and labels.
         encoder: the fine-tuned model.
         tokens: its tokens.
         scoring, late_interaction: the settings.
     """
 
-    name: str
-    chunks: pl.DataFrame
-    queries: pl.DataFrame
-    labels: pl.DataFrame
+    labelled: LabelledCollection
     encoder: TextEncoder
     tokens: TokenEncoder
     scoring: ScoringSettings
@@ -79,8 +74,8 @@ def benchmark_token_storage(collection: Collection) -> pl.DataFrame:
         ``difference`` to all tokens in float16 with its own, ``difference_low`` and ``difference_high``; first the one vector
         and hybrid retrieval, which need no tokens.
     """
-    source, tested = next(iter(tested_queries(collection.queries, collection.labels, "test")))
-    texts, passages = tested["query"].to_list(), collection.chunks["passage"].unique(maintain_order=True).to_list()
+    source, tested = next(iter(tested_queries(collection.labelled.queries, collection.labelled.labels, "test")))
+    texts, passages = tested["query"].to_list(), collection.labelled.chunks["passage"].unique(maintain_order=True).to_list()
     of_queries = {text: _array(vectors) for text, vectors in zip(texts, collection.tokens.encode_queries(texts), strict=True)}
     whole = _encode(collection.tokens, passages)
     stored, sizes = {}, {DENSE: 4.0 * collection.encoder.encode_queries(texts[:1]).shape[1], HYBRID: 0.0}
@@ -91,20 +86,13 @@ def benchmark_token_storage(collection: Collection) -> pl.DataFrame:
             stored[name] = RerankedSystem(
                 HYBRID, _Stored(of_queries, vectors), collection.late_interaction.top_k, collection.late_interaction.weight
             )
-            count = np.mean([len(vectors[passage]) for passage in collection.chunks["passage"]])
+            count = np.mean([len(vectors[passage]) for passage in collection.labelled.chunks["passage"]])
             sizes[name] = float(count * bytes_of_a_token)
     full, *others = stored
-    (scores, *_) = score_systems(
-        collection.name,
-        collection.chunks,
-        collection.queries.filter((pl.col("source") == source) | (pl.col("split") == "dev")),
-        collection.labels,
-        {DENSE: collection.encoder},
-        collection.scoring,
-        {HYBRID: DENSE},
-        [(HYBRID, full), *((name, full) for name in others)],
-        stored,
-    )
+    comparisons = [(HYBRID, full), *((name, full) for name in others)]
+    contest = Contest({DENSE: collection.encoder}, {HYBRID: DENSE}, stored, comparisons)
+    asked = collection.labelled.queries.filter((pl.col("source") == source) | (pl.col("split") == "dev"))
+    (scores, *_) = score_systems(replace(collection.labelled, queries=asked), contest, collection.scoring)
     tests = {test["system"]: test for test in scores.summary["tests"]}
     rows = []
     for name, size in sizes.items():
@@ -127,8 +115,8 @@ def benchmark_token_search(collection: Collection) -> pl.DataFrame:
         ``search``, ``bytes`` of a chunk on disk of what it reads (vectors and index), ``ms_per_query``, ``seconds`` to build
         the index, and ``found``: how many of the first ten of exact search it finds, as a share.
     """
-    queries = collection.queries.filter(pl.col("split") == "test")["query"].head(50).to_list()
-    passages = collection.chunks["passage"].to_list()
+    queries = collection.labelled.queries.filter(pl.col("split") == "test")["query"].head(50).to_list()
+    passages = collection.labelled.chunks["passage"].to_list()
     of_queries = [_array(vectors) for vectors in collection.tokens.encode_queries(queries)]
     whole = _encode(collection.tokens, passages)
     with tempfile.TemporaryDirectory() as folder:

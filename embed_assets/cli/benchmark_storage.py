@@ -85,13 +85,12 @@ def vector_storage(
 
 def _collection_of_tokens(collection: str, data: str, home: str) -> "Collection":
     from embed_assets.benchmarks.token_index import Collection
-    from embed_assets.evaluation.evaluation_set import read_evaluation_set
+    from embed_assets.evaluation.scoring import LabelledCollection
     from embed_assets.evaluation.systems import encoder_of, token_encoder_of
 
     workspace, settings = open_collection(collection, data, home)
-    chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
-    folders = [workspace.store.current(name, collection) for name in ("evaluation_set", "corpus_chunks", "checkpoint")]
-    queries, labels = read_evaluation_set(folders[0].folder, folders[1].folder)
-    encoder, tokens = encoder_of(folders[2], workspace.memos), token_encoder_of(folders[2])
-    blocks = (settings.scoring, settings.late_interaction)
-    return Collection(collection, chunks, queries, labels, encoder, tokens, *blocks)
+    names = ("corpus_chunks", "evaluation_set", "checkpoint")
+    corpus, asked, checkpoint = (workspace.store.current(name, collection) for name in names)
+    labelled = LabelledCollection.read(collection, corpus.folder, asked.folder)
+    encoder, tokens = encoder_of(checkpoint, workspace.memos), token_encoder_of(checkpoint)
+    return Collection(labelled, encoder, tokens, settings.scoring, settings.late_interaction)

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.evaluation.evaluation_set import read_evaluation_set
-from embed_assets.evaluation.scoring import score_systems
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import encoder_of
 from embed_assets.models.encoders import Encoder, TextEncoder
@@ -54,11 +51,11 @@ def compare_models(
     """
     store = workspace.store
     corpus = store.current("corpus_chunks", collection).folder
-    queries, labels = read_evaluation_set(store.current("evaluation_set", collection).folder, corpus)
-    chunks = pl.read_parquet(corpus / "chunks.parquet")
+    labelled = LabelledCollection.read(collection, corpus, store.current("evaluation_set", collection).folder)
     encoders = {model: _open(workspace, collection, model, base_model, compute) for model in models}
     comparisons = [(model, models[0]) for model in encoders if model != models[0]]
-    scores = score_systems(collection, chunks, queries, labels, encoders, scoring, {}, comparisons, cluster=compute.cluster)
+    contest = Contest(encoders, hybrids={}, comparisons=comparisons)
+    scores = score_systems(labelled, contest, scoring, cluster=compute.cluster)
     return [score.summary for score in scores]
 
 

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from embed_assets.artifacts.inputs import Inputs
 from embed_assets.cluster.ray_cluster import Cluster
-from embed_assets.evaluation.evaluation_set import HUMAN, Split
+from embed_assets.evaluation.evaluation_set import HUMAN, Split, read_evaluation_set
 from embed_assets.evaluation.hybrid_weight import choose_weights, weights_summary
 from embed_assets.evaluation.labels import label_counts, query_clusters, relevant_units, tested_queries
 from embed_assets.evaluation.metrics import HEADLINE, METRICS, evaluate_run, found_units
@@ -47,19 +48,61 @@ class Scores:
     qrels: dict[str, dict[str, int]]
 
 
+@dataclass(frozen=True)
+class LabelledCollection:
+    """What systems are scored on.
+
+    Args:
+        name: of the collection, for the summary.
+        chunks: the collection's chunks.
+        queries: queries of the evaluation set, of all splits.
+        labels: its labels, as they apply to the documents (evaluation_set.current_labels). Queries without a label are
+            left out.
+    """
+
+    name: str
+    chunks: pl.DataFrame
+    queries: pl.DataFrame
+    labels: pl.DataFrame
+
+    @classmethod
+    def read(cls, name: str, corpus: Path, evaluation_set: Path) -> "LabelledCollection":
+        """From the folders of the artifacts corpus_chunks and evaluation_set."""
+        return cls(name, pl.read_parquet(corpus / "chunks.parquet"), *read_evaluation_set(evaluation_set, corpus))
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "LabelledCollection":
+        """From what a step is made of."""
+        return cls.read(inputs.collection, inputs.folder("corpus_chunks"), inputs.folder("evaluation_set"))
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The systems that are scored side by side, and which of them are tested against which.
+
+    Args:
+        encoders: dense systems by name.
+        hybrids: name of a hybrid system → the dense system that is fused with BM25, with the weight that the settings
+            give or that is chosen on the dev queries; BM25 itself is scored as ``bm25`` where this is not None.
+        reranked: systems that re-order the chunks of another one, by name.
+        comparisons: (system, baseline) pairs that are tested, with p-values corrected for how many they are.
+        variants: further pairs, such as a model with fewer dimensions, corrected among themselves: however many of them are
+            looked at, they take nothing from the comparisons.
+    """
+
+    encoders: Mapping[str, TextEncoder]
+    hybrids: Mapping[str, str] | None = None
+    reranked: Mapping[str, RerankedSystem] = field(default_factory=dict)
+    comparisons: Sequence[tuple[str, str]] = ()
+    variants: Sequence[tuple[str, str]] = ()
+
+
 def score_systems(
-    collection: str,
-    chunks: pl.DataFrame,
-    queries: pl.DataFrame,
-    labels: pl.DataFrame,
-    encoders: Mapping[str, TextEncoder],
+    collection: LabelledCollection,
+    contest: Contest,
     settings: ScoringSettings,
-    hybrids: Mapping[str, str] | None = None,
-    comparisons: Sequence[tuple[str, str]] = (),
-    reranked: Mapping[str, RerankedSystem] | None = None,
     split: Split = "test",
     patterns: Sequence[str] = IDENTIFIER_PATTERNS,
-    variants: Sequence[tuple[str, str]] = (),
     cluster: Cluster | None = None,
 ) -> list[Scores]:
     """Score systems on the queries of a split, human labels, the user's own pairs, written questions and look-ups apart.
@@ -68,44 +111,46 @@ def score_systems(
     chunks that share at least half of the shorter of the two with a span are relevant.
 
     Args:
-        collection: name for the summary.
-        chunks: the collection's chunks.
-        queries: queries of the evaluation set, of all splits.
-        labels: its labels, as they apply to the documents (evaluation_set.current_labels). Queries without a
-            label are left out.
-        encoders: dense systems by name.
+        collection: its chunks, queries and labels.
+        contest: the systems.
         settings: length of the runs, fusion and statistics.
-        hybrids: name of a hybrid system → the dense system that is fused with BM25, with the weight that the settings
-            give or that is chosen on the dev queries; BM25 itself is scored as ``bm25`` where this is not None.
-        comparisons: (system, baseline) pairs that are tested, with p-values corrected for how many they are.
-        reranked: systems that re-order the chunks of another one, by name.
         split: whose queries are used; choices are made on dev, so that test stays a fair judge.
         patterns: what an identifier looks like, for the hybrid of queries that are little else.
-        variants: further pairs, such as a model with fewer dimensions, corrected among themselves: however many of them are
-            looked at, they take nothing from the comparisons.
         cluster: as of Systems.
 
     Returns:
         One Scores for each label source that has queries, human first.
     """
-    systems = Systems(chunks, encoders, hybrids is not None, patterns, cluster)
-    weights = choose_weights(systems, hybrids or {}, queries, labels, settings.hybrid_weight)
+    chunks, queries, labels = collection.chunks, collection.queries, collection.labels
+    systems = Systems(chunks, contest.encoders, contest.hybrids is not None, patterns, cluster)
+    weights = choose_weights(systems, contest.hybrids or {}, queries, labels, settings.hybrid_weight)
     fused = {name: (weight.dense, weight.weight) for name, weight in weights.items()}
     results = []
     for source, tested in tested_queries(queries, labels, split):
         by_document = source == HUMAN
         relevant = relevant_units(tested, labels, chunks, by_document)
-        runs = systems.rank(tested, relevant, by_document, settings.top_k, fused, reranked or {})
-        clusters, (units, _) = query_clusters(tested, labels), systems.units(by_document)
-        scores = _evaluate(collection, source, tested, clusters, relevant, runs, units, settings, (comparisons, variants))
-        more = {
+        runs = systems.rank(tested, relevant, by_document, settings.top_k, fused, contest.reranked)
+        about = tested.select(
+            "query_id",
+            "query",
+            "style",
+            pl.lit(source).alias("source"),
+            pl.Series(CLUSTER, query_clusters(tested, labels), dtype=pl.String),
+        )
+        units, _ = systems.units(by_document)
+        per_query = pl.concat(_metrics(name, about, relevant, columns, units) for name, (columns, _) in runs.items())
+        summary = {
+            "collection": collection.name,
+            "labels": source,
+            **_summary(per_query, contest, settings),
             "label_counts": label_counts(queries, labels, source, split),
             "hybrid_weights": weights_summary(weights),
             "dimensions": systems.dimensions,
         }
-        if reranked:
-            more["reranked"] = _reranked_summary(reranked)
-        results.append(replace(scores, summary=scores.summary | more))
+        if contest.reranked:
+            summary["reranked"] = _reranked_summary(contest.reranked)
+        retrieved = pl.concat(_retrieved(name, about, *run, units) for name, run in runs.items())
+        results.append(Scores(summary, per_query, retrieved, relevant))
     return results
 
 
@@ -120,54 +165,40 @@ def join_scores(scores: Sequence[Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
     return per_query, pl.concat([pl.DataFrame(schema=RUNS_SCHEMA), *(score.runs for score in scores)])
 
 
-def _evaluate(
-    collection: str,
-    source: str,
-    queries: pl.DataFrame,
-    clusters: Sequence[str | None],
-    relevant: dict[str, dict[str, int]],
-    runs: dict[str, tuple[np.ndarray, np.ndarray]],
-    units: list[str],
-    settings: ScoringSettings,
-    families: Sequence[Sequence[tuple[str, str]]],
-) -> Scores:
-    names = queries["query_id"].to_list()
-    per_query, ranked = [], []
-    about = queries.select("query_id", "query", "style").with_columns(
-        pl.lit(source).alias("source"), pl.Series(CLUSTER, clusters, dtype=pl.String)
-    )
-    for system, (columns, scores) in runs.items():
-        values = evaluate_run(relevant, found_units(names, columns, units), METRICS)
-        metrics = (pl.Series(metric, values[metric]) for metric in METRICS)
-        per_query.append(about.with_columns(pl.lit(system).alias("system"), *metrics))
-        ranked.append(
-            pl.DataFrame(
-                {
-                    "query_id": np.repeat(names, columns.shape[1]),
-                    "unit": [units[column] if column >= 0 else None for column in columns.ravel().tolist()],
-                    "rank": np.tile(np.arange(1, columns.shape[1] + 1), len(names)),
-                    "score": scores.ravel(),
-                }
-            )
-            .drop_nulls("unit")
-            .with_columns(pl.lit(source).alias("source"), pl.lit(system).alias("system"))
-        )
-    table = pl.concat(per_query)
-    means = table.group_by("system", maintain_order=True).agg(pl.col(METRICS).mean())
-    summary = {
-        "collection": collection,
-        "labels": source,
-        "queries": len(names),
-        "documents": len(set(clusters)),
-        "systems": {row.pop("system"): row for row in means.iter_rows(named=True)},
-        "intervals": {
-            system: list(mean_interval(table.filter(pl.col("system") == system)[HEADLINE].to_numpy(), clusters, settings))
-            for system in runs
-        },
-        "tests": [test for family in families for test in _tests(table, family, settings)],
-        "styles": _slices(table),
+def _metrics(
+    system: str, about: pl.DataFrame, relevant: Mapping[str, Mapping[str, int]], columns: np.ndarray, units: Sequence[str]
+) -> pl.DataFrame:
+    """The metrics of each query of a system, in PER_QUERY_SCHEMA."""
+    values = evaluate_run(relevant, found_units(about["query_id"].to_list(), columns, units), METRICS)
+    return about.with_columns(pl.lit(system).alias("system"), *(pl.Series(metric, values[metric]) for metric in METRICS))
+
+
+def _retrieved(system: str, about: pl.DataFrame, columns: np.ndarray, scores: np.ndarray, units: Sequence[str]) -> pl.DataFrame:
+    """The units that a system found for each query, in RUNS_SCHEMA."""
+    found = {
+        "query_id": np.repeat(about["query_id"].to_list(), columns.shape[1]),
+        "unit": [units[column] if column >= 0 else None for column in columns.ravel().tolist()],
+        "rank": np.tile(np.arange(1, columns.shape[1] + 1), len(columns)),
+        "score": scores.ravel(),
     }
-    return Scores(summary, table, pl.concat(ranked), relevant)
+    source = pl.lit(about["source"][0]).alias("source")
+    return pl.DataFrame(found).drop_nulls("unit").with_columns(source, pl.lit(system).alias("system"))
+
+
+def _summary(per_query: pl.DataFrame, contest: Contest, settings: ScoringSettings) -> dict[str, Any]:
+    """Means, intervals and tests of all systems, from the metrics of each query."""
+    of_system = {name: rows for (name,), rows in per_query.group_by("system", maintain_order=True)}
+    clusters = next(iter(of_system.values()))[CLUSTER].to_list()
+    return {
+        "queries": len(clusters),
+        "documents": len(set(clusters)),
+        "systems": {name: rows.select(pl.col(METRICS).mean()).row(0, named=True) for name, rows in of_system.items()},
+        "intervals": {
+            name: list(mean_interval(rows[HEADLINE].to_numpy(), clusters, settings)) for name, rows in of_system.items()
+        },
+        "tests": [test for pairs in (contest.comparisons, contest.variants) for test in _tests(per_query, pairs, settings)],
+        "styles": _slices(per_query),
+    }
 
 
 def _tests(table: pl.DataFrame, comparisons: Sequence[tuple[str, str]], settings: ScoringSettings) -> list[dict[str, Any]]:

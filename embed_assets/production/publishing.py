@@ -13,12 +13,18 @@ from embed_assets.artifacts.store import Artifact
 from embed_assets.corpus import production_table
 from embed_assets.corpus.front_matter import front_matter_columns
 from embed_assets.corpus.settings import ProductionSettings
-from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.hybrid_weight import weight_for_search
 from embed_assets.evaluation.metrics import HEADLINE
-from embed_assets.evaluation.scoring import Scores, join_scores, read_summaries, score_systems, write_summaries
+from embed_assets.evaluation.scoring import (
+    Contest,
+    LabelledCollection,
+    Scores,
+    join_scores,
+    read_summaries,
+    score_systems,
+    write_summaries,
+)
 from embed_assets.evaluation.settings import ScoringSettings
-from embed_assets.models.encoders import TextEncoder
 from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.sources import BASE_MODEL
@@ -90,7 +96,8 @@ def judge_candidate(published: Published, inputs: Inputs, compared_with: str, co
         "tuned": published.scored(candidate, compute, wanted),
     }
     hybrids = {HYBRID_IN_USE: "production", "hybrid": "tuned"}
-    scores = _score(inputs, encoders, hybrids, [("hybrid", HYBRID_IN_USE), ("tuned", "production")])
+    comparisons = [("hybrid", HYBRID_IN_USE), ("tuned", "production")]
+    scores = _score(inputs, Contest(encoders, hybrids, comparisons=comparisons))
     summaries = [score.summary for score in scores]
     write_comparison(folder, summaries)
     what = "its vectors as they are published" if same else "the model in production"
@@ -108,21 +115,14 @@ def _scores_of_candidate(
         return inputs.table("beir_scores", "per_query"), read_summaries(inputs.folder("beir_scores"))
     base = _base_of(inputs)
     encoders = {"base": published.scored(base, compute), "tuned": published.scored(candidate, compute)}
-    scores = _score(inputs, encoders, {"hybrid_base": "base", "hybrid": "tuned"})
+    scores = _score(inputs, Contest(encoders, {"hybrid_base": "base", "hybrid": "tuned"}))
     return join_scores(scores)[0], [score.summary for score in scores]
 
 
-def _score(
-    inputs: Inputs,
-    encoders: Mapping[str, TextEncoder],
-    hybrids: Mapping[str, str],
-    comparisons: Sequence[tuple[str, str]] = (),
-) -> list[Scores]:
+def _score(inputs: Inputs, contest: Contest) -> list[Scores]:
     """The scores of models on the fixed evaluation set, with the chunks."""
-    queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
-    chunks = inputs.table("corpus_chunks", "chunks")
     scoring, patterns = inputs.block(ScoringSettings), inputs.block(IdentifierSettings).all_patterns
-    return score_systems(inputs.collection, chunks, queries, labels, encoders, scoring, hybrids, comparisons, patterns=patterns)
+    return score_systems(LabelledCollection.of(inputs), contest, scoring, patterns=patterns)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def decide(
     dense, hybrid = system_of(in_use)
 
     def scored_anew() -> Sequence[Mapping[str, Any]]:
-        return [score.summary for score in _score(inputs, {dense: published.scored(in_use, compute)}, {hybrid: dense})]
+        return [score.summary for score in _score(inputs, Contest({dense: published.scored(in_use, compute)}, {hybrid: dense}))]
 
     if in_use.is_base:
         words, reason = f"in production, with the newer chunks: {without}", without

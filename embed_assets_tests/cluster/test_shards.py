@@ -9,7 +9,7 @@ import pytest
 
 from embed_assets.cluster.ray_cluster import Cluster
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
-from embed_assets.evaluation.scoring import score_systems
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.hardware import Compute
@@ -108,7 +108,8 @@ def test_scores_are_those_of_one_process(small: list[Any], encoder: Encoder, sou
     spans = [(document, *((None, None) if source == "human" else place)) for document, *place in places]
     found = [(name, *span, None, 1) for (name, _), span in zip(asked, spans, strict=True)]
     labels = pl.DataFrame(found, schema=LABEL_SCHEMA, orient="row")
-    systems = ("parts", CHUNKS, queries, labels, {"base": encoder}, ScoringSettings(resamples=100), {"hybrid": "base"})
+    labelled = LabelledCollection("parts", CHUNKS, queries, labels)
+    systems = (labelled, Contest({"base": encoder}, hybrids={"hybrid": "base"}), ScoringSettings(resamples=100))
     here = score_systems(*systems)
     assert not small
     there = score_systems(*systems, cluster=ON_TWO)

@@ -15,7 +15,7 @@ from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.evaluation.beir_export import export_beir
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA, read_human_labels
 from embed_assets.evaluation.rag_export import rag_rows
-from embed_assets.evaluation.scoring import join_scores, score_systems
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, join_scores, score_systems
 from embed_assets.evaluation.sdg_export import export_sdg
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets_tests.corpus.at_once import read_documents
@@ -89,7 +89,9 @@ ENCODER = TableEncoder(
 @pytest.fixture(scope="module")
 def scores():
     settings = ScoringSettings(resamples=100)
-    return score_systems("animals", CHUNKS, QUERIES, LABELS, {"base": ENCODER}, settings, hybrids={"hybrid": "base"})
+    return score_systems(
+        LabelledCollection("animals", CHUNKS, QUERIES, LABELS), Contest({"base": ENCODER}, hybrids={"hybrid": "base"}), settings
+    )
 
 
 @pytest.fixture(scope="module")

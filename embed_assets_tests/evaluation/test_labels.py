@@ -3,7 +3,7 @@ import pytest
 
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.evaluation.labels import own_units, shows_gain
-from embed_assets.evaluation.scoring import score_systems
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems
 from embed_assets.evaluation.settings import ScoringSettings
 
 TEXTS = {
@@ -29,7 +29,9 @@ def test_a_query_that_is_a_document_does_not_find_itself(query_id, score):
     )
     queries = pl.DataFrame([(query_id, TEXTS["a1"], "", "human", "test")], schema=QUERY_SCHEMA, orient="row")
     labels = pl.DataFrame([(query_id, "a2", None, None, None, 1)], schema=LABEL_SCHEMA, orient="row")
-    (scores,) = score_systems("c", chunks, queries, labels, {}, ScoringSettings(resamples=100), hybrids={})
+    (scores,) = score_systems(
+        LabelledCollection("c", chunks, queries, labels), Contest({}, hybrids={}), ScoringSettings(resamples=100)
+    )
     assert scores.summary["systems"]["bm25"]["ndcg@10"] == pytest.approx(score, abs=1e-4)
 
 

@@ -19,7 +19,7 @@ from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
 from embed_assets.evaluation.labels import relevant_units
 from embed_assets.evaluation.metrics import METRICS
 from embed_assets.evaluation.runs import RerankedSystem
-from embed_assets.evaluation.scoring import join_scores, score_systems, scores_table
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, join_scores, score_systems, scores_table
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.models.encoders import FirstDimensions
 from embed_assets.reports.charts import draw_dimensions
@@ -83,7 +83,7 @@ MIXED = TableEncoder(
 
 
 def test_metrics_are_those_computed_by_hand():
-    (scores,) = score_systems("animals", ANIMALS, SOUNDS, SOUND_LABELS, {"base": MIXED}, SETTINGS)
+    (scores,) = score_systems(LabelledCollection("animals", ANIMALS, SOUNDS, SOUND_LABELS), Contest({"base": MIXED}), SETTINGS)
     per_query = {row["query_id"]: row for row in scores.per_query.iter_rows(named=True)}
     # q10: relevant at ranks 2 and 3.
     by_hand = {
@@ -107,7 +107,7 @@ def test_metrics_are_those_computed_by_hand():
 
 def test_graded_labels_count_by_their_grade():
     labels = human_labels(("q2", "dog", 1), ("q2", "bee", 2), ("q10", "bee", 1), ("q10", "cow", 3))
-    (scores,) = score_systems("animals", ANIMALS, SOUNDS, labels, {"base": MIXED}, SETTINGS)
+    (scores,) = score_systems(LabelledCollection("animals", ANIMALS, SOUNDS, labels), Contest({"base": MIXED}), SETTINGS)
     by_query = dict(scores.per_query.select("query_id", "ndcg@10").iter_rows())
     assert by_query["q2"] == pytest.approx(1.0)
     assert by_query["q10"] == pytest.approx((3 / log2(2) + 1 / log2(5)) / (3 / log2(2) + 1 / log2(3)))
@@ -120,7 +120,11 @@ def numbered(count: int) -> pl.DataFrame:
 def test_a_relevant_document_after_the_tenth_counts_as_missed():
     order = TableEncoder({"query": ranking(*(f"passage {number}" for number in range(12)))})
     labels = human_labels(("q", "d000", 1), ("q", "d010", 1))
-    (scores,) = score_systems("numbers", numbered(12), make_queries("human", {"q": "query"}), labels, {"base": order}, SETTINGS)
+    (scores,) = score_systems(
+        LabelledCollection("numbers", numbered(12), make_queries("human", {"q": "query"}), labels),
+        Contest({"base": order}),
+        SETTINGS,
+    )
     found = scores.summary["systems"]["base"]
     assert (found["map@10"], found["recall@10"], found["recall@100"], found["mrr@10"]) == (0.5, 0.5, 1.0, 1.0)
 
@@ -129,7 +133,7 @@ def test_equal_scores_are_ranked_as_the_run_shows_them():
     chunks, queries = numbered(60), make_queries("human", {f"q{number}": f"query {number}" for number in range(60)})
     labels = human_labels(*((f"q{number}", f"d{number:03}", 1) for number in range(60)))
     same = TableEncoder({f"query {number}": {f"passage {i}": 0.5 for i in range(60)} for number in range(60)})
-    (scores,) = score_systems("numbers", chunks, queries, labels, {"base": same}, SETTINGS)
+    (scores,) = score_systems(LabelledCollection("numbers", chunks, queries, labels), Contest({"base": same}), SETTINGS)
     shown = scores.runs.join(labels, left_on=["query_id", "unit"], right_on=["query_id", "document_id"]).select(
         "query_id", "rank"
     )
@@ -144,7 +148,9 @@ def test_a_document_scores_as_its_best_chunk():
     )
     encoder = TableEncoder({"query": {"a begins": 0.1, "a ends": 0.9, "b begins": 0.8, "b ends": 0.7, "c": 0.5}})
     labels = human_labels(("q", "b", 1))
-    (scores,) = score_systems("letters", chunks, make_queries("human", {"q": "query"}), labels, {"base": encoder}, SETTINGS)
+    (scores,) = score_systems(
+        LabelledCollection("letters", chunks, make_queries("human", {"q": "query"}), labels), Contest({"base": encoder}), SETTINGS
+    )
     assert scores.runs["unit"].to_list() == ["a", "b", "c"]
     assert scores.runs["rank"].to_list() == [1, 2, 3]
     assert scores.runs["score"].to_list() == pytest.approx([0.9, 0.8, 0.5])
@@ -161,7 +167,7 @@ def test_labels_of_spans_hold_for_every_chunking():
     queries, labels = make_queries("synthetic", {"q": "query"}), span_labels(("q", "doc", 0, 100))
     found = {}
     for name, chunks in {"large": large, "small": small}.items():
-        (scores,) = score_systems("doc", chunks, queries, labels, {"base": encoder}, SETTINGS)
+        (scores,) = score_systems(LabelledCollection("doc", chunks, queries, labels), Contest({"base": encoder}), SETTINGS)
         found[name] = scores.summary["systems"]["base"]
     assert [found[name]["ndcg@10"] for name in ("large", "small")] == [1.0, 1.0]
     assert [found[name]["recall@1"] for name in ("large", "small")] == [1.0, 0.5]
@@ -213,7 +219,9 @@ def test_frozen_labels_survive_any_chunking(guides, cut, encoder):
                 covered |= set(range(max(start, label["start"]), min(end, label["end"])))
             assert len(covered) >= 0.5 * (label["end"] - label["start"])
         of_human, of_synthetic = score_systems(
-            "guides", chunks, pl.concat([queries, human]), labels, {"base": encoder}, SETTINGS, hybrids={"hybrid": "base"}
+            LabelledCollection("guides", chunks, pl.concat([queries, human]), labels),
+            Contest({"base": encoder}, hybrids={"hybrid": "base"}),
+            SETTINGS,
         )
         assert (of_human.summary["queries"], of_synthetic.summary["queries"]) == (10, 24)
         found[tokens] = of_human.summary["systems"]["hybrid"]["ndcg@10"]
@@ -229,14 +237,14 @@ def test_a_label_that_points_to_nothing_counts_as_not_found():
     queries = make_queries("synthetic", {"good": "query", "lost": "other query"})
     labels = span_labels(("good", "doc", 0, 100), ("lost", "doc", 900, 1000))
     encoder = TableEncoder({"query": ranking("answer", "the rest"), "other query": ranking("answer", "the rest")})
-    (scores,) = score_systems("doc", chunks, queries, labels, {"base": encoder}, SETTINGS)
+    (scores,) = score_systems(LabelledCollection("doc", chunks, queries, labels), Contest({"base": encoder}), SETTINGS)
     assert scores.summary["queries"] == 2
     assert scores.summary["systems"]["base"] == dict.fromkeys(METRICS, 0.5)
 
 
 def test_queries_without_a_label_are_left_out():
     queries = pl.concat([SOUNDS, make_queries("human", {"q3": "nobody labelled this"})])
-    (scores,) = score_systems("animals", ANIMALS, queries, SOUND_LABELS, {"base": MIXED}, SETTINGS)
+    (scores,) = score_systems(LabelledCollection("animals", ANIMALS, queries, SOUND_LABELS), Contest({"base": MIXED}), SETTINGS)
     assert scores.summary["queries"] == 2 and sorted(scores.per_query["query_id"]) == ["q10", "q2"]
 
 
@@ -252,7 +260,9 @@ def test_human_own_and_synthetic_queries_are_scored_apart_and_dev_queries_not_at
     )
     spans = [("s1", "bee", 0, 9), ("s2", "cat", 0, 9), ("o1", "cow", 0, 9), ("o2", "cow", 0, 9), ("o3", "cat", 0, 9)]
     labels = pl.concat([human_labels(("h1", "cat", 1)), span_labels(*spans)])
-    human, own, synthetic = score_systems("animals", ANIMALS, queries, labels, {"base": MIXED}, SETTINGS)
+    human, own, synthetic = score_systems(
+        LabelledCollection("animals", ANIMALS, queries, labels), Contest({"base": MIXED}), SETTINGS
+    )
     assert (human.summary["labels"], human.summary["queries"], human.summary["systems"]["base"]["mrr@10"]) == ("human", 1, 0.5)
     # Cows are first for pets, and third for what hums.
     assert (own.summary["labels"], own.summary["queries"]) == ("own", 2)
@@ -270,19 +280,21 @@ def test_all_chunks_that_answer_a_query_together_are_relevant():
         make_queries("synthetic", {"m": "pets"}, style="multi_hop"),
         span_labels(("m", "cat", 0, 9), ("m", "bee", 0, 9)),
     )
-    (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": MIXED}, SETTINGS)
+    (scores,) = score_systems(LabelledCollection("animals", ANIMALS, queries, labels), Contest({"base": MIXED}), SETTINGS)
     found = scores.summary["systems"]["base"]
     assert (found["recall@1"], found["recall@5"], found["mrr@10"]) == (0.0, 1.0, 0.5)
     assert found["map@10"] == pytest.approx((1 / 2 + 2 / 4) / 2)
 
 
 def test_no_test_query_gives_a_report_that_says_so(tmp_path):
-    scores = score_systems("animals", ANIMALS, SOUNDS.clear(), SOUND_LABELS.clear(), {"base": MIXED}, SETTINGS)
+    scores = score_systems(
+        LabelledCollection("animals", ANIMALS, SOUNDS.clear(), SOUND_LABELS.clear()), Contest({"base": MIXED}), SETTINGS
+    )
     (tmp_path / REPORT).mkdir()
     write_scores(tmp_path, scores, SOUND_LABELS.clear(), None, SETTINGS)
     (finding,) = json.loads((tmp_path / REPORT / FINDINGS).read_text())
     assert not finding["passed"] and "no test query" in finding["message"]
-    some = score_systems("animals", ANIMALS, SOUNDS, SOUND_LABELS, {"base": MIXED}, SETTINGS)
+    some = score_systems(LabelledCollection("animals", ANIMALS, SOUNDS, SOUND_LABELS), Contest({"base": MIXED}), SETTINGS)
     for empty, full in zip(join_scores(scores), join_scores(some), strict=True):
         assert empty.is_empty() and not full.is_empty() and empty.schema == full.schema
 
@@ -304,15 +316,17 @@ def extremes():
             for i, (name, text) in enumerate(texts.items())
         ]
     )
-    (scores,) = score_systems("numbers", numbered(120), queries, labels, encoders, SETTINGS, comparisons=pairs)
+    (scores,) = score_systems(
+        LabelledCollection("numbers", numbered(120), queries, labels), Contest(encoders, comparisons=pairs), SETTINGS
+    )
     return scores
 
 
 def test_vectors_that_lie_in_files_score_the_same(monkeypatch):
     chunks, queries, labels, encoders = random_collection("human")
-    in_memory = score_systems("random", chunks, queries, labels, encoders, SETTINGS)
+    in_memory = score_systems(LabelledCollection("random", chunks, queries, labels), Contest(encoders), SETTINGS)
     monkeypatch.setattr(runs, "BYTES_IN_MEMORY", 1)
-    in_files = score_systems("random", chunks, queries, labels, encoders, SETTINGS)
+    in_files = score_systems(LabelledCollection("random", chunks, queries, labels), Contest(encoders), SETTINGS)
     assert in_files[0].runs.equals(in_memory[0].runs)
     assert isinstance(runs.Systems(chunks, encoders, False)._vectors["base"], np.memmap)
 
@@ -323,10 +337,11 @@ def test_variants_of_a_model_take_nothing_from_the_comparisons():
     worse = TableEncoder({text: ranking("passage 7", f"passage {number}") for number, text in enumerate(texts.values())})
     labels = human_labels(*((name, f"d{number:03}", 1) for number, name in enumerate(texts)))
     encoders = {"base": worse, "tuned": better, "tuned_8": worse, "tuned_4": worse}
-    data = ("numbers", numbered(12), make_queries("human", texts), labels, encoders, SETTINGS)
+    labelled = LabelledCollection("numbers", numbered(12), make_queries("human", texts), labels)
 
     def p_values(**pairs) -> dict[str, float]:
-        return {test["system"]: test["p_value"] for test in score_systems(*data, **pairs)[0].summary["tests"]}
+        (scores,) = score_systems(labelled, Contest(encoders, **pairs), SETTINGS)
+        return {test["system"]: test["p_value"] for test in scores.summary["tests"]}
 
     main, short = [("tuned", "base")], [("tuned_8", "tuned"), ("tuned_4", "tuned")]
     alone, together = p_values(comparisons=main), p_values(comparisons=main, variants=short)
@@ -397,13 +412,18 @@ def test_the_check_tells_the_smallest_difference_that_so_many_queries_show(extre
 
 
 def test_scoring_twice_gives_the_same(extremes):
-    again = [score_systems("animals", ANIMALS, SOUNDS, SOUND_LABELS, {"base": MIXED}, SETTINGS)[0].summary for _ in range(2)]
+    again = [
+        score_systems(LabelledCollection("animals", ANIMALS, SOUNDS, SOUND_LABELS), Contest({"base": MIXED}), SETTINGS)[0].summary
+        for _ in range(2)
+    ]
     assert again[0] == again[1]
 
 
 def test_a_single_query_has_neither_interval_nor_significance():
     (scores,) = score_systems(
-        "animals", ANIMALS, SOUNDS.head(1), SOUND_LABELS.head(1), {"a": MIXED, "b": MIXED}, SETTINGS, comparisons=[("a", "b")]
+        LabelledCollection("animals", ANIMALS, SOUNDS.head(1), SOUND_LABELS.head(1)),
+        Contest({"a": MIXED, "b": MIXED}, comparisons=[("a", "b")]),
+        SETTINGS,
     )
     assert scores.summary["intervals"]["a"] == [0, 1]
     test = scores.summary["tests"][0]
@@ -418,7 +438,9 @@ def test_bm25_and_hybrids_stand_beside_the_dense_systems():
     """The word finds dogs alone, for the model cats are first, and dogs .02 above the last, the cows."""
     queries, labels = make_queries("human", {"q": "bark"}), human_labels(("q", "dog", 1))
     encoder = TableEncoder({"bark": ranking("cats purr", "dogs bark", "bees hum", "cows moo")})
-    (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": encoder}, SETTINGS, hybrids={"hybrid": "base"})
+    (scores,) = score_systems(
+        LabelledCollection("animals", ANIMALS, queries, labels), Contest({"base": encoder}, hybrids={"hybrid": "base"}), SETTINGS
+    )
     assert list(scores.summary["systems"]) == ["base", "bm25", "hybrid"]
     assert {name: row["mrr@10"] for name, row in scores.summary["systems"].items()} == {"base": 0.5, "bm25": 1.0, "hybrid": 1.0}
     best = scores.runs.filter((pl.col("system") == "hybrid") & (pl.col("rank") == 1))
@@ -432,7 +454,12 @@ def test_the_hybrid_of_a_query_that_is_little_but_identifiers_goes_by_words():
     queries, labels = make_queries("human", {"q": "bark"}), human_labels(("q", "dog", 1))
     encoders = {"base": TableEncoder({"bark": ranking("cats purr", "dogs bark", "bees hum", "cows moo")})}
     scored = [
-        score_systems("animals", ANIMALS, queries, labels, encoders, SETTINGS, {"hybrid": "base"}, patterns=patterns)[0].runs
+        score_systems(
+            LabelledCollection("animals", ANIMALS, queries, labels),
+            Contest(encoders, hybrids={"hybrid": "base"}),
+            SETTINGS,
+            patterns=patterns,
+        )[0].runs
         for patterns in ((r"\d+",), ("bark",))
     ]
     best = [runs.filter((pl.col("system") == "hybrid") & (pl.col("rank") == 1))["score"].item() for runs in scored]
@@ -442,7 +469,9 @@ def test_the_hybrid_of_a_query_that_is_little_but_identifiers_goes_by_words():
 def test_bm25_scores_zero_where_no_word_matches_and_the_hybrid_follows_the_model():
     queries, labels = make_queries("human", {"q": "pets"}), human_labels(("q", "cat", 1))
     encoder = TableEncoder({"pets": ranking("bees hum", "cows moo", "cats purr", "dogs bark")})
-    (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": encoder}, SETTINGS, hybrids={"hybrid": "base"})
+    (scores,) = score_systems(
+        LabelledCollection("animals", ANIMALS, queries, labels), Contest({"base": encoder}, hybrids={"hybrid": "base"}), SETTINGS
+    )
     assert scores.summary["systems"]["bm25"] == dict.fromkeys(METRICS, 0.0)
     assert scores.summary["systems"]["hybrid"] == scores.summary["systems"]["base"]
 
@@ -465,15 +494,14 @@ def test_a_re_ranker_orders_the_first_chunks_of_another_system():
     encoder = TableEncoder({"bark": ranking("dogs bark", "bees hum", "cats purr", "cows moo")})
     reranker = TableReranker({"dogs bark": -2.0, "bees hum": -1.0, "cats purr": 9.0})
     (scores,) = score_systems(
-        "animals",
-        ANIMALS,
-        queries,
-        labels,
-        {"tuned": encoder},
+        LabelledCollection("animals", ANIMALS, queries, labels),
+        Contest(
+            {"tuned": encoder},
+            hybrids={"hybrid": "tuned"},
+            reranked={"hybrid_reranked": RerankedSystem("hybrid", reranker, top_k=2)},
+            comparisons=[("hybrid_reranked", "hybrid")],
+        ),
         SETTINGS,
-        hybrids={"hybrid": "tuned"},
-        comparisons=[("hybrid_reranked", "hybrid")],
-        reranked={"hybrid_reranked": RerankedSystem("hybrid", reranker, top_k=2)},
     )
     assert list(scores.summary["systems"]) == ["tuned", "bm25", "hybrid", "hybrid_reranked"]
     assert reranker.asked == [("bark", "dogs bark"), ("bark", "bees hum")]
@@ -489,13 +517,9 @@ def test_a_re_rankers_scores_can_be_fused_with_those_of_the_other_system():
     encoder = TableEncoder({"bark": ranking("dogs bark", "bees hum", "cats purr", "cows moo")})
     reranker = TableReranker({"dogs bark": -2.0, "bees hum": -1.0, "cats purr": 9.0})
     (scores,) = score_systems(
-        "animals",
-        ANIMALS,
-        make_queries("human", {"q": "bark"}),
-        human_labels(("q", "bee", 1)),
-        {"base": encoder},
+        LabelledCollection("animals", ANIMALS, make_queries("human", {"q": "bark"}), human_labels(("q", "bee", 1))),
+        Contest({"base": encoder}, reranked={"reranked": RerankedSystem("base", reranker, top_k=3, weight=0.4)}),
         SETTINGS,
-        reranked={"reranked": RerankedSystem("base", reranker, top_k=3, weight=0.4)},
     )
     order = scores.runs.filter(pl.col("system") == "reranked")
     assert order["unit"].to_list() == ["dog", "cat", "bee", "cow"]
@@ -510,7 +534,9 @@ def test_a_re_ranker_is_asked_once_for_all_queries(monkeypatch):
         monkeypatch.setattr("embed_assets.retrieval.ranking.QUERIES_IN_A_BLOCK", block)
         reranker = LengthReranker()
         reranked = {"reranked": RerankedSystem("tuned", reranker, top_k=7, weight=0.5)}
-        (scores,) = score_systems("random", chunks, queries, labels, encoders, SETTINGS, reranked=reranked)
+        (scores,) = score_systems(
+            LabelledCollection("random", chunks, queries, labels), Contest(encoders, reranked=reranked), SETTINGS
+        )
         assert len(reranker.calls) == 1 and reranker.calls[0] == 7 * scores.summary["queries"]
         orders.append(scores.runs)
     assert scores.summary["queries"] > 3
@@ -539,7 +565,9 @@ def test_a_re_ranker_that_does_nothing_changes_nothing(source, weight):
     chunks, queries, labels, encoders = random_collection(source)
     reranked = {"reranked": RerankedSystem("hybrid", ConstantReranker(), top_k=40, weight=weight)}
     (scores,) = score_systems(
-        "random", chunks, queries, labels, encoders, SETTINGS, {"hybrid": "tuned"}, [("reranked", "hybrid")], reranked
+        LabelledCollection("random", chunks, queries, labels),
+        Contest(encoders, hybrids={"hybrid": "tuned"}, reranked=reranked, comparisons=[("reranked", "hybrid")]),
+        SETTINGS,
     )
     of = {name: scores.per_query.filter(pl.col("system") == name).drop("system") for name in ("hybrid", "reranked")}
     assert of["hybrid"].equals(of["reranked"]) and scores.summary["tests"][0]["p_value"] == 1.0
@@ -550,7 +578,9 @@ def test_a_document_of_the_hybrid_scores_as_its_best_fused_chunk():
     chunks = make_chunks(("a", 0, 9, "bark"), ("a", 9, 18, "meow"), ("b", 0, 9, "bark loud tree"), ("c", 0, 9, "moo"))
     encoder = TableEncoder({"bark": {"meow": 1.0, "bark loud tree": 0.9, "bark": 0.0, "moo": 0.1}})
     queries, labels = make_queries("human", {"q": "bark"}), human_labels(("q", "b", 1))
-    (scores,) = score_systems("animals", chunks, queries, labels, {"base": encoder}, SETTINGS, {"hybrid": "base"})
+    (scores,) = score_systems(
+        LabelledCollection("animals", chunks, queries, labels), Contest({"base": encoder}, hybrids={"hybrid": "base"}), SETTINGS
+    )
     assert scores.runs.filter(pl.col("system") == "hybrid")["unit"][0] == "b"
 
 
@@ -558,7 +588,9 @@ def test_a_query_that_is_a_document_does_not_find_itself_unless_it_should():
     queries = make_queries("human", {"cat": "pets", "dog": "pets"})
     encoder = TableEncoder({"pets": ranking("cats purr", "dogs bark", "cows moo", "bees hum")})
     labels = human_labels(("cat", "dog", 1), ("dog", "dog", 1))
-    (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": encoder}, SETTINGS, {"hybrid": "base"})
+    (scores,) = score_systems(
+        LabelledCollection("animals", ANIMALS, queries, labels), Contest({"base": encoder}, hybrids={"hybrid": "base"}), SETTINGS
+    )
     runs = {key: frame["unit"].to_list() for key, frame in scores.runs.group_by("query_id", "system", maintain_order=True)}
     assert runs["cat", "base"] == ["dog", "cow", "bee"] == runs["cat", "hybrid"]
     assert runs["dog", "base"] == ["cat", "dog", "cow", "bee"]
@@ -567,7 +599,7 @@ def test_a_query_that_is_a_document_does_not_find_itself_unless_it_should():
 def test_queries_about_one_document_are_one_cluster():
     queries = make_queries("human", {"q1": "pets", "q2": "who hums", "q3": "pets"})
     labels = human_labels(("q1", "cat", 1), ("q2", "cat", 1), ("q2", "bee", 1), ("q3", "bee", 1), ("q3", "cow", 1))
-    (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": MIXED}, SETTINGS)
+    (scores,) = score_systems(LabelledCollection("animals", ANIMALS, queries, labels), Contest({"base": MIXED}), SETTINGS)
     assert scores.per_query["cluster"].to_list() == ["bee", "bee", "bee"] or scores.summary["documents"] == 2
     assert scores.summary["documents"] == len(set(scores.per_query["cluster"]))
 
@@ -575,7 +607,11 @@ def test_queries_about_one_document_are_one_cluster():
 def test_p_values_are_corrected_for_the_number_of_comparisons():
     chunks, queries, labels, encoders = random_collection("human")
     alone, both = (
-        score_systems("random", chunks, queries, labels, encoders, SETTINGS, {"hybrid": "tuned"}, pairs)[0].summary["tests"]
+        score_systems(
+            LabelledCollection("random", chunks, queries, labels),
+            Contest(encoders, hybrids={"hybrid": "tuned"}, comparisons=pairs),
+            SETTINGS,
+        )[0].summary["tests"]
         for pairs in ([("tuned", "base")], [("tuned", "base"), ("hybrid", "hybrid")])
     )
     assert both[0]["p_value"] == pytest.approx(min(1, 2 * alone[0]["p_value"]))
@@ -587,13 +623,9 @@ def test_candidates_are_chunks_also_where_documents_are_scored():
     encoder = TableEncoder({"query": ranking("a begins", "a ends", "b", "c")})
     reranker = TableReranker({"a begins": -8.0, "a ends": -9.0})
     (scores,) = score_systems(
-        "letters",
-        chunks,
-        make_queries("human", {"q": "query"}),
-        human_labels(("q", "b", 1)),
-        {"base": encoder},
+        LabelledCollection("letters", chunks, make_queries("human", {"q": "query"}), human_labels(("q", "b", 1))),
+        Contest({"base": encoder}, reranked={"reranked": RerankedSystem("base", reranker, top_k=2)}),
         SETTINGS,
-        reranked={"reranked": RerankedSystem("base", reranker, top_k=2)},
     )
     order = scores.runs.filter(pl.col("system") == "reranked")
     assert order["unit"].to_list() == ["a", "b", "c"]
@@ -611,7 +643,9 @@ def test_the_table_says_what_is_re_ordered_and_how_it_is_fused(weight, words):
     encoder = TableEncoder({"bark": ranking("dogs bark", "bees hum", "cats purr", "cows moo")})
     reranked = {"late": RerankedSystem("base", ConstantReranker(), top_k=3, weight=weight)}
     queries, labels = make_queries("human", {"q": "bark"}), human_labels(("q", "bee", 1))
-    (scores,) = score_systems("animals", ANIMALS, queries, labels, {"base": encoder}, SETTINGS, reranked=reranked)
+    (scores,) = score_systems(
+        LabelledCollection("animals", ANIMALS, queries, labels), Contest({"base": encoder}, reranked=reranked), SETTINGS
+    )
     table = scores_table(json.loads(json.dumps(scores.summary)))
     assert "| late | " in table and table.splitlines()[-1].startswith("- late: ") and table.endswith(words)
 
@@ -681,7 +715,9 @@ def random_collection(source: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataF
 def test_every_metric_is_that_of_trec_eval(source):
     """Graded labels, equal scores, documents of several chunks, a query that finds nothing, a label that is gone."""
     chunks, queries, labels, encoders = random_collection(source)
-    (scores,) = score_systems("random", chunks, queries, labels, encoders, SETTINGS, hybrids={"hybrid": "tuned"})
+    (scores,) = score_systems(
+        LabelledCollection("random", chunks, queries, labels), Contest(encoders, hybrids={"hybrid": "tuned"}), SETTINGS
+    )
     unit = "document_id" if source == "human" else pl.format("{}::{}", "document_id", "start")
     qrels: dict[str, dict[str, int]] = {}
     for query, name, relevance in (
@@ -718,7 +754,7 @@ def test_a_model_that_was_trained_for_it_is_scored_with_its_first_dimensions_too
 
     tuned = Vectors()
     encoders = {"base": tuned, "tuned": tuned, "tuned_4": FirstDimensions(tuned, 4), "tuned_8": FirstDimensions(tuned, 8)}
-    (scores,) = score_systems("random", chunks, queries, labels, encoders, SETTINGS)
+    (scores,) = score_systems(LabelledCollection("random", chunks, queries, labels), Contest(encoders), SETTINGS)
     assert scores.summary["dimensions"] == {"base": 8, "tuned": 8, "tuned_4": 4, "tuned_8": 8}
     found = scores.summary["systems"]
     assert found["tuned_4"] != found["tuned"]

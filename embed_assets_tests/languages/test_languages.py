@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embed_assets.evaluation.scoring import score_systems
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems
 from embed_assets.evaluation.settings import EvaluationSetSettings, ScoringSettings
 from embed_assets.queries.filters import QuestionRules, filter_pairs
 from embed_assets.queries.lookups import take_lookups
@@ -35,13 +35,14 @@ def test_bm25_finds_other_forms_of_the_words(language):
     queries = [(f"q{i}", row["query"], "", "human", "test") for i, row in enumerate(corpus)]
     labels = [(f"q{i}", str(i), None, None, None, 1) for i in range(len(corpus))]
     scores = score_systems(
-        "c",
-        chunks,
-        pl.DataFrame(queries, schema=["query_id", "query", "style", "source", "split"], orient="row"),
-        pl.DataFrame(labels, schema=["query_id", "document_id", "start", "end", "text", "relevance"], orient="row"),
-        {},
+        LabelledCollection(
+            "c",
+            chunks,
+            pl.DataFrame(queries, schema=["query_id", "query", "style", "source", "split"], orient="row"),
+            pl.DataFrame(labels, schema=["query_id", "document_id", "start", "end", "text", "relevance"], orient="row"),
+        ),
+        Contest({}, hybrids={}),
         ScoringSettings(resamples=100),
-        hybrids={},
     )
     # With English stop words and stems: .15 in Japanese, .10 in Chinese, .55 in Russian, .80 in German, .85 in Arabic.
     assert scores[0].summary["systems"]["bm25"]["ndcg@10"] >= 0.94

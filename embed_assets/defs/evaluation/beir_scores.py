@@ -7,8 +7,8 @@ from embed_assets.artifacts.inputs import Inputs
 from embed_assets.artifacts.store import HTML_REPORT, REPORT
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation.evaluation_set import read_evaluation_set
-from embed_assets.evaluation.scoring import RerankedSystem, Scores, score_systems, write_scored
+from embed_assets.evaluation.runs import RerankedSystem
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, Scores, score_systems, write_scored
 from embed_assets.evaluation.settings import LateInteractionSettings, ScoringSettings
 from embed_assets.evaluation.stages import BEIR_SCORES
 from embed_assets.evaluation.systems import LATE, base_and_tuned, first_dimensions, late_interaction_of
@@ -30,14 +30,14 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
     place = workspace.open()
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
-        queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
-        scores = _score(inputs, queries, labels, place.memos, gpu.compute())
+        labelled = LabelledCollection.of(inputs)
+        scores = _score(labelled, inputs, place.memos, gpu.compute())
         write_scored(folder, scores)
         before = place.store.latest(
             inputs.stage, inputs.collection, {"evaluation_set": inputs.artifacts["evaluation_set"].digest}
         )
         before_scores = pl.read_parquet(before.folder / "per_query.parquet") if before else None
-        write_scores(folder, scores, labels, before_scores, inputs.block(ScoringSettings))
+        write_scores(folder, scores, labelled.labels, before_scores, inputs.block(ScoringSettings))
         made_of = lineage_of(place, inputs.artifacts["checkpoint"], inputs.collection) | dict(inputs.artifacts)
         shown = {name: made_of[name].report for name in REPORTED if name in made_of}
         title = f"{inputs.collection}: {inputs.block(BaseModelSettings).name}, fine-tuned"
@@ -46,7 +46,7 @@ def beir_scores(context: AssetExecutionContext, workspace: WorkspaceResource, gp
     return materialize_stage(context, place, BEIR_SCORES, write)
 
 
-def _score(inputs: Inputs, queries: pl.DataFrame, labels: pl.DataFrame, memos: Path, compute: Compute) -> list[Scores]:
+def _score(labelled: LabelledCollection, inputs: Inputs, memos: Path, compute: Compute) -> list[Scores]:
     """The scores of the base and the fine-tuned model, its first dimensions, BM25, hybrids and late interaction."""
     checkpoint, late = inputs.artifacts["checkpoint"], inputs.block(LateInteractionSettings)
     models = (inputs.block(BaseModelSettings), checkpoint, memos, compute)
@@ -55,17 +55,12 @@ def _score(inputs: Inputs, queries: pl.DataFrame, labels: pl.DataFrame, memos: P
         reranked = {LATE: RerankedSystem("hybrid", late_interaction_of(*models), late.top_k, late.weight)}
     encoders = base_and_tuned(*models)
     short = first_dimensions(encoders["tuned"], checkpoint)
-    return score_systems(
-        inputs.collection,
-        inputs.table("corpus_chunks", "chunks"),
-        queries,
-        labels,
+    contest = Contest(
         {**encoders, **short},
-        inputs.block(ScoringSettings),
         HYBRIDS,
-        [*COMPARISONS, *((name, it.system) for name, it in reranked.items())],
         reranked,
-        patterns=inputs.block(IdentifierSettings).all_patterns,
+        comparisons=[*COMPARISONS, *((name, it.system) for name, it in reranked.items())],
         variants=[(name, "tuned") for name in short],
-        cluster=compute.cluster,
     )
+    scoring, patterns = inputs.block(ScoringSettings), inputs.block(IdentifierSettings).all_patterns
+    return score_systems(labelled, contest, scoring, patterns=patterns, cluster=compute.cluster)

@@ -1,13 +1,11 @@
 from pathlib import Path
 
-import polars as pl
 from dagster import AssetExecutionContext, MaterializeResult
 
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation.evaluation_set import read_evaluation_set
-from embed_assets.evaluation.scoring import score_systems, write_summaries
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems, write_summaries
 from embed_assets.evaluation.settings import ForgettingSettings, ScoringSettings
 from embed_assets.evaluation.stages import FORGETTING, OF_OTHER
 from embed_assets.evaluation.systems import base_and_tuned
@@ -24,11 +22,11 @@ def forgetting(context: AssetExecutionContext, workspace: WorkspaceResource, gpu
         summaries = []
         if other := inputs.block(ForgettingSettings).collection:
             corpus, yardstick = (inputs.sources[f"{name} of {other}"].value.folder for name in OF_OTHER)
-            queries, labels = read_evaluation_set(yardstick, corpus)
             base_model, scoring, compute = inputs.block(BaseModelSettings), inputs.block(ScoringSettings), gpu.compute()
             encoders = base_and_tuned(base_model, inputs.artifacts["checkpoint"], place.memos, compute)
-            systems = (other, pl.read_parquet(corpus / "chunks.parquet"), queries, labels, encoders)
-            scores = score_systems(*systems, scoring, comparisons=[("tuned", "base")], cluster=compute.cluster)
+            contest = Contest(encoders, comparisons=[("tuned", "base")])
+            labelled = LabelledCollection.read(other, corpus, yardstick)
+            scores = score_systems(labelled, contest, scoring, cluster=compute.cluster)
             summaries = [score.summary for score in scores]
         write_summaries(folder, summaries)
         write_forgetting(folder, summaries)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from dagster import AssetExecutionContext, MaterializeResult
@@ -5,9 +6,9 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation.evaluation_set import read_evaluation_set
 from embed_assets.evaluation.reranked_queries import draw_queries
-from embed_assets.evaluation.scoring import RerankedSystem, score_systems, write_scored
+from embed_assets.evaluation.runs import RerankedSystem
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems, write_scored
 from embed_assets.evaluation.settings import RerankingSettings, ScoringSettings
 from embed_assets.evaluation.stages import RERANKER_SCORES
 from embed_assets.evaluation.systems import base_and_tuned
@@ -27,18 +28,16 @@ def reranker_scores(context: AssetExecutionContext, workspace: WorkspaceResource
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
         reranking, scoring, compute = inputs.block(RerankingSettings), inputs.block(ScoringSettings), gpu.compute()
-        chunks = inputs.table("corpus_chunks", "chunks")
-        queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
-        drawn = draw_queries(queries, labels, reranking)
+        labelled = LabelledCollection.of(inputs)
+        drawn = replace(labelled, queries=draw_queries(labelled.queries, labelled.labels, reranking))
         checkpoint = inputs.artifacts["checkpoint"]
         encoders = base_and_tuned(inputs.block(BaseModelSettings), checkpoint, place.memos, compute)
         model = inputs.folder("reranker") / "model"
         reranker = open_reranker(model, place.memos, inputs.block(RerankerSettings), compute)
-        systems = {"hybrid_reranked": RerankedSystem("hybrid", reranker, reranking.top_k, reranking.weight)}
-        hybrids = {"hybrid": "tuned"}
+        reranked = {"hybrid_reranked": RerankedSystem("hybrid", reranker, reranking.top_k, reranking.weight)}
+        contest = Contest(encoders, {"hybrid": "tuned"}, reranked, COMPARISONS)
         patterns = inputs.block(IdentifierSettings).all_patterns
-        data, how = (inputs.collection, chunks, drawn, labels, encoders), (scoring, hybrids, COMPARISONS, systems)
-        scores = score_systems(*data, *how, patterns=patterns, cluster=compute.cluster)
+        scores = score_systems(drawn, contest, scoring, patterns=patterns, cluster=compute.cluster)
         write_scored(folder, scores)
         write_reranker_scores(folder, [score.summary for score in scores])
 

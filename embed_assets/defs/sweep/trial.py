@@ -10,8 +10,8 @@ from embed_assets.defs.partitions import collections_and_trials
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import build_stage, materialize_stage, stage_asset
 from embed_assets.defs.training.checkpoint import write_checkpoint
-from embed_assets.evaluation.evaluation_set import Split, read_evaluation_set
-from embed_assets.evaluation.scoring import join_scores, score_systems, write_summaries
+from embed_assets.evaluation.evaluation_set import Split
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, join_scores, score_systems, write_summaries
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import base_and_tuned
 from embed_assets.lineage import of_checkpoint, resolve_trial
@@ -37,14 +37,13 @@ def trial(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: Gpu
 
     def write(folder: Path, scratch: Path, inputs: Inputs) -> None:
         trained = build_stage(place, CHECKPOINT, of_checkpoint(inputs), train, settle=False)
-        chunks = inputs.table("corpus_chunks", "chunks")
-        queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
         encoders = base_and_tuned(inputs.block(BaseModelSettings), trained, place.memos, compute)
-        systems, scoring = (inputs.collection, chunks, queries, labels, encoders), inputs.block(ScoringSettings)
-        scored = {
-            split: score_systems(*systems, scoring, comparisons=[("tuned", "base")], split=split, cluster=compute.cluster)
-            for split in SPLITS
-        }
+        judged = (
+            LabelledCollection.of(inputs),
+            Contest(encoders, comparisons=[("tuned", "base")]),
+            inputs.block(ScoringSettings),
+        )
+        scored = {split: score_systems(*judged, split, cluster=compute.cluster) for split in SPLITS}
         tables = [join_scores(scores)[0].with_columns(split=pl.lit(split)) for split, scores in scored.items()]
         pl.concat(tables).write_parquet(folder / PER_QUERY)
         summaries: dict[str, Any] = {split: [score.summary for score in scores] for split, scores in scored.items()}

@@ -6,8 +6,7 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import GpuResource, WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation.evaluation_set import read_evaluation_set
-from embed_assets.evaluation.scoring import score_systems, write_summaries
+from embed_assets.evaluation.scoring import Contest, LabelledCollection, score_systems, write_summaries
 from embed_assets.evaluation.settings import ScoringSettings
 from embed_assets.evaluation.systems import tuned
 from embed_assets.models.encoders import TextEncoder
@@ -47,9 +46,6 @@ def _score_int8(folder: Path, inputs: Inputs, memos: Path, compute: Compute) -> 
     int8: TextEncoder = OnnxEncoder(folder, INT8_MODEL)
     if isinstance(encoder, TwoTowers):
         int8 = TwoTowers(int8, encoder.passages)
-    systems: dict[str, TextEncoder] = {"tuned": encoder, "int8": int8}
-    chunks = inputs.table("corpus_chunks", "chunks")
-    queries, labels = read_evaluation_set(inputs.folder("evaluation_set"), inputs.folder("corpus_chunks"))
-    scoring, comparisons = inputs.block(ScoringSettings), [("int8", "tuned")]
-    scores = score_systems(inputs.collection, chunks, queries, labels, systems, scoring, comparisons=comparisons)
+    contest = Contest({"tuned": encoder, "int8": int8}, comparisons=[("int8", "tuned")])
+    scores = score_systems(LabelledCollection.of(inputs), contest, inputs.block(ScoringSettings))
     return [score.summary for score in scores]
