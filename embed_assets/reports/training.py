@@ -11,7 +11,7 @@ from embed_assets.artifacts.store import REPORT
 from embed_assets.reports.charts import draw_loss, draw_merges
 from embed_assets.reports.evaluation import write_score_tables
 from embed_assets.reports.writing import write_findings, write_notes, write_summary, write_table
-from embed_assets.training.checks import check_export, check_reranker_export, check_training, check_triplets
+from embed_assets.training.checks import check_export, check_reranker_export, check_training
 from embed_assets.training.evaluator import DEV_METRIC
 from embed_assets.training.leaks import OF_TEST_DOCUMENT
 from embed_assets.training.merging import chosen_merge
@@ -22,18 +22,19 @@ LOSSES_SHOWN = 12
 def write_triplets(
     folder: Path,
     triplets: pl.DataFrame,
-    chunks: pl.DataFrame,
-    queries: pl.DataFrame,
-    labels: pl.DataFrame,
     left_out: pl.DataFrame,
     counts: Mapping[str, int],
-    max_tokens: int | None = None,
-    around: int = 0,
+    findings: Sequence[Finding],
     notes: Sequence[str] = (),
 ) -> None:
     """Report on triplets: counts by split and reason, samples, and what was left out because something like it is tested.
 
-    ``max_tokens`` and ``around`` as in check_lengths.
+    Args:
+        folder: the artifact.
+        triplets, counts: from mine_triplets.
+        left_out: from training_pairs.
+        findings: of check_triplets and check_lengths.
+        notes: what is odd about the user's own triplets, in words.
     """
     if notes:
         write_notes(folder, notes)
@@ -49,7 +50,7 @@ def write_triplets(
     leaks = left_out.filter(pl.col("reason") != OF_TEST_DOCUMENT)
     if not leaks.is_empty():
         write_table(folder, "left_out", leaks.group_by("reason", maintain_order=True).head(8).sort("reason"))
-    write_findings(folder, check_triplets(triplets, chunks, queries, labels, counts["drawn at random"], max_tokens, around))
+    write_findings(folder, findings)
 
 
 def write_training(folder: Path, curve: pl.DataFrame, best_kept: bool = False, merges: pl.DataFrame | None = None) -> None:

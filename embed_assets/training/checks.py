@@ -50,10 +50,8 @@ def check_triplets(
     queries: pl.DataFrame,
     labels: pl.DataFrame,
     drawn_at_random: int,
-    max_tokens: int | None = None,
-    around: int = 0,
 ) -> list[Finding]:
-    """no_leaked_test_queries, no_leaked_documents, hard_negatives_found, and with ``max_tokens`` passages_fit (check_lengths)."""
+    """no_leaked_test_queries, no_leaked_documents and hard_negatives_found."""
     tested = {normalize_query(query) for query in queries.filter(pl.col("split") == "test")["query"]}
     leaked = sorted({anchor for anchor in triplets["anchor"] if normalize_query(anchor) in tested})
     by_document = queries.filter(~pl.col("source").is_in([HUMAN, OWN]))
@@ -82,7 +80,6 @@ def check_triplets(
             drawn_at_random <= MOST_RANDOM_NEGATIVES * max(1, negatives),
             f"{drawn_at_random} of {negatives} negatives were drawn at random; a higher negatives.top_k or margin finds more",
         ),
-        *([] if max_tokens is None else [check_lengths(chunks, max_tokens, around)]),
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA, hold_out_queries, split_of
 from embed_assets.evaluation.settings import EvaluationSetSettings
-from embed_assets.training.checks import check_triplets
+from embed_assets.training.checks import check_lengths, check_triplets
 from embed_assets.training.leaks import ALSO_TRAINED, HELD_OUT_FROM, OF_TEST_DOCUMENT, OF_TEST_QUERY, training_pairs
 
 SETTINGS = EvaluationSetSettings(test_share=0.3, dev_share=0.2)
@@ -252,29 +252,22 @@ def test_a_leak_of_a_document_is_an_error(names):
     assert passes(names["train"][1], "train")
 
 
-def test_random_negatives_are_counted_against_all_and_cut_passages_against_the_chunks(names):
-    name = names["train"][0]
-    row = {
-        "anchor": "x",
-        "split": "train",
-        "source": "look-up",
-        "positive_chunk": f"{name}::0",
-        "negative_1": "n",
-        "negative_2": "m",
-    }
+def test_random_negatives_are_counted_against_all():
+    row = {"anchor": "x", "split": "train", "source": "look-up", "positive_chunk": "c", "negative_1": "n", "negative_2": "m"}
     triplets = pl.DataFrame([row] * 10).with_columns(negative_chunks=pl.lit("a"), negative_documents=pl.lit("b"))
-    chunks = pl.concat([chunks_of({name: "text"})] * 10).with_columns(tokens=pl.Series([30] * 8 + [31, 90]))
-    empty = queries_of(), pl.DataFrame(schema=LABEL_SCHEMA)
+    data = (triplets, chunks_of({"document": "text"}), queries_of(), pl.DataFrame(schema=LABEL_SCHEMA))
 
-    def findings(at_random: int, max_tokens: int, around: int = 2) -> dict:
-        return {found.name: found for found in check_triplets(triplets, chunks, *empty, at_random, max_tokens, around)}
+    def passes(drawn_at_random: int) -> bool:
+        return {found.name: found.passed for found in check_triplets(*data, drawn_at_random)}["hard_negatives_found"]
 
-    assert findings(4, 32)["hard_negatives_found"].passed and not findings(5, 32)["hard_negatives_found"].passed
+    assert passes(4) and not passes(5)
+
+
+def test_cut_passages_are_counted_with_their_prompt_and_special_tokens():
+    chunks = pl.concat([chunks_of({"document": "text"})] * 10).with_columns(tokens=pl.Series([30] * 8 + [31, 90]))
     # With two special tokens, 30 fit into 32, and two of ten passages do not.
-    assert not findings(0, 32)["passages_fit"].passed and findings(0, 33)["passages_fit"].passed
+    assert not check_lengths(chunks, 32, around=2).passed and check_lengths(chunks, 33, around=2).passed
     # A prompt of three tokens takes room too.
-    assert not findings(0, 33, 5)["passages_fit"].passed and findings(0, 36, 5)["passages_fit"].passed
-    assert (
-        "2 of 10 passages are longer than base_model.max_tokens (32), the longest has 92"
-        in findings(0, 32)["passages_fit"].message
-    )
+    assert not check_lengths(chunks, 33, around=5).passed and check_lengths(chunks, 36, around=5).passed
+    message = check_lengths(chunks, 32, around=2).message
+    assert "2 of 10 passages are longer than base_model.max_tokens (32), the longest has 92" in message

@@ -14,6 +14,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer, tokens_around_passages
 from embed_assets.reports.training import write_triplets
 from embed_assets.text.settings import IdentifierSettings
+from embed_assets.training.checks import check_lengths, check_triplets
 from embed_assets.training.joined_triplets import with_own_triplets
 from embed_assets.training.leaks import training_pairs
 from embed_assets.training.negatives import mine_triplets
@@ -41,7 +42,8 @@ def triplets(context: AssetExecutionContext, workspace: WorkspaceResource, gpu: 
         if dev := draw_dev_set(*now, chunks, encoder):
             dev.write(folder)
         around = tokens_around_passages(base_model, load_tokenizer(base_model.name, base_model.revision))
-        lengths = (tokens_of(base_model, PASSAGE), around)
-        write_triplets(folder, mined, chunks, tested, labels, left_out, counts, *lengths, notes)
+        findings = check_triplets(mined, chunks, tested, labels, counts["drawn at random"])
+        findings.append(check_lengths(chunks, tokens_of(base_model, PASSAGE), around))
+        write_triplets(folder, mined, left_out, counts, findings, notes)
 
     return materialize_stage(context, place, TRIPLETS, write)
