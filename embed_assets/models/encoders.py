@@ -12,7 +12,7 @@ from embed_assets.artifacts.memo import Memo, key_of, stored_keys
 from embed_assets.cluster.workers import Workers
 from embed_assets.models.batches import batches_by_tokens
 from embed_assets.models.device_pool import DevicePool, device_to_load_on, texts_at_once
-from embed_assets.models.hardware import DTYPE_NAMES, Compute, explain_out_of_memory, keep_freed_memory
+from embed_assets.models.hardware import DTYPE_NAMES, Compute, explain_out_of_memory, keep_freed_memory, require_finite
 from embed_assets.models.lengths import PASSAGE, QUERY, Task, as_task, check_length, set_lengths, tokens_of
 from embed_assets.models.locations import files_of_model, locate_model, memo_of_model, require_one_memo
 from embed_assets.models.prompts import prompt_of, with_prompts
@@ -106,11 +106,7 @@ class LoadedEncoder:
         for number, (task, texts) in enumerate(blocks):
             with explain_out_of_memory("lower batch_size of the resource 'gpu', or base_model.max_tokens"):
                 vectors = self._encode(texts, task)
-            if not vectors.isfinite().all():
-                raise ValueError(
-                    f"{self._name}: vectors in {self._compute.torch_dtype()} are not finite: "
-                    "set dtype of the resource 'gpu' to float32; if that is what it is, its weights are damaged"
-                )
+            require_finite(vectors, self._name, self._compute)
             yield number, vectors.float().cpu().numpy()
 
     def _encode(self, texts: Sequence[str], task: Task) -> "torch.Tensor":

@@ -200,6 +200,19 @@ def explain_out_of_memory(remedy: str) -> Iterator[None]:
         raise OutOfMemoryError(f"{str(error).splitlines()[0]} To need less: {remedy}") from error
 
 
+def require_finite(vectors: "torch.Tensor", model: str, compute: Compute) -> None:
+    """Make sure that what a model computed are numbers.
+
+    Raises:
+        ValueError: some are not: the dtype is too narrow for the model, or its weights are damaged.
+    """
+    if not vectors.isfinite().all():
+        raise ValueError(
+            f"{model}: vectors in {compute.torch_dtype()} are not finite: set dtype of the resource 'gpu' to float32; "
+            "if that is what it is, its weights are damaged"
+        )
+
+
 def release_memory() -> None:
     """Give back what models that are not needed any more have left on the GPU, so that other processes find it free."""
     if "torch" not in sys.modules:

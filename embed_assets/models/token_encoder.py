@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from embed_assets.models.batches import batches_by_tokens
 from embed_assets.models.encoders import load_sentence_transformer
-from embed_assets.models.hardware import Compute, explain_out_of_memory
+from embed_assets.models.hardware import Compute, explain_out_of_memory, require_finite
 from embed_assets.models.lengths import PASSAGE, QUERY, Task, tokens_of
 from embed_assets.models.locations import locate_model
 from embed_assets.models.prompts import prompt_of, with_prompts
@@ -76,10 +76,8 @@ class TokenEncoder:
                 found |= dict(zip(batch.tolist(), encoded, strict=True))
         # In bfloat16 they would be normalized within 1% only.
         vectors = [torch.nn.functional.normalize(found[place].float(), dim=1) for place in range(len(texts))]
-        if vectors and not torch.cat(vectors).isfinite().all():
-            raise ValueError(
-                f"{self.name}: vectors in {self.compute.torch_dtype()} are not finite: set dtype of the resource 'gpu' to float32"
-            )
+        for of_text in vectors:
+            require_finite(of_text, self.name, self.compute)
         return [of_text.half() for of_text in vectors]
 
     def _load(self) -> "MultiVectorEncoder":

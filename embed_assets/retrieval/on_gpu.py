@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embed_assets.models.hardware import Compute
+from embed_assets.models.hardware import Compute, explain_out_of_memory
 from embed_assets.retrieval.dense import PASSAGES_AT_ONCE, DenseScores
 from embed_assets.retrieval.ranking import Found
 
@@ -39,21 +39,25 @@ def nearest(blocks: Iterable[np.ndarray], passages: np.ndarray, k: int, device: 
 
     Yields:
         The k best passages of each block's queries, or all where there are fewer; ties in column order.
+
+    Raises:
+        OutOfMemoryError: another process took the memory that was free.
     """
     import torch
 
-    starts = range(0, len(passages), PASSAGES_IN_A_PART)
-    parts = [torch.from_numpy(passages[start : start + PASSAGES_IN_A_PART]).to(device, torch.float32) for start in starts]
-    k = min(k, len(passages))
-    for queries in blocks:
-        values, columns, lowest = _best(torch.from_numpy(queries).to(device, torch.float32), parts, k + 1)
-        found = Found.best_of(columns, values, k, lowest)
-        # Of passages that tie with the last, torch takes any.
-        tied = np.flatnonzero((values[:, k - 1 : k] == values[:, k:]).any(axis=1))
-        if len(tied):
-            again = DenseScores(queries[tied], passages).first(k)
-            found.columns[tied], found.scores[tied], found.lowest[tied] = again.columns, again.scores, again.lowest
-        yield found
+    with explain_out_of_memory("set device of the resource 'gpu' to cpu, or leave the GPU to this run alone"):
+        starts = range(0, len(passages), PASSAGES_IN_A_PART)
+        parts = [torch.from_numpy(passages[start : start + PASSAGES_IN_A_PART]).to(device, torch.float32) for start in starts]
+        k = min(k, len(passages))
+        for queries in blocks:
+            values, columns, lowest = _best(torch.from_numpy(queries).to(device, torch.float32), parts, k + 1)
+            found = Found.best_of(columns, values, k, lowest)
+            # Of passages that tie with the last, torch takes any.
+            tied = np.flatnonzero((values[:, k - 1 : k] == values[:, k:]).any(axis=1))
+            if len(tied):
+                again = DenseScores(queries[tied], passages).first(k)
+                found.columns[tied], found.scores[tied], found.lowest[tied] = again.columns, again.scores, again.lowest
+            yield found
 
 
 def _best(queries: "torch.Tensor", parts: list["torch.Tensor"], k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from embed_assets.evaluation.dev_set import DevSet, dev_ndcg, metrics_of_scores
 from embed_assets.evaluation.metrics import HEADLINE
-from embed_assets.models.hardware import Compute
+from embed_assets.models.hardware import Compute, require_finite
 from embed_assets.models.lengths import PASSAGE, QUERY, Task, as_task
 from embed_assets.models.prompts import prompt_of
 from embed_assets.models.settings import BaseModelSettings
@@ -97,9 +97,7 @@ class ModelInTraining:
     def _unit(self, vectors: "torch.Tensor") -> np.ndarray:
         import torch
 
-        if not vectors.isfinite().all():
-            dtype = self._compute.torch_dtype()
-            raise ValueError(f"vectors in {dtype} are not finite: set dtype of the resource 'gpu' to float32")
+        require_finite(vectors, "the model that is trained", self._compute)
         return torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
 
 
