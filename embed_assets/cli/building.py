@@ -23,7 +23,7 @@ from embed_assets.cli.arguments import (
 )
 from embed_assets.cli.results import echo_scores
 from embed_assets.cli.settled import Settled
-from embed_assets.evaluation.evaluation_set import check_labels
+from embed_assets.evaluation.human_labels import check_labels
 from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.evaluation.stages import EVALUATION_SET
 from embed_assets.graph import DEFAULT_STAGES, STAGES

@@ -15,7 +15,7 @@ import psutil
 from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option
-from embed_assets.evaluation.evaluation_set import check_labels
+from embed_assets.evaluation.human_labels import check_labels
 from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import why_no_vllm
 from embed_assets.models.locations import ModelNotFoundError, hub_is_off, locate_model, not_on_hub

@@ -4,18 +4,13 @@ Labels point to documents, or to character spans of documents, never to chunks: 
 chunking, so that the scores of all runs can be compared.
 """
 
-import contextlib
 import hashlib
-import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from embed_assets.artifacts.files import digest_of_files
-from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.beir import QUERIES, find_file, find_qrels, read_qrels, read_queries, some_ids
 from embed_assets.evaluation.moved_labels import follow
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.queries.pairs import (
@@ -32,7 +27,6 @@ from embed_assets.queries.pairs import (
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.near_duplicates import normalize_queries
 
-logger = logging.getLogger(__name__)
 Split = Literal["train", "dev", "test"]
 QUERY_SCHEMA = {
     "query_id": pl.String,
@@ -168,105 +162,6 @@ def without_refused(queries: pl.DataFrame, labels: pl.DataFrame, refused: Collec
     return left, labels.filter(pl.col("query_id").is_in(left["query_id"].to_list()))
 
 
-def read_human_labels(folder: Path, document_ids: Collection[str]) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
-    """Read the human-labelled queries of a collection (queries.jsonl, qrels/test.tsv and qrels/dev.tsv, BEIR format).
-
-    Args:
-        folder: the collection's folder.
-        document_ids: ids of its documents.
-
-    Returns:
-        Queries in QUERY_SCHEMA, labels in LABEL_SCHEMA (start and end are null: the whole document), and what
-        is odd about them, in words. All are empty where there are no labels. A query with test labels has no dev
-        labels: what is tested with does not choose.
-
-    Raises:
-        CollectionError: a file is malformed, or no label points to a document; the file and the line are named.
-    """
-    queries_path, qrels_paths = find_file(folder, QUERIES), _human_qrels(folder)
-    if queries_path is None or not qrels_paths:
-        trained = queries_path if find_qrels(folder, "train") else None  # these are own pairs
-        only = next((path.name for path in (queries_path, *qrels_paths.values()) if path and path != trained), None)
-        notes = [f"{only} has no counterpart: human labels need queries.jsonl and qrels/test.tsv"] if only else []
-        _tell(folder, notes)
-        return pl.DataFrame(schema=QUERY_SCHEMA), pl.DataFrame(schema=LABEL_SCHEMA), notes
-    queries = read_queries(queries_path)
-    known, notes, labels = set(document_ids), [], []
-    split_of_query: dict[str, Split] = {}
-    twice, unknown_queries = set(), set()
-    for split, path in qrels_paths.items():
-        rows = read_qrels(path, queries, known)
-        unknown_queries |= {row[0] for row in rows} - queries.keys()
-        if all(row[2] <= 0 for row in rows):
-            notes.append(f"{path.name} names no relevant document yet")
-            continue
-        rows = [row for row in rows if row[2] > 0 and row[0] in queries]
-        if not rows:
-            raise CollectionError(
-                f"{path}: no query of {queries_path.name} has a relevant document here: compare their ids: "
-                f"{some_ids(unknown_queries)} here, {some_ids(queries)} there"
-            )
-        if all(document_id not in known for _, document_id, _ in rows):
-            named, there = some_ids({row[1] for row in rows}), some_ids(known)
-            raise CollectionError(
-                f"{path}: no label points to a document of the collection: it names {named}; documents that are there: {there}"
-            )
-        for query_id, document_id, relevance in rows:
-            if split_of_query.setdefault(query_id, split) == split:
-                labels.append((query_id, document_id, None, None, None, relevance))
-            else:
-                twice.add(query_id)
-    if unknown_queries:
-        some = some_ids(unknown_queries)
-        notes.append(
-            f"{len(unknown_queries)} labelled queries have no text in {queries_path.name}, such as {some}, and are left out"
-        )
-    if unknown_documents := {label[1] for label in labels} - known:
-        some = some_ids(unknown_documents)
-        notes.append(f"{len(unknown_documents)} labelled documents are not in the collection, such as {some}")
-    if twice:
-        notes.append(f"{len(twice)} queries of qrels/dev.tsv have test labels too, and are tested with alone")
-    elsewhere = _labelled_elsewhere(folder, qrels_paths.values(), queries)
-    if lost := queries.keys() - split_of_query.keys() - elsewhere:
-        notes.append(f"{len(lost)} of {len(queries)} queries have no relevant document and are left out")
-    _tell(folder, notes)
-    kept = [(name, text, style, HUMAN, split_of_query[name]) for name, (text, style) in queries.items() if name in split_of_query]
-    return pl.DataFrame(kept, schema=QUERY_SCHEMA, orient="row"), pl.DataFrame(labels, schema=LABEL_SCHEMA, orient="row"), notes
-
-
-def _tell(folder: Path, notes: list[str]) -> None:
-    for note in notes:
-        logger.warning("%s: %s", folder.name, note)
-
-
-def check_labels(folder: Path) -> None:
-    """Read the human labels of a collection for their form alone, so that a slip is told before hours of writing questions.
-
-    Raises:
-        CollectionError: a file is malformed; the file and the line are named.
-    """
-    for path in _human_qrels(folder).values():
-        read_qrels(path)
-    if queries := find_file(folder, QUERIES):
-        read_queries(queries)
-
-
-def _labelled_elsewhere(folder: Path, read: Collection[Path], queries: Collection[str]) -> set[str]:
-    """The queries of the other splits, which are asked about for a note alone: what cannot be read does not matter."""
-    found: set[str] = set()
-    for path in folder.glob("qrels/*.tsv*"):
-        if path not in read:
-            with contextlib.suppress(CollectionError):
-                found |= {query_id for query_id, _, _ in read_qrels(path, queries)}
-    return found
-
-
-def _human_qrels(folder: Path) -> dict[Split, Path]:
-    """The label files that there are; what is tested with comes first."""
-    splits: tuple[Split, ...] = ("test", "dev")
-    return {split: path for split in splits if (path := find_qrels(folder, split))}
-
-
 def current_labels(labels: pl.DataFrame, documents: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """The labels as they apply to the documents as they are now.
 
@@ -315,9 +210,3 @@ def read_evaluation_set(folder: Path, corpus: Path) -> tuple[pl.DataFrame, pl.Da
     counted = queries.join(counts[0], on="query_id", how="left", maintain_order="left")
     counted = counted.join(counts[1], on="query_id", how="left", maintain_order="left").fill_null(0)
     return queries.with_columns((counted["drawn"] - counted["left"]).cast(pl.Int64).alias(LOST_LABELS)), current
-
-
-def human_labels_digest(folder: Path, anew: bool = False) -> str:
-    """Hash of the human label files of a collection; ``anew`` as in digests_of_files."""
-    files = [path for path in (find_file(folder, QUERIES), *_human_qrels(folder).values()) if path]
-    return digest_of_files(folder, files, anew)

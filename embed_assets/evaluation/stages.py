@@ -5,7 +5,7 @@ from functools import partial
 from embed_assets.artifacts.inputs import Asked, Source, source_of_files
 from embed_assets.artifacts.stages import Stage
 from embed_assets.evaluation.checks import EVALUATION_SET_CHECKS, FORGETTING_CHECKS, RERANKER_SCORES_CHECKS, SCORES_CHECKS
-from embed_assets.evaluation.evaluation_set import human_labels_digest
+from embed_assets.evaluation.human_labels import human_labels_digest
 from embed_assets.evaluation.settings import ForgettingSettings
 from embed_assets.models.sources import base_model, reranker_start
 from embed_assets.queries.reviews import refused_questions

@@ -9,7 +9,7 @@ from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus import beir
 from embed_assets.corpus.documents import Document
 from embed_assets.corpus.settings import DocumentsSettings
-from embed_assets.evaluation.evaluation_set import read_human_labels
+from embed_assets.evaluation.human_labels import read_human_labels
 from embed_assets_tests.corpus.at_once import read_documents
 
 CORPUS = [

@@ -13,7 +13,8 @@ from embed_assets.corpus.beir import read_qrels, read_queries
 from embed_assets.corpus.settings import DocumentsSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.evaluation.beir_export import export_beir
-from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA, read_human_labels
+from embed_assets.evaluation.evaluation_set import LABEL_SCHEMA, QUERY_SCHEMA
+from embed_assets.evaluation.human_labels import read_human_labels
 from embed_assets.evaluation.rag_export import rag_rows
 from embed_assets.evaluation.scoring import Contest, LabelledCollection, join_scores, score_systems
 from embed_assets.evaluation.sdg_export import export_sdg

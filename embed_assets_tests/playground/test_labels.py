@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.evaluation.evaluation_set import read_human_labels
+from embed_assets.evaluation.human_labels import read_human_labels
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.playground.labels import Labels, read_log, split_of_query
 

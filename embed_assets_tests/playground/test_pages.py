@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from embed_assets.artifacts.store import ArtifactStore, MissingArtifactError
 from embed_assets.cli.main import main
-from embed_assets.evaluation.evaluation_set import read_human_labels
+from embed_assets.evaluation.human_labels import read_human_labels
 from embed_assets.lineage import open_published, resolve
 from embed_assets.playground.opening import open_playground
 from embed_assets.playground.pages import make_app

@@ -6,7 +6,8 @@ from dagster import AssetExecutionContext, MaterializeResult
 from embed_assets.artifacts.inputs import Inputs
 from embed_assets.defs.resources import WorkspaceResource
 from embed_assets.defs.stage_asset import materialize_stage, stage_asset
-from embed_assets.evaluation.evaluation_set import hold_out_queries, read_human_labels, without_refused
+from embed_assets.evaluation.evaluation_set import hold_out_queries, without_refused
+from embed_assets.evaluation.human_labels import read_human_labels
 from embed_assets.evaluation.settings import EvaluationSetSettings
 from embed_assets.evaluation.stages import EVALUATION_SET, HELD_OUT_QUERIES
 from embed_assets.queries.reviews import refused_of
