@@ -16,6 +16,8 @@ LONGEST_HEADING = 120
 CHARACTERS_OF_A_PART = 2**18
 # As little of a text is read as can be.
 FOR_A_FIRST_HEADING, FOR_ITS_SIBLINGS = (500, 10_000), 100_000
+# 1 Overview, 2.3: Care, Chapter 4.
+_NUMBERED = re.compile(r"([^\W\d_]{2,12} )?\d{1,3}(?:\.\d{1,3})*[.:)]?(?:\s|$)")
 # What follows a blank line, and is not indented, as the rest of a list or of code would be.
 _PARAGRAPH = re.compile(r"\n[ \t]*\r?\n(?=\S)")
 _NAME_OF_TAG = re.compile(r"</?([A-Za-z][\w-]*)")
@@ -116,7 +118,7 @@ def title_heading(text: str) -> str:
     """The words of the first heading of a Markdown text, as read_structure finds it, if it is the title of all that follows.
 
     It is none, but that of a section, if others of its level follow: below the first level any, on the first one those that
-    differ in their numbers alone, as versions, chapters and dates do.
+    differ in their numbers alone, as versions and dates do, or that are numbered like it, as chapters are.
     """
     for characters in (*FOR_A_FIRST_HEADING, len(text)):
         if headings := read_structure(_first_lines(text, characters)).headings:
@@ -128,16 +130,19 @@ def title_heading(text: str) -> str:
         return first.title
     headings = read_structure(_first_lines(text, max(characters, FOR_ITS_SIBLINGS))).headings
     beside = [heading.title for heading in headings[1:] if heading.level == first.level]
-    has_siblings = beside if first.level > 1 else _without_numbers(first.title) in map(_without_numbers, beside)
-    return "" if has_siblings else first.title
+    if first.level == 1:
+        beside = [title for title in beside if _are_counted(title, first.title)]
+    return "" if beside else first.title
 
 
 def _first_lines(text: str, characters: int) -> str:
     return text if characters >= len(text) else text[: text.rfind("\n", 0, characters) + 1]
 
 
-def _without_numbers(title: str) -> str:
-    return re.sub(r"\d+", "0", title)
+def _are_counted(title: str, other: str) -> bool:
+    """Whether two titles differ in their numbers alone, or begin with numbers, behind the same word if there is one."""
+    one, two = _NUMBERED.match(title), _NUMBERED.match(other)
+    return re.sub(r"\d+", "0", title) == re.sub(r"\d+", "0", other) or bool(one and two and one[1] == two[1])
 
 
 @functools.cache

@@ -86,6 +86,8 @@ def test_an_underlined_markdown_heading_is_a_title(folder):
     [
         ("notes.md", "# 4.2.0 (2024-03-01)\n\nFixed NOX-1.\n\n# 4.1.0 (2024-02-01)\n\nFixed NOX-2.\n"),
         ("notes.md", f"## Scope\n\n{SENTENCE * 500}\n\n## Terms\n\nPay.\n"),
+        ("notes.md", "# 1 Care\n\nOil it.\n\n# 2. Storage\n\nKeep it dry.\n"),
+        ("notes.md", "# Chapter 1: Care\n\nOil it.\n\n# Chapter 2: Storage\n\nKeep it dry.\n"),
         ("notes.rst", "Release 4.2\n===========\n\nFixed NOX-1.\n\nRelease 4.1\n===========\n\nFixed NOX-2.\n"),
     ],
 )

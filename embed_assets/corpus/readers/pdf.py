@@ -1,10 +1,13 @@
 """PDF files."""
 
+import itertools
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from embed_assets.corpus.encodings import with_newlines
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
+from embed_assets.corpus.readers.pdf_headings import as_text, headings_of, printed_title, with_headings
 from embed_assets.corpus.readers.printed_pages import compounds_of, joined_words, without_edges
 
 if TYPE_CHECKING:
@@ -52,9 +55,12 @@ def read_pdf(content: bytes) -> Converted:
     notes += [f"{comments} comments left out"] if comments else []
     if attachments := document.count_attachments():
         notes.append(f"{attachments} attached files left out")
-    lines = ([line.strip() for line in page if line.strip()] for page in without_edges([page.splitlines() for page in pages]))
-    text = "\n\n".join(filter(None, map(_paragraphs, lines)))
-    return Converted(text, _title(document, pages[0]), markdown=False, notes=tuple(notes))
+    lines = [[line.strip() for line in page if line.strip()] for page in without_edges([page.splitlines() for page in pages])]
+    headings = headings_of(document)
+    marked = [list(with_headings(page, headings.get(number, ()))) for number, page in enumerate(lines)]
+    is_markdown = any(level for page in marked for level, _ in page)
+    text = "\n\n".join(filter(None, (_paragraphs(page, is_markdown) for page in marked)))
+    return Converted(text, _title(document, pages[0]), markdown=is_markdown, notes=tuple(notes))
 
 
 def _page(document: "PdfDocument", number: int) -> tuple[str, int]:
@@ -81,13 +87,23 @@ def _page(document: "PdfDocument", number: int) -> tuple[str, int]:
 
 
 def _title(document: "PdfDocument", page: str) -> str:
-    """The title among the file's properties, if the first page has its words: others are those of a template or a program."""
+    """The title among the file's properties, if the first page has its words: others are those of a template or a program.
+
+    Else what the first page has in its largest letters.
+    """
     title = " ".join(document.get_metadata_value("Title").split())
     words = re.findall(r"\w+", title.lower())
-    return title if words and set(words) <= set(re.findall(r"\w+", page.lower())) else ""
+    return title if words and set(words) <= set(re.findall(r"\w+", page.lower())) else printed_title(document)
 
 
-def _paragraphs(lines: list[str]) -> str:
-    """Lines that go on in the next one, in one line."""
-    text = "\n".join(lines)
-    return re.sub(r"(?<=[\w,;])\n(?=[a-zà-ÿ(])", " ", text)
+def _paragraphs(lines: Sequence[tuple[int, str]], is_markdown: bool) -> str:
+    """The lines of a page, with their levels (with_headings), as text: those that go on in the next one, in one line."""
+    parts = []
+    for level, run in itertools.groupby(lines, key=lambda line: line[0]):
+        words = [line for _, line in run]
+        if level:
+            parts += [f"{'#' * level} {heading}" for heading in words]
+        else:
+            text = "\n".join(map(as_text, words) if is_markdown else words)
+            parts.append(re.sub(r"(?<=[\w,;])\n(?=[a-zà-ÿ(])", " ", text))
+    return "\n\n".join(parts)

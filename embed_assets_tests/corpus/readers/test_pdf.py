@@ -72,6 +72,66 @@ def test_pages_of_one_line_are_not_taken_for_empty_ones():
     assert read(".pdf", pdf(["Slide 1"], ["Slide 2"], ["Slide 3"], ["Slide 4"])).text.count("Slide") == 4
 
 
+BOOKMARKS = (
+    b"<< /Producer (none) >>",
+    b"<< /First 6 0 R /Last 8 0 R >>",
+    b"<< /Title (Care of the pump) /Parent 5 0 R /Next 8 0 R /First 7 0 R /Last 7 0 R /Dest [9 0 R /Fit] >>",
+    b"<< /Title (Oil and filters for all machines) /Parent 6 0 R /Dest [11 0 R /Fit] >>",
+    b"<< /Title (Index) /Parent 5 0 R /Prev 6 0 R /Dest [11 0 R /Fit] >>",
+)
+
+
+def test_lines_that_bookmarks_name_are_headings():
+    """With or without their numbers, over several lines, and on their own page alone."""
+    pages = (
+        ["See Care of the pump.", "Chapter 2", "Care of the Pump", "# pump --check", "Look at it."],
+        ["Care of the pump", "2.1 Oil and filters", "for all machines", "Change them", "each May."],
+    )
+    page = read(".pdf", pdf(*pages, catalog=b"/Outlines 5 0 R", others=BOOKMARKS))
+    assert page.markdown and page.text.split("\n\n") == [
+        "See Care of the pump.",
+        "# Chapter 2 Care of the Pump",
+        "\\# pump --check\nLook at it.",
+        "Care of the pump",
+        "## 2.1 Oil and filters for all machines",
+        "Change them each May.",
+    ]
+
+
+def test_lines_in_large_letters_are_headings_where_there_are_no_bookmarks():
+    """Letters of 24 points are the first level, those of 16 the second; text has 12, and code, of which there is most, 8."""
+
+    def show(size: int, *lines: str) -> bytes:
+        return b"/F1 %d Tf " % size + b" ".join(b"(%s) Tj T*" % line.encode() for line in lines)
+
+    text = [f"The pump has to rest for {NUMBERS[i % 6]} minutes after use." for i in range(12)]
+    code = [f"pump --rest {i} --verbose --log-to /var/log/pump/{i}.log" for i in range(20)]
+    parts = (show(24, "Pump manual"), show(16, "1 Rest", "and sleep"), show(12, *text), show(8, *code), show(16, "Sold. Gone."))
+    page = read(".pdf", pdf(b"BT 14 TL 72 720 Td %s ET" % b" ".join(parts)))
+    assert page.markdown
+    assert [line for line in page.text.splitlines() if line.startswith("#")] == ["# Pump manual", "## 1 Rest and sleep"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "title"),
+    [
+        ([(24, "Pump manual"), (12, "ACME")], "Pump manual"),
+        ([(12, "ACME"), (24, "Care of"), (24, "the pump"), (18, "2nd issue")], "Care of the pump"),
+        ([(24, "1 Care of the pump"), (12, "Oil it.")], ""),
+        ([(12, "Pump manual"), (12, "ACME")], ""),
+        ([(13, "Pump manual"), (12, "ACME")], ""),
+    ],
+)
+def test_the_title_is_what_the_first_page_has_in_its_largest_letters(lines, title):
+    shown = b" ".join(b"/F1 %d Tf (%s) Tj T*" % (size, line.encode()) for size, line in lines)
+    assert read(".pdf", pdf(b"BT 28 TL 72 720 Td %s ET" % shown)).title == title
+
+
+def test_where_all_letters_are_of_one_size_no_line_is_a_heading():
+    page = read(".pdf", pdf(["# Pump manual", "The pump has to rest."]))
+    assert not page.markdown and page.text == "# Pump manual\nThe pump has to rest."
+
+
 def test_hyphens_of_letters_and_of_compounds_stay():
     page = ["The cool-", "ant of the X-", "ray and the long-", "term test."]
     text = read(".pdf", pdf(page, ["No other long-term use of e-", "mail."])).text

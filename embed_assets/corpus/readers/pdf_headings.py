@@ -1,0 +1,152 @@
+"""The headings of a PDF file: the lines that its bookmarks name, or those in large letters where it has no bookmarks."""
+
+import contextlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, chain, groupby, islice
+from typing import TYPE_CHECKING
+
+from embed_assets.text.tokens import fold
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument
+
+MOST_LEVELS, MOST_LINES, LONGEST_HEADING = 6, 3, 300
+MOST_BOOKMARKS, LOOKED_AHEAD = 20_000, 20
+LETTERS_OF_AN_END = 4
+# What stands before a title in the text or in the bookmark alone: 2.1, Chapter 3:, A, iv.
+_NUMBER = re.compile(r"(?:[^\W\d_]{2,12}\s+)?(?:\d{1,4}[a-z]?|[a-z]|[ivxlc]{1,6})(?:\.\d{1,4}){0,5}[.:)]?\s+", re.IGNORECASE)
+# What Markdown would read as a heading, the line below one, or the edge of code.
+_MARK = re.compile(r"(?=#{1,6}(?:\s|$)|(?:=+|-+)$|```|~~~)")
+
+# Letters count as large above those that a tenth of the text has, or larger ones: code and notes are smaller than text.
+LARGER, SHARE_OF_LARGE = 1.12, 0.1
+LONGEST_LARGE_LINE, FEWEST_LETTERS = 120, 3
+# Not the lines of a table of contents, and no sentences.
+_NO_HEADING = re.compile(r"(?:\.[ ]?){4}|[.,;]$")
+# Page number → level, from 1, and words of its headings, in order.
+Headings = Mapping[int, Sequence[tuple[int, str]]]
+
+
+def headings_of(document: "PdfDocument") -> Headings:
+    """The headings of all pages: the titles of the bookmarks that lead to them, else what is written in large letters."""
+    found: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    for bookmark in islice(document.get_toc(), MOST_BOOKMARKS):
+        with contextlib.suppress(UnicodeDecodeError):
+            place, title = bookmark.get_dest(), bookmark.get_title()
+            if place is not None and (page := place.get_index()) is not None and _letters(title):
+                found[page].append((min(bookmark.level + 1, MOST_LEVELS), title))
+    return found or _large_lines(document)
+
+
+def _large_lines(document: "PdfDocument") -> Headings:
+    import pypdfium2
+
+    pages: dict[int, list[tuple[str, float]]] = {}
+    for number in range(len(document)):
+        with contextlib.suppress(pypdfium2.PdfiumError):  # a broken page
+            pages[number] = list(_lines_with_heights(document, number))
+    characters = Counter[float]()
+    for line, height in chain.from_iterable(pages.values()):
+        characters[height] += len(line)
+    heights = sorted(characters, reverse=True)
+    so_far = accumulate(characters[height] for height in heights)
+    of_text = next(
+        (height for height, sum_ in zip(heights, so_far, strict=True) if sum_ > SHARE_OF_LARGE * characters.total()), 0
+    )
+    levels = {height: level for level, height in enumerate((it for it in heights if it >= LARGER * of_text), start=1)}
+    found: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    for number, lines in pages.items():
+        for level, run in groupby(lines, key=lambda line: levels.get(line[1], 0) if _may_be_heading(line[0]) else 0):
+            words = [line for line, _ in run] if level else []
+            parts = (words[start : start + MOST_LINES] for start in range(0, len(words), MOST_LINES))
+            found[number] += [(min(level, MOST_LEVELS), " ".join(part)) for part in parts]
+    return found
+
+
+def printed_title(document: "PdfDocument") -> str:
+    """What stands in the largest letters on the first page, if it is no chapter and all else is smaller; "" if nothing is."""
+    import pypdfium2
+
+    lines: list[tuple[str, float]] = []
+    with contextlib.suppress(pypdfium2.PdfiumError):  # a broken page
+        lines = list(_lines_with_heights(document, 0))
+    largest = max((height for _, height in lines), default=0)
+    title = [line for line, height in lines if height == largest]
+    smaller = [height for _, height in lines if height < largest]
+    if (
+        not 0 < len(title) <= MOST_LINES
+        or not all(map(_may_be_heading, title))
+        or largest < LARGER * max(smaller, default=largest)
+    ):
+        return ""
+    return "" if title[0][0].isdigit() else " ".join(title)
+
+
+def _lines_with_heights(document: "PdfDocument", number: int) -> Iterator[tuple[str, float]]:
+    """The lines of a page, and the height of the first letter of each, in half points."""
+    import pypdfium2.raw as pdfium
+
+    page = document[number]
+    text_page = page.get_textpage()
+    box, place = pdfium.FS_RECTF(), 0
+    for line in text_page.get_text_range().split("\n"):
+        first = next((i for i, character in enumerate(line) if character.isalnum()), None)
+        if first is not None and pdfium.FPDFText_GetLooseCharBox(text_page, place + first, box):
+            yield line.strip(), round(2 * (box.top - box.bottom)) / 2
+        place += len(line) + 1
+    text_page.close()
+    page.close()
+
+
+def _may_be_heading(line: str) -> bool:
+    letters = sum(map(str.isalpha, line[:LONGEST_LARGE_LINE]))
+    return letters >= FEWEST_LETTERS and len(line) <= LONGEST_LARGE_LINE and not _NO_HEADING.search(line)
+
+
+def with_headings(lines: Sequence[str], headings: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The lines of a page, each with its level: that of the heading that it is, or 0.
+
+    A heading may go over several lines.
+    """
+    waiting, place = [(level, _names(title)) for level, title in headings], 0
+    ends = [_end(line) if headings else "" for line in lines]
+    while place < len(lines):
+        count, level = next(_named(lines[place : place + MOST_LINES], ends[place:], waiting), (1, 0))
+        yield level, " ".join(lines[place : place + count])
+        place += count
+
+
+def _named(lines: Sequence[str], ends: Sequence[str], waiting: list[tuple[int, frozenset[str]]]) -> Iterator[tuple[int, int]]:
+    """How many of the lines are a heading, and its level; it, and those before it, wait no more."""
+    asked = waiting[:LOOKED_AHEAD]
+    for count in range(len(lines), 0, -1):
+        # Nearly all lines are told apart by this, without their names.
+        if not any(name.endswith(ends[count - 1]) for _, names in asked for name in names):
+            continue
+        heading = " ".join(lines[:count])
+        found = _names(heading) if len(heading) <= LONGEST_HEADING else frozenset()
+        for number, (level, names) in enumerate(asked):
+            if not names.isdisjoint(found):
+                del waiting[: number + 1]
+                yield count, level
+                return
+
+
+def _names(heading: str) -> frozenset[str]:
+    """The letters and digits of a heading, with its number and without it; blanks are not where they were in a PDF file."""
+    return frozenset(filter(None, map(_letters, (heading, _NUMBER.sub("", heading, count=1)))))
+
+
+def _end(line: str) -> str:
+    return _letters(line[-2 * LETTERS_OF_AN_END :])[-LETTERS_OF_AN_END:]
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, fold(text)))
+
+
+def as_text(line: str) -> str:
+    """A line of text, so that Markdown takes it for nothing else."""
+    return _MARK.sub(r"\\", line, count=1)
