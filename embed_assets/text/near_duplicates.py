@@ -31,7 +31,8 @@ def normalize_queries(queries: pl.Series) -> pl.Series:
 
 def plain_words(text: str) -> set[str]:
     """The words of a text (tokens.words) without their symbols, each once; an identifier such as PRT-7719 is several."""
-    return {plain for word in words(text) if (plain := _SYMBOLS.sub("", word))}
+    # Most words have no symbol, and nearly all texts repeat some.
+    return {word if word.isalnum() else _SYMBOLS.sub("", word) for word in set(words(text))} - {""}
 
 
 def distinguishing_terms(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> frozenset[str]:
