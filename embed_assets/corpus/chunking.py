@@ -33,6 +33,7 @@ FEWEST_BLOCKS_OF_A_PROCESS = 4
 CHARACTERS_FOR_A_TOKEN = 6
 _OPENED = re.compile(r"[ \t>]*(`{3,}|~{3,})")
 _BAR = re.compile(r"(?<!\\)\|")
+LONGEST_FIRST_CELL = 80  # characters; a longer one is no name of what the row is about
 _LONG_LINE = re.compile(r"[^\n]{20000,}")
 # Where nothing but the number of characters tells where to cut, the splitter tokenizes a part again for each chunk of it.
 _LONG_PART = re.compile(r".{1,10000}(?:\s|\Z)|.{1,2000}", re.DOTALL)
@@ -53,7 +54,8 @@ def chunk_documents(
     Yields:
         Documents, in their order, and one row for each chunk of them: ``chunk_id``, ``document_id``, ``start`` and
         ``end`` (character span in the document's text), ``text`` (the span), ``passage`` (what is encoded: title
-        and heading path, for a part of a table or of a fence its column names or fences, and the text) and
+        and heading path, for a part of a table its column names and of a row its first cell, for one of a fence
+        its fences, and the text) and
         ``tokens`` (of the passage).
 
     Raises:
@@ -161,7 +163,7 @@ def _around(text: str, blocks: Sequence[Block], start: int, end: int) -> tuple[s
 
 
 def _own_columns(text: str, table: Block, start: int, end: int) -> str:
-    """The names of the columns that a chunk within one row of a table has cells of."""
+    """What stands above a chunk within one row of a table: the row's first cell, and the names of the columns it has cells of."""
     row, row_end = text.rfind("\n", 0, start) + 1, text.find("\n", end, table.end)
     if not text[row:start].strip() and not text[end : row_end if row_end >= 0 else table.end].strip():
         return table.before
@@ -171,7 +173,16 @@ def _own_columns(text: str, table: Block, start: int, end: int) -> str:
     place += text[place] == "|" and text[place - 1 : place] != "\\"
     first = max(0, _bars(text, row, place) - outer)
     own = "|".join(names[first : _bars(text, row, end) - outer + (text[end - 1] != "|")]).strip()
-    return f"| {own} |\n" if own else ""
+    return (_first_cell(text, table, row) if first else "") + (f"| {own} |\n" if own else "")
+
+
+def _first_cell(text: str, table: Block, row: int) -> str:
+    """The first cell of the row that begins there, below its name: what the row is about. "" if it is long, or says nothing."""
+    cells = _BAR.split(text[row : row + LONGEST_FIRST_CELL].lstrip("> \t").removeprefix("|"), maxsplit=1)
+    cell = cells[0].strip()
+    if len(cells) < 2 or not any(map(str.isalnum, cell)):
+        return ""
+    return f"{name}: {cell}\n" if (name := _names(table.before)[0].strip()) else f"{cell}\n"
 
 
 @lru_cache(maxsize=8)
@@ -277,7 +288,11 @@ class _Cutter:
         used = room + 1
         for i, ((start, end), length) in enumerate(zip(units, lengths, strict=True)):
             capacity = self._limit if i == 0 else room
-            if length > capacity:
+            if length > capacity and not block.after:
+                size = room - self._tokens(_first_cell(text, block, lines[first][0] if i == 0 else start))
+                packed += self._split(shown, start, end, max(size, self._limit // 4), 0, False)
+                used = room + 1
+            elif length > capacity:
                 # There is room for the opening fence, which is no chunk by itself.
                 opened = i == 0 and block.after and text[block.body : block.closing].strip()
                 if opened and self._tokens(text[start : block.body]) <= self._limit - room:

@@ -446,7 +446,8 @@ def test_a_part_of_a_wide_row_has_the_names_of_its_own_columns(tokenizer):
     parts = chunks.filter(pl.col("text").str.contains("v") & ~pl.col("text").str.contains("\n"))
     assert len(parts) > 6
     for of_chunk, passage in parts.select("text", "passage").iter_rows():
-        above, own = (re.findall(r"n\d+", part) for part in (passage.removesuffix(of_chunk), of_chunk))
+        names = passage.removesuffix(of_chunk).splitlines()[-1]
+        above, own = (re.findall(r"n\d+", part) for part in (names, of_chunk))
         assert len(above) > 2 and above == own[: len(above)]
     assert all(any(map(str.isalnum, words)) for words in chunks["text"])
 
@@ -459,7 +460,7 @@ def test_the_names_stand_above_their_cells_whichever_rows_have_bars_around_them(
         chunks = cut(tokenizer, Document("t", "Wide", text.strip()), max_tokens=size)
         parts = chunks.filter(pl.col("text").str.contains("v") & ~pl.col("text").str.contains("\n"))
         for of_chunk, passage in parts.select("text", "passage").iter_rows():
-            columns, own = re.findall(r"n(\d+)", passage), re.findall(r"v(\d+)", of_chunk)
+            columns, own = re.findall(r"n(\d+)\b(?!:)", passage), re.findall(r"v(\d+)", of_chunk)
             assert columns and columns == own[: len(columns)]
 
 
@@ -475,7 +476,19 @@ def test_no_chunk_is_a_fence_or_a_few_signs_alone(tokenizer, size):
 def test_cells_beyond_the_names_have_none_above_them(tokenizer):
     text = f"| n0 | n1 |\n|---|---|\n| {' | '.join(f'v{i}' for i in range(90))} |\n"
     chunks = cut(tokenizer, Document("t", "Wide", text), max_tokens=64)
-    assert chunks["passage"][-1] == f"Wide\n{chunks['text'][-1]}"
+    assert chunks["passage"][-1] == f"Wide\nn0: v0\n{chunks['text'][-1]}"
+
+
+@pytest.mark.parametrize("rows_before", [0, 1])
+def test_each_part_of_a_long_row_says_what_the_row_is_about(tokenizer, rows_before):
+    answer = " ".join(f"Then turn the valve {i} of the pump until its pressure falls." for i in range(30))
+    rows = "| PX-1 | none |\n" * rows_before + f"| PX-7719 | {answer} |\n| {'a long first cell ' * 8} | {answer} |\n"
+    text = f"| Error | What to do |\n| --- | --- |\n{rows}"
+    chunks = cut(tokenizer, Document("t", "Errors", text), max_tokens=64)
+    first = chunks.filter(pl.col("start") < text.index("| a long first cell"))
+    assert len(first) > 4 and all("PX-7719" in passage for passage in first["passage"][rows_before:])
+    assert first["passage"][-1].startswith("Errors\nError: PX-7719\n| What to do |\n")
+    assert "Error:" not in chunks["passage"][-1] and chunks["tokens"].max() <= 64
 
 
 def _die(*given, **settings):
