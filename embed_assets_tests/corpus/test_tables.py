@@ -73,6 +73,29 @@ def test_numbers_of_a_sheet_are_those_that_it_shows_and_comments_are_listed():
     assert page.notes == ("1 comments left out",)
 
 
+def test_tables_below_one_another_have_their_own_columns():
+    """Names in bold below an empty row begin a table; a gap among the rows, or a row in bold elsewhere, does not."""
+    import openpyxl
+    from openpyxl.styles import Font
+
+    book = openpyxl.Workbook()
+    names, total, others = ("part", "price"), ("total", 7), ("Error", "Meaning")
+    prices = (("Prices",), names, ("valve", 3), (), ("pump", 4), (), total)
+    for row in (*prices, (), ("Errors",), others, ("E1", "dry"), (), ("As of May",)):
+        book.active.append(row)
+        for cell in book.active[book.active.max_row]:
+            cell.font = Font(bold=row in (names, total, others))
+    content = io.BytesIO()
+    book.save(content)
+    assert read_xlsx(content.getvalue()).text.split("\n\n") == [
+        "## Sheet",
+        "Prices",
+        "| part | price |\n| --- | --- |\n| valve | 3 |\n| pump | 4 |\n| total | 7 |",
+        "Errors",
+        "| Error | Meaning |\n| --- | --- |\n| E1 | dry |\n| As of May |  |",
+    ]
+
+
 def test_hidden_sheets_are_counted_and_not_read():
     import openpyxl
 

@@ -6,13 +6,19 @@ import io
 import itertools
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from embed_assets.corpus.encodings import decode
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
 from embed_assets.corpus.readers.office import open_zip, table
 from embed_assets.corpus.readers.plain import encoding_notes
 
+if TYPE_CHECKING:
+    from openpyxl.cell.read_only import ReadOnlyCell
+
 MOST_CELLS = 2_000_000
+ROWS_ABOVE_NAMES = 3  # a title and remarks
 # The likeliest one first. What tells them apart stands in the first rows, and in so many characters.
 SEPARATORS = ",;\t|"
 ROWS_LOOKED_AT, SAMPLE = 50, 100_000
@@ -64,7 +70,8 @@ def _separator(text: str) -> str:
 
 def _with_captions(rows: list[list[str]]) -> str:
     """Rows as a table, below what stands above the names of its columns: its title, and remarks of the program that wrote it."""
-    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    widths = Counter(map(len, rows))
+    width = max(widths, key=lambda width: (widths[width], width), default=0)
 
     def is_caption(row: list[str]) -> bool:
         shorter, filled = len(row) < width, sum(map(bool, row))
@@ -85,7 +92,8 @@ def read_xlsx(content: bytes) -> Converted:
     parts, cells = [], 0
     shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
     for sheet in shown:
-        rows = []
+        # Between empty rows; each row with whether it may be the names of columns.
+        parts_of_sheet: list[list[tuple[list[str], bool]]] = [[]]
         for line in sheet.iter_rows():
             row = [_cell(cell.value, getattr(cell, "number_format", "")) for cell in line]
             cells += len(row)
@@ -93,9 +101,12 @@ def read_xlsx(content: bytes) -> Converted:
             while row and not row[-1]:
                 row.pop()
             if row:
-                rows.append(row)
-        if rows:
-            parts.append(f"## {sheet.title}\n\n{_with_captions(rows)}")
+                last = parts_of_sheet[-1]
+                last.append((row, len(last) < ROWS_ABOVE_NAMES and _is_bold(line)))
+            elif parts_of_sheet[-1]:
+                parts_of_sheet.append([])
+        if tables := _tables(parts_of_sheet):
+            parts.append("\n\n".join([f"## {sheet.title}", *map(_with_captions, tables)]))
     names = archive.namelist()
     comments = [name for name in names if re.fullmatch(r"xl/(?:comments/comment|comments)\d*\.xml", name)]
     sheets = [name for name in names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name)]
@@ -109,6 +120,30 @@ def read_xlsx(content: bytes) -> Converted:
     )
     notes = tuple(f"{count} {what} left out" for count, what in counts if count)
     return Converted("\n\n".join(parts), book.properties.title or "", notes=notes)
+
+
+def _is_bold(line: "Sequence[ReadOnlyCell]") -> bool:
+    """Whether a row of a sheet looks like the names of columns: several cells, all words in bold. (A sum has a number.)"""
+    filled = [cell for cell in line if cell.value is not None]
+    return len(filled) > 1 and all(isinstance(cell.value, str) and cell.font.b for cell in filled)
+
+
+def _tables(parts: Iterable[Sequence[tuple[list[str], bool]]]) -> list[list[list[str]]]:
+    """The rows of each table of a sheet: another one begins below an empty row with names in bold, or with a title above them."""
+    tables: list[list[list[str]]] = []
+    titles: list[list[str]] = []
+    for part in parts:
+        first = next((may_be_names for row, may_be_names in part if sum(map(bool, row)) > 1), None)
+        if first is None:
+            titles += [row for row, _ in part]
+            continue
+        if first or not tables:
+            tables.append([])
+        tables[-1] += [*titles, *(row for row, _ in part)]
+        titles = []
+    if titles:
+        tables = [*tables[:-1], [*(tables[-1] if tables else ()), *titles]]
+    return tables
 
 
 def _cell(value: object, number_format: str) -> str:
