@@ -18,7 +18,7 @@ LETTERS_OF_AN_END = 4
 # What stands before a title in the text or in the bookmark alone: 2.1, Chapter 3:, A, iv.
 _NUMBER = re.compile(r"(?:[^\W\d_]{2,12}\s+)?(?:\d{1,4}[a-z]?|[a-z]|[ivxlc]{1,6})(?:\.\d{1,4}){0,5}[.:)]?\s+", re.IGNORECASE)
 # What Markdown would read as a heading, the line below one, or the edge of code.
-_MARK = re.compile(r"(?=#{1,6}(?:\s|$)|(?:=+|-+)$|```|~~~)")
+_MARK = re.compile(r"#{1,6}(?:\s|$)|(?:=+|-+)$|```|~~~")
 
 # Letters count as large above those that a tenth of the text has, or larger ones: code and notes are smaller than text.
 LARGER, SHARE_OF_LARGE = 1.12, 0.1
@@ -148,5 +148,5 @@ def _letters(text: str) -> str:
 
 
 def as_text(line: str) -> str:
-    """A line of text, so that Markdown takes it for nothing else."""
-    return _MARK.sub(r"\\", line, count=1)
+    """A line of text, so that Markdown takes it for nothing else: what is indented is no heading."""
+    return f"    {line}" if _MARK.match(line) else line

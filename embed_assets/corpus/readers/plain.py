@@ -9,6 +9,8 @@ from embed_assets.corpus.readers.printed_pages import compounds_of, joined_words
 # A title, and the line of signs below it, of the same length but for a few.
 _UNDERLINED = re.compile(r"(?:\A|\n[ \t]*\n)[ ]{0,3}(\w[^\n]{0,118}?)[ \t]*\n[ ]{0,3}(={3,}|-{3,})[ \t]*(?=\n|\Z)")
 MOST_SIGNS_ASTRAY = 3
+# Where titles are underlined, a # begins a comment of a shell, if there are no ## that begin headings.
+_COMMENT, _FURTHER_HEADING = re.compile(r"^(?=#\s)", re.MULTILINE), re.compile(r"^#{2,6}\s", re.MULTILINE)
 _CUT_WORD = re.compile(r"[^\W\d_]{2}[-\u2010]\n[ \t]*[^\W\d_]{2}")
 # Text that cuts no words has a compound at a line's end now and then; the share is that of the lines.
 FEWEST_CUT_WORDS, SHARE_OF_CUT_WORDS = 3, 0.03
@@ -38,6 +40,8 @@ def read_text(content: bytes) -> Converted:
     is_markdown = any(
         abs(len(title[1]) - len(title[2])) <= MOST_SIGNS_ASTRAY and not re.search(r"\t|  ", title[1]) for title in titles
     )
+    if is_markdown and not _FURTHER_HEADING.search(text):
+        text = _COMMENT.sub("    ", text)  # what is indented is no heading
     return Converted(text, markdown=is_markdown, notes=page.notes)
 
 

@@ -91,7 +91,7 @@ def test_lines_that_bookmarks_name_are_headings():
     assert page.markdown and page.text.split("\n\n") == [
         "See Care of the pump.",
         "# Chapter 2 Care of the Pump",
-        "\\# pump --check\nLook at it.",
+        "    # pump --check\nLook at it.",
         "Care of the pump",
         "## 2.1 Oil and filters for all machines",
         "Change them each May.",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from embed_assets.corpus.structure import read_structure
 from embed_assets_tests.corpus.readers.test_conversion import read
 
 
@@ -21,6 +22,12 @@ def test_a_text_file_with_underlined_titles_is_markdown(text, is_markdown):
     page = read(".txt", text)
     assert (page.text, page.markdown) == (text, is_markdown)
     assert not read(".py", text).markdown
+
+
+def test_comments_of_a_shell_are_no_headings_where_titles_are_underlined():
+    text = "Pump\n====\n\nRun this:\n\n# pump --check\npump --start\n"
+    assert [heading.title for heading in read_structure(read(".txt", text.encode()).text).headings] == ["Pump"]
+    assert read(".txt", f"{text}\n## Valves\n\nTurn.\n".encode()).text.count("\n#") == 2
 
 
 def test_heads_and_feet_of_printed_pages_are_no_text():
