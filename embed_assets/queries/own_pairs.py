@@ -146,20 +146,21 @@ def _usable(
         tested: normalized queries that are tested or chosen by.
     """
     quoted = functools.lru_cache(maxsize=100)(Quoted)
-    lost, stale, leaks, kept, moved = [], [], [], [], []
+    lost, beyond, stale, leaks, kept, moved = [], [], [], [], [], []
     for pair in pairs:
         if pair.document_id not in known:
             lost.append(pair)
         elif normalize_query(pair.query) in tested:
             leaks.append(pair)
         elif (located := _locate(pair, texts[pair.document_id], quoted)) is None:
-            stale.append(pair)
+            (stale if pair.passage else beyond).append(pair)
         else:
             kept.append(located)
             if pair.start is not None and located.start != pair.start:
                 moved.append(pair)
     told = (
         (lost, "pairs point to documents that are not in the collection", some_ids({pair.document_id for pair in lost})),
+        (beyond, "spans are not within the text of their documents as read", _some(pair.place for pair in beyond)),
         (stale, "passages do not occur in their documents any more", _some(pair.place for pair in stale)),
         (leaks, "pairs have a query of qrels/test.tsv or qrels/dev.tsv", some_ids({pair.query for pair in leaks})),
     )
@@ -255,6 +256,10 @@ def _check(place: str, row: dict[str, Any], ids: KnownIds) -> _OwnPair:
     start, end = (_whole_number(place, name, row.get(name)) for name in ("start", "end"))
     if (start is None) != (end is None):
         raise CollectionError(f"{place}: 'start' and 'end' belong together: give both or neither; found {start} and {end}")
+    if start is not None and end is not None and not 0 <= start < end:
+        raise CollectionError(
+            f"{place}: the span from {start} to {end} is none: 'start' counts from 0, and 'end' is behind the last character"
+        )
     texts = {name: composed(row.get(name) or "").strip() for name in ("query", "passage", "style", "answer")}
     return _OwnPair(
         place,
@@ -286,10 +291,6 @@ def _chunk_rows(pairs: Sequence[_OwnPair], chunks: pl.DataFrame, encoder: Encode
     for pair in pairs:
         if pair.start is not None and pair.end is not None:
             row = spans.best(pair.document_id, pair.start, pair.end)
-            if row is None:
-                raise CollectionError(
-                    f"{pair.place}: the span from {pair.start} to {pair.end} of {pair.document_id!r} holds no text"
-                )
         else:
             row = int(rows_of[pair.document_id][0]) if len(rows_of[pair.document_id]) == 1 else None
         found.append(row)
@@ -299,19 +300,16 @@ def _chunk_rows(pairs: Sequence[_OwnPair], chunks: pl.DataFrame, encoder: Encode
 
 
 def _locate(pair: _OwnPair, text: str, quoted: Callable[[str], Quoted]) -> _OwnPair | None:
-    """The pair with the span of its answer, if it names one; None if its passage does not occur in the document's text.
+    """The pair with the span of its answer, if it names one; None if the document's text has neither its span nor its passage.
 
     Where the span is not that of the passage, as after an edit, or where bytes were counted, the passage is looked for.
     """
     if pair.start is not None and pair.end is not None:
-        is_there = 0 <= pair.start < pair.end <= len(text)
-        if not is_there and not pair.passage:
-            raise CollectionError(
-                f"{pair.place}: the span from {pair.start} to {pair.end} is not in {pair.document_id!r}, which has {len(text)} "
-                "characters as read: correct 'start' (counted from 0) and 'end' (exclusive), or leave them out"
-            )
+        is_there = 0 <= pair.start < pair.end <= len(text) and not text[pair.start : pair.end].isspace()
         if is_there and (not pair.passage or same_words(pair.passage, text[pair.start : pair.end])):
             return pair
+        if pair.passage is None:
+            return None
     if pair.passage is None:
         return pair
     span = quoted(text).find(pair.passage)
