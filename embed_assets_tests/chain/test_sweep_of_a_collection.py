@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -25,7 +24,7 @@ from embed_assets.lineage import dev_scores, finished_trials
 from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.settings import read_settings
 from embed_assets.training.log import TrainingDivergedError
-from embed_assets.training.settings import TrainingSettings
+from embed_assets.training.task import TrainingTask
 from embed_assets_tests.cluster.conftest import wait_until
 from embed_assets_tests.small_collections import override, write_small_collections
 
@@ -66,8 +65,8 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Training fails from now on; the learning rates that were tried."""
     tried = []
 
-    def fail(*arguments: Any) -> None:
-        tried.append(next(value.learning_rate for value in arguments if isinstance(value, TrainingSettings)))
+    def fail(task: TrainingTask) -> None:
+        tried.append(task.settings.learning_rate)
         raise TrainingDivergedError("the loss is nan")  # no failure that another try could mend
 
     monkeypatch.setattr("embed_assets.defs.training.checkpoint.fine_tune", fail)
