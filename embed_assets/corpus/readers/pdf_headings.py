@@ -74,14 +74,9 @@ def printed_title(document: "PdfDocument") -> str:
         lines = list(_lines_with_heights(document, 0))
     largest = max((height for _, height in lines), default=0)
     title = [line for line, height in lines if height == largest]
-    smaller = [height for _, height in lines if height < largest]
-    if (
-        not 0 < len(title) <= MOST_LINES
-        or not all(map(_may_be_heading, title))
-        or largest < LARGER * max(smaller, default=largest)
-    ):
-        return ""
-    return "" if title[0][0].isdigit() else " ".join(title)
+    next_ = max((height for _, height in lines if height < largest), default=largest)
+    is_title = 0 < len(title) <= MOST_LINES and all(map(_may_be_heading, title)) and not title[0][0].isdigit()
+    return " ".join(title) if is_title and largest >= LARGER * next_ else ""
 
 
 def _lines_with_heights(document: "PdfDocument", number: int) -> Iterator[tuple[str, float]]:
@@ -94,7 +89,8 @@ def _lines_with_heights(document: "PdfDocument", number: int) -> Iterator[tuple[
     for line in text_page.get_text_range().split("\n"):
         first = next((i for i, character in enumerate(line) if character.isalnum()), None)
         if first is not None and pdfium.FPDFText_GetLooseCharBox(text_page, place + first, box):
-            yield line.strip(), round(2 * (box.top - box.bottom)) / 2
+            # A letter is higher than it is wide, also where it lies on its side.
+            yield line.strip(), round(2 * max(box.top - box.bottom, box.right - box.left)) / 2
         place += len(line) + 1
     text_page.close()
     page.close()
@@ -113,7 +109,8 @@ def with_headings(lines: Sequence[str], headings: Sequence[tuple[int, str]]) -> 
     waiting, place = [(level, _names(title)) for level, title in headings], 0
     ends = [_end(line) if headings else "" for line in lines]
     while place < len(lines):
-        count, level = next(_named(lines[place : place + MOST_LINES], ends[place:], waiting), (1, 0))
+        here = slice(place, place + MOST_LINES)
+        count, level = next(_named(lines[here], ends[here], waiting), (1, 0))
         yield level, " ".join(lines[place : place + count])
         place += count
 

@@ -127,6 +127,13 @@ def test_the_title_is_what_the_first_page_has_in_its_largest_letters(lines, titl
     assert read(".pdf", pdf(b"BT 28 TL 72 720 Td %s ET" % shown)).title == title
 
 
+def test_letters_on_their_side_are_no_larger_than_others():
+    lines = b" ".join(
+        b"0 1 -1 0 %d 40 Tm (%s) Tj" % (60 + 20 * i, word * 9) for i, word in enumerate((b"Wim ", b"ill ", b"Max "))
+    )
+    assert not read(".pdf", pdf(b"BT /F1 12 Tf %s ET" % lines, page=b"/Rotate 90")).markdown
+
+
 def test_where_all_letters_are_of_one_size_no_line_is_a_heading():
     page = read(".pdf", pdf(["# Pump manual", "The pump has to rest."]))
     assert not page.markdown and page.text == "# Pump manual\nThe pump has to rest."
