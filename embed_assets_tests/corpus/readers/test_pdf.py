@@ -128,9 +128,8 @@ def test_the_title_is_what_the_first_page_has_in_its_largest_letters(lines, titl
 
 
 def test_letters_on_their_side_are_no_larger_than_others():
-    lines = b" ".join(
-        b"0 1 -1 0 %d 40 Tm (%s) Tj" % (60 + 20 * i, word * 9) for i, word in enumerate((b"Wim ", b"ill ", b"Max "))
-    )
+    words = [b"Wim", *[b"it runs dry, and nobody sees it"] * 9]
+    lines = b" ".join(b"0 1 -1 0 %d 40 Tm (%s) Tj" % (60 + 20 * i, line) for i, line in enumerate(words))
     assert not read(".pdf", pdf(b"BT /F1 12 Tf %s ET" % lines, page=b"/Rotate 90")).markdown
 
 
