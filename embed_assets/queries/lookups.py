@@ -7,7 +7,7 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -19,6 +19,7 @@ from embed_assets.text import tokens
 from embed_assets.text.columns import Texts, identifiers_of, rows_of
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.languages import SPACELESS, words_without_meaning
+from embed_assets.text.section_numbers import section_numbers, without_number
 
 # Marks of headings and quotations in front of a sentence; #include and the > of a path of menus are none.
 MARKS = re.compile(r"^(?:(?:#+|>+)\s+)+")
@@ -67,8 +68,15 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
     languages = PassageLanguages(chunks)
     keywords = _Keywords(passages, [languages.of(row) for row in range(len(passages))])
     in_order = _rows_of_documents(chunks)
-    identifiers = _Identifiers(chunks, in_order, settings.identifiers.all_patterns)
-    titles = _Titles(zip(documents, map(_title, passages, texts), strict=True))
+    counted = section_numbers(documents, passages)
+    identifiers = _Identifiers(chunks, in_order, settings.identifiers.all_patterns, counted)
+
+    def title(row: int) -> list[str]:
+        """What a chunk is called, without the numbers of sections: nobody types them."""
+        numbers = counted.get(documents[row], set())
+        return [without_number(name, numbers) for name in _title(passages[row], texts[row])]
+
+    titles = _Titles(zip(documents, map(title, range(len(passages))), strict=True))
     sentences = _Sentences(chunks, languages) if settings.sentences_per_chunk or settings.neighbours_per_chunk else None
     neighbours = _Neighbours(documents, in_order)
     order = iter(track(spread_over_documents(chunks, f"{settings.seed} look-ups"), "taking look-ups"))
@@ -84,7 +92,7 @@ def take_lookups(chunks: pl.DataFrame, settings: QuestionsSettings) -> pl.DataFr
                 "keyword": _keyword_queries(words, draw, settings.keywords_per_chunk),
                 "sentence": _some(found.get(row, []), draw, settings.sentences_per_chunk),
                 NEIGHBOUR: _some(found.get(other, []), draw, settings.neighbours_per_chunk),
-                "title": titles.queries(_title(passages[row], texts[row]), words, draw, settings.titles_per_chunk),
+                "title": titles.queries(title(row), words, draw, settings.titles_per_chunk),
             }.items():
                 pairs.extend(pair for query in queries for pair in make_pairs(query, style, [span], TEXT_WRITER))
     return pl.DataFrame(pairs[: settings.max_lookups], schema=PAIR_SCHEMA)
@@ -184,7 +192,13 @@ class _Keywords:
 class _Identifiers:
     """Look-ups by the identifiers of a passage, as it is searched: of title, headings and text."""
 
-    def __init__(self, chunks: pl.DataFrame, in_order: dict[str, list[int]], patterns: Sequence[str]):
+    def __init__(
+        self,
+        chunks: pl.DataFrame,
+        in_order: dict[str, list[int]],
+        patterns: Sequence[str],
+        counted: Mapping[str, Collection[str]],
+    ):
         self._documents = chunks["document_id"].to_list()
         self._first = {document: rows[0] for document, rows in in_order.items()}
         self._own, self._above = [], []
@@ -193,9 +207,10 @@ class _Identifiers:
         # The chunks below a heading have it in common.
         of_heading = functools.lru_cache(maxsize=10_000)(lambda heading: find_identifiers(heading, patterns))
         for row, (passage, text) in enumerate(chunks.select("passage", "text").iter_rows()):
-            path, own = heading_path(passage, text), find_identifiers(text, patterns)
+            path, numbers = heading_path(passage, text), counted.get(self._documents[row], ())
+            own = [name for name in find_identifiers(text, patterns) if name not in numbers]
             self._own.append(own)
-            self._above.append([name for name in of_heading("\n".join(path)) if name not in own])
+            self._above.append([name for name in of_heading("\n".join(path)) if name not in own and name not in numbers])
             self._frequency.update(own + self._above[-1])
             for name in of_heading(path[0]) if path else ():
                 self._named.setdefault(name, set()).add(self._documents[row])

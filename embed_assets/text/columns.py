@@ -6,6 +6,7 @@ from typing import TypeVar, overload
 import polars as pl
 
 from embed_assets.text.identifiers import find_identifiers
+from embed_assets.text.section_numbers import section_numbers
 
 IDENTIFIERS = "identifiers"
 NEGATIVES = pl.col(r"^negative_\d+$")  # the hard negatives of a table of triplets
@@ -50,12 +51,16 @@ def with_identifiers(chunks: pl.DataFrame, patterns: Sequence[str]) -> pl.DataFr
 
 
 def identifiers_of(chunks: pl.DataFrame, patterns: Sequence[str]) -> Iterable[list[str]]:
-    """The identifiers of each passage, as find_identifiers finds them.
+    """The identifiers of each passage, as find_identifiers finds them, but for the numbers of sections.
 
     Args:
-        chunks: with ``passage``.
+        chunks: with ``document_id`` and ``passage``.
         patterns: what an identifier looks like; those of with_identifiers, if the chunks come from there.
     """
     if IDENTIFIERS in chunks.columns:
         return (found.to_list() for found in chunks[IDENTIFIERS])
-    return (find_identifiers(passage, patterns) for passage in chunks["passage"])
+    counted = section_numbers(chunks["document_id"], chunks["passage"])
+    return (
+        [name for name in find_identifiers(passage, patterns) if name not in counted.get(document, ())]
+        for document, passage in chunks.select("document_id", "passage").iter_rows()
+    )

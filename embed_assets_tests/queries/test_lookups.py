@@ -163,12 +163,13 @@ def test_any_first_part_of_the_order_is_spread_over_the_documents(cut):
 def test_coverage_counts_the_chunks_and_the_queries_of_each_identifier():
     chunks = pl.DataFrame(
         {
+            "document_id": ["notes"] * 4,
             "passage": [
                 "PRT-1 is fixed in 3.8.1 and PRT-1 in 3.8.2.",
                 "Upgrade to 3.8.1 with --dry-run.",
                 "Nothing to see in PRT-2.",
                 "Release 3.8.1.",
-            ]
+            ],
         }
     )
     queries = ["which release fixes PRT-1", "PRT-1", "PRT-1", "PRT-1 in 3.8.1?", "upgrade --dry-run", "3.8.9", "no identifier"]
@@ -179,7 +180,7 @@ def test_coverage_counts_the_chunks_and_the_queries_of_each_identifier():
 @pytest.mark.parametrize(("text", "queries"), [("No identifier.", ["PRT-1"]), ("PRT-1", [])])
 def test_coverage_without_identifiers_or_queries(text, queries):
     pairs = pl.DataFrame({"query": queries}, schema={"query": pl.String})
-    coverage = identifier_coverage(pl.DataFrame({"passage": [text]}), pairs, QuestionsSettings())
+    coverage = identifier_coverage(pl.DataFrame({"document_id": ["notes"], "passage": [text]}), pairs, QuestionsSettings())
     assert coverage.rows() == ([("PRT-1", 1, 0)] if text == "PRT-1" else [])
     assert list(coverage.schema) == ["identifier", "chunks", "queries"]
 
@@ -239,6 +240,21 @@ def test_nobody_looks_for_a_number_alone(seed):
 def test_coverage_counts_titles():
     coverage = identifier_coverage(NAMED, pl.DataFrame({"query": ["QX-565 cookie"]}), QuestionsSettings())
     assert coverage.rows() == [("QX-565", 3, 1)]
+
+
+def test_numbers_of_sections_are_no_identifiers_and_not_in_titles():
+    care = "Drain the pump before the winter, since ice cracks its housing. Needs release 7.4.1 of the controller."
+    chunks = chunk_rows(
+        ("manual", 0, "Pump manual > 3 Care > 3.2 Winter", care),
+        ("manual", 200, "Pump manual > 3 Care > 3.3 Summer", "See 3.2, and keep the pump in the shade."),
+        ("manual", 300, "Pump manual > 4 Storage", "A dry cellar will do."),
+    )
+    queries = take_lookups(chunks, QuestionsSettings(titles_per_chunk=3))
+    of_style = {style: queries.filter(pl.col("style") == style)["query"].to_list() for style in ("identifier", "title")}
+    assert of_style["identifier"] and all("7.4.1" in query for query in of_style["identifier"])
+    assert any(query.startswith("Winter ") for query in of_style["title"])
+    assert not any("3" in query or query.startswith("4") for query in of_style["title"])
+    assert identifier_coverage(chunks, queries, QuestionsSettings())["identifier"].to_list() == ["7.4.1"]
 
 
 WRAPPED = """Restart the supervisor after the upgrade, because the old
