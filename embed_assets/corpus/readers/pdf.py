@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
+# As they are printed; the last ones are those of Word's symbol fonts.
+_BULLET = re.compile(r"^[•‣▪●○◦■\uf0b7\uf0a7\uf0a8\uf0d8\uf0fc\uf076][ \t]+(?=\S)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
 
 
@@ -55,7 +57,10 @@ def read_pdf(content: bytes) -> Converted:
     notes += [f"{comments} comments left out"] if comments else []
     if attachments := document.count_attachments():
         notes.append(f"{attachments} attached files left out")
-    lines = [[line.strip() for line in page if line.strip()] for page in without_edges([page.splitlines() for page in pages])]
+    lines = [
+        [_BULLET.sub("- ", line.strip()) for line in page if line.strip()]
+        for page in without_edges([page.splitlines() for page in pages])
+    ]
     headings = headings_of(document)
     marked = [list(with_headings(page, headings.get(number, ()))) for number, page in enumerate(lines)]
     is_markdown = any(level for page in marked for level, _ in page)

@@ -133,6 +133,16 @@ def test_letters_on_their_side_are_no_larger_than_others():
     assert not read(".pdf", pdf(b"BT /F1 12 Tf %s ET" % lines, page=b"/Rotate 90")).markdown
 
 
+def test_bullets_are_those_of_lists():
+    assert read(
+        ".pdf", pdf(b"BT /F1 12 Tf 14 TL 72 720 Td (Tools:) Tj T* (\xb7 a key) Tj T* (\xb7 new oil) Tj ET")
+    ).text.splitlines() == [
+        "Tools:",
+        "- a key",
+        "- new oil",
+    ]
+
+
 def test_where_all_letters_are_of_one_size_no_line_is_a_heading():
     page = read(".pdf", pdf(["# Pump manual", "The pump has to rest."]))
     assert not page.markdown and page.text == "# Pump manual\nThe pump has to rest."
