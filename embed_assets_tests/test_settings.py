@@ -201,6 +201,7 @@ def test_an_anchor_can_be_merged_into_a_block(defaults):
         pytest.param(
             "questions: {min_answerability: 1.0}", ["questions.min_answerability:", "less than 1"], id="more than certain"
         ),
+        pytest.param("publishing: {table: my index}", ["publishing.table:", "'my index'", "name that readers ask"], id="table"),
         pytest.param("chunking: {max_tokens: 64, max_tokens: 32}", ["'max_tokens'", "twice", "line 1"], id="key given twice"),
         pytest.param(
             "chunking: {max_tokens: 64}\n\nchunking: {overlap_tokens: 8}",

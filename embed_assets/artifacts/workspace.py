@@ -121,7 +121,7 @@ class Workspace:
             raise CollectionError(f"{self.data}: no such folder; name the data folder with --data or EMBED_ASSETS_DATA")
         if _is_collection(self.data):
             return [self.data.resolve()]
-        return sorted(folder for folder in self._parent().iterdir() if _is_collection(folder) or _names_a_table(folder))
+        return sorted(folder for folder in self._parent().iterdir() if _may_be_collection(folder))
 
     def collection_folder(self, name: str) -> Path:
         """The folder of a collection, looked up by itself: a look over all of them stays linear.
@@ -178,16 +178,26 @@ class Workspace:
         return [self.collection_folder(collection) / "prompts", self.data / "prompts"]
 
 
+def _may_be_collection(folder: Path) -> bool:
+    """Whether a folder beside others is a collection; one that cannot be looked into, such as lost+found, must not stop them."""
+    try:
+        return _is_collection(folder) or _names_a_table(folder)
+    except OSError as error:
+        if COLLECTION_NAME.fullmatch(folder.name):
+            logger.warning("%s is left out: it cannot be read: %s", folder, error.strerror)
+        return False
+
+
 def _is_collection(folder: Path) -> bool:
     return (folder / "documents").is_dir() or any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
 
 
 def _names_a_table(folder: Path) -> bool:
-    """Whether the folder's settings have a ``production`` block, be they right or wrong otherwise."""
+    """Whether the folder's settings have a ``production`` block, be they right or wrong otherwise, or cannot be read."""
     settings = folder / "settings.yaml"
     if not settings.is_file():
         settings = folder / "settings.yml"  # which is refused with the right name when it is read
-    return settings.is_file() and PRODUCTION_BLOCK.search(settings.read_bytes()) is not None
+    return settings.is_file() and (not os.access(settings, os.R_OK) or PRODUCTION_BLOCK.search(settings.read_bytes()) is not None)
 
 
 def _new_id() -> str:

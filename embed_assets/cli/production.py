@@ -50,7 +50,7 @@ def rollback(collection: str, as_json: bool, data: str, home: str) -> None:
     A second rollback undoes the first.
     """
     workspace, _ = open_collection(collection, data, home)
-    pointer = open_published(workspace, collection).index.rollback()
+    pointer = open_published(workspace, collection).rollback()
     if as_json:
         echo_json({"collection": collection, "current": pointer.current, "previous": pointer.previous, "reason": pointer.reason})
     else:

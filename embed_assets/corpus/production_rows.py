@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 ROWS_IN_A_BATCH = 1024
+# Of LanceDB, and of Polars, whose panic at a type that it does not know is no Exception.
+UNREADABLE = (RuntimeError, OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 READ_AS = 5  # raised where rows are read otherwise than before
 ROW_ID = "_rowid"
 BETWEEN_TITLES, BETWEEN_PARAGRAPHS = " > ", "\n\n"
@@ -123,7 +125,7 @@ def read_rows(table: "Table", uri: str, settings: ProductionSettings, row_ids: b
         row_ids: whether a column with LanceDB's row id comes as well.
 
     Raises:
-        CollectionError: the table cannot be read.
+        CollectionError: the table cannot be read; a ChangedWhileReadError where somebody wrote to it meanwhile.
     """
     places = _places(table.schema, uri, settings)
     columns = list(dict.fromkeys(place.column for place in places.values()))
@@ -141,8 +143,18 @@ def read_rows(table: "Table", uri: str, settings: ProductionSettings, row_ids: b
                 *([ROW_ID] if row_ids else []),
             )
             yield _with_reasons(frame if settings.id_column else _with_ids(frame, settings), settings)
-    except (RuntimeError, OSError, ValueError) as error:
-        raise CollectionError(f"{name_of_table(uri, settings)}: cannot be read: {error}") from None
+    except UNREADABLE as error:
+        raise unreadable(table, uri, settings, error) from None
+
+
+def unreadable(table: "Table", uri: str, settings: ProductionSettings, error: BaseException) -> CollectionError:
+    """What is told of an error of reading a table: where there is a newer version, the one that was read may be cleaned up."""
+    with contextlib.suppress(CollectionError):
+        if open_table(uri, settings).version != table.version:
+            return ChangedWhileReadError(
+                f"{name_of_table(uri, settings)}: it changed while it was read: {error}: materialize again"
+            )
+    return CollectionError(f"{name_of_table(uri, settings)}: cannot be read: {error}")
 
 
 def in_order(rows: pl.DataFrame, order_is_number: bool) -> pl.DataFrame:

@@ -6,6 +6,7 @@ digest over ids and texts. Other columns are read only to be published.
 """
 
 import hashlib
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from embed_assets.artifacts.files import fingerprint_of, unused_name
+from embed_assets.artifacts.files import fingerprint_of, sync, unused_name
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import CollectionError, Workspace
@@ -26,12 +27,14 @@ from embed_assets.corpus.production_rows import (
     READ_AS,
     ROW_ID,
     ROW_SCHEMA,
+    UNREADABLE,
     content_of,
     in_order,
     name_of_table,
     open_table,
     order_is_number,
     read_rows,
+    unreadable,
 )
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+logger = logging.getLogger(__name__)
 BETWEEN_ROWS = "\n\n"
 SOURCE = "production table"
 REPEATED = "the same as another row"
@@ -101,15 +105,28 @@ def look(workspace: Workspace, collection: str, settings: ProductionSettings) ->
     table = open_table(uri, settings)
     state = _state(table, uri, settings)
     path = workspace.memos / "production" / f"{collection}.parquet"
-    seen = pl.read_parquet_metadata(path) if path.is_file() else {}
+    seen = _seen(path)
     if seen.get("state") != state:
         rows, digest = _hash_rows(table, uri, settings)
         seen = {"state": state, "version": str(table.version), "digest": digest, "rows": str(len(rows))}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = unused_name(path)
-        rows.write_parquet(temporary, metadata=seen)
-        temporary.replace(path)
+        try:
+            rows.write_parquet(temporary, metadata=seen)
+            sync(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return Snapshot(path, int(seen["version"]), seen["digest"], int(seen["rows"]))
+
+
+def _seen(path: Path) -> dict[str, str]:
+    """What is noted of a snapshot; nothing where there is none, or it is damaged, as after a power cut."""
+    try:
+        return pl.read_parquet_metadata(path) if path.is_file() else {}
+    except (pl.exceptions.PolarsError, OSError) as error:
+        logger.warning("%s cannot be read (%s): the table is read anew", path, error)
+        return {}
 
 
 def change_since_built(built: Artifact, now: Snapshot) -> Change:
@@ -221,8 +238,8 @@ def metadata_columns(workspace: Workspace, settings: ProductionSettings) -> Call
         query = table.take_row_ids(wanted.drop_nulls().to_list()).select(columns).with_row_id()
         try:
             found = query.to_arrow()
-        except (RuntimeError, OSError) as error:
-            raise CollectionError(f"{name_of_table(uri, settings)}: cannot be read: {error}") from None
+        except UNREADABLE as error:
+            raise unreadable(table, uri, settings, error) from None
         found = found.take(pc.index_in(wanted.to_arrow(), value_set=found[ROW_ID])).select(columns)
         return _nested(found.cast(pa.schema([field.with_nullable(True) for field in found.schema])))
 

@@ -2,7 +2,6 @@ from collections.abc import Iterable
 
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
-from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.defs.partitions import COLLECTION, TRIALS, collections, trials
 from embed_assets.defs.resources import WorkspaceResource
@@ -42,6 +41,6 @@ def _planned(context: SensorEvaluationContext, place: Workspace, there: Iterable
         try:
             settings = read_settings(place, collection)
             planned |= set(planned_trials(settings.training, settings.trials))
-        except SettingsError as error:  # those of one collection must not stop the others
+        except Exception as error:  # unreadable settings of one collection must not stop the others
             context.log.warning("%s: %s", collection, error)
     return planned

@@ -77,7 +77,7 @@ def measure_coverage(published: Published, now: pl.Series) -> Coverage | None:
         MissingArtifactError: the checkpoint in production, or what it was made of, is not in the store.
     """
     store, collection = published.workspace.store, published.collection
-    metadata = metadata_of(published.index.open())
+    metadata = metadata_of(published.open())
     if model_of_table(metadata).is_base:
         return None
     checkpoint = published.checkpoint(metadata)
@@ -130,7 +130,7 @@ def measure_live_scores(published: Published, compute: Compute = Compute()) -> l
         MissingArtifactError: the model, the corpus or the evaluation set of the index is not in the store.
     """
     store, collection = published.workspace.store, published.collection
-    table = published.index.open()
+    table = published.open()
     metadata = metadata_of(table)
     model = model_of_table(metadata)
     encoder = published.encoder(model, compute)

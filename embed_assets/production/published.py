@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embed_assets.artifacts.blocks import content_of
 from embed_assets.artifacts.files import fingerprint_of
@@ -17,10 +17,13 @@ from embed_assets.models.sources import BASE_MODEL, digest_of_base
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.models.two_towers import TwoTowers
 from embed_assets.production.gate import NOT_BETTER, read_verdict
-from embed_assets.production.published_index import PublishedIndex, PublishingError
+from embed_assets.production.published_index import Pointer, PublishedIndex, PublishingError, metadata_of
 from embed_assets.production.published_tokens import Tokens
 from embed_assets.production.published_vectors import StoredVectors
 from embed_assets.production.settings import PublishingSettings
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
 
 NOTHING = "nothing is published: publishing.uri is empty"
 # Fields of the block base_model that say nothing of passages.
@@ -107,6 +110,48 @@ class Published:
         if not self.settings.uri:
             raise PublishingError(f"{self.collection}: {NOTHING}")
         return PublishedIndex(self.workspace.database(self.settings.uri), self.settings.table or self.collection)
+
+    def current(self) -> tuple[Pointer, dict[str, Any]]:
+        """The pointer, and what the table in production is made of; empty where there is none.
+
+        Raises:
+            PublishingError: it is of another collection.
+        """
+        index = self.index
+        pointer = index.pointer()
+        metadata = index.metadata(pointer.current)
+        self._refuse_anothers(metadata)
+        return pointer, metadata
+
+    def open(self) -> "Table":
+        """The table in production, as PublishedIndex.open has it.
+
+        Raises:
+            PublishingError: there is none, or it is of another collection.
+        """
+        table = self.index.open()
+        self._refuse_anothers(metadata_of(table))
+        return table
+
+    def rollback(self) -> Pointer:
+        """As PublishedIndex.rollback.
+
+        Raises:
+            PublishingError: what is in production is of another collection, or as PublishedIndex.rollback.
+        """
+        self.current()
+        return self.index.rollback()
+
+    def _refuse_anothers(self, metadata: Mapping[str, Any]) -> None:
+        """Of two collections that publish under one name, the first one has it, until its folder is gone or has another name."""
+        owner = metadata.get("collection", self.collection)
+        of_this_home = metadata.get("publisher") == self.workspace.home_id
+        if owner == self.collection or (of_this_home and owner not in self.workspace.collections()):
+            return
+        raise PublishingError(
+            f"{self.index.uri}, {self.index.name!r}: that is the index of the collection {owner!r}, not of "
+            f"{self.collection!r}: give each of them a publishing.table of its own, in their settings.yaml"
+        )
 
     def to_beat(self, checkpoint: Artifact, chunks: Artifact, base: Model) -> str:
         """Name of the model that a candidate has to beat; BASE_MODEL where that is the base model of the settings.
@@ -244,8 +289,7 @@ class Published:
         if not self.settings.uri:
             return {}
         index = self.index
-        pointer = index.pointer()
-        metadata = index.metadata(pointer.current)
+        pointer, metadata = self.current()
         exported = self.exported_model(metadata) if metadata else None
         model = model_of_table(metadata) if metadata else None
         return {
@@ -262,8 +306,7 @@ def without_fine_tuning(published: Published) -> str:
 
     Of several verdicts on fine-tuned models the last one counts, which may be of a later day than the index.
     """
-    pointer = published.index.pointer()
-    metadata = published.index.metadata(pointer.current)
+    pointer, metadata = published.current()
     if not metadata or not model_of_table(metadata).is_base:
         return ""
     reason, day = _refused_after(published, pointer.swapped_at) or (pointer.reason, pointer.swapped_at)

@@ -110,11 +110,23 @@ class PublishedIndex:
         lancedb.connect(self.uri).drop_table(name, ignore_missing=True)
 
     def pointer(self) -> Pointer:
-        """What is in production now."""
+        """What is in production now.
+
+        Raises:
+            PublishingError: the table that should say so is of somebody else.
+        """
         if is_missing(self.uri):
             return Pointer()
         table = self._open(f"{self.name}{POINTER}")
-        return Pointer(**table.search().to_list()[0]) if table is not None else Pointer()
+        if table is None:
+            return Pointer()
+        rows, names = table.search().to_list(), asdict(Pointer())
+        if len(rows) != 1 or not names.keys() <= rows[0].keys():
+            raise PublishingError(
+                f"{self.uri}, table {table.name!r}: it does not say what is published, as its name promises: "
+                "rename it, or set publishing.table"
+            )
+        return Pointer(**{name: rows[0][name] for name in names})
 
     def open(self) -> "Table":
         """The table in production, at its latest version.

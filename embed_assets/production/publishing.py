@@ -156,8 +156,7 @@ def decide(
     """
     index, verdict = published.index, judged.verdict
     candidate, chunks = model_of(inputs.artifacts["checkpoint"]), inputs.artifacts["corpus_chunks"]
-    before = index.pointer()
-    live = index.metadata(before.current)
+    before, live = published.current()
     name = index.table_name(published.made_of(candidate, chunks)["fingerprint"])
 
     def of_candidate(words: str, model: Model | None = None, reason: str = "") -> Decision:
@@ -223,6 +222,7 @@ def publish(
 
     Raises:
         OvertakenError: somebody else published meanwhile; what is in production stays.
+        PublishingError: what is in production is of another collection.
         CollectionError: the production table, or a column that is published with its chunks, is missing.
     """
     index = published.index

@@ -61,7 +61,7 @@ class IndexSearch:
             return []
         published = self._published
         reranker = _reranker(published.workspace, published.collection) if mode == "reranked" else None
-        table = published.index.open()
+        table = published.open()
         metadata = metadata_of(table)
         if mode == "full-text":
             return _hits(_full_text(table, query, limit), limit)
@@ -95,7 +95,7 @@ class IndexSearch:
 
     def load(self) -> None:
         """Load the model of the index now, and not with the first query; errors as of search."""
-        encoder = self._encoder(metadata_of(self._published.index.open()))
+        encoder = self._encoder(metadata_of(self._published.open()))
         if isinstance(encoder, Encoder):
             encoder.load()
 

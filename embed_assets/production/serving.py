@@ -224,7 +224,7 @@ def check_served_model(published: Published, queries: pl.Series, passages: pl.Se
         MissingArtifactError: the checkpoint in production is not in the store.
     """
     settings = published.settings
-    encoder = published.encoder(model_of_table(metadata_of(published.index.open())), Compute("cpu"))
+    encoder = published.encoder(model_of_table(metadata_of(published.open())), Compute("cpu"))
     some_queries, some_passages = (
         texts.gather_every(max(1, len(texts) // most)).head(most).to_list()
         for texts, most in ((queries, QUERIES_COMPARED), (passages, PASSAGES_COMPARED))

@@ -25,7 +25,12 @@ class PublishingSettings(Block):
     uri: Database = Field(
         "", description="database of the index, a path below the data folder or an object-store URI; empty: nothing is published"
     )
-    table: str = Field("", description="name that readers ask for; empty: the name of the collection")
+    table: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9_.-]{0,100}$",
+        description="name that readers ask for, at most 100 letters of A to Z, digits, '_', '.' and '-'; empty: the name of the "
+        "collection",
+    )
     significance: float = Field(0.05, gt=0, le=1, description="p value below which a difference of two models counts")
     min_slice_queries: int = Field(5, ge=2, description="query styles with fewer test queries are not held against a model")
     vector_index_rows: int = Field(

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_table as production
+from embed_assets.corpus.production_rows import open_table, read_rows
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.corpus.stages import CORPUS_CHUNKS
@@ -368,6 +370,37 @@ def test_a_version_that_was_cleaned_up_after_the_look_is_told(workspace: Workspa
         production.read_chunks(
             workspace, "support", table_of(workspace, "support"), seen.digest, tokenizer, workspace.home / "rows.parquet"
         )
+
+
+def test_a_version_that_is_cleaned_up_while_it_is_read_is_told_as_passing(tmp_path: Path, workspace: Workspace, table):
+    settings, uri = table_of(workspace, "support"), str(tmp_path / "production")
+    opened = open_table(uri, settings)
+    table.add(ROWS, mode="overwrite")
+    table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+    with pytest.raises(ChangedWhileReadError, match=r"it changed while it was read.*: materialize again"):
+        list(read_rows(opened, uri, settings))
+    opened = open_table(uri, settings)
+    shutil.rmtree(tmp_path / "production" / "chunks.lance" / "data")
+    with pytest.raises(CollectionError, match="table 'chunks': cannot be read") as caught:
+        list(read_rows(opened, uri, settings))
+    assert not isinstance(caught.value, ChangedWhileReadError)
+
+
+def test_a_kind_of_column_that_polars_panics_at_is_an_error_of_this_table_alone(tmp_path: Path, workspace: Workspace):
+    rows = {"id": pa.array([Decimal(1)], pa.decimal256(50, 0)), "text": pa.array(["A text."])}
+    production_database(tmp_path).create_table("huge", pa.table(rows))
+    write_table_collection(tmp_path, "support", production={"table": "huge", "document_column": "", "title_column": ""})
+    with pytest.raises(CollectionError, match="table 'huge': cannot be read"):
+        look(workspace, "support")
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_damaged_snapshot_is_made_again(workspace: Workspace, left: int, caplog):
+    before = look(workspace, "support")
+    before.path.write_bytes(before.path.read_bytes()[:left])
+    assert look(workspace, "support") == before
+    assert "cannot be read" in caplog.text and "the table is read anew" in caplog.text
+    assert list(before.path.parent.iterdir()) == [before.path]
 
 
 def test_rows_that_cannot_be_used_are_skipped_with_a_reason(tmp_path: Path, workspace: Workspace, table, tokenizer):

@@ -109,6 +109,16 @@ def test_folder_with_an_unusable_name_is_not_registered(workspace_folder: Path, 
     assert "bad name is left out" in caplog.text
 
 
+def test_a_folder_that_cannot_be_read_does_not_stop_the_others(workspace_folder: Path, caplog):
+    folder = workspace_folder / "data" / "collections"
+    write_collection(folder / "good", BAKERY)
+    for name in ("away", "lost+found"):
+        (folder / name).symlink_to("x" * 300)  # an error of the file system that meets every user, root too
+    assert list(WorkspaceResource().open().collections()) == ["good"]
+    assert "away is left out: it cannot be read" in caplog.text
+    assert "lost+found" not in caplog.text
+
+
 def test_changes_are_looked_for_in_the_folders_that_the_definitions_name(workspace_folder: Path, monkeypatch):
     data, home = workspace_folder / "data", workspace_folder / "home"
     write_collection(data / "collections" / "bakery", BAKERY)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,26 @@ def test_killed_writer_leaves_the_old_index_and_the_next_one_goes_on(index: Publ
     assert encoder.encoded == ROWS - written
     assert index.open().count_rows() == ROWS
     assert metadata_of(index.open()) == {"model": 2}
+
+
+@pytest.mark.parametrize("rows", [[{"x": 1}], [asdict(Pointer())] * 2])
+def test_a_table_of_somebody_else_in_the_place_of_the_pointer_is_named_and_stays(index: PublishedIndex, rows: list[dict]):
+    import lancedb
+
+    table = lancedb.connect(index.uri).create_table("support__published", rows)
+    for look in (index.pointer, index.open, index.rollback):
+        with pytest.raises(PublishingError, match="'support__published': it does not say what is published"):
+            look()
+    assert table.to_arrow().to_pylist() == rows
+
+
+def test_a_column_that_somebody_added_to_the_pointer_does_not_matter(index: PublishedIndex):
+    import lancedb
+
+    index.swap(index.pointer(), "support__0", "first")
+    lancedb.connect(index.uri).open_table("support__published").add_columns({"note": "'of mine'"})
+    index.swap(index.pointer(), "support__1", "second")
+    assert (index.pointer().current, index.pointer().previous) == ("support__1", "support__0")
 
 
 def test_table_that_somebody_else_wrote_to_is_not_published(index: PublishedIndex, chunks: Path):

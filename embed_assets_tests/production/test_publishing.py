@@ -26,10 +26,10 @@ from embed_assets.plan import would_publish
 from embed_assets.production import drift, publishing
 from embed_assets.production.gate import Verdict
 from embed_assets.production.published import Published, model_of_table, without_fine_tuning
-from embed_assets.production.published_index import PublishedIndex, metadata_of
+from embed_assets.production.published_index import PublishedIndex, PublishingError, metadata_of
 from embed_assets.production.publishing import Judged, judge_candidate, publish
 from embed_assets.production.search import search_index
-from embed_assets.production.settings import DriftSettings
+from embed_assets.production.settings import DriftSettings, PublishingSettings
 from embed_assets.production.stages import IN_PRODUCTION, PUBLISHED_INDEX
 from embed_assets_tests.scored_home import CPU, NAME, QUESTION, ScoredHome
 from embed_assets_tests.tiny_models import write_model
@@ -108,6 +108,26 @@ def test_a_second_refusal_changes_nothing(home: Home):
     before = home.published.index.pointer()
     assert home.publish(REFUSED) == (False, f"what is in production stays: {NOT_BETTER}")
     assert home.published.index.pointer() == before
+
+
+def test_a_collection_does_not_replace_the_index_of_another_one_under_the_same_name(home: Home):
+    home.publish(REFUSED)
+    before = home.published.index.pointer()
+    (home.folder.parent / "second" / "documents").mkdir(parents=True)
+    second = Published(home.place, "second", PublishingSettings(uri="published", table=NAME))
+    inputs = replace(home.inputs(), collection="second")
+    judged = Judged(BETTER, read_summaries(inputs.folder("beir_scores")))
+    for meets in (
+        lambda: publish(second, inputs, judged, "base model", CPU, anyway=True),
+        lambda: search_index(second, "dough", LATE, RERANKING, "full-text"),
+        second.describe,
+        second.rollback,
+    ):
+        with pytest.raises(PublishingError, match=r"that is the index of the collection 'house'.*publishing\.table of its own"):
+            meets()
+    assert home.published.index.pointer() == before
+    home.folder.rename(home.folder.parent / "renamed")
+    assert search_index(second, "dough", LATE, RERANKING, "full-text"), "nobody else publishes under this name any more"
 
 
 def test_it_is_known_whether_a_run_that_computes_nothing_would_write_an_index(home: Home):

@@ -12,7 +12,7 @@ def swap_back(context: OpExecutionContext, workspace: WorkspaceResource) -> None
     """Swaps the published index with the one before it, and records what is in production now."""
     key, place = key_of(context.repository_def, PUBLISHED_INDEX.name), workspace.open()
     published = open_published(place, context.partition_key)
-    pointer = published.index.rollback()
+    pointer = published.rollback()
     context.log.info("%s: %s is in production: %s", context.partition_key, pointer.current, pointer.reason)
     metadata = {"decision": pointer.reason, **published.describe()}
     context.log_event(AssetObservation(key, partition=context.partition_key, metadata=metadata))
