@@ -25,6 +25,7 @@ class CollectionError(UserError, ValueError):
 logger = logging.getLogger(__name__)
 # In block style, or in the braces of flow style and JSON.
 PRODUCTION_BLOCK = re.compile(rb"""(?:^|[{,])\s*["']?production["']?\s*:""", re.MULTILINE)
+LOOKED_THROUGH = 1_000_000  # bytes; no settings file is longer
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 ARTIFACTS, MEMOS, DATA, HOME_ID = "artifacts", "memos", "data", "home_id"
 CACHE = "EMBED_ASSETS_CACHE"
@@ -187,7 +188,10 @@ def _names_a_table(folder: Path) -> bool:
     settings = folder / "settings.yaml"
     if not settings.is_file():
         settings = folder / "settings.yml"  # which is refused with the right name when it is read
-    return settings.is_file() and PRODUCTION_BLOCK.search(settings.read_bytes()) is not None
+    if not settings.is_file():
+        return False
+    with settings.open("rb") as stream:
+        return PRODUCTION_BLOCK.search(stream.read(LOOKED_THROUGH)) is not None
 
 
 def _new_id() -> str:
