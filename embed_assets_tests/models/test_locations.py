@@ -83,7 +83,7 @@ def test_a_name_that_neither_hub_nor_cache_know_is_told_in_words():
 @pytest.mark.parametrize("name", ["package:this.it/model", "package:/model", "package:.a/model", "{tmp}/a\0b", "~/\0"])
 def test_names_that_lead_nowhere_are_told_and_no_package_is_imported(tmp_path: Path, name: str):
     sys.modules.pop("this", None)
-    with pytest.raises(ModelNotFoundError, match="is not installed|there is nothing at"):
+    with pytest.raises(ModelNotFoundError, match=r"is not installed|there is nothing at"):
         locate_model(name.format(tmp=tmp_path))
     assert "this" not in sys.modules
 
