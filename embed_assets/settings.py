@@ -9,6 +9,8 @@ import difflib
 import json
 import reprlib
 import textwrap
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from embed_assets.settings_files import line_of, read_yaml, refuse_misnamed
 from embed_assets.sweep.settings import TrialsSettings
 from embed_assets.training.settings import ExportSettings, NegativesSettings, RerankerSettings, TrainingSettings
 
+MOST_ERRORS = 20  # that a message tells of
 # Where the words of the validator are those of its own types.
 HOW_TO_WRITE = dict.fromkeys(
     ("model_type", "dict_type"),
@@ -94,7 +97,7 @@ def load_settings(defaults: Path, overrides: Path | None = None) -> Settings:
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(item, layers) for item in error.errors(include_url=False))) from None
+        raise SettingsError(_told(_explain(item, layers) for item in error.errors(include_url=False))) from None
     if overrides is not None and overrides in files:
         operators_layer = layers[0][1] if len(layers) > 1 and defaults != overrides else {}
         _refuse_what_the_operator_decides(settings, layers[-1], operators_layer, defaults)
@@ -111,9 +114,15 @@ def _refuse_what_the_operator_decides(
             f"folder that holds collections/{_line(path, ['allowed'])}"
         )
     operators = operators_settings(Settings, operators_layer)
-    refused = list(refusals(settings, operators, operators.allowed, defaults.parent))
-    if refused:
-        raise SettingsError("\n".join(f"{path}: {'.'.join(keys)}: {what}{_line(path, keys)}" for keys, what in refused))
+    refused = refusals(settings, operators, operators.allowed, defaults.parent)
+    if told := _told(f"{path}: {'.'.join(keys)}: {what}{_line(path, keys)}" for keys, what in refused):
+        raise SettingsError(told)
+
+
+def _told(errors: Iterator[str]) -> str:
+    """The first errors of a file, one a line."""
+    first = list(islice(errors, MOST_ERRORS))
+    return "\n".join([*first, "there are more errors"] if next(errors, None) else first)
 
 
 def _block(of: type[BaseModel], name: str) -> type[BaseModel] | None:

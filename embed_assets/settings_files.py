@@ -2,6 +2,7 @@
 
 import copy
 import re
+import stat
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,8 @@ from embed_assets.artifacts.blocks import SettingsError
 NAME = "settings.yaml"
 # Names that somebody meant, and that are not read.
 MISNAMED = re.compile(r"settings?\.ya?ml", re.IGNORECASE)
-LARGEST_FILE = 1_000_000  # bytes
+LARGEST_FILE = 100_000  # bytes; the library takes a second for ten thousand
+MOST_VALUES = 100_000  # with those that aliases stand for
 # What the words of the YAML library mean for whoever wrote the file, in the order in which they are looked for.
 WHAT_TO_DO = {
     r"'\\t'": "indent with blanks, not with a tab",
@@ -36,6 +38,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         status = path.stat()
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):  # who opens a pipe waits for ever
+        raise SettingsError(f"{path}: cannot be read: it is no file")
     age = time.time_ns() - status.st_mtime_ns
     # Within a tick of the file system's clock, an edit may leave size and time as they are.
     read = _read_once if age > SETTLED_NS else _read_once.__wrapped__
@@ -52,6 +56,11 @@ def _read_once(path: Path, size: int, modified: int) -> dict[str, Any]:
         if size > LARGEST_FILE:
             raise SettingsError(f"{path}: {size} bytes are too many for settings: is it another file?")
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        if _count(content, {}) > MOST_VALUES:
+            raise SettingsError(
+                f"{path}: its aliases (*) stand for more than {MOST_VALUES:,} values, or for what they are part of: "
+                "write out what is meant"
+            )
     except DuplicateKeyError as error:
         key = re.search(r'duplicate key "(.*?)"', str(error.problem))
         name = repr(key[1]) if key else "of a block"
@@ -82,23 +91,30 @@ def _line(error: Any) -> int:
     return mark.line + 1 if mark else 1
 
 
-def _with_names(path: Path, content: dict[Any, Any], depth: int = 0) -> dict[str, Any]:
+def _count(value: Any, known: dict[int, int]) -> int:
+    """How many values there are in one, those of an alias at each of its places; too many if it names what it is part of."""
+    if not isinstance(value, dict | list | tuple):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MOST_VALUES + 1  # as long as its end was not seen
+        known[id(value)] = 1 + sum(_count(item, known) for item in (value.values() if isinstance(value, dict) else value))
+    return known[id(value)]
+
+
+def _with_names(path: Path, content: dict[Any, Any]) -> dict[str, Any]:
     """Blocks whose keys are texts; whole numbers become texts, as keys of JSON are."""
-    if depth > 20:
-        raise SettingsError(f"{path}: blocks lie in blocks without end: does an alias (*) name what it is part of?")
     named: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise SettingsError(f"{path}: the key {key!r} is not a text: put it into quotes, or give the name of a setting")
-        named[str(key)] = _with_names(path, value, depth + 1) if isinstance(value, dict) else value
+        named[str(key)] = _with_names(path, value) if isinstance(value, dict) else value
     return named
 
 
 def line_of(path: Path, keys: list[str]) -> int | None:
     """The line, from 1, of the setting that the keys lead to, or of the innermost block that is there; None if none is."""
-    from ruamel.yaml import YAML
-
-    node, line = YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8")), None
+    status = path.stat()
+    node, line = _nodes(path, status.st_size, status.st_mtime_ns), None
     for key in keys:
         pairs = node.value if getattr(node, "id", "") == "mapping" else []
         found = next(((name, value) for name, value in pairs if name.value == key), None)
@@ -106,6 +122,14 @@ def line_of(path: Path, keys: list[str]) -> int | None:
             break
         line, node = found[0].start_mark.line + 1, found[1]
     return line
+
+
+@lru_cache(maxsize=2)  # a file with many errors is read once for all of them
+def _nodes(path: Path, size: int, modified: int) -> Any:
+    """What a file holds, with the place of each value."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8"))
 
 
 def refuse_misnamed(folder: Path) -> None:

@@ -1,6 +1,8 @@
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pydantic
@@ -325,13 +327,25 @@ def test_values_are_those_of_yaml_1_2(defaults):
         "[" * 5000,
         "k0: &k0 [x, x]\n" + "".join(f"k{n}: &k{n} [*k{n - 1}, *k{n - 1}]\n" for n in range(1, 60)) + "scoring: {top_k: *k59}",
         "a: !!python/name:os.system x",
+        "questions: {writer: {extra_body: {a: &a [*a]}}}",
+        "k0: &k0 {x: x}\n" + "".join(f"k{n}: &k{n} {{x: *k{n - 1}, y: *k{n - 1}}}\n" for n in range(1, 60)),
+        "questions: {writer: {extra_body: {k0: &k0 [x, x]"
+        + "".join(f", k{n}: &k{n} [*k{n - 1}, *k{n - 1}]" for n in range(1, 60))
+        + "}}}",
+        "".join(f"key{n}: 1\n" for n in range(2000)),
+        "allowed: {" + "".join(f"key{n}: 1, " for n in range(2000)) + "}",
     ],
-    ids=["alias of itself", "deep", "aliases of aliases", "code"],
+    ids=[
+        *("alias of itself", "deep", "aliases of aliases", "code", "list of itself", "blocks of blocks", "lists of a field"),
+        *("unknown blocks", "unknown settings"),
+    ],
 )
 def test_hostile_yaml_is_refused_at_once(defaults, text):
     defaults.write_text(text)
+    started = time.process_time()
     with pytest.raises(SettingsError) as caught:
         load_settings(defaults)
+    assert time.process_time() - started < 20
     assert str(caught.value).startswith(f"{defaults}: ")
     assert len(str(caught.value)) < 100_000
 
@@ -472,10 +486,24 @@ def test_a_block_whose_lines_are_all_comments_changes_nothing(defaults):
     assert load_settings(defaults).chunking == ChunkingSettings() and load_settings(defaults).questions.max_questions == 7
 
 
-@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_list_of_hosts_without_end_is_refused_in_time(defaults, overrides):
+    servers = ", ".join(f"'http://{n}.example.com'" for n in range(2000))
+    overrides.write_text(f"questions: {{writer: {{engine: endpoint, url: 'http://a', more_urls: [{servers}]}}}}")
+    started = time.process_time()
+    with pytest.raises(SettingsError, match="sends text to this host"):
+        load_settings(defaults, overrides)
+    assert time.process_time() - started < 20
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe", "device"])
 def test_settings_that_cannot_be_read_are_no_missing_ones(defaults, kind):
     defaults.unlink(missing_ok=True)
-    defaults.mkdir() if kind == "folder" else defaults.symlink_to("nowhere")
+    if kind == "folder":
+        defaults.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(defaults)  # who opens it would wait
+    else:
+        defaults.symlink_to("nowhere" if kind == "link" else "/dev/zero")
     with pytest.raises(SettingsError, match=r"settings\.yaml: cannot be read"):
         load_settings(defaults)
 

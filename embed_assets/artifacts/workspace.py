@@ -25,6 +25,7 @@ class CollectionError(UserError, ValueError):
 logger = logging.getLogger(__name__)
 # In block style, or in the braces of flow style and JSON.
 PRODUCTION_BLOCK = re.compile(rb"""(?:^|[{,])\s*["']?production["']?\s*:""", re.MULTILINE)
+LOOKED_THROUGH = 100_000  # bytes; a longer settings file is refused
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 ARTIFACTS, MEMOS, DATA, HOME_ID = "artifacts", "memos", "data", "home_id"
 CACHE = "EMBED_ASSETS_CACHE"
@@ -197,7 +198,12 @@ def _names_a_table(folder: Path) -> bool:
     settings = folder / "settings.yaml"
     if not settings.is_file():
         settings = folder / "settings.yml"  # which is refused with the right name when it is read
-    return settings.is_file() and (not os.access(settings, os.R_OK) or PRODUCTION_BLOCK.search(settings.read_bytes()) is not None)
+    if not settings.is_file():
+        return False
+    if not os.access(settings, os.R_OK):
+        return True
+    with settings.open("rb") as stream:
+        return PRODUCTION_BLOCK.search(stream.read(LOOKED_THROUGH)) is not None
 
 
 def _new_id() -> str:

@@ -5,6 +5,7 @@ Each may end in ``.gz``, begin with a byte order mark, and have whole numbers as
 
 import csv
 import gzip
+import io
 import json
 import re
 import zlib
@@ -27,6 +28,7 @@ NAMES_OF_TEXT = ("contents", "content", "body", "passage", "abstract", "document
 LONGEST_LINE = 50_000_000  # characters
 # Text shrinks to a third or a tenth; what grows more when it is unpacked was made to fill memory and disks.
 MOST_UNPACKED, UNPACKED_AT_LEAST = 200, 100_000_000
+BYTES_OF_A_CELL = 16  # of a table in memory, whatever is in it
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -89,10 +91,17 @@ def read_parquet(path: Path) -> pl.DataFrame:
     """A table in a Parquet file.
 
     Raises:
-        CollectionError: it is none.
+        CollectionError: it is none, or unpacks to far more.
     """
+    content = path.read_bytes()
+    limit = max(UNPACKED_AT_LEAST, MOST_UNPACKED * len(content))
     try:
-        return pl.read_parquet(path.read_bytes())
+        packed = pl.scan_parquet(io.BytesIO(content))
+        cells = packed.select(pl.len()).collect().item() * len(packed.collect_schema())
+        # A value that repeats is packed once: what all of them take is seen in the table itself.
+        if cells * BYTES_OF_A_CELL > limit or (table := pl.read_parquet(content)).estimated_size() > limit:
+            raise CollectionError(f"{path}: more than {MOST_UNPACKED} times as long as the packed file")
+        return table
     except pl.exceptions.PolarsError as error:
         raise CollectionError(f"{path}: not a Parquet file: {error}") from None
 

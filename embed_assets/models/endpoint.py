@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import logging
+import math
 import os
 import queue
 import re
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 FEWEST_FAILURES = 8
 LONGEST_CONNECT_SECONDS = 10.0
+# What comes of an answer whose parts are others than those of the protocol: a gateway may send anything.
+MALFORMED = (LookupError, TypeError, AttributeError, ValueError, OverflowError)
 ABOUT_LENGTH = re.compile(r"context.?(length|size|window)|maximum (\w+ )?length|(prompt|input) is too long", re.IGNORECASE)
 WHERE_TO_LOOK = {
     401: "Look at api_key_variable",
@@ -37,6 +40,7 @@ ADVICE = {
     "timed out": "Raise timeout_seconds, or lower concurrency",
     "rate limited": "Lower concurrency, or wait",
     "answer was not JSON": "Look whether url is the base URL of an OpenAI-compatible interface",
+    "malformed answer": "Look whether url is the base URL of an OpenAI-compatible interface",
     "no log-probabilities": "Take an endpoint that sends them",
     "refused by the endpoint": "Look at the last message",
 }
@@ -154,7 +158,10 @@ class EndpointEngine:
                 answer = Answer("", _connection_problem(error), final=False)
                 self._servers.fails(url, answer.problem)
             else:
-                answer = self._read(response.json(), sampling.choices)
+                try:
+                    answer = self._read(response.json(), sampling.choices)
+                except MALFORMED:
+                    answer = Answer("", "malformed answer", final=False)
                 self._servers.answers(url)
             if answer.final:
                 break
@@ -188,8 +195,7 @@ class EndpointEngine:
         return options
 
     def _read(self, completion: dict, choices: Sequence[str]) -> Answer:
-        usage = completion.get("usage") or {}
-        counts = (usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
+        counts = [_count(completion.get("usage"), name) for name in ("prompt_tokens", "completion_tokens")]
         best = completion["choices"][0]
         ended = best.get("finish_reason")
         if ended not in ENDS:
@@ -293,9 +299,9 @@ async def _check(response) -> None:
         await response.aread()
         try:
             _text(response.json()["choices"][0])
-        except ValueError:
+        except (ValueError, RecursionError):
             raise httpx2.DecodingError("answer was not JSON") from None
-        except (LookupError, TypeError, AttributeError):
+        except MALFORMED:
             raise httpx2.DecodingError("answer without choices") from None
 
 
@@ -319,11 +325,21 @@ def _text(choice: dict) -> str | None:
     content = choice["message"]["content"] if "message" in choice else choice["text"]
     if isinstance(content, list):
         return "".join(part.get("text") or "" for part in content if part.get("type") == "text")
+    if content is not None and not isinstance(content, str):
+        raise TypeError("no text")
     return content
+
+
+def _count(usage: Any, name: str) -> int:
+    """A number of tokens; 0 where the server does not say it in a number."""
+    count = usage.get(name) if isinstance(usage, dict) else 0
+    return count if isinstance(count, int) and 0 <= count < 2**31 else 0
 
 
 def _likely_tokens(logprobs: dict) -> dict[str, float]:
     """The likeliest first tokens and their log-probabilities, as /completions or as /chat/completions sends them."""
     if content := logprobs.get("content"):
-        return {item["token"]: item["logprob"] for item in content[0].get("top_logprobs") or []}
-    return next(iter(logprobs.get("top_logprobs") or []), {})
+        found = {item["token"]: item["logprob"] for item in content[0].get("top_logprobs") or []}
+    else:
+        found = next(iter(logprobs.get("top_logprobs") or []), {})
+    return {token: float(value) for token, value in found.items() if math.isfinite(float(value))}

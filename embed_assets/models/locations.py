@@ -13,6 +13,8 @@ from embed_assets.models.split_models import SPLIT_MODELS, ModelNotFoundError, S
 
 SAMPLE = "sample:"
 COMMIT = re.compile(r"[0-9a-f]{40}")
+# One of them is in the folder of any model. Another folder, such as a home, would be read to its end for its hash.
+FILES_OF_A_MODEL = ("config.json", "modules.json", "adapter_config.json", "params.json")
 
 
 class ModelNotPinnedError(UserError, ValueError):
@@ -34,7 +36,8 @@ def locate_model(name: str) -> Path | str:
     """
     if name.startswith("package:"):
         package, _, inner = name.removeprefix("package:").partition("/")
-        spec = importlib.util.find_spec(package)
+        # To find a package within another one, Python would import that.
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise ModelNotFoundError(f"model {name!r}: the Python package {package!r} is not installed")
         path = Path(spec.submodule_search_locations[0], inner)
@@ -43,7 +46,7 @@ def locate_model(name: str) -> Path | str:
     elif on_a_hub(name):
         return name
     else:
-        path = Path(name).expanduser().resolve()
+        path = Path(name.replace("\0", "\N{REPLACEMENT CHARACTER}")).expanduser().resolve()
     if not path.exists():
         raise ModelNotFoundError(f"model {name!r}: there is nothing at {path}")
     return path
@@ -77,13 +80,19 @@ def _may_pass(error: object) -> bool:
 
 
 def model_digest(name: str, revision: str = "") -> str:
-    """What tells one model from another: a hash of the files, or the name and the revision for a model of a hub."""
+    """What tells one model from another: a hash of the files, or the name and the revision for a model of a hub.
+
+    Raises:
+        ModelNotFoundError: as locate_model, or what is there is no model.
+    """
     if (split := _split_model(name)) is not None:
         split.require()
         return split.digest
     location = locate_model(name)
     if isinstance(location, str):
         return f"{location}@{revision}" if revision else location
+    if not location.is_file() and not any((location / file).is_file() for file in FILES_OF_A_MODEL):
+        raise ModelNotFoundError(f"model {name!r}: {location} is no model: neither a file nor a folder with a config.json")
     return digest_of_path(location)
 
 

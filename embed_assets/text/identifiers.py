@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import regex
 
+from embed_assets.artifacts.blocks import SettingsError
+
 # What a name goes on with in the scripts that write spaces; a Chinese character beside a name does not belong to it.
 _NAME = r"\p{Latin}\p{Greek}\p{Cyrillic}\p{M}\p{Nd}_"
 _START, _END = rf"(?<![{_NAME}])", rf"(?![{_NAME}])"
@@ -79,6 +81,7 @@ IDENTIFIER_PATTERNS = (
 )
 # A longer run is base64, minified code or a ruler. Without it no pattern takes more than linear time, whatever it is.
 LONGEST_IDENTIFIER = 200
+MOST_SECONDS = 20  # that a pattern of the settings may take for a text
 _TOO_LONG = regex.compile(rf"[{_NAME}./:()%-]{{{LONGEST_IDENTIFIER + 1},}}")
 
 
@@ -93,18 +96,34 @@ def compile_pattern(pattern: str) -> regex.Pattern:
         return regex.compile(pattern)
     except regex.error as error:
         raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{pattern[:100]!r} … is nested too deeply for a regular expression") from None
 
 
 def find_identifiers(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> list[str]:
-    """The identifiers in a text, each once, in order of appearance; of two that overlap, the first and longer one."""
+    """The identifiers in a text, each once, in order of appearance; of two that overlap, the first and longer one.
+
+    Raises:
+        SettingsError: a pattern takes far too long: there are some whose time doubles with each letter.
+    """
     text = _TOO_LONG.sub(lambda run: " " * len(run[0]), text)
-    found = [(match.start(), -match.end(), match[0]) for pattern in patterns for match in compile_pattern(pattern).finditer(text)]
+    found = [(match.start(), -match.end(), match[0]) for pattern in patterns for match in _matches(pattern, text)]
     identifiers, end = [], 0
     for start, negative_end, identifier in sorted(found):
         if identifier and start >= end:
             identifiers.append(identifier)
             end = -negative_end
     return list(dict.fromkeys(identifiers))
+
+
+def _matches(pattern: str, text: str) -> Iterator[regex.Match]:
+    try:
+        yield from compile_pattern(pattern).finditer(text, timeout=MOST_SECONDS)
+    except TimeoutError:
+        raise SettingsError(
+            f"identifiers: the pattern {pattern!r} takes more than {MOST_SECONDS} s to look through one text: "
+            "write it so that a text is matched in one way only, without repetitions within repetitions"
+        ) from None
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -196,6 +196,18 @@ def test_a_file_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):
         list(beir.read_corpus(path))
 
 
+@pytest.mark.parametrize(("rows", "letters"), [(2_000_000, 1), (3_000, 100_000)])
+def test_a_table_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch, rows, letters):
+    """A value that all rows have is stored once."""
+    path = tmp_path / "pairs.parquet"
+    pl.select(query=pl.repeat("x" * letters, rows)).write_parquet(path)
+    monkeypatch.setattr(beir, "UNPACKED_AT_LEAST", 1_000_000)
+    with pytest.raises(CollectionError, match=r"pairs\.parquet: more than 200 times as long as the packed file"):
+        beir.read_parquet(path)
+    monkeypatch.setattr(beir, "UNPACKED_AT_LEAST", 1_000_000_000)
+    assert len(beir.read_parquet(path)) == rows
+
+
 def test_what_is_written_is_read_again(tmp_path):
     beir.write_qrels(tmp_path / "test.tsv", [("q 1", "d\t1", 2)])
     beir.write_jsonl(tmp_path / "queries.jsonl", [{"_id": "q%201", "text": "à la 水"}])

@@ -300,6 +300,48 @@ def test_odd_completions(serve):
     assert (answer.problem, answer.final) == ("no log-probabilities", False)
 
 
+MALFORMED = {
+    "a number": {"text": 5},
+    "an object": {"message": {"content": {"text": "Yes."}}},
+    "parts that are none": {"message": {"content": [None]}},
+    "ended by a list": {"text": "Yes.", "finish_reason": ["stop"]},
+}
+MALFORMED_CHOICES = {
+    "words": "likely",
+    "a list": [1],
+    "nothing": {"content": [None]},
+    "no token": {"content": [{"top_logprobs": [{"logprob": -0.1}]}]},
+    "a word as a number": {"top_logprobs": [{"Yes": "likely"}]},
+    "null as a number": {"top_logprobs": [{"Yes": None}]},
+    "a list as a token": {"content": [{"top_logprobs": [{"token": ["Yes"], "logprob": -0.1}]}]},
+    "no number": {"top_logprobs": [{"Yes": math.nan}]},
+}
+
+
+@pytest.mark.parametrize("body", [*({"choices": [choice]} for choice in MALFORMED.values()), "deep"])
+def test_a_malformed_answer_costs_itself_alone(serve, body):
+    sent = b"[" * 100_000 if body == "deep" else json.dumps(body).encode()
+    endpoint = serve(lambda prompt, before: Reply(body=sent) if prompt == "odd" else answered())
+    found = ask(settings(endpoint.url, retries=0), ["one", "odd", "two"])
+    assert [answer.text for answer in found] == ["Yes.", "", "Yes."] and found[1].problem and not found[1].final
+
+
+@pytest.mark.parametrize("logprobs", MALFORMED_CHOICES.values(), ids=MALFORMED_CHOICES)
+def test_malformed_probabilities_are_never_kept(serve, logprobs):
+    choice = {"text": "Yes", "finish_reason": "stop", "logprobs": logprobs}
+    endpoint = serve(lambda prompt, before: Reply(body=json.dumps({"choices": [choice]}).encode()))
+    (found,) = ask(settings(endpoint.url), ["one"], Sampling(choices=("Yes",)))
+    assert (found.text, found.final) == ("", False) and found.problem in ("malformed answer", "no log-probabilities")
+
+
+@pytest.mark.parametrize("usage", ["many", [5], {"prompt_tokens": "5"}, {"prompt_tokens": math.nan}, {"prompt_tokens": 10**30}])
+def test_tokens_that_are_not_counted_in_numbers_are_none(serve, usage):
+    completion = {"choices": [{"text": "Yes.", "finish_reason": "stop"}], "usage": usage}
+    endpoint = serve(lambda prompt, before: Reply(body=json.dumps(completion).encode()))
+    (found,) = ask(settings(endpoint.url), ["one"])
+    assert (found.text, found.prompt_tokens, found.new_tokens) == ("Yes.", 0, 0)
+
+
 def test_chat_settings_and_more_fields_go_into_each_request(serve):
     endpoint = serve(lambda prompt, before: said({"content": "Yes."}))
     asked = settings(

@@ -1,5 +1,7 @@
 """Names of models where several machines have to load the same one."""
 
+import os
+import sys
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,15 @@ from embed_assets.cluster.files import DriverFiles
 from embed_assets.defs.failures import PASSING
 from embed_assets.models.encoders import Encoder
 from embed_assets.models.language_models import LanguageModel
-from embed_assets.models.locations import HubUnreachableError, ModelNotFoundError, ModelNotPinnedError, files_of_model, not_on_hub
+from embed_assets.models.locations import (
+    HubUnreachableError,
+    ModelNotFoundError,
+    ModelNotPinnedError,
+    files_of_model,
+    locate_model,
+    model_digest,
+    not_on_hub,
+)
 from embed_assets.models.rerankers import Reranker
 from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
@@ -68,6 +78,24 @@ def test_a_name_that_neither_hub_nor_cache_know_is_told_in_words():
     """The tests run with HF_HUB_OFFLINE."""
     with pytest.raises(ModelNotFoundError, match=r"model 'BAAI/no-such-model': there is no such folder, and .* unset it"):
         load_tokenizer("BAAI/no-such-model")
+
+
+@pytest.mark.parametrize("name", ["package:this.it/model", "package:/model", "package:.a/model", "{tmp}/a\0b", "~/\0"])
+def test_names_that_lead_nowhere_are_told_and_no_package_is_imported(tmp_path: Path, name: str):
+    sys.modules.pop("this", None)
+    with pytest.raises(ModelNotFoundError, match=r"is not installed|there is nothing at"):
+        locate_model(name.format(tmp=tmp_path))
+    assert "this" not in sys.modules
+
+
+@pytest.mark.parametrize("place", ["/", "/dev/null", "{tmp}", "{tmp}/pipe"])
+def test_what_is_no_model_is_not_read_for_its_hash(tmp_path: Path, place: str):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "diary.md").write_text("Today nothing.")
+    with pytest.raises(ModelNotFoundError, match="is no model"):
+        model_digest(place.format(tmp=tmp_path))
+    (tmp_path / "modules.json").write_text("[]")
+    assert model_digest(str(tmp_path)) and model_digest(str(tmp_path / "diary.md"))
 
 
 def answered(status: int) -> HfHubHTTPError:

@@ -3,8 +3,12 @@ import time
 
 import pytest
 import regex
+from pydantic import ValidationError
 
+from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.text import identifiers
 from embed_assets.text.identifiers import LONGEST_IDENTIFIER, find_identifiers, holds_identifier, places_of
+from embed_assets.text.settings import IdentifierSettings
 
 WHOLE = r"(?<![\p{Latin}\p{Nd}_])%s(?![\p{Latin}\p{Nd}_])"
 
@@ -123,3 +127,14 @@ def test_places_of_a_word_are_those_that_its_expression_finds():
         assert places_of(text, name) == expected, (text, name)
         found += len(expected)
     assert found > 300
+
+
+def test_a_pattern_whose_time_doubles_with_each_letter_is_named(monkeypatch):
+    monkeypatch.setattr(identifiers, "MOST_SECONDS", 0.2)
+    with pytest.raises(SettingsError, match=r"takes more than 0\.2 s to look through one text"):
+        find_identifiers("a" * 40, [r"(?:\w|\w)*[0-9]"])
+
+
+def test_a_pattern_that_is_nested_without_end_is_refused():
+    with pytest.raises(ValidationError, match="nested too deeply"):
+        IdentifierSettings(patterns=("(" * 3000 + ")" * 3000,))
