@@ -146,18 +146,19 @@ def _usable(
         tested: normalized queries that are tested or chosen by.
     """
     quoted = functools.lru_cache(maxsize=100)(Quoted)
-    lost, beyond, stale, leaks, kept, moved = [], [], [], [], [], []
+    lost, stale, leaks, kept, moved = [], [], [], [], []
     for pair in pairs:
         if pair.document_id not in known:
             lost.append(pair)
         elif normalize_query(pair.query) in tested:
             leaks.append(pair)
         elif (located := _locate(pair, texts[pair.document_id], quoted)) is None:
-            (stale if pair.passage else beyond).append(pair)
+            stale.append(pair)
         else:
             kept.append(located)
             if pair.start is not None and located.start != pair.start:
                 moved.append(pair)
+    beyond, stale = ([pair for pair in stale if bool(pair.passage) == named] for named in (False, True))
     told = (
         (lost, "pairs point to documents that are not in the collection", some_ids({pair.document_id for pair in lost})),
         (beyond, "spans are not within the text of their documents as read", _some(pair.place for pair in beyond)),
