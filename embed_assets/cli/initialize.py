@@ -15,11 +15,6 @@ HEAD = """\
 # that is to be other than its default, which is shown. Only publishing.uri is set: the index lies in the folder published/
 # beside this file.
 """
-DOCUMENT = """\
-# Put your documents here
-
-Each folder below collections/ is one collection. Its documents lie in documents/, in any folders. Remove this file.
-"""
 
 
 @click.command()
@@ -40,9 +35,7 @@ def init(folder: Path, collection: str, as_json: bool) -> None:
     try:
         with write_folder_atomically(folder) as building:
             (building / "settings.yaml").write_text(f"{HEAD}\n{settings}", encoding="utf-8")
-            place = building / documents.relative_to(folder)
-            place.mkdir(parents=True)
-            (place / "read-me.md").write_text(DOCUMENT, encoding="utf-8")
+            (building / documents.relative_to(folder)).mkdir(parents=True)  # nothing in it: what lies there is searched
     except OSError as error:
         raise click.ClickException(str(error)) from None
     if as_json:

@@ -124,9 +124,10 @@ def materialize_stage(
     release_memory()  # of a process that goes on with other steps
     words = "reused" if artifact.reused else f"computed ({'; '.join(reasons)})"
     context.log.info("%s of %s: %s in %.1f s", stage.name, inputs.place, words, time.monotonic() - started)
-    for finding in artifact.findings:
-        if not artifact.reused and not finding["passed"]:  # on the command line nobody sees checks
-            logger.warning("%s of %s: check %s: %s", stage.name, inputs.place, finding["name"], finding["message"])
+    # On the command line nobody sees checks. What ends the run is said each time.
+    told = stage.refusals(artifact) if artifact.reused else [it for it in artifact.findings if not it["passed"]]
+    for finding in told:
+        logger.warning("%s of %s: check %s: %s", stage.name, inputs.place, finding["name"], finding["message"])
     found = {finding["name"]: finding for finding in artifact.findings}
     return MaterializeResult(
         data_version=DataVersion(artifact.digest),

@@ -77,6 +77,7 @@ def _of_hub(name: str, file: str, revision: str) -> Path | None:
     try:
         return Path(hf_hub_download(name, file, revision=revision or None))
     except LocalEntryNotFoundError as error:
-        raise ModelNotFoundError(f"model {name!r}: {file} is neither in the cache nor to be had: {error}") from None
+        where = "there is no such folder, and of a hub's model of that name"
+        raise ModelNotFoundError(f"model {name!r}: {where} {file} is neither in the cache nor to be had: {error}") from None
     except EntryNotFoundError:
         return None

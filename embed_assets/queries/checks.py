@@ -20,7 +20,8 @@ def check_pairs(pairs: pl.DataFrame, covered: int, identifiers: int) -> list[Fin
         Finding(
             "enough_pairs",
             kept >= FEWEST_PAIRS,
-            f"{kept} of {len(pairs)} candidates are left: with too few, add documents or raise the numbers in 'questions'",
+            f"{kept} of {len(pairs)} candidates are left, and at least {FEWEST_PAIRS} are needed: "
+            "add documents or raise the numbers in 'questions'",
         ),
         Finding(
             "identifiers_covered",

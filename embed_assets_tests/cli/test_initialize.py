@@ -18,6 +18,8 @@ def test_a_new_folder_has_a_collection_with_the_default_settings_and_publishes(t
     workspace = Workspace(tmp_path / "data", tmp_path / "home")
     assert list(workspace.collections()) == ["manuals"]
     assert read_settings(workspace, "manuals") == Settings(publishing=PublishingSettings(uri="published"))
+    documents = tmp_path / "data" / "collections" / "manuals" / "documents"
+    assert documents.is_dir() and not list(documents.iterdir())  # a file of ours would be a document that people find
 
 
 def without_marks(text: str, names: str) -> str:

@@ -59,6 +59,15 @@ def test_what_fails_again_and_again_ends(instance: DagsterInstance, monkeypatch:
     assert "bakery: corpus_chunks failed: MemoryError: the GPU is full" in caplog.text
 
 
+@pytest.mark.long
+def test_what_a_check_refused_is_told_again_by_each_run(instance: DagsterInstance, workspace_folder: Path, caplog):
+    (workspace_folder / "data" / "settings.yaml").write_text("questions: {max_questions: 0, max_lookups: 2}")
+    for _ in ("computed", "reused"):
+        caplog.clear()
+        assert not materialize_collection(instance, "bakery", "qa_pairs")
+        assert "qa_pairs of bakery: check enough_pairs: " in caplog.text
+
+
 @pytest.mark.parametrize("error", UserError.__subclasses__(), ids=lambda error: error.__name__)
 def test_every_error_that_needs_a_person_ends_at_once_in_its_own_words(error: type[Exception]):
     @failures.lasting_errors_end_at_once

@@ -42,6 +42,11 @@ def test_prompts_are_those_of_the_settings_else_of_the_configuration(tmp_path, c
     assert with_prompts(found) == found
 
 
+def test_a_mistyped_folder_is_called_a_folder_that_is_not_there():
+    with pytest.raises(ModelNotFoundError, match=r"^model 'no-such-model': there is no such folder, and of a hub's model"):
+        own_lengths("no-such-model")
+
+
 def test_a_configuration_that_is_no_json_is_named(tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"config_sentence_transformers\.json is not JSON"):
         with_prompts(BaseModelSettings(name=model_with(tmp_path / "model", "{")))
