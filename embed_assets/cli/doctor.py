@@ -15,6 +15,7 @@ import psutil
 from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option
+from embed_assets.corpus.files import list_files
 from embed_assets.evaluation.human_labels import check_labels
 from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import why_no_vllm
@@ -95,6 +96,9 @@ def _of_collection(workspace: Workspace, name: str) -> Iterator[Diagnosis]:
         yield Diagnosis(f"settings of {name}", False, str(error))
         return
     yield Diagnosis(f"settings of {name}", True, "read")
+    documents = workspace.collection_folder(name) / "documents"
+    if documents.is_dir() and not settings.production.uri and not list_files(documents.parent).files:
+        yield Diagnosis(f"documents of {name}", False, f"there is no file in {documents}: put documents there")
     try:
         check_labels(workspace.collection_folder(name))
     except CollectionError as error:

@@ -62,6 +62,15 @@ def test_a_slip_in_the_labels_is_named_with_its_line(workspace_folder: Path):
     assert done.exit_code == 1 and f"{qrels}:1: expected query-id, corpus-id" in found["labels of routers"]["words"]
 
 
+def test_a_collection_without_documents_is_told(workspace_folder: Path):
+    documents = workspace_folder / "data" / "collections" / "new" / "documents"
+    (documents / "later").mkdir(parents=True)
+    done, found = doctor(workspace_folder)
+    assert done.exit_code == 1 and f"there is no file in {documents}" in found["documents of new"]["words"]
+    (documents / "later" / "pump.md").write_text("The pump.")
+    assert "documents of new" not in doctor(workspace_folder)[1]
+
+
 def test_files_of_a_name_that_nothing_reads_are_told(workspace_folder: Path):
     write_small_collections(workspace_folder / "data")
     folder = workspace_folder / "data" / "collections" / "routers"
