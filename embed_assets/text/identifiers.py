@@ -59,10 +59,10 @@ IDENTIFIER_PATTERNS = (
     # 6ES7214-1AG40-0XB0, 74HC595, 1756-L71, but not 1E10, 2024-Q1, and a part of #00FF00, %3A23 or 2024-10-19T00:18
     rf"(?<![#%-]){_START}(?!\d+E\d+{_END}|(?:19|20)\d\d-[HQW]\d)"
     rf"(?:\d+\p{{Lu}}{{1,4}}\d{{2,}}[{_UPPER}]*|\d{{3,}}-\p{{Lu}}{{1,4}}\d+[{_UPPER}]*)(?:-[{_UPPER}]+)*{_END}",
-    # CYP2D6, 6205-2RS, M8x40, 2014/65/EU
-    rf"{_START}\p{{Lu}}{{2,5}}\d\p{{Lu}}\d{{1,2}}{_END}",
-    rf"(?<![{_NAME}.-])(?!(?:19|20)\d\d-)\d{{3,5}}-\d\p{{Lu}}{{1,3}}\d?(?![{_NAME}-])",
-    rf"{_START}(?:M\d{{1,2}}x\d{{1,3}}|\d{{2,4}}/\d{{1,4}}/(?:E[UGC]|E[WE][GC]|[CU]E|Euratom)){_END}",
+    # CYP2D6, M8x40, 2014/65/EU, 6205-2RS
+    rf"{_START}(?:\p{{Lu}}{{2,5}}\d\p{{Lu}}\d{{1,2}}|M\d{{1,2}}x\d{{1,3}}"
+    rf"|\d{{2,4}}/\d{{1,4}}/(?:E[UGC]|E[WE][GC]|[CU]E|Euratom)"
+    rf"|(?<![.-])(?!(?:19|20)\d\d-)\d{{3,5}}-\d\p{{Lu}}{{1,3}}\d?(?!-)){_END}",
     # 10.1000/xyz123, which is a DOI, and 7732-18-5 of a chemical
     rf"{_START}10\.\d{{4,9}}/[\w./:;()-]*\w",
     rf"(?<![{_NAME}.-])\d{{2,7}}-\d\d-\d(?![{_NAME}-])",
@@ -107,23 +107,22 @@ def find_identifiers(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -
         SettingsError: a pattern takes far too long: there are some whose time doubles with each letter.
     """
     text = _TOO_LONG.sub(lambda run: " " * len(run[0]), text)
-    found = [(match.start(), -match.end(), match[0]) for pattern in patterns for match in _matches(pattern, text)]
+    found: list[tuple[int, int, str]] = []
+    for pattern in patterns:
+        try:
+            matches = compile_pattern(pattern).finditer(text, timeout=MOST_SECONDS)
+            found += [(match.start(), -match.end(), match[0]) for match in matches]
+        except TimeoutError:
+            raise SettingsError(
+                f"identifiers: the pattern {pattern!r} takes more than {MOST_SECONDS} s to look through one text: "
+                "write it so that a text is matched in one way only, without repetitions within repetitions"
+            ) from None
     identifiers, end = [], 0
     for start, negative_end, identifier in sorted(found):
         if identifier and start >= end:
             identifiers.append(identifier)
             end = -negative_end
     return list(dict.fromkeys(identifiers))
-
-
-def _matches(pattern: str, text: str) -> Iterator[regex.Match]:
-    try:
-        yield from compile_pattern(pattern).finditer(text, timeout=MOST_SECONDS)
-    except TimeoutError:
-        raise SettingsError(
-            f"identifiers: the pattern {pattern!r} takes more than {MOST_SECONDS} s to look through one text: "
-            "write it so that a text is matched in one way only, without repetitions within repetitions"
-        ) from None
 
 
 @functools.lru_cache(maxsize=10_000)
