@@ -31,7 +31,7 @@ def write_queries(folder: Path, scratch: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("empty", "cannot be loaded"), ("file", "cannot be loaded"), ("nowhere", "nothing at"), (None, "without a name")],
+    [("empty", "is no model"), ("file", "cannot be loaded"), ("nowhere", "nothing at"), (None, "without a name")],
 )
 def test_a_model_that_cannot_be_loaded_is_told_in_a_line(tmp_path: Path, name: str | None, words: str):
     write_collection(tmp_path / "data" / "collections" / "bakery", BAKERY)
