@@ -19,7 +19,7 @@ LETTERS_OF_AN_END = 4
 # What stands before a title in the text or in the bookmark alone: 2.1, Chapter 3:, A, iv., but not the first words of Add a user.
 _ROMAN = r"(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3})"
 _NUMBER = re.compile(
-    rf"(?:(?i:{WORDS})\s+)?((?:\d{{1,4}}[a-z]?|[A-Z](?!\s+[a-z])|{_ROMAN})(?:\.\d{{1,4}}){{0,5}})[.:)]?\s+"
+    rf"(?:(?i:{WORDS})\s+)?((?:\d{{1,4}}[a-z]?|(?:[A-Z]|{_ROMAN})(?!\s+[a-z]))(?:\.\d{{1,4}}){{0,5}})[.:)]?\s+"
     rf"|([a-z]|(?i:{_ROMAN}))[.:)]\s+"
 )
 # What Markdown would read as a heading, the line below one, or the edge of code.

@@ -109,6 +109,7 @@ def test_lines_that_bookmarks_name_are_headings():
         ("Chapter 3: Oil", ["2 Oil", "3 Oil"], "3 Oil"),
         ("iv. Oil", ["Oil"], "Oil"),
         ("Tools", ["A Tools"], "A Tools"),
+        ("I see no oil", ["6.6 I see no oil"], "6.6 I see no oil"),
         ("Oil", ["4 }", "2 Oil"], "2 Oil"),
     ],
 )
