@@ -140,9 +140,11 @@ def _named_elsewhere(answers: pl.DataFrame, chunks: pl.DataFrame, patterns: Sequ
     if not naming:
         return answers.clear()
     # In a large collection few passages have any of these words, be they identifiers there or not.
-    counted = section_numbers(chunks["document_id"], chunks["passage"])
-    for row in chunks["passage"].str.contains_any(list(naming)).arg_true():
-        numbers = counted.get(chunks["document_id"][row], set())
+    having, documents = chunks["passage"].str.contains_any(list(naming)).arg_true(), chunks["document_id"]
+    around = chunks.filter(pl.col("document_id").is_in(documents[having].unique().to_list()))
+    counted = section_numbers(around["document_id"], around["passage"])
+    for row in having:
+        numbers = counted.get(documents[row], set())
         for identifier in naming.keys() & set(find_identifiers(chunks["passage"][row], patterns)) - numbers:
             naming[identifier].add(row)
     spans = chunks.select("document_id", "start", "end").rows(named=True)
