@@ -26,6 +26,7 @@ from embed_assets.queries.pairs import (
 )
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.near_duplicates import normalize_queries
+from embed_assets.text.section_numbers import section_numbers
 
 Split = Literal["train", "dev", "test"]
 QUERY_SCHEMA = {
@@ -129,15 +130,22 @@ def _draw(held_out: pl.DataFrame, most: int) -> pl.DataFrame:
 
 
 def _named_elsewhere(answers: pl.DataFrame, chunks: pl.DataFrame, patterns: Sequence[str]) -> pl.DataFrame:
-    """The other chunks that answer a look-up by identifiers: those whose passage names all of them."""
+    """The other chunks that answer a look-up by identifiers: those whose passage names all of them.
+
+    The number of a section names nothing: version 3.2 of one document is not section 3.2 of another.
+    """
     lookups = answers.filter((pl.col("source") == LOOKUP) & (pl.col("style") == IDENTIFIER)).unique("query_id", keep="first")
     asked = {row["query_id"]: (row, find_identifiers(row["query"], patterns)) for row in lookups.iter_rows(named=True)}
     naming: dict[str, set[int]] = {identifier: set() for _, identifiers in asked.values() for identifier in identifiers}
     if not naming:
         return answers.clear()
     # In a large collection few passages have any of these words, be they identifiers there or not.
-    for row in chunks["passage"].str.contains_any(list(naming)).arg_true():
-        for identifier in naming.keys() & find_identifiers(chunks["passage"][row], patterns):
+    having, documents = chunks["passage"].str.contains_any(list(naming)).arg_true(), chunks["document_id"]
+    around = chunks.filter(pl.col("document_id").is_in(documents[having].unique().to_list()))
+    counted = section_numbers(around["document_id"], around["passage"])
+    for row in having:
+        numbers = counted.get(documents[row], set())
+        for identifier in naming.keys() & set(find_identifiers(chunks["passage"][row], patterns)) - numbers:
             naming[identifier].add(row)
     spans = chunks.select("document_id", "start", "end").rows(named=True)
     rows = [

@@ -20,9 +20,10 @@ _UNIT = (
     rf"){_END})"
 )
 # What is no version before it was read any further: a number with a unit, a small one, and a date; of 1,234.56 and A.3.1 no part.
+# (Behind V. and R. is one.)
 _NO_VERSION = (
     rf"(?!\d+\.\d+[ \u00a0\u202f-]?{_UNIT}|0\.(?:0\d*|\d{{3,}})(?!\.?\d)|\d{{1,2}}\.\d{{1,2}}\.(?:19|20)\d\d{_END})"
-    r"(?<!\d\.)(?<!(?<!\p{L})\p{Lu}\.)(?<!(?<![\d.])\d{1,3},)(?<![€£¥₹$][ \u00a0]?)"
+    r"(?<!\d\.)(?<!(?<!\p{L})[^\P{Lu}RV]\.)(?<!(?<![\d.])\d{1,3},)(?<![€£¥₹$][ \u00a0]?)"
     r"(?<!(?i:\b(?:sections?|chapters?|fig(?:ures?|s)?\.?|tables?|eqs?\.?|equations?|clauses?|abschnitt|kapitel|abb(?:ildung)?\.?"
     r"|tab(?:elle)?\.?)\s))"
 )

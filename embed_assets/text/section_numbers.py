@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable
 
-_WORDS = (
+# What stands before the number of a section; Windows and Error do not.
+WORDS = (
     "(?:Step|Chapter|Section|Part|Appendix|Annex|Option|Phase|Lesson|Module|Schritt|Kapitel|Abschnitt|Teil|Anhang|Étape|Chapitre"
     "|Partie|Annexe|Paso|Capítulo|Parte|Passo|Capitolo)"
 )
-# 3.2 Care, B. Care, Chapter 4: Storage, Appendix A Parts, but not A pump
-_NUMBERED = re.compile(rf"(?:(?i:{_WORDS}) (?=[A-Z\d])|(?![A-Z]\s))((?:[A-Z]|\d{{1,3}})(?:\.\d{{1,3}})*)[.:)]?\s+(?=\S)")
+# 3.2 Care, B. Care, Chapter 4: Storage, Appendix A Parts, but not A pump, nor 404 Not found
+_NUMBERED = re.compile(rf"(?:(?i:{WORDS}) (?=[A-Z\d])|(?![A-Z]\s))((?:[A-Z]|\d{{1,2}})(?:\.\d{{1,3}})*)[.:)]?\s+(?=\S)")
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.{1,200})", re.MULTILINE)
 
 

@@ -157,6 +157,16 @@ def test_every_chunk_that_names_the_identifiers_answers_their_look_up():
     assert labels.filter(pl.col("start") == 20)["text"].unique().to_list() == ["BUG-1: FAN-7 stops"]
 
 
+def test_a_section_of_that_number_does_not_answer_a_look_up_by_a_version():
+    test, train = names_of("test")[0], names_of("train")[0]
+    texts = [(test, "News\nFans hum with 3.2."), (train, "Manual > 3 Fans > 3.2 Noise\nNone."), (train, "Manual\n3.2 has it.")]
+    rows = [(name, 10 * i, 10 * i + 10, passage, passage) for i, (name, passage) in enumerate(texts)]
+    chunks = pl.DataFrame(rows, schema=["document_id", "start", "end", "text", "passage"], orient="row")
+    pair = {"query_id": "q", "query": "3.2 fans", "style": "identifier", "writer": TEXT_WRITER, "document_id": test}
+    _, labels = hold_out_queries(pl.DataFrame([pair | {"start": 0, "end": 10}]), chunks, SETTINGS, [r"\d\.\d"])
+    assert labels["document_id"].to_list() == [test]
+
+
 def names_of(split: str) -> list[str]:
     return [name for name in NAMES[:200] if split_of(name, SETTINGS) == split]
 

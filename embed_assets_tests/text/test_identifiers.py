@@ -47,7 +47,7 @@ WHOLE = r"(?<![\p{Latin}\p{Nd}_])%s(?![\p{Latin}\p{Nd}_])"
          ["6ES7214-1AG40-0XB0", "74HC595", "1756-L71", "001a.2b3c.4d5e"]),
         ("CYP2D6, bearing 6205-2RS, bolts M8x40, directive 2014/65/EU", ["CYP2D6", "6205-2RS", "M8x40", "2014/65/EU"]),
         ("H2O, MP3, 2024-2D, 12/24/48 V, 24/7, 1920x1080, 10-5V and 1/2/2024", []),
-        ("see A.3.1, B.2 and Appendix C.3.7; firmware R81.20", ["R81.20"]),
+        ("see A.3.1, B.2 and Appendix C.3.7; firmware R81.20, V.3.1.4 or R.2.10", ["R81.20", "3.1.4", "2.10"]),
         ("1E10, #00FF00, %3A23, 2024-10-19T00:18:05, 2024-Q1, 12V-24V, 100-240V, 24-HOUR and 10-K", []),
     ],
 )  # fmt: skip

@@ -21,6 +21,7 @@ def numbers_of(*passages: str) -> set[str]:
         (["Manual > A pump\nRuns.", "Manual > B valve\nOpens."], set()),
         (["Ports > Server 1 set-up\nPlug.", "Ports > Server 2 set-up\nPlug."], set()),
         (["2 Oil the pump\n3 Turn it on"], set()),
+        (["Web > 403 Forbidden\nNo.", "Web > 404 Not found\nNo.", "Web > 404.3 No such type\nNo."], set()),
     ],
 )  # fmt: skip
 def test_numbers_count_sections_where_others_stand_beside_or_above_them(passages, expected):

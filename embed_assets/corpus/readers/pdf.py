@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from embed_assets.corpus.encodings import with_newlines
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
-from embed_assets.corpus.readers.pdf_headings import as_text, headings_of, printed_title, with_headings
+from embed_assets.corpus.readers.pdf_headings import as_text, bookmarked, large_lines, printed_title, with_headings
 from embed_assets.corpus.readers.printed_pages import compounds_of, joined_words, without_edges
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def read_pdf(content: bytes) -> Converted:
         [_BULLET.sub("- ", line.strip()) for line in page if line.strip()]
         for page in without_edges([page.splitlines() for page in pages])
     ]
-    headings = headings_of(document)
-    marked = [list(with_headings(page, headings.get(number, ()))) for number, page in enumerate(lines)]
+    marked = _with_levels(document, lines)
     is_markdown = any(level for page in marked for level, _ in page)
     text = "\n\n".join(filter(None, (_paragraphs(page, is_markdown) for page in marked)))
     return Converted(text, _title(document, pages[0]), markdown=is_markdown, notes=tuple(notes))
@@ -89,6 +88,16 @@ def _page(document: "PdfDocument", number: int) -> tuple[str, int]:
     text_page.close()
     page.close()
     return text, kinds.count(pdfium.FPDF_ANNOT_TEXT)
+
+
+def _with_levels(document: "PdfDocument", pages: Sequence[Sequence[str]]) -> list[list[tuple[int, str]]]:
+    """The lines of each page with their levels: those that bookmarks name are headings; where there are none, large ones."""
+    for headings_of in (bookmarked, large_lines):
+        headings = headings_of(document)
+        marked = [list(with_headings(page, headings.get(number, ()))) for number, page in enumerate(pages)]
+        if any(level for page in marked for level, _ in page):
+            break
+    return marked
 
 
 def _title(document: "PdfDocument", page: str) -> str:

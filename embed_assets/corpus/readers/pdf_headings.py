@@ -1,12 +1,13 @@
-"""The headings of a PDF file: the lines that its bookmarks name, or those in large letters where it has no bookmarks."""
+"""The headings of a PDF file: the lines that its bookmarks name, or those in large letters where these name none."""
 
 import contextlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, chain, groupby, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from embed_assets.text.section_numbers import WORDS
 from embed_assets.text.tokens import fold
 
 if TYPE_CHECKING:
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 MOST_LEVELS, MOST_LINES, LONGEST_HEADING = 6, 3, 300
 MOST_BOOKMARKS, LOOKED_AHEAD = 20_000, 20
 LETTERS_OF_AN_END = 4
-# What stands before a title in the text or in the bookmark alone: 2.1, Chapter 3:, A, iv.
-_NUMBER = re.compile(r"(?:[^\W\d_]{2,12}\s+)?(?:\d{1,4}[a-z]?|[a-z]|[ivxlc]{1,6})(?:\.\d{1,4}){0,5}[.:)]?\s+", re.IGNORECASE)
+# What stands before a title in the text or in the bookmark alone: 2.1, Chapter 3:, A, iv., but not the first words of Add a user.
+_ROMAN = r"(?=[IVX])X{0,3}(?:IX|IV|V?I{0,3})"
+_NUMBER = re.compile(
+    rf"(?:(?i:{WORDS})\s+)?((?:\d{{1,4}}[a-z]?|(?:[A-Z]|{_ROMAN})(?!\s+[a-z]))(?:\.\d{{1,4}}){{0,5}})[.:)]?\s+"
+    rf"|([a-z]|(?i:{_ROMAN}))[.:)]\s+"
+)
 # What Markdown would read as a heading, the line below one, or the edge of code.
 _MARK = re.compile(r"#{1,6}(?:\s|$)|(?:=+|-+)$|```|~~~")
 
@@ -29,18 +34,19 @@ _NO_HEADING = re.compile(r"(?:\.[ ]?){4}|[.,;]$")
 Headings = Mapping[int, Sequence[tuple[int, str]]]
 
 
-def headings_of(document: "PdfDocument") -> Headings:
-    """The headings of all pages: the titles of the bookmarks that lead to them, else what is written in large letters."""
+def bookmarked(document: "PdfDocument") -> Headings:
+    """The titles of the bookmarks that lead to each page."""
     found: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for bookmark in islice(document.get_toc(), MOST_BOOKMARKS):
         with contextlib.suppress(UnicodeDecodeError):
             place, title = bookmark.get_dest(), bookmark.get_title()
             if place is not None and (page := place.get_index()) is not None and _letters(title):
                 found[page].append((min(bookmark.level + 1, MOST_LEVELS), title))
-    return found or _large_lines(document)
+    return found
 
 
-def _large_lines(document: "PdfDocument") -> Headings:
+def large_lines(document: "PdfDocument") -> Headings:
+    """What each page has in large letters."""
     import pypdfium2
 
     pages: dict[int, list[tuple[str, float]]] = {}
@@ -106,7 +112,7 @@ def with_headings(lines: Sequence[str], headings: Sequence[tuple[int, str]]) -> 
 
     A heading may go over several lines.
     """
-    waiting, place = [(level, _names(title)) for level, title in headings], 0
+    waiting, place = [(level, _name(title)) for level, title in headings], 0
     ends = [_end(line) if headings else "" for line in lines]
     while place < len(lines):
         here = slice(place, place + MOST_LINES)
@@ -115,25 +121,48 @@ def with_headings(lines: Sequence[str], headings: Sequence[tuple[int, str]]) -> 
         place += count
 
 
-def _named(lines: Sequence[str], ends: Sequence[str], waiting: list[tuple[int, frozenset[str]]]) -> Iterator[tuple[int, int]]:
+def _named(lines: Sequence[str], ends: Sequence[str], waiting: list[tuple[int, "_Name"]]) -> Iterator[tuple[int, int]]:
     """How many of the lines are a heading, and its level; it, and those before it, wait no more."""
     asked = waiting[:LOOKED_AHEAD]
     for count in range(len(lines), 0, -1):
-        # Nearly all lines are told apart by this, without their names.
-        if not any(name.endswith(ends[count - 1]) for _, names in asked for name in names):
+        # Nearly all lines are told apart by this, without their names. FAQ is shorter than the end of 3 FAQ.
+        end = ends[count - 1]
+        if not any(name.letters.endswith(end) or end.endswith(name.letters) for _, name in asked):
             continue
         heading = " ".join(lines[:count])
-        found = _names(heading) if len(heading) <= LONGEST_HEADING else frozenset()
-        for number, (level, names) in enumerate(asked):
-            if not names.isdisjoint(found):
+        if len(heading) > LONGEST_HEADING:
+            continue
+        found = _name(heading)
+        for number, (level, name) in enumerate(asked):
+            if name.is_that_of(found):
                 del waiting[: number + 1]
                 yield count, level
                 return
 
 
-def _names(heading: str) -> frozenset[str]:
-    """The letters and digits of a heading, with its number and without it; blanks are not where they were in a PDF file."""
-    return frozenset(filter(None, map(_letters, (heading, _NUMBER.sub("", heading, count=1)))))
+class _Name(NamedTuple):
+    """The letters and digits of a heading: blanks are not where they were in a PDF file.
+
+    Args:
+        letters: all of them.
+        number: 2.1 of Chapter 2.1: Care; "" if there is none.
+        title: those behind the number.
+    """
+
+    letters: str
+    number: str
+    title: str
+
+    def is_that_of(self, other: "_Name") -> bool:
+        """Whether two headings are the same, with the same number or one of them without."""
+        numbers = {self.number, other.number} - {""}
+        return bool(self.letters) and (self.letters == other.letters or (len(numbers) < 2 and self.title == other.title != ""))
+
+
+def _name(heading: str) -> _Name:
+    letters, number = _letters(heading), _NUMBER.match(heading)
+    title = _letters(heading[number.end() :]) if number else letters
+    return _Name(letters, (number[1] or number[2]).lower() if number and title else "", title or letters)
 
 
 def _end(line: str) -> str:

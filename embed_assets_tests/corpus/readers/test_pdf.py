@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from embed_assets.corpus.readers.pdf_headings import with_headings
 from embed_assets_tests.corpus.pdf_files import pdf
 from embed_assets_tests.corpus.readers.test_conversion import read
 
@@ -96,6 +97,37 @@ def test_lines_that_bookmarks_name_are_headings():
         "## 2.1 Oil and filters for all machines",
         "Change them each May.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("bookmark", "lines", "heading"),
+    [
+        ("Restore a backup", ["Create a backup", "Restore a backup"], "Restore a backup"),
+        ("Add a user", ["user", "Add a user"], "Add a user"),
+        ("Step 2 Storage", ["Step 1 Storage", "Step 2 Storage"], "Step 2 Storage"),
+        ("Civil law", ["Law", "2 Civil law"], "2 Civil law"),
+        ("Chapter 3: Oil", ["2 Oil", "3 Oil"], "3 Oil"),
+        ("iv. Oil", ["Oil"], "Oil"),
+        ("Tools", ["A Tools"], "A Tools"),
+        ("I see no oil", ["6.6 I see no oil"], "6.6 I see no oil"),
+        ("Oil", ["4 }", "2 Oil"], "2 Oil"),
+    ],
+)
+def test_a_bookmark_names_the_line_with_its_words_and_with_no_other_number(bookmark, lines, heading):
+    assert [line for level, line in with_headings(lines, [(1, bookmark)]) if level] == [heading]
+
+
+def test_bookmarks_that_name_no_line_leave_the_headings_to_large_letters():
+    """Programs that make PDF files of pictures or slides name each page."""
+    outline = (
+        b"<< /Producer (none) >>",
+        b"<< /First 6 0 R /Last 6 0 R >>",
+        b"<< /Title (Page 1) /Parent 5 0 R /Dest [7 0 R /Fit] >>",
+    )
+    text = b" ".join(b"(The pump has to rest after use, %s.) Tj T*" % words.encode() for words in NUMBERS)
+    shown = b"BT 28 TL 72 720 Td /F1 24 Tf (Rest) Tj T* /F1 12 Tf %s ET" % text
+    page = read(".pdf", pdf(shown, catalog=b"/Outlines 5 0 R", others=outline))
+    assert [line for line in page.text.splitlines() if line.startswith("#")] == ["# Rest"]
 
 
 def test_lines_in_large_letters_are_headings_where_there_are_no_bookmarks():
