@@ -56,6 +56,7 @@ def train_trial(workspace: Workspace, name: str, score: float) -> Artifact:
 
     def write_model(folder: Path, scratch: Path) -> None:
         (folder / "model").mkdir()
+        (folder / "model" / "config.json").write_text("{}")
         (folder / "model" / "model.safetensors").write_bytes(name.encode() * 1000)
 
     def write(folder: Path, scratch: Path) -> None:

@@ -111,7 +111,7 @@ class Published:
             raise PublishingError(f"{self.collection}: {NOTHING}")
         return PublishedIndex(self.workspace.database(self.settings.uri), self.settings.table or self.collection)
 
-    def current(self) -> tuple[Pointer, dict[str, Any]]:
+    def in_production(self) -> tuple[Pointer, dict[str, Any]]:
         """The pointer, and what the table in production is made of; empty where there is none.
 
         Raises:
@@ -139,7 +139,7 @@ class Published:
         Raises:
             PublishingError: what is in production is of another collection, or as PublishedIndex.rollback.
         """
-        self.current()
+        self.in_production()
         return self.index.rollback()
 
     def _refuse_anothers(self, metadata: Mapping[str, Any]) -> None:
@@ -289,7 +289,7 @@ class Published:
         if not self.settings.uri:
             return {}
         index = self.index
-        pointer, metadata = self.current()
+        pointer, metadata = self.in_production()
         exported = self.exported_model(metadata) if metadata else None
         model = model_of_table(metadata) if metadata else None
         return {
@@ -306,7 +306,7 @@ def without_fine_tuning(published: Published) -> str:
 
     Of several verdicts on fine-tuned models the last one counts, which may be of a later day than the index.
     """
-    pointer, metadata = published.current()
+    pointer, metadata = published.in_production()
     if not metadata or not model_of_table(metadata).is_base:
         return ""
     reason, day = _refused_after(published, pointer.swapped_at) or (pointer.reason, pointer.swapped_at)

@@ -156,7 +156,7 @@ def decide(
     """
     index, verdict = published.index, judged.verdict
     candidate, chunks = model_of(inputs.artifacts["checkpoint"]), inputs.artifacts["corpus_chunks"]
-    before, live = published.current()
+    before, live = published.in_production()
     name = index.table_name(published.made_of(candidate, chunks)["fingerprint"])
 
     def of_candidate(words: str, model: Model | None = None, reason: str = "") -> Decision:

@@ -2,6 +2,7 @@ import json
 import math
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,14 +59,16 @@ def test_several_servers_are_asked_in_turn_and_one_that_is_away_is_passed_over(s
     first, second = serve(lambda prompt, before: answered("first")), serve(lambda prompt, before: answered("second"))
     both = settings(first.url, more_urls=[second.url], retries=0)
     assert [answer.text for answer in ask(both, list("abcdef"))] == ["first", "second"] * 3
-    away = f"http://127.0.0.1:{free_port()}/v1"
-    for urls in ((away, second.url), (second.url, away)):
-        answers = ask(settings(urls[0], more_urls=[urls[1]], retries=0), [f"{number}" for number in range(20)])
-        assert [(answer.text, answer.problem) for answer in answers] == [("second", "")] * 20
     busy = serve(lambda prompt, before: failed(503, "starting"))
     assert [answer.text for answer in ask(settings(busy.url, more_urls=[second.url], retries=0), ["x"])] == ["second"]
-    with pytest.raises(GenerationError, match="no connection"):
-        ask(settings(away, more_urls=[away], retries=0), list("abcdef"))
+    with socket.socket() as nobody:  # whose port no other server gets meanwhile
+        nobody.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        for urls in ((away, second.url), (second.url, away)):
+            answers = ask(settings(urls[0], more_urls=[urls[1]], retries=0), [f"{number}" for number in range(20)])
+            assert [(answer.text, answer.problem) for answer in answers] == [("second", "")] * 20
+        with pytest.raises(GenerationError, match="no connection"):
+            ask(settings(away, more_urls=[away], retries=0), list("abcdef"))
 
 
 def test_of_several_servers_one_that_fails_is_set_aside_and_taken_back(serve, caplog):
