@@ -30,7 +30,7 @@ def other_collection(asked: Asked) -> dict[str, Source]:
 EVALUATION_SET = Stage(
     name="evaluation_set",
     group="evaluation",
-    code_version="6",
+    code_version="7",
     settings=("evaluation_set", IDENTIFIERS),
     inputs=("corpus_chunks", "qa_pairs"),
     sources=(human_labels, refused_questions),
