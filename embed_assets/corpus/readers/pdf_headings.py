@@ -22,8 +22,8 @@ _NUMBER = re.compile(
     rf"(?:(?i:{WORDS})\s+)?((?:\d{{1,4}}[a-z]?|(?:[A-Z]|{_ROMAN})(?!\s+[a-z]))(?:\.\d{{1,4}}){{0,5}})[.:)]?\s+"
     rf"|([a-z]|(?i:{_ROMAN}))[.:)]\s+"
 )
-# What Markdown would read as a heading, the line below one, or the edge of code.
-_MARK = re.compile(r"#{1,6}(?:\s|$)|(?:=+|-+)$|```|~~~")
+# What Markdown would read as a heading, the line below one, the edge of code, or HTML that goes on over blank lines.
+_MARK = re.compile(r"#{1,6}(?:\s|$)|(?:=+|-+)$|```|~~~|<(?:[!?]|(?:pre|script|style|textarea)\b)", re.IGNORECASE)
 
 # Letters count as large above those that a tenth of the text has, or larger ones: code and notes are smaller than text.
 LARGER, SHARE_OF_LARGE = 1.12, 0.1
