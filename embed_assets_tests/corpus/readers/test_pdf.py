@@ -131,6 +131,14 @@ def test_bookmarks_that_name_no_line_leave_the_headings_to_large_letters():
     assert [line for line in page.text.splitlines() if line.startswith("#")] == ["# Rest"]
 
 
+def test_two_characters_of_chinese_are_a_heading_and_a_sentence_in_large_letters_is_none():
+    text = b" ".join(b"(The pump has to rest after use, %s.) Tj T*" % words.encode() for words in NUMBERS)
+    shown = b"BT 28 TL 72 760 Td /F1 24 Tf (AB) Tj T* /F1 12 Tf %s /F1 24 Tf (ABABC) Tj ET" % text
+    names = b"/Encoding << /Differences [65 /uni6982 /uni8FF0 /uni3002] >>"
+    page = read(".pdf", pdf(shown).replace(b"/Helvetica", b"/Helvetica " + names))
+    assert [line for line in page.text.splitlines() if line.startswith("#")] == ["# 概述"]
+
+
 @pytest.mark.parametrize("line", ["<?php", "<script>", "<!-- a comment", "<PRE class=oil>"])
 def test_html_in_a_listing_hides_no_heading_below(line):
     text = b" ".join(b"(The pump has to rest after use, %s.) Tj T*" % words.encode() for words in NUMBERS)
