@@ -22,14 +22,14 @@ _NUMBER = re.compile(
     rf"(?:(?i:{WORDS})\s+)?((?:\d{{1,4}}[a-z]?|(?:[A-Z]|{_ROMAN})(?!\s+[a-z]))(?:\.\d{{1,4}}){{0,5}})[.:)]?\s+"
     rf"|([a-z]|(?i:{_ROMAN}))[.:)]\s+"
 )
-# What Markdown would read as a heading, the line below one, or the edge of code.
-_MARK = re.compile(r"#{1,6}(?:\s|$)|(?:=+|-+)$|```|~~~")
+# What Markdown would read as a heading, the line below one, the edge of code, or HTML that goes on over blank lines.
+_MARK = re.compile(r"#{1,6}(?:\s|$)|(?:=+|-+)$|```|~~~|<(?:[!?]|(?:pre|script|style|textarea)\b)", re.IGNORECASE)
 
 # Letters count as large above those that a tenth of the text has, or larger ones: code and notes are smaller than text.
 LARGER, SHARE_OF_LARGE = 1.12, 0.1
 LONGEST_LARGE_LINE, FEWEST_LETTERS = 120, 3
 # Not the lines of a table of contents, and no sentences.
-_NO_HEADING = re.compile(r"(?:\.[ ]?){4}|[.,;]$")
+_NO_HEADING = re.compile(r"(?:\.[ ]?){4}|[.,;。，；、]$")
 # Page number → level, from 1, and words of its headings, in order.
 Headings = Mapping[int, Sequence[tuple[int, str]]]
 
@@ -103,7 +103,8 @@ def _lines_with_heights(document: "PdfDocument", number: int) -> Iterator[tuple[
 
 
 def _may_be_heading(line: str) -> bool:
-    letters = sum(map(str.isalpha, line[:LONGEST_LARGE_LINE]))
+    # One character of Chinese, Japanese or Korean says as much as several letters: 概述 is a heading.
+    letters = sum(1 + (letter >= "\u2e80") for letter in line[:LONGEST_LARGE_LINE] if letter.isalpha())
     return letters >= FEWEST_LETTERS and len(line) <= LONGEST_LARGE_LINE and not _NO_HEADING.search(line)
 
 

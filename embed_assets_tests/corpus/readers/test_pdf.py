@@ -5,6 +5,7 @@ import time
 import pytest
 
 from embed_assets.corpus.readers.pdf_headings import with_headings
+from embed_assets.corpus.structure import read_structure
 from embed_assets_tests.corpus.pdf_files import pdf
 from embed_assets_tests.corpus.readers.test_conversion import read
 
@@ -128,6 +129,22 @@ def test_bookmarks_that_name_no_line_leave_the_headings_to_large_letters():
     shown = b"BT 28 TL 72 720 Td /F1 24 Tf (Rest) Tj T* /F1 12 Tf %s ET" % text
     page = read(".pdf", pdf(shown, catalog=b"/Outlines 5 0 R", others=outline))
     assert [line for line in page.text.splitlines() if line.startswith("#")] == ["# Rest"]
+
+
+def test_two_characters_of_chinese_are_a_heading_and_a_sentence_in_large_letters_is_none():
+    text = b" ".join(b"(The pump has to rest after use, %s.) Tj T*" % words.encode() for words in NUMBERS)
+    shown = b"BT 28 TL 72 760 Td /F1 24 Tf (AB) Tj T* /F1 12 Tf %s /F1 24 Tf (ABABC) Tj ET" % text
+    names = b"/Encoding << /Differences [65 /uni6982 /uni8FF0 /uni3002] >>"
+    page = read(".pdf", pdf(shown).replace(b"/Helvetica", b"/Helvetica " + names))
+    assert [line for line in page.text.splitlines() if line.startswith("#")] == ["# 概述"]
+
+
+@pytest.mark.parametrize("line", ["<?php", "<script>", "<!-- a comment", "<PRE class=oil>"])
+def test_html_in_a_listing_hides_no_heading_below(line):
+    text = b" ".join(b"(The pump has to rest after use, %s.) Tj T*" % words.encode() for words in NUMBERS)
+    parts = (b"/F1 24 Tf (Rest) Tj T* /F1 12 Tf (%s) Tj T*" % line.encode(), text, b"/F1 24 Tf (Oil) Tj T* /F1 12 Tf", text)
+    page = read(".pdf", pdf(b"BT 28 TL 72 760 Td %s ET" % b" ".join(parts)))
+    assert [heading.title for heading in read_structure(page.text).headings] == ["Rest", "Oil"]
 
 
 def test_lines_in_large_letters_are_headings_where_there_are_no_bookmarks():
