@@ -177,12 +177,16 @@ def _own_columns(text: str, table: Block, start: int, end: int) -> str:
 
 
 def _first_cell(text: str, table: Block, row: int) -> str:
-    """The first cell of the row that begins there, below its name: what the row is about. "" if it is long, or says nothing."""
-    cells = _BAR.split(text[row : row + LONGEST_FIRST_CELL].lstrip("> \t").removeprefix("|"), maxsplit=1)
-    cell = cells[0].strip()
-    if len(cells) < 2 or not any(map(str.isalnum, cell)):
+    """The first cell of the row that begins there, behind its name: what the row is about. With the second, if it is a number.
+
+    "" if it is long, or says nothing.
+    """
+    *cells, _ = map(str.strip, _BAR.split(text[row : row + LONGEST_FIRST_CELL].lstrip("> \t").removeprefix("|"), maxsplit=2))
+    if not cells or not any(map(str.isalnum, cells[0])):
         return ""
-    return f"{name}: {cell}\n" if (name := _names(table.before)[0].strip()) else f"{cell}\n"
+    about = cells[:1] if any(map(str.isalpha, cells[0])) else cells
+    named = zip(map(str.strip, _names(table.before)), about, strict=False)
+    return ", ".join(f"{name}: {cell}" if name else cell for name, cell in named) + "\n"
 
 
 @lru_cache(maxsize=8)

@@ -491,6 +491,15 @@ def test_each_part_of_a_long_row_says_what_the_row_is_about(tokenizer, rows_befo
     assert "Error:" not in chunks["passage"][-1] and chunks["tokens"].max() <= 64
 
 
+def test_the_number_of_a_row_says_too_little_about_its_parts(tokenizer):
+    answer = " ".join(f"Then turn the valve {i} of the pump until its pressure falls." for i in range(30))
+    text = f"| # | Error | What to do |\n| --- | --- | --- |\n| 7 | PX-7719 | {answer} |\n"
+    chunks = cut(tokenizer, Document("t", "Errors", text), max_tokens=64)
+    assert len(chunks) > 4 and all(
+        passage.startswith("Errors\n#: 7, Error: PX-7719\n| What to do |\n") for passage in chunks["passage"][1:]
+    )
+
+
 def _die(*given, **settings):
     os.kill(os.getpid(), signal.SIGKILL)
 
