@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from embed_assets.text.section_numbers import NUMBERED
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
@@ -16,8 +18,6 @@ LONGEST_HEADING = 120
 CHARACTERS_OF_A_PART = 2**18
 # As little of a text is read as can be.
 FOR_A_FIRST_HEADING, FOR_ITS_SIBLINGS = (500, 10_000), 100_000
-# 1 Overview, 2.3: Care, Chapter 4.
-_NUMBERED = re.compile(r"([^\W\d_]{2,12} )?\d{1,3}(?:\.\d{1,3})*[.:)]?(?:\s|$)")
 # What follows a blank line, and is not indented, as the rest of a list or of code would be.
 _PARAGRAPH = re.compile(r"\n[ \t]*\r?\n(?=\S)")
 _NAME_OF_TAG = re.compile(r"</?([A-Za-z][\w-]*)")
@@ -140,9 +140,9 @@ def _first_lines(text: str, characters: int) -> str:
 
 
 def _are_counted(title: str, other: str) -> bool:
-    """Whether two titles differ in their numbers alone, or begin with numbers, behind the same word if there is one."""
-    one, two = _NUMBERED.match(title), _NUMBERED.match(other)
-    return re.sub(r"\d+", "0", title) == re.sub(r"\d+", "0", other) or bool(one and two and one[1] == two[1])
+    """Whether two titles differ in their numbers alone, or begin with those of sections."""
+    alike = re.sub(r"\d+", "0", title) == re.sub(r"\d+", "0", other)
+    return alike or all(NUMBERED.match(it) for it in (title, other))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ WORDS = (
     "|Partie|Annexe|Paso|Capítulo|Parte|Passo|Capitolo)"
 )
 # 3.2 Care, B. Care, Chapter 4: Storage, Appendix A Parts, but not A pump, nor 404 Not found
-_NUMBERED = re.compile(rf"(?:(?i:{WORDS}) (?=[A-Z\d])|(?![A-Z]\s))((?:[A-Z]|\d{{1,2}})(?:\.\d{{1,3}})*)[.:)]?\s+(?=\S)")
+NUMBERED = re.compile(rf"(?:(?i:{WORDS}) (?=[A-Z\d])|(?![A-Z]\s))((?:[A-Z]|\d{{1,2}})(?:\.\d{{1,3}})*)[.:)]?\s+(?=\S)")
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.{1,200})", re.MULTILINE)
 
 
@@ -27,7 +27,7 @@ def section_numbers(documents: Iterable[str], passages: Iterable[str]) -> dict[s
     for document, passage in zip(documents, passages, strict=True):
         path = passage[: passage.find("\n")] if "\n" in passage else ""
         for heading in (*path.split(" > "), *_HEADING.findall(passage)):
-            if number := _NUMBERED.match(heading):
+            if number := NUMBERED.match(heading):
                 found.setdefault(document, set()).add(number[1])
     counted = {document: {number for number in numbers if _is_counted(number, numbers)} for document, numbers in found.items()}
     return {document: numbers for document, numbers in counted.items() if numbers}
@@ -43,5 +43,5 @@ def _is_counted(number: str, numbers: set[str]) -> bool:
 
 def without_number(heading: str, numbers: set[str]) -> str:
     """The heading without the number in front of it, if that counts a section: nobody types it."""
-    number = _NUMBERED.match(heading)
+    number = NUMBERED.match(heading)
     return heading[number.end() :] if number and number[1] in numbers else heading

@@ -72,7 +72,7 @@ def large_lines(document: "PdfDocument") -> Headings:
 
 
 def printed_title(document: "PdfDocument") -> str:
-    """What stands in the largest letters on the first page, if it is no chapter and all else is smaller; "" if nothing is."""
+    """What stands in the largest letters on the first page, if all else is smaller; "" if nothing is, or a number begins it."""
     import pypdfium2
 
     lines: list[tuple[str, float]] = []
