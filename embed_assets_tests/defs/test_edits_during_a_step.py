@@ -22,6 +22,7 @@ from embed_assets.cli.runs import materialize_collection, open_instance
 from embed_assets.definitions import defs
 from embed_assets.defs.corpus import corpus_chunks
 from embed_assets.defs.partitions import collections, trials
+from embed_assets.evaluation.scoring import LabelledCollection
 from embed_assets.graph import STAGES
 from embed_assets.lineage import finished_trials, open_published, resolve
 from embed_assets.models.answers import Answer, Sampling
@@ -272,9 +273,9 @@ def test_a_trial_is_scored_on_the_chunks_that_it_names(
         findings = [{"name": name, "passed": True, "message": ""} for name in TRIAL.checks]
         (folder / REPORT / FINDINGS).write_text(json.dumps(findings))
 
-    def score(collection, chunks, *others, **options):
-        scored_on.append(len(chunks))
-        return real(collection, chunks, *others, **options)
+    def score(collection: LabelledCollection, *others, **options):
+        scored_on.append(len(collection.chunks))
+        return real(collection, *others, **options)
 
     real = module.score_systems
     monkeypatch.setattr(module, "write_checkpoint", train)
