@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.artifacts.workspace import LARGEST_SETTINGS
 
 NAME = "settings.yaml"
 # Names that somebody meant, and that are not read.
 MISNAMED = re.compile(r"settings?\.ya?ml", re.IGNORECASE)
-LARGEST_FILE = 100_000  # bytes; the library takes a second for ten thousand
 MOST_VALUES = 100_000  # with those that aliases stand for
 # What the words of the YAML library mean for whoever wrote the file, in the order in which they are looked for.
 WHAT_TO_DO = {
@@ -53,7 +53,7 @@ def _read_once(path: Path, size: int, modified: int) -> dict[str, Any]:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        if size > LARGEST_FILE:
+        if size > LARGEST_SETTINGS:
             raise SettingsError(f"{path}: {size} bytes are too many for settings: is it another file?")
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         if _count(content, {}) > MOST_VALUES:

@@ -81,12 +81,17 @@ def _file_digest(path: Path, size: int, modified: int) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file in one step: a reader sees the old or the new text, never a part, after a power cut too."""
+    with write_file_atomically(path) as temporary, temporary.open("x", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+@contextmanager
+def write_file_atomically(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of this one in one step when all is written, for a reader and a power cut alike."""
     temporary = unused_name(path)
     try:
-        with temporary.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield temporary
+        sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ class CollectionError(UserError, ValueError):
 logger = logging.getLogger(__name__)
 # In block style, or in the braces of flow style and JSON.
 PRODUCTION_BLOCK = re.compile(rb"""(?:^|[{,])\s*["']?production["']?\s*:""", re.MULTILINE)
-LOOKED_THROUGH = 100_000  # bytes; a longer settings file is refused
+LARGEST_SETTINGS = 100_000  # bytes; the YAML library takes a second for ten thousand
 COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 ARTIFACTS, MEMOS, DATA, HOME_ID = "artifacts", "memos", "data", "home_id"
 CACHE = "EMBED_ASSETS_CACHE"
@@ -203,7 +203,7 @@ def _names_a_table(folder: Path) -> bool:
     if not os.access(settings, os.R_OK):
         return True
     with settings.open("rb") as stream:
-        return PRODUCTION_BLOCK.search(stream.read(LOOKED_THROUGH)) is not None
+        return PRODUCTION_BLOCK.search(stream.read(LARGEST_SETTINGS)) is not None
 
 
 def _new_id() -> str:

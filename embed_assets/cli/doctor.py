@@ -96,14 +96,15 @@ def _of_collection(workspace: Workspace, name: str) -> Iterator[Diagnosis]:
         yield Diagnosis(f"settings of {name}", False, str(error))
         return
     yield Diagnosis(f"settings of {name}", True, "read")
-    documents = workspace.collection_folder(name) / "documents"
-    if documents.is_dir() and not settings.production.uri and not list_files(documents.parent).files:
+    folder = workspace.collection_folder(name)
+    documents = folder / "documents"
+    if documents.is_dir() and not settings.production.uri and not list_files(folder).files:
         yield Diagnosis(f"documents of {name}", False, f"there is no file in {documents}: put documents there")
     try:
-        check_labels(workspace.collection_folder(name))
+        check_labels(folder)
     except CollectionError as error:
         yield Diagnosis(f"labels of {name}", False, str(error))
-    for words in unread_files(workspace.collection_folder(name)):
+    for words in unread_files(folder):
         yield Diagnosis(f"files of {name}", False, words)
     for what, model in _models(settings):
         yield _try(f"{what} of {name}", functools.partial(_located, model))

@@ -105,10 +105,13 @@ def promote(collection: str, trial: str, as_json: bool, data: str, home: str) ->
     What the trial has trained is used again by the next run, unless 'prune' has removed its weights.
     """
     workspace, settings = open_collection(collection, data, home)
-    known = trial in finished_trials(workspace, collection, settings)
     path = promote_trial(workspace.writable_folder(collection), settings.training, trial)
     if as_json:
         echo_json({"collection": collection, "trial": trial, "settings": path})
         return
-    what = "takes it over" if known else "trains it: no such trial was trained with what there is now"
+    what = (
+        "takes it over"
+        if trial in finished_trials(workspace, collection, settings)
+        else "trains it: no such trial was trained with what there is now"
+    )
     click.echo(f"{path}: written; 'embed-assets run {collection}' {what}")

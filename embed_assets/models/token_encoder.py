@@ -76,8 +76,8 @@ class TokenEncoder:
                 found |= dict(zip(batch.tolist(), encoded, strict=True))
         # In bfloat16 they would be normalized within 1% only.
         vectors = [torch.nn.functional.normalize(found[place].float(), dim=1) for place in range(len(texts))]
-        for of_text in vectors:
-            require_finite(of_text, self.name, self.compute)
+        if vectors:  # all at once: each look makes a GPU wait
+            require_finite(torch.cat(vectors), self.name, self.compute)
         return [of_text.half() for of_text in vectors]
 
     def _load(self) -> "MultiVectorEncoder":

@@ -19,7 +19,7 @@ from embed_assets.text import tokens
 from embed_assets.text.columns import Texts, identifiers_of, rows_of
 from embed_assets.text.identifiers import find_identifiers
 from embed_assets.text.languages import SPACELESS, words_without_meaning
-from embed_assets.text.section_numbers import section_numbers, without_number
+from embed_assets.text.section_numbers import identifiers_in, section_numbers, without_number
 
 # Marks of headings and quotations in front of a sentence; #include and the > of a path of menus are none.
 MARKS = re.compile(r"^(?:(?:#+|>+)\s+)+")
@@ -208,7 +208,7 @@ class _Identifiers:
         of_heading = functools.lru_cache(maxsize=10_000)(lambda heading: find_identifiers(heading, patterns))
         for row, (passage, text) in enumerate(chunks.select("passage", "text").iter_rows()):
             path, numbers = heading_path(passage, text), counted.get(self._documents[row], ())
-            own = [name for name in find_identifiers(text, patterns) if name not in numbers]
+            own = identifiers_in(text, patterns, numbers)
             self._own.append(own)
             self._above.append([name for name in of_heading("\n".join(path)) if name not in own and name not in numbers])
             self._frequency.update(own + self._above[-1])

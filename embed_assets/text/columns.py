@@ -5,8 +5,7 @@ from typing import TypeVar, overload
 
 import polars as pl
 
-from embed_assets.text.identifiers import find_identifiers
-from embed_assets.text.section_numbers import section_numbers
+from embed_assets.text.section_numbers import identifiers_in, section_numbers
 
 IDENTIFIERS = "identifiers"
 NEGATIVES = pl.col(r"^negative_\d+$")  # the hard negatives of a table of triplets
@@ -61,6 +60,6 @@ def identifiers_of(chunks: pl.DataFrame, patterns: Sequence[str]) -> Iterable[li
         return (found.to_list() for found in chunks[IDENTIFIERS])
     counted = section_numbers(chunks["document_id"], chunks["passage"])
     return (
-        [name for name in find_identifiers(passage, patterns) if name not in counted.get(document, ())]
+        identifiers_in(passage, patterns, counted.get(document, ()))
         for document, passage in chunks.select("document_id", "passage").iter_rows()
     )

@@ -1,7 +1,9 @@
 """The numbers that count the sections of a document: 3, 3.2 and A.1 in front of its headings. They identify nothing."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+
+from embed_assets.text.identifiers import find_identifiers
 
 # What stands before the number of a section; Windows and Error do not.
 WORDS = (
@@ -39,6 +41,11 @@ def _is_counted(number: str, numbers: set[str]) -> bool:
         return parent in numbers
     beside = (str(int(last) - 1), str(int(last) + 1)) if last.isdecimal() else (chr(ord(last) - 1), chr(ord(last) + 1))
     return not numbers.isdisjoint(beside)
+
+
+def identifiers_in(text: str, patterns: Sequence[str], numbers: Collection[str]) -> list[str]:
+    """What find_identifiers finds, but for the numbers of the document's sections."""
+    return [name for name in find_identifiers(text, patterns) if name not in numbers]
 
 
 def without_number(heading: str, numbers: set[str]) -> str:

@@ -65,9 +65,8 @@ def large_lines(document: "PdfDocument") -> Headings:
     found: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for number, lines in pages.items():
         for level, run in groupby(lines, key=lambda line: levels.get(line[1], 0) if _may_be_heading(line[0]) else 0):
-            words = [line for line, _ in run] if level else []
-            parts = (words[start : start + MOST_LINES] for start in range(0, len(words), MOST_LINES))
-            found[number] += [(min(level, MOST_LEVELS), " ".join(part)) for part in parts]
+            while level and (part := [line for line, _ in islice(run, MOST_LINES)]):
+                found[number].append((min(level, MOST_LEVELS), " ".join(part)))
     return found
 
 
@@ -80,9 +79,9 @@ def printed_title(document: "PdfDocument") -> str:
         lines = list(_lines_with_heights(document, 0))
     largest = max((height for _, height in lines), default=0)
     title = [line for line, height in lines if height == largest]
-    next_ = max((height for _, height in lines if height < largest), default=largest)
+    second = max((height for _, height in lines if height < largest), default=largest)
     is_title = 0 < len(title) <= MOST_LINES and all(map(_may_be_heading, title)) and not title[0][0].isdigit()
-    return " ".join(title) if is_title and largest >= LARGER * next_ else ""
+    return " ".join(title) if is_title and largest >= LARGER * second else ""
 
 
 def _lines_with_heights(document: "PdfDocument", number: int) -> Iterator[tuple[str, float]]:
@@ -117,13 +116,13 @@ def with_headings(lines: Sequence[str], headings: Sequence[tuple[int, str]]) -> 
     ends = [_end(line) if headings else "" for line in lines]
     while place < len(lines):
         here = slice(place, place + MOST_LINES)
-        count, level = next(_named(lines[here], ends[here], waiting), (1, 0))
+        count, level = _named(lines[here], ends[here], waiting)
         yield level, " ".join(lines[place : place + count])
         place += count
 
 
-def _named(lines: Sequence[str], ends: Sequence[str], waiting: list[tuple[int, "_Name"]]) -> Iterator[tuple[int, int]]:
-    """How many of the lines are a heading, and its level; it, and those before it, wait no more."""
+def _named(lines: Sequence[str], ends: Sequence[str], waiting: list[tuple[int, "_Name"]]) -> tuple[int, int]:
+    """How many of the lines are a heading, and its level: it, and those before it, wait no more. Else one line, of level 0."""
     asked = waiting[:LOOKED_AHEAD]
     for count in range(len(lines), 0, -1):
         # Nearly all lines are told apart by this, without their names. FAQ is shorter than the end of 3 FAQ.
@@ -137,8 +136,8 @@ def _named(lines: Sequence[str], ends: Sequence[str], waiting: list[tuple[int, "
         for number, (level, name) in enumerate(asked):
             if name.is_that_of(found):
                 del waiting[: number + 1]
-                yield count, level
-                return
+                return count, level
+    return 1, 0
 
 
 class _Name(NamedTuple):

@@ -141,8 +141,10 @@ def _tables(parts: Iterable[Sequence[tuple[list[str], bool]]]) -> list[list[list
             tables.append([])
         tables[-1] += [*titles, *(row for row, _ in part)]
         titles = []
-    if titles:
-        tables = [*tables[:-1], [*(tables[-1] if tables else ()), *titles]]
+    if titles and not tables:
+        return [titles]
+    if titles:  # a remark below the last table
+        tables[-1] += titles
     return tables
 
 
