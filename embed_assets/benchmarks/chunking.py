@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,7 +15,11 @@ from embed_assets.benchmarks.machine import peak_memory
 from embed_assets.corpus.chunking import chunk_documents
 from embed_assets.corpus.documents import Document, read_documents
 from embed_assets.corpus.settings import ChunkingSettings, DocumentsSettings
+from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -23,27 +28,30 @@ class Cutting:
 
     Args:
         folder: of the collection.
-        model: folder or name of the model whose tokens count.
+        model: whose tokens count.
         documents, chunking: settings of the collection.
     """
 
     folder: Path
-    model: str
+    model: BaseModelSettings
     documents: DocumentsSettings
     chunking: ChunkingSettings
+
+    def tokenizer(self) -> "Tokenizer":
+        return load_tokenizer(self.model.name, self.model.revision)
 
     def read(self) -> Iterable[Document]:
         return read_documents(self.folder, self.documents, [])
 
     def cut(self, documents: Iterable[Document]) -> int:
-        return sum(len(rows) for _, rows in chunk_documents(documents, self.chunking, load_tokenizer(self.model)))
+        return sum(len(rows) for _, rows in chunk_documents(documents, self.chunking, self.tokenizer()))
 
     def split(self, documents: Iterable[Document]) -> int:
         """Without what makes passages of chunks: their headings, the names of their columns, their tokens."""
         from semantic_text_splitter import MarkdownSplitter
 
         settings = self.chunking
-        tokenizer, overlap = load_tokenizer(self.model), settings.overlap_tokens
+        tokenizer, overlap = self.tokenizer(), settings.overlap_tokens
         splitter = MarkdownSplitter.from_huggingface_tokenizer(tokenizer, settings.max_tokens, overlap=overlap)
         return sum(len(splitter.chunk_indices(document.text)) for document in documents)
 

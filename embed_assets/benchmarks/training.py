@@ -79,7 +79,12 @@ def _train_plainly(
 
     device = compute.torch_device()
     base_model = with_prompts(base_model)
-    model = SentenceTransformer(str(locate_model(base_model.name)), device=device, trust_remote_code=base_model.trust_remote_code)
+    model = SentenceTransformer(
+        str(locate_model(base_model.name)),
+        device=device,
+        trust_remote_code=base_model.trust_remote_code,
+        revision=base_model.revision or None,
+    )
     set_lengths(model, base_model)
     prompts = {"anchor": base_model.query_prompt or ""} | dict.fromkeys(train.columns[1:], base_model.passage_prompt or "")
     trainer = SentenceTransformerTrainer(

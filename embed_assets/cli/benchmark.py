@@ -97,7 +97,7 @@ def benchmark_chunking(collection: str, as_json: bool, data: str, home: str) -> 
     from embed_assets.benchmarks.chunking import Cutting, benchmark_chunking
 
     folder = workspace.documents_folder(collection)
-    echo_table(benchmark_chunking(Cutting(folder, settings.base_model.name, settings.documents, settings.chunking)), as_json)
+    echo_table(benchmark_chunking(Cutting(folder, settings.base_model, settings.documents, settings.chunking)), as_json)
 
 
 @benchmark.command("encoding")

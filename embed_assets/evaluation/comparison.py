@@ -67,7 +67,7 @@ def _open(workspace: Workspace, collection: str, model: str, base_model: BaseMod
     if (checkpoint := find_checkpoint(workspace, collection, model)) is not None:
         return encoder_of(checkpoint, workspace.memos, compute)
     # Another model is read as its own configuration says: with its prompts, and its lengths.
-    lengths = own_lengths(model)
+    lengths = own_lengths(model, base_model.revision_of(model))
     longest = lengths["max_tokens"] or base_model.max_tokens
     own = {"query_prompt": None, "passage_prompt": None} | lengths | {"max_tokens": longest}
     return Encoder(base_model.model_copy(update=own), workspace.memos, model, compute)

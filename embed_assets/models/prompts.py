@@ -40,16 +40,20 @@ def prompt_of(settings: BaseModelSettings, task: Task) -> str:
     return (settings.query_prompt if task == QUERY else settings.passage_prompt) or ""
 
 
-def own_lengths(name: str) -> dict[str, int | None]:
+def own_lengths(name: str, revision: str = "") -> dict[str, int | None]:
     """``max_tokens`` and ``query_max_tokens`` that a model's own configuration gives, each None where it gives none.
+
+    Args:
+        name: folder or name of the model.
+        revision: commit of a model on a hub; empty: the newest.
 
     Raises:
         ModelNotFoundError: the model is not there.
     """
-    configured = _read(name, "sentence_bert_config.json")
-    of_any = configured.get("max_seq_length") or _read(name, "tokenizer_config.json").get("model_max_length")
+    configured = _read(name, "sentence_bert_config.json", revision)
+    of_any = configured.get("max_seq_length") or _read(name, "tokenizer_config.json", revision).get("model_max_length")
     # The configuration of a tokenizer that has no bound gives 10^30.
-    most = positions(_read(name, "config.json")) or LONGEST
+    most = positions(_read(name, "config.json", revision)) or LONGEST
     longest, query, passage = (
         min(length, most) if isinstance(length, int) and 0 < length <= LONGEST else None
         for length in (of_any, configured.get("query_length"), configured.get("document_length"))
@@ -57,7 +61,7 @@ def own_lengths(name: str) -> dict[str, int | None]:
     return {"max_tokens": passage or longest, "query_max_tokens": query}
 
 
-def _read(name: str, file: str, revision: str = "") -> dict[str, Any]:
+def _read(name: str, file: str, revision: str) -> dict[str, Any]:
     """A JSON file of a model; empty where the model has no such file."""
     location = locate_model(name)
     path = location / file if isinstance(location, Path) else _of_hub(location, file, revision)

@@ -92,7 +92,7 @@ class EndpointEncoder:
         self.url = url
         self.model_name = model_name
         self.settings = with_prompts(settings, tokenizer)
-        self._tokenizer = load_tokenizer(tokenizer)
+        self._tokenizer = load_tokenizer(tokenizer, settings.revision_of(tokenizer))
         try:
             self._key = read_key(key_variable, "publishing.endpoint_key_variable")
         except GenerationError as error:

@@ -47,7 +47,7 @@ def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Pa
         check_length(settings)
         model = load_sentence_transformer(settings, "cpu")
         with what_is_broken(own.name):
-            _merge_adapters(model, str(location))
+            _merge_adapters(model, str(location), own.revision)
     except BrokenModelError as error:
         raise BrokenModelError(f"checkpoint.name: {error}") from error
     figures = {
@@ -67,10 +67,10 @@ def take_over(own: CheckpointSettings, base_model: BaseModelSettings, folder: Pa
     return figures
 
 
-def _merge_adapters(model: "SentenceTransformer", location: str) -> None:
+def _merge_adapters(model: "SentenceTransformer", location: str, revision: str) -> None:
     """Add low-rank adapters, if the model has any, to the weights that they are for."""
     transformer = model.transformers_model
     if not getattr(transformer, "_hf_peft_config_loaded", False):
         return
-    whole = type(transformer).from_pretrained(transformer.name_or_path, use_safetensors=True)
-    merge_adapters(model, whole, location)
+    whole = type(transformer).from_pretrained(transformer.name_or_path, use_safetensors=True, revision=revision or "main")
+    merge_adapters(model, whole, location, revision)

@@ -212,14 +212,15 @@ def save_model(model: "SentenceTransformer | CrossEncoder", folder: Path) -> Non
     card.write_text(words, encoding="utf-8")
 
 
-def merge_adapters(model: "SentenceTransformer", whole: "PreTrainedModel", adapters: str) -> None:
+def merge_adapters(model: "SentenceTransformer", whole: "PreTrainedModel", adapters: str, revision: str = "") -> None:
     """Put weights into a model, with low-rank adapters added to them.
 
     Args:
         model: gets them.
         whole: the weights that the adapters are for.
-        adapters: folder of the adapters.
+        adapters: folder of the adapters, or their name on a hub.
+        revision: their commit on a hub; empty: the newest.
     """
     from peft import PeftModel
 
-    model[0].model = PeftModel.from_pretrained(whole, adapters).merge_and_unload()
+    model[0].model = PeftModel.from_pretrained(whole, adapters, revision=revision or None).merge_and_unload()

@@ -21,7 +21,7 @@ from embed_assets_tests.training.test_negatives import QUESTIONS, TEXTS, make_ch
 @pytest.mark.long
 def test_chunking_is_measured_against_the_splitter_alone(tmp_path):
     write_collection(tmp_path, ROUTERS)
-    table = benchmark_chunking(Cutting(tmp_path, BaseModelSettings().name, DocumentsSettings(), ChunkingSettings()))
+    table = benchmark_chunking(Cutting(tmp_path, BaseModelSettings(), DocumentsSettings(), ChunkingSettings()))
     assert table["system"].to_list() == ["semantic-text-splitter", "embed_assets, read before", "embed_assets"]
     assert table["chunks"].to_list() == [len(ROUTERS)] * 3 and table["ratio"][0] == 1
 

@@ -10,6 +10,7 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.locations import ModelNotFoundError, locate_model
 from embed_assets.models.prompts import own_lengths, with_prompts
 from embed_assets.models.settings import BaseModelSettings
+from embed_assets_tests.hub_cache import NEWEST, PINNED, cache_of_hub
 
 E5 = {"prompts": {"query": "query: ", "passage": "passage: "}}
 
@@ -63,6 +64,16 @@ def test_lengths_are_those_of_the_configuration(tmp_path):
     assert own_lengths(str(tmp_path))["max_tokens"] == 512
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 10**30}))
     assert own_lengths(str(tmp_path))["max_tokens"] is None
+
+
+def test_lengths_of_a_hub_are_those_of_the_commit(tmp_path, monkeypatch):
+    commits = cache_of_hub(tmp_path, monkeypatch, "organisation/model", newest=NEWEST)
+    for commit, length in ((PINNED, 128), (NEWEST, 256)):
+        (commits / commit).mkdir()
+        (commits / commit / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": length}))
+        (commits / commit / "config.json").write_text("{}")
+    assert own_lengths("organisation/model", PINNED)["max_tokens"] == 128
+    assert own_lengths("organisation/model")["max_tokens"] == 256
 
 
 def test_the_model_is_loaded_with_them_and_they_change_what_is_encoded(tmp_path):

@@ -1,6 +1,7 @@
 """An endpoint beside the checkpoint that it should serve: vLLM's own server, and servers that answer something else."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,9 +13,11 @@ import pytest
 from embed_assets.evaluation.dev_set import DevSet
 from embed_assets.models.encoders import Encoder, load_sentence_transformer
 from embed_assets.models.hardware import Compute
+from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.production.checks import LEAST_SERVED_COSINE
 from embed_assets.production.serving import EndpointEncoder, ServingError, check_endpoint, compare_metrics
+from embed_assets_tests.hub_cache import PINNED, cache_of_hub
 from embed_assets_tests.ports import free_port
 from embed_assets_tests.sample_documents import DOCUMENTS
 from embed_assets_tests.vllm_servers import VllmServer
@@ -127,6 +130,14 @@ def test_metrics_tell_what_cosines_hide(memos: Path):
     first = compared.row(by_predicate=pl.col("metric") == "ndcg@1", named=True)
     assert first["checkpoint"] - first["endpoint"] == pytest.approx(2 / len(DOCUMENTS)) and not first["agrees"]
     assert compared.filter(metric="recall@10")["agrees"].item()
+
+
+def test_a_model_of_a_hub_is_the_one_of_its_commit(tmp_path, monkeypatch):
+    commits = cache_of_hub(tmp_path, monkeypatch, "organisation/model")  # of which there is no other
+    shutil.copytree(locate_model(MODEL), commits / PINNED)
+    base = BaseModelSettings(name="organisation/model", revision=PINNED, max_tokens=16)
+    endpoint = EndpointEncoder("http://localhost:1/v1", "tuned", base, base.name)
+    assert (endpoint.settings.query_prompt, endpoint.settings.passage_prompt) == ("", "")
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """A model that was trained elsewhere as the checkpoint of a collection."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,7 +12,11 @@ from embed_assets.models.locations import ModelNotFoundError
 from embed_assets.models.settings import BaseModelSettings, CheckpointSettings
 from embed_assets.models.weights import BrokenModelError
 from embed_assets.training.own_checkpoint import take_over
+from embed_assets_tests.hub_cache import NEWEST, PINNED, cache_of_hub
 from embed_assets_tests.tiny_models import TEXTS, write_model
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BASE = BaseModelSettings(max_tokens=40)
 
@@ -103,24 +109,46 @@ def test_damaged_weights_and_a_missing_tokenizer_are_told(elsewhere, tmp_path, c
         take_over(own(elsewhere), BASE, tmp_path / "model")
 
 
-def test_adapters_are_merged_into_the_weights(elsewhere, tmp_path):
-    import numpy as np
+def write_adapters(elsewhere: Path, folder: Path, seed: int) -> "np.ndarray":
+    """Save the model with random low-rank adapters; returns the vectors that it gives."""
     import torch
     from peft import LoraConfig
     from sentence_transformers import SentenceTransformer
 
+    torch.manual_seed(seed)
     model = SentenceTransformer(str(elsewhere), device="cpu")
-    plain = model.encode(TEXTS)
     model.add_adapter(LoraConfig(r=2, target_modules=["query", "value"]))
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight)
-    before = model.encode(TEXTS)
-    model.save(str(tmp_path / "adapters"))
+    model.save(str(folder))
+    return model.encode(TEXTS)
+
+
+def test_adapters_are_merged_into_the_weights(elsewhere, tmp_path):
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    plain = SentenceTransformer(str(elsewhere), device="cpu").encode(TEXTS)
+    before = write_adapters(elsewhere, tmp_path / "adapters", seed=1)
     take_over(own(tmp_path / "adapters"), BASE, tmp_path / "model")
     assert not list((tmp_path / "model").glob("adapter*"))
     after = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS)
     assert np.allclose(after, before, atol=1e-5) and not np.allclose(after, plain, atol=1e-2)
+
+
+def test_adapters_of_a_hub_are_those_of_the_commit(elsewhere, tmp_path, monkeypatch):
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    commits = cache_of_hub(tmp_path / "cache", monkeypatch, "organisation/adapters", newest=NEWEST)
+    vectors = {}
+    for seed, commit in enumerate((PINNED, NEWEST)):
+        vectors[commit] = write_adapters(elsewhere, commits / commit, seed)
+        shutil.copy(elsewhere / "config.json", commits / commit)
+    take_over(CheckpointSettings(name="organisation/adapters", revision=PINNED), BASE, tmp_path / "model")
+    after = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS)
+    assert np.allclose(after, vectors[PINNED], atol=1e-5) and not np.allclose(after, vectors[NEWEST], atol=1e-2)
 
 
 def test_what_is_no_model_is_named(elsewhere, tmp_path):
