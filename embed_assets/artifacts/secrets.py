@@ -14,13 +14,17 @@ BEARER = re.compile(r"(?<=bearer )[!-~]+", re.IGNORECASE)
 
 
 def without_secrets(message: object, *secrets: str) -> str:
-    """A message, shortened, in which nothing secret stands: gateways repeat keys, and errors repeat addresses.
+    """A message, shortened to one line, in which nothing secret stands: gateways repeat keys, and errors repeat addresses.
 
     Args:
         message: a text, or an exception.
         secrets: keys; an empty one is none.
     """
-    text = str(message)
+    return textwrap.shorten(hide_secrets(str(message), *secrets), LONGEST_MESSAGE, placeholder=" …")
+
+
+def hide_secrets(text: str, *secrets: str) -> str:
+    """A text without these keys, and without what is secret in addresses and headers; all else of it stays."""
     for secret in filter(None, secrets):
         written = {
             secret,
@@ -32,5 +36,4 @@ def without_secrets(message: object, *secrets: str) -> str:
         }
         for form in sorted(written, key=len, reverse=True):
             text = text.replace(form, "…")
-    text = BEARER.sub("…", PARAMETER.sub(r"\1…", USER.sub("…@", text)))
-    return textwrap.shorten(text, LONGEST_MESSAGE, placeholder=" …")
+    return BEARER.sub("…", PARAMETER.sub(r"\1…", USER.sub("…@", text)))

@@ -4,7 +4,6 @@ Nothing here ever logs or raises an address, a password or what a server answere
 """
 
 import os
-import re
 import smtplib
 import ssl
 import time
@@ -14,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from json import dumps
+
+from embed_assets.artifacts.secrets import hide_secrets
 
 WEBHOOK = "EMBED_ASSETS_WEBHOOK"
 SMTP_HOST, SMTP_PORT = "EMBED_ASSETS_SMTP_HOST", "EMBED_ASSETS_SMTP_PORT"
@@ -42,7 +43,7 @@ def send(notice: Notice, environment: Mapping[str, str] | None = None, pauses: t
     """Send a notice by every way that the environment names; each is tried a few times.
 
     Args:
-        notice: what to say. Secrets of the environment and user names and passwords inside URLs are cut out of it.
+        notice: what to say. Secrets of the environment, and what is secret in addresses and headers, are cut out of it.
         environment: ``EMBED_ASSETS_WEBHOOK`` is an address that takes ``{"text": ...}`` as JSON, as those of Slack,
             Mattermost and Teams do. Mail goes from ``EMBED_ASSETS_MAIL_FROM`` to ``EMBED_ASSETS_MAIL_TO`` (several with
             commas) through ``EMBED_ASSETS_SMTP_HOST`` and ``_PORT`` (25; 465 is TLS from the first byte, elsewhere TLS
@@ -56,7 +57,8 @@ def send(notice: Notice, environment: Mapping[str, str] | None = None, pauses: t
         NoticeError: one way failed for good; the others were still tried.
     """
     environment = os.environ if environment is None else environment
-    clean = Notice(_clean(" ".join(notice.subject.split()), environment), _clean(notice.text, environment))
+    secrets = [environment.get(name, "") for name in SECRETS]
+    clean = Notice(*(hide_secrets(text, *secrets) for text in (" ".join(notice.subject.split()), notice.text)))
     ways: dict[str, Callable[[Notice, Mapping[str, str]], None]] = {}
     if environment.get(WEBHOOK):
         ways["webhook"] = _post
@@ -136,9 +138,3 @@ def _connect(host: str, port: int) -> smtplib.SMTP:
         server.starttls(context=secure)
         server.ehlo()
     return server
-
-
-def _clean(text: str, environment: Mapping[str, str]) -> str:
-    for secret in filter(None, map(environment.get, SECRETS)):
-        text = text.replace(secret, "***")
-    return re.sub(r"(\w+://)[^/\s@]+@", r"\1***@", text)

@@ -121,8 +121,10 @@ def test_one_way_that_fails_does_not_stop_the_other(sink):
 def test_secrets_and_line_breaks_of_a_subject_are_cut_out():
     webhook = Webhook(200)
     environment = {"EMBED_ASSETS_WEBHOOK": webhook.url, "EMBED_ASSETS_SMTP_PASSWORD": "hunter2"}
-    send(Notice("failed\nBcc: all@example.org", f"{webhook.url} hunter2 s3://key:word@bucket/x"), environment)
-    assert webhook.got == [{"text": "failed Bcc: all@example.org\n*** *** s3://***@bucket/x"}]
+    text = f"{webhook.url} hunter2 s3://key:word@bucket/x\nhttps://account.example/c?sv=1&sig=s3cr3t Bearer s3cr3t"
+    send(Notice("failed\nBcc: all@example.org", text), environment)
+    hidden = "… … s3://…@bucket/x\nhttps://account.example/c?sv=1&sig=… Bearer …"
+    assert webhook.got == [{"text": f"failed Bcc: all@example.org\n{hidden}"}]
 
 
 def test_without_an_address_nothing_is_sent():
