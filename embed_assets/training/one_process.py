@@ -1,6 +1,5 @@
 """The training itself, in one process, which may be one of several that train together."""
 
-import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,7 @@ from embed_assets.training.trainer import (
     resuming_trainer,
     save_model,
     set_dropout,
+    steps_of_an_epoch,
     train,
     training_arguments,
 )
@@ -210,8 +210,7 @@ def _arguments(task: TrainingTask, examples: Examples) -> "SentenceTransformerTr
     height = examples.train.height
     more: dict[str, Any] = {}
     if settings.early_stopping:
-        steps_per_epoch = math.ceil(height / min(settings.batch_size, height))
-        every = max(1, steps_per_epoch // EVALUATIONS_PER_EPOCH)
+        every = max(1, steps_of_an_epoch(height, settings) // EVALUATIONS_PER_EPOCH)
         more |= {
             "save_steps": every,
             "eval_strategy": "steps",

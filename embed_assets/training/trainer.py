@@ -122,9 +122,14 @@ def master_weights(model: "SentenceTransformer | CrossEncoder") -> None:
     model.float()
 
 
+def steps_of_an_epoch(examples: int, settings: TrainingSettings | RerankerSettings) -> int:
+    """How often the weights change in an epoch; its last batch may be smaller than the others."""
+    return math.ceil(examples / settings.batch_size)
+
+
 def training_steps(examples: int, settings: TrainingSettings | RerankerSettings) -> int:
     """How often the weights change in all epochs."""
-    return max(1, math.ceil(examples / min(settings.batch_size, examples) * settings.epochs))
+    return math.ceil(steps_of_an_epoch(examples, settings) * settings.epochs)
 
 
 def train(trainer: "BaseTrainer", scratch: Path, remedy: str) -> pl.DataFrame:

@@ -102,6 +102,12 @@ def vectors(folder: Path | str) -> np.ndarray:
     return SentenceTransformer(str(folder), device="cpu").encode(TEXTS, normalize_embeddings=True)
 
 
+def test_the_learning_rate_rises_for_its_share_of_all_steps(base, tmp_path):
+    curve = train(tmp_path, base, batch_size=31, epochs=3.0, warmup_share=0.5).drop_nulls("learning_rate")
+    assert curve["step"].to_list() == [1, 2, 3, 4, 5, 6]  # of 32 examples, the second batch of an epoch has one
+    assert curve["learning_rate"].arg_max() == 3
+
+
 def test_a_model_of_another_size_learns_and_is_an_ordinary_folder_afterwards(base, tmp_path):
     curve = train(tmp_path, base, epochs=3.0)
     assert curve["loss"].drop_nulls()[-1] < curve["loss"][0]
