@@ -29,7 +29,7 @@ from embed_assets.models.locations import ModelNotFoundError, model_digest
 from embed_assets.production.keeping import needed_by_production, orphan_tables
 from embed_assets.production.published import Published
 from embed_assets.production.stages import PUBLISHED_INDEX
-from embed_assets.settings import Settings, read_settings
+from embed_assets.settings import models_of, read_settings
 from embed_assets.sweep.stages import TRIAL
 from embed_assets.sweep.weights import weights_of_trials
 from embed_assets.training.stages import CHECKPOINT
@@ -201,9 +201,9 @@ def _known_models(workspace: Workspace, gone: Collection[Path]) -> set[str]:
                 if artifact.path not in gone:
                     known |= _models_of(artifact)
     for collection in workspace.collections():
-        for name in _models_in(read_settings(workspace, collection)):
+        for model in models_of(read_settings(workspace, collection)):
             with suppress(ModelNotFoundError):
-                known.add(model_digest(name))
+                known.add(model_digest(model.name, model.revision))
     return known
 
 
@@ -215,10 +215,3 @@ def _models_of(artifact: Artifact) -> set[str]:
         return made_with | ({digest_of_hashes(model)} if model else set())
     folder = artifact.folder / "model"
     return made_with | ({model_digest(str(folder))} if folder.is_dir() else set())
-
-
-def _models_in(settings: Settings) -> Iterator[str]:
-    """The names of the models in the settings."""
-    named = [settings.base_model.name, settings.reranker.name, settings.negatives.cross_encoder]
-    named += [model.name for model in settings.questions.language_models.values()]
-    yield from filter(None, named)

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -67,6 +67,28 @@ class Settings(Block):
     export: ExportSettings = ExportSettings()
     publishing: PublishingSettings = PublishingSettings()
     drift: DriftSettings = DriftSettings()
+
+
+class NamedModel(NamedTuple):
+    """A model that settings name: what it is for, its folder or name, and its commit on a hub."""
+
+    what: str
+    name: str
+    revision: str
+
+
+def models_of(settings: Settings) -> list[NamedModel]:
+    """The models that a run loads, as the settings name them; those that an endpoint serves are not loaded."""
+    base_model, own, negatives, reranker = settings.base_model, settings.checkpoint, settings.negatives, settings.reranker
+    found = [
+        NamedModel("base model", base_model.name, base_model.revision),
+        NamedModel("checkpoint", own.name, own.revision),
+        NamedModel("cross-encoder", negatives.cross_encoder, negatives.cross_encoder_revision),
+        NamedModel("re-ranker", reranker.name, reranker.revision),
+    ]
+    loaded = {task: model for task, model in settings.questions.language_models.items() if model.engine == "vllm"}
+    found += [NamedModel(task, model.name, model.revision) for task, model in loaded.items()]
+    return [model for model in found if model.name]
 
 
 def read_settings(workspace: Workspace, collection: str) -> Settings:

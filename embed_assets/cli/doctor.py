@@ -1,12 +1,11 @@
 """Whether this machine, its folders and its models are ready."""
 
-import functools
 import importlib.metadata
 import os
 import platform
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import click
@@ -17,11 +16,13 @@ from embed_assets.artifacts.workspace import CollectionError, Workspace, open_wo
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option
 from embed_assets.corpus.files import list_files
 from embed_assets.evaluation.human_labels import check_labels
+from embed_assets.models.answers import GenerationError
+from embed_assets.models.endpoint import read_key
 from embed_assets.models.hardware import Compute
 from embed_assets.models.language_models import why_no_vllm
 from embed_assets.models.locations import ModelNotFoundError, hub_is_off, locate_model, not_on_hub
 from embed_assets.queries.unread_files import unread_files
-from embed_assets.settings import Settings, SettingsError, read_settings
+from embed_assets.settings import NamedModel, SettingsError, models_of, read_settings
 
 LEAST_MEMORY = 6  # GB (10^9 bytes); the question writer in float32 and the trainer each stay below it
 LEAST_DISK = 5  # GB
@@ -106,36 +107,29 @@ def _of_collection(workspace: Workspace, name: str) -> Iterator[Diagnosis]:
         yield Diagnosis(f"labels of {name}", False, str(error))
     for words in unread_files(folder):
         yield Diagnosis(f"files of {name}", False, words)
-    for what, model in _models(settings):
-        yield _try(f"{what} of {name}", functools.partial(_located, model))
+    for model in models_of(settings):
+        try:
+            yield Diagnosis(f"{model.what} of {name}", True, _located(model))
+        except (ModelNotFoundError, OSError) as error:
+            yield Diagnosis(f"{model.what} of {name}", False, str(error))
     keys = {model.api_key_variable for model in settings.questions.language_models.values()}
     for key in sorted((keys | {settings.publishing.endpoint_key_variable}) - {""}):
-        yield Diagnosis(f"key of {name}", key in os.environ, f"${key} is {'set' if key in os.environ else 'not set: export it'}")
+        try:
+            read_key(key, name)
+            yield Diagnosis(f"key of {name}", True, f"${key} is set")
+        except GenerationError:
+            yield Diagnosis(f"key of {name}", False, f"${key} is not set to a key: export it")
 
 
-def _models(settings: Settings) -> Iterator[tuple[str, str]]:
-    yield "base model", settings.base_model.name
-    if settings.checkpoint.name:
-        yield "checkpoint", settings.checkpoint.name
-    for task, model in settings.questions.language_models.items():
-        if model.engine == "vllm":
-            yield task, model.name
-
-
-def _located(model: str) -> str:
+def _located(model: NamedModel) -> str:
     from huggingface_hub import try_to_load_from_cache
 
-    location = locate_model(model)
-    if isinstance(location, str) and hub_is_off() and not isinstance(try_to_load_from_cache(location, "config.json"), str):
-        raise not_on_hub(location)
+    location = locate_model(model.name)
+    if isinstance(location, str) and hub_is_off():
+        cached = try_to_load_from_cache(location, "config.json", revision=model.revision or None)
+        if not isinstance(cached, str):
+            raise not_on_hub(location)
     return str(location)
-
-
-def _try(what: str, look: Callable[[], str]) -> Diagnosis:
-    try:
-        return Diagnosis(what, True, look())
-    except (ModelNotFoundError, OSError) as error:
-        return Diagnosis(what, False, str(error))
 
 
 def _of_object_store(address: str) -> Diagnosis:

@@ -1,12 +1,16 @@
 """What the doctor finds."""
 
 import json
+import shutil
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
 from embed_assets.cli.main import main
+from embed_assets.models.locations import locate_model
+from embed_assets.models.settings import BaseModelSettings
 from embed_assets.queries.unread_files import unread_files
+from embed_assets_tests.hub_cache import NEWEST, PINNED, cache_of_hub
 from embed_assets_tests.small_collections import SETTINGS, override, write_small_collections
 
 
@@ -32,12 +36,29 @@ def test_what_is_missing_is_named_with_its_remedy(workspace_folder: Path, monkey
     override(
         workspace_folder / "data", "bakery", {"base_model": {"name": "intfloat/e5-base-v2"}, "checkpoint": {"name": "/no/model"}}
     )
-    override(workspace_folder / "data", "routers", {"questions": {"max_questions": 4, "writer": writer}})
+    override(
+        workspace_folder / "data",
+        "routers",
+        {"questions": {"max_questions": 4, "writer": writer}, "negatives": {"cross_encoder": "/no/judge"}},
+    )
     done, found = doctor(workspace_folder)
     assert done.exit_code == 1
     assert "unset it" in found["base model of bakery"]["words"]
     assert "there is nothing at /no/model" in found["checkpoint of bakery"]["words"]
-    assert found["key of routers"]["words"] == "$NO_SUCH_KEY is not set: export it"
+    assert "there is nothing at /no/judge" in found["cross-encoder of routers"]["words"]
+    assert found["key of routers"]["words"] == "$NO_SUCH_KEY is not set to a key: export it"
+    monkeypatch.setenv("NO_SUCH_KEY", " ")
+    assert not doctor(workspace_folder)[1]["key of routers"]["well"]
+
+
+def test_the_commit_of_a_model_is_looked_for(workspace_folder: Path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    commits = cache_of_hub(workspace_folder / "cache", monkeypatch, "organisation/model")
+    shutil.copytree(locate_model(BaseModelSettings().name), commits / PINNED)
+    write_small_collections(workspace_folder / "data")
+    for revision, is_there in ((PINNED, True), (NEWEST, False)):
+        override(workspace_folder / "data", "bakery", {"base_model": {"name": "organisation/model", "revision": revision}})
+        assert doctor(workspace_folder)[1]["base model of bakery"]["well"] is is_there
 
 
 def test_wrong_settings_and_a_missing_data_folder_are_said(workspace_folder: Path):
