@@ -108,6 +108,20 @@ class Planned:
         return asdict(self)
 
 
+def stages_of_run(workspace: Workspace, collection: str, until: Collection[str] = ()) -> list[Stage]:
+    """The stages that a run of a collection goes through, in order; all that it may, where its settings cannot be read.
+
+    Args:
+        workspace: settings.
+        collection: name of the collection.
+        until: names of the last stages; without any, all but the optional ones.
+    """
+    try:
+        return needed(until, read_settings(workspace, collection))
+    except (CollectionError, SettingsError):
+        return needed(until)  # the first of them says what is wrong
+
+
 def plan(workspace: Workspace, collection: str, until: Collection[str] = (), priced: bool = True) -> list[Planned]:
     """What a run would do, stage by stage in the order of the graph. It computes and writes nothing.
 

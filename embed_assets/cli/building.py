@@ -1,7 +1,6 @@
 """Commands that build, and that say what there is to build from."""
 
 import time
-from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from embed_assets.evaluation.human_labels import check_labels
 from embed_assets.evaluation.scoring import read_summaries
 from embed_assets.evaluation.stages import EVALUATION_SET
 from embed_assets.graph import DEFAULT_STAGES, STAGES
+from embed_assets.plan import stages_of_run
 from embed_assets.queries.unread_files import unread_files
 from embed_assets.settings import Settings, describe_settings, read_settings
 
@@ -67,10 +67,11 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
             started = time.monotonic()
             for words in unread_files(workspace.collection_folder(name)):
                 click.echo(f"{name}: {words}", err=True)
+            stages = {stage.name for stage in stages_of_run(workspace, name, until)}
             settled = Settled(workspace, name, until)
             in_place = settled.holds()
             if not in_place:
-                if _builds(until or DEFAULT_STAGES, EVALUATION_SET.name) and not _has_sound_labels(workspace, name):
+                if EVALUATION_SET.name in stages and not _has_sound_labels(workspace, name):
                     failed.append(name)
                     continue
                 from embed_assets.cli.runs import materialize_collection, open_instance
@@ -82,7 +83,7 @@ def run(collections: tuple[str, ...], data: str, home: str, until: tuple[str, ..
                 settled.remember()
             seconds = time.monotonic() - started
             click.echo(f"{name}: {'all results are in place' if in_place else f'done in {seconds:.0f} s'}", err=True)
-            scored = [asset for asset in ("beir_scores", "reranker_scores") if _builds(until or DEFAULT_STAGES, asset)]
+            scored = [asset for asset in ("beir_scores", "reranker_scores") if asset in stages]
             if as_json:
                 scores = {asset: read_summaries(workspace.store.current(asset, name).folder) for asset in scored}
                 echo_json({"collection": name, "seconds": round(seconds, 1), **scores})
@@ -120,11 +121,6 @@ def settings(collection: str | None, as_json: bool, data: str) -> None:
         echo_json(found.model_dump(mode="json"))
     else:
         click.echo(describe_settings(found))
-
-
-def _builds(until: Iterable[str], asset: str) -> bool:
-    """Whether an asset is one of these, or one that they are made from."""
-    return any(name == asset or _builds(STAGES[name].inputs, asset) for name in until)
 
 
 def _has_sound_labels(workspace: Workspace, collection: str) -> bool:

@@ -18,9 +18,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import RunFailureReason
 from sqlalchemy.exc import OperationalError
 
-from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.files import lock, write_atomically
-from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.cli.arguments import log_to_stderr
 from embed_assets.cli.settled import DAGSTER_YAML, dagster_home
 from embed_assets.definitions import defs
@@ -30,8 +28,7 @@ from embed_assets.defs.names import select
 from embed_assets.defs.partitions import COLLECTION, TRIALS
 from embed_assets.defs.pools import GPU_POOL, gpu_slots, wait_for_gpu
 from embed_assets.defs.resources import GPU, WorkspaceResource, options_of_environment
-from embed_assets.graph import needed
-from embed_assets.settings import read_settings
+from embed_assets.plan import stages_of_run
 from embed_assets.sweep.stages import TRIAL
 
 logger = logging.getLogger(__name__)
@@ -79,12 +76,8 @@ def failures_of_collection(instance: DagsterInstance, collection: str, *until: s
         What failed, and why; nothing, if the run succeeded. It is logged as well.
     """
     _register(instance, COLLECTION, collection)
-    try:
-        settings = read_settings(WorkspaceResource().open(), collection)
-    except (CollectionError, SettingsError):
-        settings = None  # the first step says what is wrong
-    selection = select(*(stage.name for stage in needed(until, settings)))
-    return _materialize(instance, selection, collection)
+    stages = stages_of_run(WorkspaceResource().open(), collection, until)
+    return _materialize(instance, select(*(stage.name for stage in stages)), collection)
 
 
 def materialize_trial(instance: DagsterInstance, collection: str, name: str) -> bool:

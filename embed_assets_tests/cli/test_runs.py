@@ -17,7 +17,8 @@ from embed_assets.cli import building, settled
 from embed_assets.cli.main import main
 from embed_assets.cli.runs import DAGSTER_YAML, materialize_collection, open_instance
 from embed_assets.corpus import source
-from embed_assets_tests.small_collections import BAKERY, write_collection, write_small_collections
+from embed_assets_tests.small_collections import BAKERY, override, write_collection, write_small_collections
+from embed_assets_tests.tiny_models import write_model
 
 SHIPPED = importlib.resources.files("embed_assets").joinpath(DAGSTER_YAML).read_text()
 
@@ -172,6 +173,17 @@ def test_labels_that_cannot_be_read_are_told_before_anything_is_computed(workspa
     assert result.exit_code == 1 and f"{queries}:" in result.output and "stands twice" in result.output
     assert not (workspace_folder / "home" / "artifacts").exists()
     assert CliRunner().invoke(main, ["run", "routers", "--until", "corpus_chunks"]).exit_code == 0
+
+
+def test_labels_are_read_before_a_run_only_if_it_asks_for_them(workspace_folder: Path):
+    data = workspace_folder / "data"
+    write_small_collections(data)
+    queries = data / "collections" / "routers" / "queries.jsonl"
+    queries.write_text(queries.read_text() * 2)
+    trained = {"name": str(write_model(workspace_folder / "trained", "bert"))}
+    override(data, "routers", {"checkpoint": trained, "base_model": {"max_tokens": 40}})
+    result = CliRunner().invoke(main, ["run", "routers", "--until", "checkpoint"])
+    assert result.exit_code == 0, result.output
 
 
 def test_a_run_names_each_step_that_computes_and_tells_what_its_checks_found(
