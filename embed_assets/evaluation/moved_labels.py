@@ -17,14 +17,20 @@ def follow(text: str, start: int, document: str) -> tuple[int, int] | None:
     """
     if document[start : start + len(text)] == text:
         return start, start + len(text)
-    if (place := document.find(text)) >= 0:
+    # An edit seldom moves a text far: of several places the nearest is taken, and what is like it is looked for there first.
+    if (place := _nearest(text, start, document)) is not None:
         return place, place + len(text)
-    # An edit seldom moves a text far: its surroundings are searched first, which costs least.
     near = max(0, start - len(text))
     for offset, window in ((near, document[near : start + 2 * len(text)]), (0, document)):
         if (span := _most_alike(text, window)) is not None:
             return offset + span[0], offset + span[1]
     return None
+
+
+def _nearest(text: str, start: int, document: str) -> int | None:
+    """Where a text begins in a document, of several places that which is nearest to its old one; None where it is nowhere."""
+    places = (document.rfind(text, 0, start + len(text)), document.find(text, start))
+    return min((place for place in places if place >= 0), key=lambda place: abs(place - start), default=None)
 
 
 def _most_alike(text: str, window: str) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embed_assets.artifacts.cache import cache_folder
 from embed_assets.artifacts.files import digest_of_files
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPU
 PROVIDERS = (TENSORRT, CUDA, CPU)
 # An engine of TensorRT is built for batches from one text to so many; larger ones are divided.
 MOST_TEXTS = 32
-ENGINES = Path("~/.cache/embed_assets/tensorrt")
 
 
 def open_session(path: Path, tokens: int, threads: int = 0, providers: Sequence[str] = (CPU,)) -> "InferenceSession":
@@ -40,7 +40,7 @@ def open_session(path: Path, tokens: int, threads: int = 0, providers: Sequence[
         _load_libraries(TENSORRT in there)
     inputs = _inputs(path) if TENSORRT in there else []
     settings = [
-        tensorrt_options(path, inputs, tokens, ENGINES.expanduser()) if provider == TENSORRT else {} for provider in there
+        tensorrt_options(path, inputs, tokens, cache_folder("tensorrt")) if provider == TENSORRT else {} for provider in there
     ]
     for of_provider in settings:
         if of_provider:
