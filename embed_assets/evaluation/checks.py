@@ -10,13 +10,12 @@ from embed_assets.artifacts.checks import Check, Finding
 from embed_assets.evaluation.evaluation_set import LOOKUP
 from embed_assets.evaluation.labels import deciding_source
 from embed_assets.evaluation.metrics import HEADLINE
+from embed_assets.evaluation.statistics import DETECTABLE_ERRORS
 
 FEWEST_QUERIES = 100
 SIGNIFICANCE = 0.05
 # Standard deviation of per-query nDCG@10 differences between two systems: 0.13 to 0.33 on the sample collections.
 TYPICAL_DEVIATION = 0.25
-# A difference is found in 4 of 5 cases at the 5% level if it is so many standard errors large (Cohen, 1988).
-DETECTABLE_ERRORS = 1.96 + 0.84
 MOST_LOST = 0.05
 LOOKUPS_ALONE = (
     "cannot tell: the only test queries are look-ups, words of the documents themselves, which reward word matching and say "

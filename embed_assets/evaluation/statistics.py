@@ -21,8 +21,10 @@ from embed_assets.evaluation.settings import ScoringSettings
 MOST_EXACT = 16
 RESAMPLES_IN_A_BLOCK = 200
 CLUSTER = "cluster"
-# A difference counts below p = 0.05, two-sided, and four of five experiments are to find it.
-Z_TWO_SIDED, Z_POWER = NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(0.8)
+# A difference counts below p = 0.05, two-sided. Four of five experiments find one that is so many standard errors large (Cohen,
+# Statistical Power Analysis, 1988).
+Z_TWO_SIDED = NormalDist().inv_cdf(0.975)
+DETECTABLE_ERRORS = Z_TWO_SIDED + NormalDist().inv_cdf(0.8)
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,13 @@ def queries_needed(spread: float, difference: float) -> int:
         spread: standard deviation of the differences of single queries, from spread_of.
         difference: of the means, such as 0.05 nDCG@10.
     """
-    return max(2, math.ceil(((Z_TWO_SIDED + Z_POWER) * spread / difference) ** 2 + Z_TWO_SIDED**2 / 2))
+    return max(2, math.ceil((DETECTABLE_ERRORS * spread / difference) ** 2 + Z_TWO_SIDED**2 / 2))
 
 
 def smallest_difference(spread: float, queries: int) -> float:
     """The difference for which so many queries are enough, the inverse of queries_needed; infinite where they are too few."""
     left = queries - Z_TWO_SIDED**2 / 2
-    return (Z_TWO_SIDED + Z_POWER) * spread / math.sqrt(left) if left > 0 else math.inf
+    return DETECTABLE_ERRORS * spread / math.sqrt(left) if left > 0 else math.inf
 
 
 def spread_of(found: PairedDifference) -> float:

@@ -3,12 +3,12 @@
 import re
 
 _COLUMNS = {
-    "chunk_id": "id of the chunk: a hash of its document and text, so that an edit elsewhere leaves it as it is",
+    "chunk_id": "id of the chunk: its document and its number there, counted from 0; of a production table, the id of the row",
     "document_id": "name of the document: its path, its id in corpus.jsonl or in the production table",
     "start": "where it begins in the text of the document, in characters from 0",
     "end": "where it ends, in characters",
-    "text": "the text itself, without headings",
-    "passage": "what is searched and encoded: title and headings, then the text",
+    "text": "the text of the chunk, as it stands in the document",
+    "passage": "what is searched and encoded: the title and the headings above it, then the text",
     "tokens": "length of the passage in tokens of the base model",
     "language": "ISO 639-1 code of the collection's language",
     "query_id": "id of the query; a query with several answers has a row for each",
