@@ -10,6 +10,7 @@ from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import (
     data_option,
     echo_json,
+    gpu_option,
     home_option,
     json_option,
     log_to_stderr,
@@ -51,6 +52,7 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
     show_default=True,
     help="Questions of each style; in batch mode, calls, and as many for multi-hop questions.",
 )
+@gpu_option
 @json_option("each question and passage")
 @data_option
 @home_option
@@ -63,6 +65,7 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
     chunks = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")
     if not settings.questions.max_questions:
         raise click.ClickException(f"{collection}: questions.max_questions is 0: no question is written")
+    from embed_assets.defs.resources import GpuResource
     from embed_assets.models.answers import GenerationError
     from embed_assets.models.encoders import Encoder
     from embed_assets.models.language_models import LanguageModel
@@ -71,7 +74,9 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
     from embed_assets.queries.shares import MULTI_HOP, hops_in_words
 
     log_to_stderr()
-    encoder, open_model = Encoder(settings.base_model, workspace.memos), partial(LanguageModel, memos=workspace.memos)
+    compute = GpuResource.configured().compute()
+    encoder = Encoder(settings.base_model, workspace.memos, compute=compute)
+    open_model = partial(LanguageModel, memos=workspace.memos, compute=compute)
     try:
         prompts = load_question_prompts(settings.questions, workspace.prompt_folders(collection))
         written = preview_questions(chunks, prompts, open_model, encoder, settings.questions, count)

@@ -61,7 +61,12 @@ def _scored_collection(workspace: Workspace, collection: str | None) -> str:
 
 
 def _open(workspace: Workspace, name: str, port: int, queries: Path | None, split: str):
+    from embed_assets.defs.resources import GpuResource
+    from embed_assets.models.hardware import Compute
     from embed_assets.playground.opening import open_playground
     from embed_assets.playground.pages import make_app
 
-    return make_app(open_playground(workspace, name, queries, None if split == "auto" else split), port)  # type: ignore[arg-type]
+    # On the CPU, as runs need the GPU, but in their dtype: in another one all passages would be encoded once more.
+    compute = Compute("cpu", GpuResource.configured().compute().dtype_name())  # type: ignore[arg-type]
+    opened = open_playground(workspace, name, queries, None if split == "auto" else split, compute)  # type: ignore[arg-type]
+    return make_app(opened, port)

@@ -9,7 +9,7 @@ import click
 
 from embed_assets.artifacts.store import HTML_REPORT
 from embed_assets.artifacts.workspace import Workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, open_collection
+from embed_assets.cli.arguments import data_option, echo_json, gpu_option, home_option, json_option, open_collection
 from embed_assets.evaluation.scoring import read_summaries, scores_table
 from embed_assets.graph import STAGES
 from embed_assets.sweep.stages import LEADERBOARD, SATURATION_CURVE
@@ -53,6 +53,7 @@ def path(collection: str, asset: str, as_json: bool, data: str, home: str) -> No
 @click.command()
 @click.argument("collection")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@gpu_option
 @json_option("each label source")
 @data_option
 @home_option
@@ -64,9 +65,11 @@ def compare(collection: str, models: tuple[str, ...], as_json: bool, data: str, 
     says.
     """
     workspace, settings = open_collection(collection, data, home)
+    from embed_assets.defs.resources import GpuResource
     from embed_assets.evaluation.comparison import compare_models
 
-    _echo_summaries(compare_models(workspace, collection, models, settings.base_model, settings.scoring), as_json)
+    compute = GpuResource.configured().compute()
+    _echo_summaries(compare_models(workspace, collection, models, settings.base_model, settings.scoring, compute), as_json)
 
 
 @click.command()
