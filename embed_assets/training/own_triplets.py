@@ -74,13 +74,14 @@ def own_triplets_digest(folder: Path, anew: bool = False) -> str | None:
 
     ``anew`` as in digests_of_files.
     """
+    folder = folder.resolve()  # as the paths of the corpora are
     files = files_of_rows(folder, TRIPLETS)
     for name in RECIPE:
         if (path := folder / name).is_file():
             files.append(path)
             for corpus in _corpora(path, folder).values():
                 files += [*corpus, *(it for it in (corpus[0].parent / METADATA,) if it.is_file())]
-    return digest_of_files(folder.resolve(), {path.resolve() for path in files}, anew) if files else None
+    return digest_of_files(folder, set(files), anew) if files else None
 
 
 def _triplets_of_row(place: str, row: Mapping[str, Any], unread: set[str]) -> Iterator[OwnTriplet]:

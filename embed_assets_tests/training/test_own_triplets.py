@@ -195,6 +195,19 @@ def test_a_corpus_that_is_a_link_out_of_the_collection_is_refused(tmp_path):
         read_own_triplets(folder)
 
 
+def test_the_digest_does_not_depend_on_where_a_linked_file_lies(tmp_path):
+    found = set()
+    for name in ("here", "there"):
+        collection, elsewhere = tmp_path / name / "collection", tmp_path / name / "exported"
+        collection.mkdir(parents=True)
+        elsewhere.mkdir()
+        write_jsonl(elsewhere, [ROW])
+        (collection / "triplets.jsonl").symlink_to(elsewhere / "triplets.jsonl")
+        found.add(own_triplets_digest(collection))
+    write_jsonl(tmp_path, [ROW])
+    assert found == {own_triplets_digest(tmp_path)}
+
+
 def test_the_digest_covers_all_files(tmp_path):
     assert own_triplets_digest(tmp_path) is None
     write_recipe(tmp_path)
