@@ -1,10 +1,11 @@
 """Where a passage has the words and the identifiers of a query."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import regex
 
-from embed_assets.text.identifiers import find_identifiers, places_of
+from embed_assets.text.identifiers import IDENTIFIER_PATTERNS, find_identifiers, places_of
 from embed_assets.text.tokens import PAIRED, search_terms
 
 PLAIN, WORD, IDENTIFIER = "", "word", "identifier"
@@ -22,13 +23,14 @@ class Segment(NamedTuple):
     kind: str
 
 
-def mark(text: str, query: str, language: str) -> list[Segment]:
+def mark(text: str, query: str, language: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> list[Segment]:
     """The text in segments: its identifiers that the query names, and its words that BM25 takes for words of the query.
 
     Args:
         text: a passage.
         query: what was searched.
         language: ISO 639-1 code of the text.
+        patterns: what an identifier looks like.
 
     Returns:
         Segments that make up the text when they are joined.
@@ -41,7 +43,7 @@ def mark(text: str, query: str, language: str) -> list[Segment]:
         if asked.intersection(found):
             end = piece.end() + (1 if _SPACELESS.match(piece[0]) and len(_with_next(text, piece)) > 1 else 0)
             kinds[piece.start() : end] = [WORD] * (end - piece.start())
-    for identifier in find_identifiers(query):
+    for identifier in find_identifiers(query, patterns):
         for start, end in places_of(text, identifier):
             kinds[start:end] = [IDENTIFIER] * (end - start)
     return _joined(text, kinds)

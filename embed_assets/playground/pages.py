@@ -145,9 +145,13 @@ class _Pages:
         number = min(max(int(page), 1), pages) if page.isdecimal() and len(page) < 10 else 1
         reviews = read_reviews(self._of.folder)
         rows = of_source.slice((number - 1) * QUESTIONS_ON_A_PAGE, QUESTIONS_ON_A_PAGE)
-        language = self._of.systems.language
+        systems = self._of.systems
         shown = [
-            (row, mark(row["text"], row["query"], language), reviews.get(normalize_query(row["query"]), ("", ""))[1])
+            (
+                row,
+                mark(row["text"], row["query"], systems.language, systems.patterns),
+                reviews.get(normalize_query(row["query"]), ("", ""))[1],
+            )
             for row in rows.iter_rows(named=True)
         ]
         counts = {verdict: sum(said == verdict for _, said in reviews.values()) for verdict in VERDICTS}
@@ -176,7 +180,8 @@ class _Pages:
 
     def _marked(self, passage: str, query: str) -> tuple[list, list]:
         """The passage as an excerpt and whole, with its matches."""
-        segments = mark(passage, query, self._of.systems.language)
+        systems = self._of.systems
+        segments = mark(passage, query, systems.language, systems.patterns)
         return excerpt(segments), segments
 
     def _power(self, judged: int) -> dict[str, Any] | None:

@@ -119,8 +119,8 @@ class SideBySide:
         logger.info("%s: encoding %d chunks, as far as they are new to the models", collection, len(self.chunks))
         models = (base_model, made_of["checkpoint"], workspace.memos, compute)
         encoders = base_and_tuned(*models)
-        patterns = IdentifierSettings.model_validate(settings.get(IDENTIFIERS, {})).all_patterns
-        self._systems = Systems(self.chunks, encoders, True, patterns)
+        self.patterns = IdentifierSettings.model_validate(settings.get(IDENTIFIERS, {})).all_patterns
+        self._systems = Systems(self.chunks, encoders, True, self.patterns)
         for encoder in encoders.values():
             encoder.load()
         self._late: dict[str, RerankedSystem] = {}

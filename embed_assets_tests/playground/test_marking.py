@@ -26,6 +26,8 @@ def test_identifiers_match_as_a_whole_and_words_of_others_as_words():
         ("NOX", "word"),
     ]
     assert marked("It is version 3.9.2 or 3.9.20.", "3.9.2") == [("3.9.2", "identifier")]
+    own = mark("Open gate alpha-red.", "alpha-red", "en", (r"\balpha-[a-z]+\b",))
+    assert own == [Segment("Open gate ", ""), Segment("alpha-red", "identifier"), Segment(".", "")]
 
 
 @pytest.mark.parametrize(
