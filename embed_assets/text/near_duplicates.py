@@ -48,16 +48,16 @@ def distinguishing_terms(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERN
     return frozenset([*identifiers, *numbered, *symbolic])
 
 
-def nearly_same(text: str, other: str) -> bool:
+def nearly_same(text: str, other: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> bool:
     """Whether two passages say the same: the same numbers and identifiers, and the Jaccard index of their words is high.
 
     Passages that differ in an identifier alone, as the entries of a list of error messages do, are told apart.
     """
     alike = jaccard(_set_of_words(text), _set_of_words(other)) >= NEARLY_SAME
-    return alike and distinguishing_terms(text) == distinguishing_terms(other)
+    return alike and distinguishing_terms(text, patterns) == distinguishing_terms(other, patterns)
 
 
-def says_all_of(text: str, other: str) -> bool:
+def says_all_of(text: str, other: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -> bool:
     """Whether most of what another text says stands in this one, word for word, with all of its numbers and identifiers.
 
     So does a page that holds the text of others, such as a version to print.
@@ -66,7 +66,9 @@ def says_all_of(text: str, other: str) -> bool:
     if not found or len(found & _set_of_words(text)) < MOSTLY * len(found):
         return False
     runs = shingles(other)
-    return len(runs & shingles(text)) >= MOSTLY * len(runs) and distinguishing_terms(other) <= distinguishing_terms(text)
+    if len(runs & shingles(text)) < MOSTLY * len(runs):
+        return False
+    return distinguishing_terms(other, patterns) <= distinguishing_terms(text, patterns)
 
 
 @functools.lru_cache(maxsize=1000)

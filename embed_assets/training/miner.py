@@ -56,7 +56,7 @@ class Miner:
     ):
         self._passages, self._ids, self._documents = chunks["passage"], chunks["chunk_id"], chunks["document_id"].to_list()
         self._texts = chunks["text"]
-        self._settings, self._reranker = settings, reranker
+        self._settings, self._reranker, self._patterns = settings, reranker, patterns
         self._labelled: dict[str, set[str]] = defaultdict(set)
         self._targets: dict[str, set[int]] = defaultdict(set)
         for row in rows:
@@ -182,7 +182,12 @@ class Miner:
         text, other = self._texts[column], self._texts[target]
         if text == other:
             return True
-        return nearly_same(passage, positive) or says_all_of(passage, other) or says_all_of(positive, text)
+        patterns = self._patterns
+        return (
+            nearly_same(passage, positive, patterns)
+            or says_all_of(passage, other, patterns)
+            or says_all_of(positive, text, patterns)
+        )
 
     def _not_answers(self, rows: Sequence[dict], candidates: Sequence[Iterator[int]], reranker: Reranker) -> list[list[int]]:
         """The first candidates of each row that the cross-encoder does not take for answers; it reads no more than it must."""

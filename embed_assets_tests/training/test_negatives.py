@@ -245,6 +245,15 @@ def test_a_passage_that_says_the_same_as_the_positive_is_no_negative(encoder):
         mine_hard_negatives(pairs, few, encoder, NegativesSettings(per_query=3))
 
 
+def test_identifiers_of_the_collection_tell_passages_apart_too(encoder):
+    error = "Fault {} is shown on the panel when the float switch of the pump sticks and nobody resets it"
+    chunks = make_chunks({**TEXTS, "fault.md": [error.format("FOOQX")], "other.md": [error.format("BARQX")]})
+    settings, pairs = NegativesSettings(per_query=5, margin=1.0), make_pairs([("float switch hangs", "fault.md", 0)])
+    for patterns, answers in (((), {"fault.md::0", "other.md::0"}), ((r"\b[A-Z]{3}QX\b",), {"fault.md::0"})):
+        triplets, _ = mine_hard_negatives(pairs, chunks, encoder, settings, patterns=patterns)
+        assert set(triplets["answers"][0]) == answers
+
+
 def test_a_page_that_holds_the_positive_or_is_a_part_of_it_is_no_negative(encoder):
     """But one with the same words about another identifier is."""
     part = "Oil the pump with grease every week, or else its seal will wear out within a year and leak."
