@@ -160,8 +160,9 @@ class Miner:
 
     def _candidates(self, row: dict, found: np.ndarray) -> Iterator[int]:
         taboo, answers = self._labelled[row["normalized"]], set(self._answers[row["query"]].tolist())
+        taken = {self._passages[column] for column in row["given"]}
         for column in found.tolist():
-            if self._documents[column] in taboo or column in row["given"]:
+            if self._documents[column] in taboo or self._passages[column] in taken:
                 continue
             if column in answers:
                 self.counts["answers by their words"] += 1
@@ -170,6 +171,7 @@ class Miner:
                 self.counts["like the positive"] += 1
                 row["alike"].append(column)
                 continue
+            taken.add(self._passages[column])  # no copy of it: it would count twice
             yield column
 
     def _compared_with_all(self, column: int, query: str) -> bool:

@@ -165,6 +165,9 @@ def test_the_negatives_of_a_query_differ_from_each_other(encoder):
     settings = NegativesSettings(per_query=4, top_k=2)
     triplets, _ = mine_hard_negatives(make_pairs(QUESTIONS), make_chunks(TEXTS), encoder, settings)
     assert triplets["negative_chunks"].list.n_unique().to_list() == [4] * len(QUESTIONS)
+    copies = make_chunks({**TEXTS, "copy.md": TEXTS["valve.md"], "another.md": TEXTS["motor.md"]})
+    triplets, _ = mine_hard_negatives(make_pairs(QUESTIONS), copies, encoder, NegativesSettings(per_query=4, margin=1.0))
+    assert [len(set(texts)) for texts in negatives_of(triplets)] == [4] * len(QUESTIONS)
 
 
 def test_pairs_whose_span_is_in_no_chunk_are_counted_and_left_out(encoder):
