@@ -4,9 +4,14 @@ import functools
 from collections import Counter
 from collections.abc import Sequence
 
-from embed_assets.text.bm25s_alone import import_bm25s
-
 ENGLISH = "en"
+# As Lucene has them.
+ENGLISH_STOP_WORDS = frozenset(
+    (
+        *("a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of", "on"),
+        *("or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with"),
+    )
+)
 FEWEST_WORDS_OF_A_LANGUAGE = 5
 FEWEST_LETTERS_TO_BE_SURE = 60
 SURE_OF_THE_LANGUAGE = 0.99
@@ -112,18 +117,16 @@ def is_supported(language: str) -> bool:
 @functools.cache
 def stop_words(language: str) -> frozenset[str]:
     """Words that say nothing, in lower case: those of Lucene for English, else those of the package stop-words."""
-    if language == ENGLISH:
-        return frozenset(import_bm25s().stopwords.STOPWORDS_EN)
-    return _long_list(language)
+    return ENGLISH_STOP_WORDS if language == ENGLISH else _long_list(language)
 
 
 @functools.cache
 def words_without_meaning(language: str) -> frozenset[str]:
     """The longer list of stop words, in lower case: none of them is a keyword."""
     if language == ENGLISH:
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+        from sklearn.feature_extraction import text
 
-        return ENGLISH_STOP_WORDS
+        return text.ENGLISH_STOP_WORDS
     return _long_list(language)
 
 

@@ -11,7 +11,6 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.retrieval.bm25 import Bm25Index, bm25_index
 from embed_assets.retrieval.hybrid import HybridRetriever
 from embed_assets.retrieval.ranking import best_per_group, blocks_of_queries, group_numbers, rerank, top_k
-from embed_assets.text.bm25s_alone import import_bm25s
 from embed_assets.text.tokens import search_terms
 
 PASSAGES = [
@@ -233,13 +232,15 @@ def test_threads_that_index_two_corpora_at_once_get_each_their_own(monkeypatch):
 
 @pytest.mark.parametrize("weights_at_once", [1, 40, 2**21])
 def test_scores_are_those_of_bm25s_to_the_last_bit(weights_at_once, monkeypatch):
+    import bm25s
+
     monkeypatch.setattr("embed_assets.retrieval.bm25.WEIGHTS_AT_ONCE", weights_at_once)
     random = np.random.default_rng(7)
     texts = [
         " ".join(f"w{number}" for number in random.zipf(1.3, size=random.integers(0, 60)) if number < 500) for _ in range(300)
     ]
     queries = ["w1 w2 w3", "w9 w9 w80", "w499", *texts[:50]]
-    library = import_bm25s().BM25()
+    library = bm25s.BM25()
     library.index([*search_terms(texts, "en")], show_progress=False)
     known = [[term for term in terms if term in library.vocab_dict] for terms in search_terms(queries, "en")]
     expected = np.stack([library.get_scores(terms) if terms else np.zeros(300, np.float32) for terms in known])

@@ -1,7 +1,3 @@
-import os
-import subprocess
-import sys
-
 import pytest
 
 from embed_assets.text import tokens
@@ -155,17 +151,3 @@ def test_ascii_is_read_like_any_other_text(text):
     """The last word alone is not in ASCII."""
     for read in (tokens.words, tokens.whole_words, lambda text: next(tokens.search_terms([text], "vi"))):
         assert [*read(text), "ü"] == read(f"{text} ü")
-
-
-def test_jax_is_not_imported_with_bm25s(tmp_path):
-    """It would take three quarters of a GPU's memory."""
-    (tmp_path / "jax").mkdir()
-    (tmp_path / "jax" / "__init__.py").write_text("raise RuntimeError('takes the GPU')")
-    program = (
-        "import sys; from embed_assets.text.bm25s_alone import import_bm25s;"
-        "print(import_bm25s().selection.JAX_IS_AVAILABLE, 'jax' in sys.modules);"
-        "sys.modules['jax'] = sys; import_bm25s.cache_clear(); import_bm25s(); print(sys.modules['jax'] is sys)"
-    )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False", "True"]
