@@ -29,10 +29,10 @@ from embed_assets.artifacts.files import (
     unused_name,
     write_atomically,
 )
+from embed_assets.artifacts.local_copies import lock_file, make_room, use
 from embed_assets.artifacts.memo import send_memos
 from embed_assets.artifacts.prune import remove
 from embed_assets.artifacts.remote_folder import RemoteError, RemoteFolder, Stored, share
-from embed_assets.artifacts.room import lock_file, make_room, use
 from embed_assets.artifacts.store import CURRENT, MANIFEST, REPORT, Artifact, ArtifactStore
 
 logger = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from embed_assets.artifacts import remote_keeping, remote_store, room
+from embed_assets.artifacts import local_copies, remote_keeping, remote_store
+from embed_assets.artifacts.local_copies import CACHE_SIZE
 from embed_assets.artifacts.prune import artifacts_to_keep, shelves
 from embed_assets.artifacts.remote_folder import RemoteFolder, Stored, shared_at
 from embed_assets.artifacts.remote_keeping import remove_remote, sweepable_remote, verify_remote
 from embed_assets.artifacts.remote_store import DamagedArtifactError, RemoteStore, read_manifest
-from embed_assets.artifacts.room import CACHE_SIZE
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 
 TEXT = "The ferry leaves pier 4 at 06:15.\n"
@@ -57,8 +57,8 @@ def change_bytes(store: RemoteStore, ending: str) -> None:
 
 def nobody_reads_them() -> None:
     """As if all processes that read artifacts had ended."""
-    while room._in_use:
-        room._in_use.popitem()[1].close()
+    while local_copies._in_use:
+        local_copies._in_use.popitem()[1].close()
 
 
 def test_what_one_machine_built_the_other_one_finds(machines, tmp_path):
@@ -273,7 +273,7 @@ def test_what_was_not_used_for_longest_leaves_the_machine(machines, monkeypatch)
     here = [it.folder for it in (two.find("checkpoint", "ferry", it.fingerprint) for it in (first, second))]
     size = sum(path.stat().st_size for path in here[1].rglob("*") if path.is_file())
     monkeypatch.setenv(CACHE_SIZE, str(size / 1e9))
-    monkeypatch.setattr(room, "LOOKED_EVERY", 0.0)
+    monkeypatch.setattr(local_copies, "LOOKED_EVERY", 0.0)
     two._make_room()
     assert all(folder.is_dir() for folder in here), "somebody reads them"
     nobody_reads_them()
@@ -287,7 +287,7 @@ def test_what_is_not_stored_yet_never_leaves_the_machine(machines, monkeypatch):
     built = one.build("checkpoint", "ferry", SEED, write)
     one.remote.delete(objects(one, "manifest.json"))
     monkeypatch.setenv(CACHE_SIZE, "0")
-    monkeypatch.setattr(room, "LOOKED_EVERY", 0.0)
+    monkeypatch.setattr(local_copies, "LOOKED_EVERY", 0.0)
     nobody_reads_them()
     one._make_room()
     assert (built.path / "model" / "weights").is_file()
@@ -303,7 +303,7 @@ def test_files_that_others_take_away_meanwhile_do_not_matter(machines, monkeypat
         path.parent.mkdir(exist_ok=True)
         path.symlink_to(built.path / "nowhere")
     monkeypatch.setenv(CACHE_SIZE, "0")
-    monkeypatch.setattr(room, "LOOKED_EVERY", 0.0)
+    monkeypatch.setattr(local_copies, "LOOKED_EVERY", 0.0)
     nobody_reads_them()
     one._make_room()
     assert not built.path.exists() and not trial.path.exists()
@@ -322,16 +322,16 @@ def test_room_is_made_every_few_minutes(machines, monkeypatch):
 
 
 def test_a_process_has_few_locks_and_what_it_read_long_ago_may_leave(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "MOST_IN_USE", 3)
+    monkeypatch.setattr(local_copies, "MOST_IN_USE", 3)
     nobody_reads_them()
     paths = [tmp_path / "checkpoint" / "ferry" / f"{number:032}" for number in range(5)]
     for path in (*paths[:3], paths[0], *paths[3:]):
-        room.use(path)
-    assert list(room._in_use) == [paths[0], *paths[3:]]
+        local_copies.use(path)
+    assert list(local_copies._in_use) == [paths[0], *paths[3:]]
     dropped = []
     for path in paths:
         path.mkdir()
-        room._drop(path, lambda path: dropped.append(path) is None)
+        local_copies._drop(path, lambda path: dropped.append(path) is None)
     assert dropped == paths[1:3] and not paths[1].exists() and paths[0].is_dir()
 
 
