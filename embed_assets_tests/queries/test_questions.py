@@ -192,7 +192,6 @@ def test_a_new_document_does_not_change_the_batch_prompts_of_the_others(cut, chu
 
 
 def test_every_prompt_has_a_seed_of_its_own():
-    assert seed_of(1, 0, "prompt") == seed_of(1, 0, "prompt")
     seeds = [seed_of(1, 0, "prompt"), seed_of(2, 0, "prompt"), seed_of(1, 1, "prompt"), seed_of(1, 0, "other prompt")]
     assert len(set(seeds)) == 4 and all(0 <= seed < 2**31 for seed in seeds)
 
