@@ -31,6 +31,12 @@ _CAMEL_UNIT = (
     r"(?:(?:da|[fpnµμumcdhk])(?:Wh|Ws|Wp|Wth|Wel|We|Hz|Pas?|Ah|As|Sv|Gy|Bq|Wb|Ci|Da|Eq|Osm|St|Cal|Bd|Nm|Vs|Varh?|Vpp?|Bps|Bits?"
     rf"|Bytes?)|dB[a-z]{{1,2}}|(?:cm|mm|in)Hg|pK[abw]){_END}"
 )
+_SIGNAL = r"SIG(?:ABRT|ALRM|BUS|CHLD|FPE|HUP|ILL|INT|KILL|PIPE|QUIT|SEGV|STOP|SYS|TERM|TRAP|USR[12])"
+_ERRNO = (
+    r"E(?:ACCES|ADDRINUSE|ADDRNOTAVAIL|AGAIN|ALREADY|BADF|BUSY|CONNABORTED|CONNREFUSED|CONNRESET|DQUOT|EXIST|FAULT|HOSTUNREACH"
+    r"|INPROGRESS|INTR|INVAL|IO|ISCONN|ISDIR|LOOP|MFILE|NAMETOOLONG|NETUNREACH|NFILE|NODEV|NOENT|NOEXEC|NOMEM|NOSPC|NOSYS"
+    r"|NOTCONN|NOTDIR|NOTEMPTY|NOTSUP|OPNOTSUPP|PERM|PIPE|PROTO|ROFS|SRCH|STALE|TIMEDOUT|WOULDBLOCK|XDEV)"
+)
 
 IDENTIFIER_PATTERNS = (
     # CWE-565, %SYS-5-CONFIG, MAX_RETRY_COUNT, ÜBER-12, RHSA-2024:1234, KX-12.3
@@ -42,11 +48,25 @@ IDENTIFIER_PATTERNS = (
     rf"(?![{_NAME}:-])",
     # --no-verify
     r"(?<![\w-])--[a-z][a-z0-9-]+",
-    # 3.8.1, v2.0, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT, but not 2.4 GHz, € 9.90,
-    # 12.3.2024, 0.05, 1.234,56 and table 3.1
-    rf"{_START}{_NO_VERSION}[Vv]?\d+(?:\.\d+)+"
+    # 3.8.1, v2.0, TLSv1.3, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT, v1.29.0+k3s1, but
+    # not 2.4 GHz, € 9.90, 12.3.2024, 0.05, 1.234,56 and table 3.1
+    rf"{_START}(?=[VvA-Z\d]){_NO_VERSION}(?:[Vv]|\p{{Lu}}{{2,6}}v)?\d+(?:\.\d+)+"
     rf"(?:\(\d+[a-z]{{0,2}}\)\p{{Lu}}{{0,3}}\d*[a-z]?|\p{{Lu}}{{1,3}}\d+[a-z]?|[a-z]\d*|-(?:rc|alpha|beta|\p{{Lu}})\.?\d+"
-    rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS))*{_END}(?!,\d{{1,2}}(?![\d.]))",
+    rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS)|\+[a-z][a-z\d]*(?:\.[a-z\d]+)*)*{_END}(?!,\d{{1,2}}(?![\d.]))",
+    # 802.1X, X.509, G.8275.1
+    rf"{_START}(?:\d{{3,}}\.\d+\p{{Lu}}{{1,2}}|(?<!\.)\p{{Lu}}\.(?!(?:19|20)\d\d{_END})\d{{3,5}}(?:\.\d+)*){_END}",
+    # ISO 9001 (of DIN EN ISO 9001:2015, too), IEC 61131-3, RFC 9110, NIST SP 800-53
+    rf"{_START}(?:ISO|IEC|IEEE|EN|DIN|VDE|VDI|ÖNORM|ANSI|ASME|BS|JIS|NIST|FIPS|ETSI|NFPA|CISPR|IATF|RFC|PEP|ГОСТ|GOST)"
+    rf"(?:[ /](?:T[SR]|SP|Std))?[ \u00a0\n]\d{{3,6}}(?:-\d{{1,5}})*\p{{Lu}}?{_END}(?![.,]\d)",
+    # GHSA-jfh8-c2jp-5v3q
+    rf"{_START}GHSA(?:-[{_LOWER}]{{4}}){{3}}{_END}",
+    # NullPointerException, SIGSEGV, ECONNREFUSED
+    rf"{_START}(?:\p{{Lu}}[{_LOWER}]++(?=\p{{Lu}})(?:\p{{Lu}}[{_LOWER}]++)*?(?:Exception|Error|Warning|Fault)|{_SIGNAL}|{_ERRNO})"
+    rf"{_END}",
+    # 10GBASE-T, 10-2345-A, TCK/2024/0012, 2024/CV/0113, VI ZR 252/19
+    rf"{_START}(?=[\dA-Z])(?:\d+G?BASE-\p{{Lu}}+\d*|(?<!-)\d{{2,4}}-\d{{3,}}-\p{{Lu}}{{1,3}}\d*"
+    rf"|(?:\p{{Lu}}{{2,6}}/(?:19|20)\d\d|(?:19|20)\d\d/\p{{Lu}}{{2,4}})/\d{{2,}}"
+    rf"|(?:[IVX]{{1,4}}|\d{{1,2}})[ \u00a0\n](?:[ABIX]?Z[RBA]|A[BZ][RB]|St[RB]|Bv[RLEFGQ])[ \u00a0\n]\d{{1,5}}/\d\d){_END}",
     # 5.15.0-91-generic, 4.18.0-305.el8.x86_64, 1.1.1n-0+deb11u5: of kernels and packages
     rf"{_START}\d+(?:\.\d+){{2,}}[a-z]?-(?!\d+(?:\.\d+)+{_END})\d+(?:[.+~-][{_LOWER}_]*[{_LOWER}])*{_END}",
     # 0x1F
@@ -54,7 +74,7 @@ IDENTIFIER_PATTERNS = (
     # retry_count
     rf"{_START}\p{{Ll}}+(?:_[{_LOWER}]+)+{_END}",
     # maxRetries
-    rf"{_START}(?!{_CAMEL_UNIT})\p{{Ll}}+(?:\p{{Lu}}[{_LOWER}]+)+{_END}",
+    rf"{_START}(?=\p{{Ll}}++\p{{Lu}})(?!{_CAMEL_UNIT})\p{{Ll}}+(?:\p{{Lu}}[{_LOWER}]+)+{_END}",
     # E4012, CSCvx12345, R81.20
     rf"{_START}\p{{Lu}}{{1,6}}\p{{Ll}}{{0,3}}\d{{2,}}[{_UPPER}]*(?:\.\d+)*{_END}",
     # 6ES7214-1AG40-0XB0, 74HC595, 1756-L71, but not 1E10, 2024-Q1, and a part of #00FF00, %3A23 or 2024-10-19T00:18
@@ -67,8 +87,9 @@ IDENTIFIER_PATTERNS = (
     # 10.1000/xyz123, which is a DOI, and 7732-18-5 of a chemical
     rf"{_START}10\.\d{{4,9}}/[\w./:;()-]*\w",
     rf"(?<![{_NAME}.-])\d{{2,7}}-\d\d-\d(?![{_NAME}-])",
-    # cve-2024-1234
-    rf"{_START}[a-z]{{2,}}-\d{{4}}-\d{{2,}}{_END}",
+    # cve-2024-1234, i-0abcd1234ef567890 and eu-central-1a of a cloud
+    rf"(?<![.@-]){_START}[a-z]{{1,20}}+-(?:(?<=[a-z]{{2}}-)\d{{4}}-\d{{2,}}|(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{{8,17}}"
+    rf"|(?:gov-)?(?:north|south|east|west|central)(?:east|west)?-?\d[a-z]?){_END}",
     # GigabitEthernet1/0/1, Gi1/0/1.100, xe-0/0/1
     rf"{_START}\p{{L}}+-?\d+(?:/\d+)+(?:[.:]\d+)?{_END}",
     # net.ipv4.ip_forward, server.port, java.lang.NullPointerException, but no name of a page that is linked to
@@ -121,7 +142,7 @@ def find_identifiers(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -
     identifiers, end = [], 0
     for start, negative_end, identifier in sorted(found):
         if identifier and start >= end:
-            identifiers.append(identifier)
+            identifiers.append(" ".join(identifier.split()))  # a line may end within ISO 9001
             end = -negative_end
     return list(dict.fromkeys(identifiers))
 
@@ -148,7 +169,7 @@ def places_of(text: str, identifier: str) -> list[tuple[int, int]]:
 
 
 def _places(text: str, identifier: str) -> Iterator[tuple[int, int]]:
-    if not (text.isascii() and identifier.isascii()):
+    if not (text.isascii() and identifier.isascii()) or " " in identifier:
         yield from (match.span() for match in _whole(identifier).finditer(text))
         return
     # To compile an expression takes longer than to look through a hundred passages.
@@ -169,4 +190,5 @@ def _goes_on(character: str) -> bool:
 
 @functools.lru_cache(maxsize=10_000)
 def _whole(identifier: str) -> regex.Pattern:
-    return regex.compile(rf"{_START}{regex.escape(identifier)}{_END}", regex.IGNORECASE)
+    words = r"\s+".join(map(regex.escape, identifier.split(" ")))
+    return regex.compile(rf"{_START}{words}{_END}", regex.IGNORECASE)

@@ -48,6 +48,19 @@ WHOLE = r"(?<![\p{Latin}\p{Nd}_])%s(?![\p{Latin}\p{Nd}_])"
         ("CYP2D6, bearing 6205-2RS, bolts M8x40, directive 2014/65/EU", ["CYP2D6", "6205-2RS", "M8x40", "2014/65/EU"]),
         ("H2O, MP3, 2024-2D, 12/24/48 V, 24/7, 1920x1080, 10-5V and 1/2/2024", []),
         ("see A.3.1, B.2 and Appendix C.3.7; firmware R81.20, V.3.1.4 or R.2.10", ["R81.20", "3.1.4", "2.10"]),
+        ("IEEE 802.1X and 802.1Q, X.509, ITU-T G.8275.1; H.264 video of Smith, J.2019 in the U.S.1776",
+         ["802.1X", "802.1Q", "X.509", "ITU-T", "G.8275.1", "H.264"]),
+        ("DIN EN ISO 9001:2015, ISO/IEC 27001, EN 60601-1-2, RFC 9110, NIST SP 800-53 and SAE J1939",
+         ["ISO 9001", "IEC 27001", "EN 60601-1-2", "RFC 9110", "NIST SP 800-53", "J1939"]),
+        ("EN 12,5, the RFC 12 of BS 5 and an ISO 100,5", []),
+        ("GHSA-jfh8-c2jp-5v3q, TLSv1.3, v1.29.0+k3s1, 10GBASE-T, 100GBASE-LR4, article 10-2345-A",
+         ["GHSA-jfh8-c2jp-5v3q", "TLSv1.3", "v1.29.0+k3s1", "10GBASE-T", "100GBASE-LR4", "10-2345-A"]),
+        ("NullPointerException, TypeError, SIGSEGV or ECONNREFUSED; an Error, the Exception and EVERY SIGN",
+         ["NullPointerException", "TypeError", "SIGSEGV", "ECONNREFUSED"]),
+        ("VI ZR 252/19, 2 BvR 1845/18, TCK/2024/0012, 2024/CV/0113; 2 AB 1/2 and 16 A 10/20",
+         ["VI ZR 252/19", "2 BvR 1845/18", "TCK/2024/0012", "2024/CV/0113"]),
+        ("i-0abcd1234ef567890 and vpc-0a1b2c3d in us-east-1a, eu-central-1, europe-west4; follow-up, north-east 5, a-12345678",
+         ["i-0abcd1234ef567890", "vpc-0a1b2c3d", "us-east-1a", "eu-central-1", "europe-west4"]),
         ("1E10, #00FF00, %3A23, 2024-10-19T00:18:05, 2024-Q1, 12V-24V, 100-240V, 24-HOUR and 10-K", []),
     ],
 )  # fmt: skip
@@ -92,6 +105,16 @@ UNITS = [
     "100-A1",
     "2.4 ",
     "$ ",
+    "Aa",
+    "ISO ",
+    "ISO 100",
+    "100-",
+    "a-0",
+    "a-1a",
+    "GHSA-aaaa",
+    "1.1+a.",
+    "AA/2000/",
+    "10G",
 ]
 
 
@@ -118,12 +141,21 @@ def test_an_identifier_is_held_as_a_whole_word_in_any_case():
     assert not holds_identifier("release 9.3(1) is out", "9.3(10)")
 
 
+def test_a_line_may_end_within_an_identifier():
+    assert find_identifiers("as ISO\n9001:2015 and ISO\u00a09001 ask") == ["ISO 9001"]
+    assert holds_identifier("as ISO\n9001:2015 asks", "ISO 9001")
+    assert places_of("as ISO\n  9001 asks", "ISO 9001") == [(3, 13)]
+    assert not holds_identifier("ISO\n90013", "ISO 9001")
+
+
 def test_places_of_a_word_are_those_that_its_expression_finds():
     draw = random.Random(5)
     found = 0
     for _ in range(3000):
         text, name = ("".join(draw.choices("pPx7_-. (é", k=draw.randrange(1, most))) for most in (40, 4))
-        expected = [match.span() for match in regex.finditer(WHOLE % regex.escape(name), text, regex.IGNORECASE)]
+        expected = [
+            match.span() for match in regex.finditer(WHOLE % regex.escape(name).replace(r"\ ", r"\s+"), text, regex.IGNORECASE)
+        ]
         assert places_of(text, name) == expected, (text, name)
         found += len(expected)
     assert found > 300
