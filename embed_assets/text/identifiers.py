@@ -141,8 +141,9 @@ def find_identifiers(text: str, patterns: Sequence[str] = IDENTIFIER_PATTERNS) -
             ) from None
     identifiers, end = [], 0
     for start, negative_end, identifier in sorted(found):
-        if identifier and start >= end:
-            identifiers.append(" ".join(identifier.split()))  # a line may end within ISO 9001
+        name = " ".join(identifier.split())  # a line may end within ISO 9001
+        if name and start >= end:
+            identifiers.append(name)
             end = -negative_end
     return list(dict.fromkeys(identifiers))
 

@@ -134,6 +134,10 @@ def test_the_patterns_of_a_collection_take_linear_time_too():
     assert find_identifiers(f"see {longest}") == [longest]
 
 
+def test_blanks_are_no_identifier():
+    assert find_identifiers("a X-1 b", [r"\s|X-\d"]) == ["X-1"]
+
+
 def test_an_identifier_is_held_as_a_whole_word_in_any_case():
     assert holds_identifier("Bug px-7 is mended", "PX-7")
     assert holds_identifier("设备PX-7的", "PX-7")
