@@ -105,7 +105,8 @@ def read_structure(text: str) -> Structure:
         elif token.type == "paragraph_open":
             paragraphs.append((start, end))
         elif token.type == "table_open" and last - first > 2:
-            blocks.append(Block(start, starts[first + 2], end, end, text[start : starts[first + 1]].strip() + "\n", ""))
+            names = text[start : starts[first + 1]].strip()
+            blocks.append(Block(start, starts[first + 2], end, end, f"{names}\n" if re.search(r"\w", names) else "", ""))
         elif token.type == "fence":
             closed = last - first > 1 and text[starts[last - 1] : end].strip(" \t\r\n>").startswith(token.markup[:3])
             closing = starts[last - 1] if closed else end

@@ -1,7 +1,10 @@
 """HTML pages, and the one way from HTML to Markdown that all converters share."""
 
+import html
+import itertools
 import re
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from embed_assets.corpus.encodings import decode
@@ -27,10 +30,10 @@ _NOT_SEEN = [
     "link",
     "meta",
 ]
-_MENU_ROLES = {"navigation", "search", "menu", "menubar", "contentinfo", "banner", "complementary"}
+_MENU_ROLES = {"navigation", "search", "menu", "menubar", "contentinfo", "banner", "complementary", "dialog", "alertdialog"}
 _MENU_NAME = re.compile(
     r"(?:^|[-_ ])(?:nav|navbar|navigation|navheader|navfooter|menu|sidebar|sphinxsidebar\w*|breadcrumbs?|footer|topbar|"
-    r"pagination|pager|related|rel-?links|skip\w*|globaltoc|localtoc|cookie\w*)(?:[-_ ]|$)",
+    r"pagination|pager|related|rel-?links|skip\w*|globaltoc|localtoc|toc|table[-_]?of[-_]?contents|cookie\w*)(?:[-_ ]|$)",
     re.IGNORECASE,
 )
 _CONSENT_NAME = re.compile(
@@ -67,6 +70,7 @@ _BOXES = ["button", "textarea", "select"]
 MOST_ROWS_SPANNED, MOST_COLUMNS_SPANNED = 1000, 100
 # Of a table: few real ones need as many, and a page that asks for millions would fill the memory.
 MOST_CELLS_FILLED = 20_000
+MOST_ROWS_OF_NAMES = 4
 # Links that lead to their own place, or back from a note.
 _ARROWS = ("¶", "◆", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
 # Of this page: scripts answer links to # alone, and show other pages at #/page and #!page.
@@ -82,7 +86,7 @@ def read_html(content: bytes) -> Converted:
     text, encoding = decode(content, declared[1].decode() if declared else None)
     metadata, text = split_front_matter(text)
     soup = parse(text)
-    title = soup.title.get_text(" ", strip=True) if soup.title else str(metadata.get("title", ""))
+    title = soup.title.get_text(" ", strip=True) if soup.title else html.unescape(str(metadata.get("title", "")))
     for tag in soup.find_all("title"):
         tag.decompose()
     markdown = to_markdown(_main_part(soup))
@@ -155,7 +159,8 @@ def _is_table_of_contents(tag: "Tag") -> bool:
 
 def _asks_for_consent(tag: "Tag") -> bool:
     """Whether a part of a page that is named after cookies is to be answered, and not read."""
-    return tag.find(["button", "input"]) is not None and tag.find(["pre", "h1", "main", "article"]) is None
+    is_asking = tag.find(["button", "input"]) or tag.find(None, {"role": "button"})
+    return is_asking is not None and tag.find(["pre", "h1", "main", "article"]) is None
 
 
 def to_markdown(tree: "Tag") -> str:
@@ -254,6 +259,9 @@ def _rename_blocks(tree: "Tag") -> None:
             listing.name = "pre"
     for title in tree.find_all("p", class_="MsoTitle"):  # of Word
         title.name = "h1"
+    for heading in tree.find_all(["div", "span", "p"], {"role": "heading"}):  # of SharePoint
+        if heading.find_parent(["table", *_HEADINGS]) is None:
+            heading.name = f"h{level}" if (level := _words(heading, "aria-level")) in [*"123456"] else "h2"
     for tag in tree.find_all(["menu", "dir"]):
         tag.name = "ul"
     for ruby in tree.find_all("ruby"):
@@ -282,6 +290,7 @@ def _tell_headings_apart(tree: "Tag") -> None:
 def _simplify_tables(tree: "Tag") -> None:
     """Tables as Markdown has them; those that lay out a page as plain blocks."""
     for table in tree.find_all("table"):
+        _name_columns(table)
         _fill_spanned_rows(table)
     for part in tree.find_all(["thead", "tbody", "tfoot"]):
         part.unwrap()
@@ -369,6 +378,53 @@ def _set_reading_apart(ruby: "Tag") -> None:
     for reading in ruby.find_all("rt"):
         words = reading.get_text(strip=True)
         reading.replace_with(f"({words})" if words else "")
+
+
+def _name_columns(table: "Tag") -> None:
+    """Leave a table one row with the names of its columns, of which Markdown has no more: joined from several, or empty.
+
+    A row of one name is a caption. Where each row begins with its own name, as in a data sheet, the first one names no column.
+    """
+    rows = [row for row in table.find_all("tr") if row.find_parent("table") is table]
+    cells = [row.find_all(["td", "th"], recursive=False) for row in rows]
+    if len(rows) < 2 or not cells[0]:
+        return
+    if all([cell.name for cell in row[:2]] == ["th", "td"] for row in cells):
+        rows[0].insert_before(_row_of([""] * len(cells[0])))
+        return
+    heads = len(list(itertools.takewhile(lambda row: row.find_parent("thead") is not None, rows)))
+    heads = heads or len(list(itertools.takewhile(lambda row: row and all(cell.name == "th" for cell in row), cells)))
+    if not 1 < heads < len(rows) or heads > MOST_ROWS_OF_NAMES:
+        return
+    names: dict[int, dict[str, None]] = {}  # column → its names, outermost first
+    reaching: dict[int, int] = {}  # column → rows below that a name reaches into
+    for row, found in zip(rows[:heads], cells[:heads], strict=True):
+        column = 0
+        if len(found) == 1 and not any(reaching.values()):
+            found[0].name = "p"
+            table.insert_before(found[0].extract())
+        for cell in found if row.find(["td", "th"]) else ():
+            while reaching.get(column, 0):
+                reaching[column] -= 1
+                column += 1
+            for _ in range(_span(cell, "colspan", MOST_COLUMNS_SPANNED)):
+                names.setdefault(column, {})[cell.get_text(" ", strip=True)] = None
+                reaching[column] = _span(cell, "rowspan", MOST_ROWS_SPANNED) - 1
+                column += 1
+    rows[0].insert_before(_row_of([" ".join(filter(None, names[column])) for column in sorted(names)]))
+    for row in rows[:heads]:
+        row.decompose()
+
+
+def _row_of(names: Sequence[str]) -> "Tag":
+    from bs4 import Tag as NewTag
+
+    row = NewTag(name="tr")
+    for name in names:
+        cell = NewTag(name="th")
+        cell.string = name
+        row.append(cell)
+    return row
 
 
 def _fill_spanned_rows(table: "Tag") -> None:
