@@ -17,7 +17,7 @@ from urllib.parse import quote
 import polars as pl
 
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.encodings import composed
+from embed_assets.corpus.encodings import BYTE_ORDER_MARKS, composed
 
 CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
@@ -42,16 +42,21 @@ def find_qrels(folder: Path, split: str) -> Path | None:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbers and texts of the lines of a UTF-8 file that are not blank, without byte order mark and line end.
+    """Numbers and texts of the lines of a file that are not blank, without byte order mark and line end.
+
+    It is in UTF-8, or in what its byte order mark says: PowerShell writes UTF-16.
 
     Raises:
-        CollectionError: it is not UTF-8, not gzip for all its name, or a line or the whole is too long.
+        CollectionError: it is in another encoding, not gzip for all its name, or a line or the whole is too long.
     """
     limit = max(UNPACKED_AT_LEAST, MOST_UNPACKED * path.stat().st_size)
     read = 0
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline=None) as stream:
+        with opener(path, "rb") as stream:
+            first = stream.read(4)
+        mark = next((encoding for mark, encoding in BYTE_ORDER_MARKS if first.startswith(mark)), "utf-8")
+        with opener(path, "rt", encoding=mark, newline=None) as stream:
             number = 0
             while line := stream.readline(LONGEST_LINE):
                 line = line.removeprefix("\ufeff")  # where files with marks were put together

@@ -37,17 +37,21 @@ _MEANT = re.compile(
     "|[\xa1-\xa7\xac\xaf-\xb1\xb6\xb7\xbf\xd7\xf7\u2010-\u2017\u2020-\u2027\u2030-\u2121\u2123-\u2bff\U0001f000-\U0001faff]"
 )
 # What languages write beyond ASCII: German; French; Spanish; Portuguese; Italian; Catalan; Swedish and Finnish; Danish and
-# Norwegian; Icelandic; Dutch; and those of windows-1250: Croatian and Slovene; Czech; Slovak; Polish; Hungarian; Romanian.
+# Norwegian; Icelandic; Dutch; those of windows-1250: Croatian and Slovene; Czech; Slovak; Polish; Hungarian; Romanian; and
+# Turkish.
 _ALPHABETS = [
     *("äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "áâãàçéêíóôõúü", "àèéìíòóùú", "àçéèíïóòúü"),
     *("åäöéšž", "æøåé", "áéíóúýþðæö", "éëïöüáóèê"),
     *("čćđšž", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "âăîșşțţ"),
+    "çğıöşü",
 ]
 # A letter beyond ASCII; a sign within a word that is no apostrophe, dot or dash; and one that stands behind no word.
 _LETTER = re.compile(
     r"[^\W\x00-\x7fªºµ²³¹]|(?<=[a-z])[^\x00-\x7f\w’‘´·…•§\xad–—×÷\s](?=[a-z])|(?<=[a-z])[‚„†‡ˆ‰‹˜¢¤¬\ufffd](?![a-z])"
 )
 _CAPITAL_BEHIND = re.compile(f"(?<=[a-z])[{''.join(filter(str.isupper, map(chr, range(0xC0, 0x180))))}]")
+# Of latin-9, which has a euro where windows-1252 has a sign for any currency, and œ and Ÿ in place of fractions.
+_OF_LATIN_9 = re.compile(r"\d\s?¤|¤\s?\d|(?<=[A-Za-z])[½¼¾](?=[A-Za-z])")
 FEWEST_LETTERS, MOST_FOREIGN = 3, 0.1  # of another encoding
 # Encodings that say with escapes what follows: their bytes are those of ASCII.
 _ESCAPED = re.compile(rb"\x1b\$[@B]")
@@ -150,10 +154,15 @@ def _encoded_twice(text: str) -> str | None:
 
 
 def _before_windows(content: bytes, text: str, name: str) -> tuple[str, str]:
-    """The text of a file of DOS or an old Macintosh, whose letters windows-1252 takes for signs and those of no one language."""
+    """The text of a file of DOS or an old Macintosh, whose letters windows-1252 takes for signs and those of no one language.
+
+    Or of latin-9.
+    """
+    if name == "windows-1252" and _OF_LATIN_9.search(text) and not re.search(rb"[\x80-\x9f]", content):
+        return content.decode("iso8859-15"), "iso8859-15"
     own, foreign, _ = _letters(text)
     best = None
-    for other in ("cp850", "mac_roman") if foreign >= max(2, own) else ():
+    for other in ("cp850", "mac_roman", "cp852", "cp857") if foreign >= max(2, own) else ():
         once = content.decode(other, "replace")
         own, foreign, alphabet = _letters(once)
         rank = (own - foreign, -alphabet)  # a long alphabet fits more by chance

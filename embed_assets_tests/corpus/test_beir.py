@@ -35,7 +35,7 @@ def write(folder: Path, qrels: str, encoding: str = "utf-8", packed: bool = Fals
     return folder
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_documents_with_a_title_only_are_read_from_any_packing(tmp_path, encoding, packed, end):

@@ -46,9 +46,9 @@ _TARGET = rf"(?:{_DATA}|{_KIND_OF_DATA},[^\s\"'<>()]{{0,64}}+)"  # where a pictu
 _TAG = r"[^<>\n]{0,1000}?"
 _PICTURES = (
     (re.compile(rf"!\[([^\[\]\n]{{0,1000}})\]\(\s*<?{_TARGET}>?[^()\n]{{0,1000}}\s*\)", re.IGNORECASE), r"\1"),
-    (re.compile(rf"<img\b{_TAG}\balt=\"([^\"<>\n]{{0,1000}})\"{_TAG}{_DATA}{_TAG}>", re.IGNORECASE), r"\1"),
-    (re.compile(rf"<img\b{_TAG}{_DATA}{_TAG}>", re.IGNORECASE), ""),
+    (re.compile(rf"<[a-z][a-z0-9]{{0,20}}\b{_TAG}{_DATA}{_TAG}>", re.IGNORECASE), lambda tag: _alternative(tag[0])),
 )
+_ALTERNATIVE = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _DEFINITION = re.compile(rf"^[ ]{{0,3}}\[([^\]\n]{{1,200}})\]:[ \t]*<?{_DATA}>?.*\n?", re.IGNORECASE | re.MULTILINE)
 # Base64 by itself: a certificate, a secret, an attached file. Wrapped or not; the last line may be short.
 _LINE_END = r"[ \t]*\r?\n[ \t>]*"
@@ -63,6 +63,12 @@ _CHANGE = re.compile(r"(?<=[a-z])[A-Z0-9]|(?<=[A-Z])[a-z0-9]|(?<=[0-9])[A-Za-z]"
 CHANGES_OF_BASE64 = 0.4  # of capitals, small letters and digits, for a character; of names joined by capitals it is half as many
 # Of the characters that chance would bring; a formula or a list of parts has half as many. A digit is one in six.
 DISTINCT_OF_BASE64, DIGITS_OF_BASE64, MOST_SLASHES = 0.75, 0.05, 0.1
+
+
+def _alternative(tag: str) -> str:
+    """What a tag says in place of its picture."""
+    words = _ALTERNATIVE.search(DATA_URI.sub("", tag))
+    return (words[1] or words[2] or "") if words else ""
 
 
 def without_data_uris(text: str) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """Marks that only one kind of Markdown has, as readers see them.
 
 Wiki links and call-outs of Obsidian and GitHub, fenced divisions of Pandoc, directives and roles of MyST, short codes of Hugo,
-tags of Jekyll, and admonitions of MkDocs and Docusaurus.
+tags of Jekyll, admonitions of MkDocs and Docusaurus, and the extensions of DocFX, in which Microsoft writes.
 """
 
 import re
@@ -26,10 +26,23 @@ _ICON = re.compile(r":(?:material|fontawesome|octicons|simple)-[a-z0-9-]{1,60}:(
 _SPAN = re.compile(r"\[([^\[\]\n]{1,300})\]\{[ ]?[#.][^{}\n]{1,300}\}")
 _TITLE_BLOCK = re.compile(r"% ?([^\n]{1,300})\n(?:%([^\n]{0,300})\n)?(?:%([^\n]{0,300})\n)?")
 _TARGET = re.compile(
-    r"^(?:\([\w:. -]{1,100}\)=|\[TOC\]|\[\[_?TOC_?\]\]"
+    r"^(?:\([\w:. -]{1,100}\)=|\[TOC\]|\[\[_?TO(?:C|SP)_?\]\]"
     r"|(?:(?:[-*+]|1\.)[ ][^\n]{0,100}\n)?\{:[ ]?toc\b[^{}\n]{0,100}\})[ \t]*$\n?",
     re.MULTILINE | re.IGNORECASE,
 )
+# Of DocFX: :::image source="…" alt-text="…"::: in a line of its own or not, and lines that part rows, columns and versions.
+_COLONS = re.compile(r":::[ ]?(image|icon|code|no-loc|video)\b([^\n]{0,2000}?):::")
+_PARTS = re.compile(r"^[ \t]*:::[ ]?(?:moniker|zone|row|column|image)(?:-end\b|\b(?!\S*\{))[^\n]{0,400}$\n?", re.MULTILINE)
+_SEEN_OF_COLONS = re.compile(r"\b(?:alt-text|text|title)=\"([^\"\n]{0,1000})\"")
+_INCLUDED = re.compile(
+    r"\[!(?:INCLUDE|CODE(?:-\w{1,20})?|VIDEO|NOTEBOOK)\b[ ]?"
+    r"(?:\[[^\[\]\n]{0,300}\][ ]?\([^()\n]{0,500}\)|[^\[\]\n]{0,500})\]",
+    re.IGNORECASE,
+)
+_DIV = re.compile(r"^[ ]{0,3}>[ ]?\[!div\b[^\[\]\n]{0,300}\][ \t]*\n?", re.MULTILINE | re.IGNORECASE)
+# The name of a tab is a heading by its mark alone: what follows the tabs does not belong to the last one.
+_TAB = re.compile(r"^#{1,6}[ ]\[([^\[\]\n]{1,200})\]\(#tab/[^()\s]{1,200}\)[ \t]*$", re.MULTILINE)
+_REFERENCE = re.compile(r"<xref:([\w.~-]{1,300})[^<>\s]{0,300}>|<xref\s[^<>]{0,300}?href=\"([\w.~-]{1,300})[^<>]{0,300}>")
 ROLE = re.compile(r"(?<!\w)\{([a-zA-Z][\w:.+-]{0,60})\}\Z")
 _SHORT_CODE = re.compile(r"\{\{[<%]\s*+/?\s*+(\w[^{}<>%\n]{0,500}|\w[^{}\n]{0,500}?)\s*/?[>%]\}\}")
 _TAG = re.compile(r"\{%-?\s*(\w[^{}%\n]{0,500}(?:%(?!\})[^{}%\n]{0,500}){0,5})-?%\}")
@@ -113,6 +126,7 @@ def without_flavour(part: str, notes: Counter[str]) -> str:
 
     part = _ICON.sub("", _TARGET.sub("", part))
     if "[" in part:
+        part = _TAB.sub(r"\1", _DIV.sub("", _INCLUDED.sub(lambda match: count("embedded pages"), part)))
         part = _WIKI_LINK.sub(lambda match: count("embedded pages") if match[1] else _shown(match[2], match[3]), part)
         part = _CALL_OUT.sub(lambda match: match[1] + (match[3] or match[2].capitalize()), part)
     if "{" in part:
@@ -121,8 +135,20 @@ def without_flavour(part: str, notes: Counter[str]) -> str:
         part = _TAG.sub(lambda match: count("template tags", _seen(match[1])), part)
         part = _ATTRIBUTES.sub("", _SPAN.sub(r"\1", part))
     part = _SNIPPET.sub(lambda match: count("embedded pages"), part) if "8<" in part else part
+    part = _REFERENCE.sub(lambda match: match[1] or match[2], part) if "<xref" in part else part
     part = _HIGHLIGHT.sub(r"\1", part) if "==" in part else part
     return _KEYS.sub(r"\1", part) if "++" in part else part
+
+
+def without_attributes(part: str, notes: Counter[str]) -> str:
+    """A part of a page without the marks of DocFX that have colons around them; of pictures and names the words stay."""
+
+    def seen(match: re.Match[str]) -> str:
+        if match[1] == "code":
+            notes["embedded pages"] += 1
+        return " ".join(_SEEN_OF_COLONS.findall(match[2]))
+
+    return _PARTS.sub("", _COLONS.sub(seen, part))
 
 
 def _shown(page: str | None, words: str) -> str:
@@ -200,7 +226,7 @@ class _Blocks:
         name, title = (kind[1] or kind[2] or "").lower(), kind[3] or kind[4] or ""
         self._options = kind[1] is not None
         title = "" if self._options and name in ARGUMENT_NOT_SEEN else title
-        if self._options and name in _CODE | _LEFT_OUT:
+        if (self._options and name in _CODE | _LEFT_OUT) or name == "mermaid":
             self._code, self._skipped = fence, name in _LEFT_OUT
             if self._skipped:
                 self._notes[f"directive {name}"] += 1

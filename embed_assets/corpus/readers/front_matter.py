@@ -7,9 +7,12 @@ from typing import Any
 
 LONGEST_FRONT_MATTER = 1 << 16
 _FRONT_MATTER = re.compile(
-    r"\s*(?:<!--(?:(?!-->).)*-->\s*)*(?:---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\r?\n(.*?)^\+\+\+)[ \t]*(?:\r?\n|\Z)",
+    r"\s*(?:<!--(?:(?!-->).)*-->\s*)*(?:---[ \t]*(yaml|toml|json)?[ \t]*\r?\n(.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\r?\n(.*?)^\+\+\+)"
+    r"[ \t]*(?:\r?\n|\Z)",
     re.DOTALL | re.MULTILINE,
 )
+# Lines of MultiMarkdown, which MkDocs and Pelican read as well; a value may go on in lines with an indent.
+_KEYS = re.compile(r"([A-Za-z][\w -]{0,40}):[ \t]+(\S[^\n]*(?:\n[ \t]{4,}\S[^\n]*)*)\n")
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
@@ -19,8 +22,19 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
     match = _FRONT_MATTER.match(text, 0, LONGEST_FRONT_MATTER)
     if match is None:
         return {}, text
-    metadata = _toml(match[2]) if match[2] is not None else _yaml(match[1])
+    is_toml = match[1] == "toml" or match[3] is not None
+    metadata = _toml(match[2] or match[3] or "") if is_toml else _yaml(match[2])
     return (metadata, text[match.end() :]) if metadata is not None else ({}, text)
+
+
+def split_keys(text: str) -> tuple[dict[str, Any], str]:
+    """The keys in the first lines of a page, and the text below the blank line that ends them; none without a title."""
+    found, place = {}, 0
+    while (line := _KEYS.match(text, place, LONGEST_FRONT_MATTER)) is not None:
+        found[line[1].lower()] = _scalar(" ".join(line[2].split()))
+        place = line.end()
+    is_block = "title" in found and (place == len(text) or text[place] == "\n")
+    return (found, text[place:]) if is_block else ({}, text)
 
 
 def _yaml(block: str) -> dict[str, Any] | None:

@@ -13,11 +13,12 @@ from embed_assets.corpus.readers.flavours import (
     mark_code,
     split_title_block,
     values_of,
+    without_attributes,
     without_blocks,
     without_contents,
     without_flavour,
 )
-from embed_assets.corpus.readers.front_matter import split_front_matter
+from embed_assets.corpus.readers.front_matter import split_front_matter, split_keys
 from embed_assets.corpus.readers.html import LOOKED_AT, raised_digits
 from embed_assets.corpus.readers.plain import encoding_notes
 from embed_assets.corpus.structure import is_element
@@ -29,7 +30,8 @@ _SHALLOW = {"td", "th", "tr", "thead", "tbody", "tfoot", "col", "p", "li", "br",
 # An escape in the middle of a name. It is never needed there, and exporters write MAX\_RETRY\_COUNT nevertheless.
 _ESCAPED = re.compile(r"(?<=\w)\\([_*~])(?=\w)|(?<=\w)\\(_)|\\(_)(?=\w)")
 # An escape behind a word, where what it escapes begins no block, no link and no cell; not where there is TeX.
-_NEEDLESS = re.compile(r"(?<=[^\s>\\])((?:[ ](?=\\))?)\\([-.#+=!<>&~'\"(){}@,;?/^%\\]|[\[\]:](?![(\[:])|\*(?=\s))")
+_NEEDLESS = re.compile(r"(?<=[^\s>\\])((?:[ ](?=\\))?)\\([-.#+=!<>&~'\"(){}@,;?/^%$\\]|[\[\]:](?![(\[:])|\*(?=\s))")
+_TEX = re.compile(r"(?<!\\)\$(?=[^\s$])[^$\n]{1,300}(?<=[^\s\\])\$")
 # In lists and quotes fences stand further right.
 _FENCE = re.compile(
     r"^[ \t>]{0,24}(`{3,}+(?![^`\n]*`)|~{3,}+)[^\n]*+\n.*?(?:^[ \t>]{0,24}\1[`~]*+[ \t]*+$|\Z)", re.DOTALL | re.MULTILINE
@@ -94,9 +96,11 @@ def _read(content: bytes, prepare: Callable[[str], str]) -> Converted:
     metadata, body = split_front_matter(text)
     if not metadata and body.startswith("%"):
         metadata, body = split_title_block(body)
+    elif not metadata:
+        metadata, body = split_keys(body)
     body, left_out = markdown_as_seen(prepare(body))
     title = metadata.get("title", "")
-    title = _MARKED.sub(r"\2", title) if isinstance(title, str) else ""
+    title = _as_seen(_MARKED.sub(r"\2", title)) if isinstance(title, str) else ""
     return Converted(body, title, True, metadata, (*encoding_notes(encoding), *left_out))
 
 
@@ -112,6 +116,8 @@ def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:
     body = mark_code(body)
     if "](#" in body:
         body = without_contents(body, [fence.span() for fence in _FENCE.finditer(body)], found)
+    if ":::" in body:
+        body = _outside_code(body, lambda part: without_attributes(part, found))
     body = without_blocks(body, found)
     body = _without_roles(body)
     body = _outside_code(body, lambda part: _as_seen(without_flavour(part, found)))
@@ -126,7 +132,9 @@ def _as_seen(part: str) -> str:
         part = _READING.sub(lambda match: f"({match[1]})" if match[1] else "", part) if "<rt" in part else part
         part = _TAG.sub(_without_tag, _RAISED.sub(_raised, part))
     part = _ENTITY.sub(_character, part) if "&" in part else part
-    return part if "$" in part or "\\" not in part else _NEEDLESS.sub(r"\1\2", part)
+    if "\\" not in part or "$$" in part or "\\begin{" in part:
+        return part
+    return "".join(line if _TEX.search(line) else _NEEDLESS.sub(r"\1\2", line) for line in part.splitlines(keepends=True))
 
 
 def _without_whole_elements(part: str) -> str:

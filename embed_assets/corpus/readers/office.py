@@ -173,7 +173,7 @@ def read_asciidoc(content: bytes) -> Converted:
     text = re.sub(r"^(?:include|ifdef|ifndef|endif|ifeval)::.*$", "", text, flags=re.MULTILINE)
     # Comments, and code, in which such lines are none.
     text = _ADOC_COMMENT.sub(lambda match: match[0] if match[1] else "", text)
-    title = re.match(r"(?:\s|//.*\n)*=[ \t]+(.+)", text)
+    title = re.match(r"(?:\s|//.*\n|:!?[\w-]+!?:.*\n)*=[ \t]+(.+)", text)
     attributes = dict(re.findall(r"^:([\w-]+):[ \t]+(\S.*?)[ \t]*$", text, re.MULTILINE))
     page = _pandoc(text.encode(), "asciidoc", *(["--shift-heading-level-by=1"] if title else []))
     notes = (f"directive include left out ({included})",) if included else ()

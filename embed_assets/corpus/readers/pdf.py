@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 # As they are printed; the last ones are those of Word's symbol fonts.
 _BULLET = re.compile(r"^[•‣▪●○◦■\uf0b7\uf0a7\uf0a8\uf0d8\uf0fc\uf076][ \t]+(?=\S)")
+_OF_THE_FONT = re.compile("[\ue000-\uf8ff\ufffd]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
 
 
@@ -23,7 +24,7 @@ def read_pdf(content: bytes) -> Converted:
     """The text layer of a PDF file with the values of its forms, without the heads, feet and numbers of its pages.
 
     Raises:
-        UnreadableError: it is protected by a password, broken, or has pictures of text alone.
+        UnreadableError: it is protected, broken, or has pictures of text alone.
     """
     import pypdfium2
 
@@ -32,6 +33,8 @@ def read_pdf(content: bytes) -> Converted:
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
             raise UnreadableError("protected by a password") from None
+        if "security" in str(error).lower():
+            raise UnreadableError("protected by rights management (DRM)") from None
         raise UnreadableError(f"broken PDF: {error}") from None
     if document.get_formtype():
         document.init_forms()
@@ -48,10 +51,16 @@ def read_pdf(content: bytes) -> Converted:
         raise UnreadableError("broken PDF: none of its pages can be opened")
     compounds = compounds_of("\n".join(texts))
     pages = [_CONTROLS.sub("", joined_words(with_newlines(text), compounds)).translate(_LIGATURES) for text in texts]
+    unnamed = [number for number, page in enumerate(pages) if _has_no_names(page)]
+    for number in unnamed:
+        pages[number] = ""
     notes = []
     if empty := [number for number, page in enumerate(pages, start=1) if not page.strip() and number not in broken]:
         if len(empty) == len(pages):
-            raise UnreadableError(f"no text layer: its {len(pages)} pages are pictures; run text recognition (OCR) over it first")
+            pictures = "pictures, or in fonts that do not name their letters" if unnamed else "pictures"
+            raise UnreadableError(
+                f"no text layer: its {len(pages)} pages are {pictures}; run text recognition (OCR) over it first"
+            )
         notes.append(f"{len(empty)} of {len(pages)} pages have no text layer: {', '.join(map(str, empty[:20]))}")
     notes += [f"{len(broken)} of {len(pages)} pages are broken: {', '.join(map(str, sorted(broken)[:20]))}"] if broken else []
     notes += [f"{comments} comments left out"] if comments else []
@@ -88,6 +97,11 @@ def _page(document: "PdfDocument", number: int) -> tuple[str, int]:
     text_page.close()
     page.close()
     return text, kinds.count(pdfium.FPDF_ANNOT_TEXT)
+
+
+def _has_no_names(page: str) -> bool:
+    """Whether most of a page is in characters that mean something to its own fonts alone."""
+    return 2 * len(_OF_THE_FONT.findall(page)) > len("".join(page.split()))
 
 
 def _with_levels(document: "PdfDocument", pages: Sequence[Sequence[str]]) -> list[list[tuple[int, str]]]:

@@ -18,7 +18,9 @@ _CODE = {
     *("graphviz", "digraph", "graph", "mermaid", "plantuml", "uml", "jupyter-execute"),
 }
 # Directives that read other files or hold markup for one writer; what they would show is not in the file.
-_LEFT_OUT = {"include", "raw", "literalinclude", "command-output", "program-output", "automodule", "autoclass", "autofunction"}
+_LEFT_OUT = {"include", "raw", "literalinclude", "command-output", "program-output"}
+# What they take from the code is not in the file; what stands below them is.
+_AUTODOC = re.compile(r"auto(?:module|class|exception|function|method|attribute|data|property|decorator|type)")
 # Directives of a domain describe an object of code: their argument is its signature, and no reStructuredText.
 _OBJECTS = {
     *("function", "method", "attribute", "data", "exception", "macro", "type", "member", "var", "envvar", "option", "cmdoption"),
@@ -191,6 +193,8 @@ def _generic(name: str, left_out: Counter[str]) -> type:
             if name in _LEFT_OUT:
                 left_out[name] += 1
                 return []
+            if _AUTODOC.fullmatch(name):
+                left_out[name] += 1
             found = [self.options[option] for option in _SEEN_OPTIONS if self.options.get(option)]
             if name in _CODE:
                 captions = [nodes.paragraph("", caption) for caption in found]
@@ -204,9 +208,10 @@ def _generic(name: str, left_out: Counter[str]) -> type:
                 left_out[name] += 1
                 return [nodes.paragraph("", caption) for caption in found]
             parts: list = []
-            if self.arguments and (name in _OBJECTS or ":" in name or (name == "class" and _is_signature(self.arguments[0]))):
+            is_object = name in _OBJECTS or ":" in name or (_AUTODOC.fullmatch(name) and name != "automodule")
+            if self.arguments and (is_object or (name == "class" and _is_signature(self.arguments[0]))):
                 parts += [nodes.paragraph("", line.strip()) for line in self.arguments[0].splitlines()]
-            elif name != "class" and name not in ARGUMENT_NOT_SEEN and (self.arguments or name in _LABELS):
+            elif name not in ("class", "automodule", *ARGUMENT_NOT_SEEN) and (self.arguments or name in _LABELS):
                 words = " ".join(filter(None, [_LABELS.get(name, ""), "\n".join(self.arguments)]))
                 inline, messages = self.state.inline_text(words, self.lineno)
                 parts += [nodes.paragraph(words, "", *inline), *messages]

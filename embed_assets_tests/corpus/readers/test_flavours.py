@@ -82,6 +82,20 @@ from embed_assets_tests.corpus.readers.test_conversion import read
             "-   __Fans__ :x: ![a fan](a.png)\n{x=1}",
             (),
         ),
+        (
+            ':::image type="content" source="a.png" alt-text="The pane." lightbox="a.png":::\n\nIn :::no-loc text="Acme":::\n'
+            '::: moniker range=">=2"\nNew.\n::: moniker-end\n:::zone pivot="cli"\nRun.\n:::zone-end\n'
+            ':::code language="js" source="a.js":::\n::: warning\nHot.\n:::',
+            "The pane.\n\nIn Acme\nNew.\nRun.\n\nWarning\nHot.",
+            ("embedded pages left out (1)",),
+        ),
+        (
+            "[!INCLUDE [n](../n.md)]\n\n# [Linux](#tab/linux)\n\nOf <xref:Acme.Fan?text=x>.\n\n"
+            "> [!div class=\"next\"]\n> Go on\n\n[!CODE-csharp[M](a.cs#L1)] <xref href=\"Acme.Pump\"/>\n[[_TOSP_]]\n",
+            "\n\nLinux\n\nOf Acme.Fan.\n\n> Go on\n\n Acme.Pump\n",
+            ("embedded pages left out (2)",),
+        ),
+        ("::: mermaid\ngraph LR\n:::\n# Fan", "```\ngraph LR\n```\n# Fan", ()),
         ("Costs $\\{a\\}$ or \\[no\\](link).", "Costs $\\{a\\}$ or \\[no\\](link).", ()),
     ],
 )  # fmt: skip

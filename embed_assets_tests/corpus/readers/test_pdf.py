@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from embed_assets.corpus.readers.conversion import convert
+from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.readers.pdf_headings import with_headings
 from embed_assets.corpus.structure import read_structure
 from embed_assets_tests.corpus.pdf_files import pdf
@@ -13,6 +15,26 @@ from embed_assets_tests.corpus.readers.test_conversion import read
 def test_all_text_of_a_turned_page_is_read():
     sideways = b"BT /F1 12 Tf 0 1 -1 0 60 40 Tm (High up) Tj 0 1 -1 0 580 740 Tm (and far out) Tj ET"
     assert read(".pdf", pdf(sideways, page=b"/Rotate 90")).text.split() == ["High", "up", "and", "far", "out"]
+
+
+def test_a_file_whose_fonts_do_not_name_their_letters_has_no_text_and_a_single_letter_costs_no_more_than_itself():
+    def text_of(names: bytes) -> Converted | str:
+        others = (
+            b"<< /Producer (none) >>",
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>",
+            b"<< /Length %d >>\nstream\n%s\nendstream" % (len(names), names),
+        )
+        return convert(pdf(["The pump stops."], others=others).replace(b"/F1 3 0 R", b"/F1 5 0 R"), ".pdf")
+
+    cmap = b"/CMapName /X def 1 begincodespacerange <00> <FF> endcodespacerange 1 beginbfrange %s endbfrange endcmap"
+    one_letter, all_letters = text_of(cmap % b"<70> <70> <E070>"), text_of(cmap % b"<21> <FF> <E021>")
+    assert isinstance(one_letter, Converted) and one_letter.text == "The \ue070um\ue070 sto\ue070s."
+    assert "fonts that do not name their letters" in str(all_letters)
+
+
+def test_a_file_under_rights_management_says_so():
+    locked = pdf(["Text."]).replace(b"/Root 1 0 R", b"/Root 1 0 R /Encrypt << /Filter /EBX_HANDLER /V 4 >> /ID [<00><00>]")
+    assert convert(locked, ".pdf") == "protected by rights management (DRM)"
 
 
 def test_what_was_cut_off_a_page_is_not_read():
