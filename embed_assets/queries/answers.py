@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from embed_assets.corpus.encodings import composed
 from embed_assets.queries.passage_talk import speaks_of_its_task
 from embed_assets.queries.written_json import HALF, and_what_is_in_them, is_json, json_values, questions_in
 from embed_assets.text.tokens import count_words
@@ -26,7 +27,7 @@ _REASONING = (
 )
 _TOKEN = (
     r"(?:<\|(?:start_of_role|start_header_id|im_start)\|>\w+(?:<\|(?:end_of_role|end_header_id)\|>)?"
-    r"|<[|｜][\w ▁]+[|｜]>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>)"
+    r"|<\|start\|>assistant|<[|｜][\w ▁]+[|｜]>|</?s>|<(?:start|end)_of_turn>(?:model)?|\[/?INST\]|<turn\|>|<eos>)"
 )
 # Between words it is what is asked about.
 _SPECIAL_TOKEN = re.compile(rf"(?<!\w ){_TOKEN}|{_TOKEN}(?![ ]?[\w?,.)])")
@@ -47,7 +48,7 @@ _ANSWER_ELEMENT = re.compile(
 _BETWEEN_ELEMENTS = re.compile(r"(</(?:question|query)>)[ \t]*(?=<)", re.IGNORECASE)
 # A whole line in it: what mathematicians frame, a list of one, and an element of HTML.
 _FRAME = re.compile(
-    r"\$*\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}\$*|\[\s*[\"']([^\[\]]*)[\"']\s*\]"
+    r"(?:\$*|\\[\[(]\s*)\\boxed\{(?:\\text\{)?([^{}]*)\}{1,2}(?:\$*|\s*\\[\])])|\[\s*[\"']([^\[\]]*)[\"']\s*\]"
     r"|<(?:p|b|strong|em|i|li|div|span)>([^<>]*)</(?:p|b|strong|em|i|li|div|span)>|([^<>]*[?？؟])<br ?/?>"
 )
 _ENDS_ASKING = r"(?<=[?？؟])"
@@ -56,7 +57,7 @@ _STYLE = (
     r"multi[-_ ]hop|factual|relational|procedural|inferential|temporal|causal|visual)"
 )
 _REMARK = re.compile(
-    rf"(?<=[?？؟.])\s*\((?:note|explanation|answer|hinweis|anmerkung|remarque)\b[^()]*\)$"
+    rf"(?<=[?？؟.])\s*\((?:th(?:is|e) (?:question|query)|note|explanation|answer|hinweis|anmerkung|remarque)\b[^()]*\)$"
     rf"|{_ENDS_ASKING}\s?[(\[](?:(?:style|type)\W+)?(?:{_STYLE}|passages? [\d, &and]+)[)\]]$"
     rf"|{_ENDS_ASKING}\s?(?:[(\[]sources?\b[^()\[\]]*[)\]]|\[\d+\]|【[^【】]*】)$",
     re.IGNORECASE,
@@ -124,6 +125,8 @@ _HERE_IS = re.compile(
     r"|^(?:(?:based on|given|according to|from) [^,:?\n]{1,80}, )?"
     r"(?:(?:an?|one|another|my|the) )?(?:(?:possible|suitable|good|great|natural|realistic|suggested|potential|relevant|likely|"
     rf"sample|simple|short|plain|typical|search|how-to|user) )*(?:question|query)(?: (?:is|could be|might be|would be))?{_COLON}"
+    r"|^(?:an?|one|another) (?:[\w-]+ ){0,3}(?:question|query)\b[^:：?？\n]{0,80}\b(?:is|be|answers?|passage|text|document)"
+    rf"{_COLON}"
     rf"|^(?!{_ASKS_ITSELF})(?:[^\W\d_]+,? ){{0,5}}{_WORD_FOR_QUESTION}(?: [^\W\d_]+){{0,3}}{_COLON}"
     r"|^(?:as an? [^,:?\n]{1,60}, )?(?:an?|the|they|you|people|users|one|i) "
     r"(?:[\w-]+ ){0,4}?(?:might|could|would|may) (?:ask|search(?: for)?|type)"
@@ -275,7 +278,9 @@ def read_question(text: str) -> str:
     One with a label such as "Question:" comes before lines that do not ask, and so does any that asks before a sentence or a
     field such as "Title:", as models tell what they think without a mark.
     """
-    lines = [line.strip() for line in without_reasoning(text).splitlines() if line.strip() and not _FENCE.match(line)]
+    # A hyphen or a blank that forbids a line break, as some models write them, is none that anybody types.
+    lines = [" ".join(line.split()) for line in without_reasoning(composed(HALF.sub("", text))).splitlines()]
+    lines = [line for line in lines if line and not _FENCE.match(line)]
     if table := _in_table(lines):
         return _bare(table[0])
     first = ""

@@ -11,6 +11,7 @@ _FENCES = re.compile(r"^\s*```\w*|```\s*$")
 # Only where JSON may begin: each time that the decoder finds none, it counts the lines of all the text before.
 _OPENING_BRACKET = re.compile(r"\{(?=\s*+[\"}])|\[(?=\s*+[\"{\[\]\d\-tfnNI])")
 _COMMA_TOO_MANY = re.compile(r",(\s*[}\]])")
+_COMMENT = re.compile(r"(?:^|(?<=[{\[,]))[ \t]*(?://|#)[^\n]*$|(?<=[{\[,\s])/\*[^*]{0,2000}\*/", re.MULTILINE)
 _OPENING_QUOTE = re.compile(r"(?<=[{\[,:])\s*[“”„«]")
 _CLOSING_QUOTE = re.compile(r"[”“»](?=\s*[}\],:])")
 # A text in JSON, or in the way of Python: it ends where a comma, a colon or a bracket follows.
@@ -33,9 +34,9 @@ DEEPEST = 50
 def json_values(text: str) -> list[Any]:
     """The JSON values in a text: as they stand, or mended.
 
-    Mended are commas too many, typographic quotation marks, quotation marks and backslashes that lack their escape, and the
-    texts and constants of Python. Of these readings, that counts which takes in most of the text. The names of objects are in
-    lower case, with _ for what is neither letter nor digit.
+    Mended are comments, commas too many, typographic quotation marks, quotation marks and backslashes that lack their escape,
+    and the texts and constants of Python. Of these readings, that counts which takes in most of the text. The names of objects
+    are in lower case, with _ for what is neither letter nor digit.
     """
     with contextlib.suppress(ValueError, RecursionError):
         whole = _FENCES.sub("", text).strip()
@@ -43,7 +44,7 @@ def json_values(text: str) -> list[Any]:
             text = inner  # JSON in a text of JSON
     best = _strict_values(text)
     if not best or len(text) - sum(length for _, length in best) > 2:
-        less = _COMMA_TOO_MANY.sub(r"\1", text)
+        less = _COMMA_TOO_MANY.sub(r"\1", _COMMENT.sub("", text))
         straight = _CLOSING_QUOTE.sub('"', _OPENING_QUOTE.sub('"', less))
         readings = [best, *map(_strict_values, (less, straight, _mended(straight)))]
         best = max(readings, key=lambda found: sum(length for _, length in found))

@@ -62,6 +62,7 @@ _GERMAN_ORDINAL = regex.compile(
 # What is asked or called within a sentence of Chinese or Japanese.
 _QUOTED_WITHIN = regex.compile(r"[！？!?][」』”’]$")
 _HIRAGANA = regex.compile(r"\p{Hiragana}+$")
+_ENDING = regex.compile(r"(?<=[\p{Latin}\p{Nd}])\p{Hangul}+$")
 _APOSTROPHES = regex.compile(r"['’]")
 _APART = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb]?)([\u0e32\u0eb2])")
 
@@ -79,7 +80,8 @@ def with_vowel_am(text: str) -> str:
 def fold(text: str) -> str:
     """The text as it is compared: normalized, and without difference of case.
 
-    Digits of all scripts are the same, an i without a dot is an i, and vowels that Arabic and Hebrew leave out are left out.
+    Digits of all scripts are the same, an i without a dot is an i, œ is oe, as keyboards have it, and vowels that Arabic and
+    Hebrew leave out are left out.
     """
     if text.isascii():
         return text.lower()
@@ -90,7 +92,7 @@ def fold(text: str) -> str:
 def _compared() -> dict[int, str]:
     digits = {place: str(unicodedata.decimal(chr(place))) for place in range(128, 0x20000) if chr(place).isdecimal()}
     points = [*range(0x591, 0x5BE), 0x5BF, 0x5C1, 0x5C2, 0x5C4, 0x5C5, 0x5C7, 0x640, *range(0x64B, 0x653), 0x670]
-    return digits | dict.fromkeys(points, "") | {ord("ı"): "i", 0x2BC: "'", 0x66B: "."}
+    return digits | dict.fromkeys(points, "") | {ord("ı"): "i", ord("œ"): "oe", 0x2BC: "'", 0x66B: "."}
 
 
 def _fold_turkish(text: str) -> str:
@@ -199,14 +201,15 @@ def keywords(text: str, language: str) -> list[str]:
     """The words of a text as a person would type them, in lower case: whole, in order, with repetitions.
 
     Scripts without spaces are cut into words by jieba (Chinese) or BudouX (Japanese, Thai); words of one character say too
-    little there. In French, Italian and Catalan what stands before an apostrophe is another word.
+    little there. In French, Italian and Catalan what stands before an apostrophe is another word, in Turkish what stands behind
+    it is an ending; so is Hangul behind Latin letters and digits, as in PS-200을.
     """
     found: list[str] = []
     for match in _KEYWORD.finditer(_lower(with_vowel_am(unicodedata.normalize("NFKC", text)), language)):
         if match["run"]:
             found += [word for word in _segmenter(_language_of(match["run"], language))(match["run"]) if len(word) > 1]
         else:
-            found += _without_elision(match[0], language)
+            found += _without_elision(_ENDING.sub("", match[0]), language)
     return found
 
 
@@ -224,6 +227,8 @@ def _without_elision(word: str, language: str) -> list[str]:
         while len(parts) > 1 and len(parts[0]) <= len("lorsqu"):
             parts.pop(0)
         parts = ["'".join(parts)]
+    elif language in _DOTLESS:
+        parts = parts[:1]
     elif language != "en":
         parts = [word]
     return [part for part in parts if len(part) > 1]

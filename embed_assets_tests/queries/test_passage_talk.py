@@ -55,6 +55,13 @@ OF_THE_PASSAGE = [
     "该文档提到了哪些泵？",
 ]
 OF_THE_TASK = [
+    "No relevant question.",
+    "No question possible",
+    "Ich kann daraus leider keine Frage bilden.",
+    "Je ne peux pas générer de question.",
+    "No se puede generar una pregunta.",
+    "Non posso generare una domanda.",
+    "Não é possível gerar uma pergunta.",
     "I'm sorry, but I can't assist with that request.",
     "I’m sorry, I cannot help with that.",
     "As an AI language model, I cannot ask questions.",
@@ -147,6 +154,8 @@ OF_NEITHER = [
     "Can you send text messages with the gateway?",
     "Can you give the text field a default value?",
     "I cannot create a query in the dashboard, what is missing?",
+    "No questions asked refund policy",
+    "No se puede crear una pregunta en el foro, ¿qué falta?",
 ]
 
 

@@ -83,6 +83,7 @@ def test_a_symbol_tells_passages_apart():
         ("ปิดวาล์ว", "th", ["ปิด", "ดว", "วา", "าล์", "ล์ว"]),
         ("설치하다", "ko", ["설치", "치하", "하다"]),
         ("pumps", "vi", ["pumps"]),
+        ("cœur coeur", "fr", ["coeur", "coeur"]),
         (
             "KAPAĞI kapağı Isıtıcı ISITICI CLI cli İZMİR izmir",
             "tr",
@@ -107,7 +108,8 @@ def test_search_terms(text, language, terms):
         ("_bold_ `foo_bar` %LINK-3-UP 3.9.2 C++ don't", "en", ["bold", "foo_bar", "%link-3-up", "3.9.2", "c++", "don"]),
         ("更换滤网前请先关闭阀门", "zh", ["更换", "滤网", "关闭", "阀门"]),
         ("ポンプの軸受けは", "ja", ["ポンプ", "軸受"]),
-        ("IP'nin Isıtıcı KAPAĞI İzmir", "tr", ["ip'nin", "ısıtıcı", "kapağı", "izmir"]),
+        ("IP'nin Isıtıcı KAPAĞI İzmir", "tr", ["ip", "ısıtıcı", "kapağı", "izmir"]),
+        ("PS-200을 닫으십시오. LG전자", "ko", ["ps-200", "닫으십시오", "lg"]),
         ("می\u200cخواهم", "fa", ["می\u200cخواهم"]),
         ('דו"ח של מנכ״ל "כיס"', "he", ['דו"ח', "של", "מנכ״ל", "כיס"]),
         (
