@@ -27,6 +27,8 @@ _BEYOND_ASCII = re.compile(
     rb"([\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
     rb"|([\x80-\xff])"
 )
+# How the characters of windows-1252 begin in UTF-8.
+_OF_WINDOWS_1252, FEWEST_WESTERN = (b"\xc2", b"\xc3", b"\xe2\x80", b"\xe2\x82"), 3
 MIXED, TWICE = "utf-8 and windows-1252", "utf-8, encoded twice"
 # Runs beyond ASCII, and what the first byte of a character of UTF-8 is in windows-1252.
 _RUNS_BEYOND_ASCII, _LEAD_BYTE, FEWEST_TWICE = re.compile(r"[^\x00-\x7f]+"), re.compile("[\u00c2-\u00f4]"), 4
@@ -179,11 +181,15 @@ def _letters(text: str) -> tuple[int, int, int]:
 
 
 def _mostly_utf8(content: bytes) -> bool:
-    """Whether there are characters of UTF-8 beyond ASCII, twice as many as bytes that are none: elsewhere that hardly happens."""
-    valid = wrong = 0
+    """Whether there are characters of UTF-8 beyond ASCII, twice as many as bytes that are none: elsewhere that hardly happens.
+
+    Of those that windows-1252 has too, as many are enough.
+    """
+    valid = wrong = western = 0
     for match in _BEYOND_ASCII.finditer(content):
         valid, wrong = valid + (match[1] is not None), wrong + (match[2] is not None)
-    return valid >= max(1, 2 * wrong)
+        western += match[1] is not None and match[1].startswith(_OF_WINDOWS_1252)
+    return valid >= max(1, 2 * wrong) or (western == valid >= max(FEWEST_WESTERN, wrong))
 
 
 def _decode_mixed(content: bytes) -> str:

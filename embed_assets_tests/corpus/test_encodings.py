@@ -193,6 +193,8 @@ def test_many_unseen_characters_take_linear_time(part):
 def test_parts_in_another_encoding_cost_nothing_of_a_text_in_utf8():
     mixed = "Die Größe der Pumpe übertrifft alles.\n".encode() + "Das Gerät\n".encode("windows-1252")
     assert decode(mixed) == ("Die Größe der Pumpe übertrifft alles.\nDas Gerät\n", "utf-8 and windows-1252")
+    halves = "Größe über „alles“\n".encode() + "Gerät, Öl, Übermaß".encode("windows-1252")
+    assert decode(halves) == ("Größe über „alles“\nGerät, Öl, Übermaß", "utf-8 and windows-1252")
 
 
 def test_what_a_page_says_of_its_encoding_holds_where_its_first_megabyte_is_ascii():

@@ -51,6 +51,19 @@ def test_the_first_row_has_the_names_of_the_columns(source):
     assert read_csv(source.encode()).text.splitlines()[1].startswith("| --- |")
 
 
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("fan,load,,noise,\n,min,max,day,night\na,1,2,3,4\n", "| fan | load min | load max | noise day | noise night |"),
+        ("fan,load,,unit\n,min,max,\na,1,2,kg\n", "| fan | load min | load max | unit |"),
+        ("fan,load,,unit\n,1,2,\na,1,2,kg\n", "| fan | load |  | unit |"),
+        ("fan,load,unit\n,none,kg\na,1,kg\n", "| fan | load | unit |"),
+    ],
+)
+def test_groups_of_columns_have_their_names_before_those_of_the_columns(source, names):
+    assert read_csv(source.encode()).text.splitlines()[0] == names
+
+
 def test_a_bar_in_a_cell_does_not_end_it():
     page = read_csv(b"command,a|b\nls | wc,1\nls,2\n").text
     assert page.splitlines()[0] == r"| command | a\|b |" and len(read_structure(page).blocks) == 1

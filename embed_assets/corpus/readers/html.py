@@ -33,13 +33,15 @@ _NOT_SEEN = [
 _MENU_ROLES = {"navigation", "search", "menu", "menubar", "contentinfo", "banner", "complementary", "dialog", "alertdialog"}
 _MENU_NAME = re.compile(
     r"(?:^|[-_ ])(?:nav|navbar|navigation|navheader|navfooter|menu|sidebar|sphinxsidebar\w*|breadcrumbs?|footer|topbar|"
-    r"pagination|pager|related|rel-?links|skip\w*|globaltoc|localtoc|toc|table[-_]?of[-_]?contents|cookie\w*)(?:[-_ ]|$)",
+    r"pagination|pager|related|rel-?links|skip\w*|globaltoc|localtoc|toc|table[-_]?of[-_]?contents|navbox|"
+    r"catlinks|printfooter|cookie\w*)(?:[-_ ]|$)",
     re.IGNORECASE,
 )
 _CONSENT_NAME = re.compile(
     r"(?:cookie|consent|gdpr)[-_]?(?:banner|bar|box|consent|dialog|info|law|message|modal|notice|overlay|popup)|onetrust|cookiebot",
     re.IGNORECASE,
 )
+_LIKE_BUTTON = re.compile(r"(?:^|[-_])(?:btn|button)(?:[-_]|$)", re.IGNORECASE)
 _CHARSET = re.compile(
     rb"""<(?:meta[^>]{0,300}?charset\s*=\s*["']?\s*|\?xml[^>]{0,100}?encoding=["'])([\w:.-]{2,40})""", re.IGNORECASE
 )
@@ -72,11 +74,16 @@ MOST_ROWS_SPANNED, MOST_COLUMNS_SPANNED = 1000, 100
 MOST_CELLS_FILLED = 20_000
 MOST_ROWS_OF_NAMES = 4
 # Links that lead to their own place, or back from a note.
-_ARROWS = ("¶", "◆", "#", "§", "\uf0c1", "🔗", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
+_ARROWS = ("¶", "◆", "#", "§", "\uf0c1", "🔗", "↑", "↩", "↩\ufe0e", "↩\ufe0f", "↵")
 # Of this page: scripts answer links to # alone, and show other pages at #/page and #!page.
 _TO_A_PLACE = re.compile(r"#[^/!]")
 _OF_LINE_NUMBERS = ["linenos", "lineno", "linenumber", "gutter"]
-_ONLY_HEARD = ["sr-only", "visually-hidden", "screen-reader-text", "MJX_Assistive_MathML"]
+_ONLY_HEARD = [
+    *("sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text", "slds-assistive-text", "MJX_Assistive_MathML"),
+]
+# Links to edit a section of a wiki, which would be words of its heading, and the contents that Word puts in front.
+_NO_TEXT = re.compile(r"mw-editsection|MsoToc\d")
+_BULLET_OF_WORD = re.compile(r"[\s\u00a0]*[·•§▪o–-][\s\u00a0]*")
 _TEX = re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]|\{\\displaystyle(.*)\}", re.DOTALL)
 
 
@@ -159,7 +166,7 @@ def _is_table_of_contents(tag: "Tag") -> bool:
 
 def _asks_for_consent(tag: "Tag") -> bool:
     """Whether a part of a page that is named after cookies is to be answered, and not read."""
-    is_asking = tag.find(["button", "input"]) or tag.find(None, {"role": "button"})
+    is_asking = tag.find(["button", "input"]) or tag.find(None, {"role": "button"}) or tag.find("a", class_=_LIKE_BUTTON)
     return is_asking is not None and tag.find(["pre", "h1", "main", "article"]) is None
 
 
@@ -212,6 +219,8 @@ def _take_out_unread(tree: "Tag") -> None:
     for link in tree.find_all("a"):
         if link.get_text(strip=True) in _ARROWS:
             link.decompose()
+    for tag in tree.find_all(class_=_NO_TEXT):
+        tag.decompose()
     for tag in tree.find_all(class_=[*_OF_LINE_NUMBERS, *_ONLY_HEARD]):
         # The columns of a page are called gutters too.
         if not tag.decomposed and ({*_ONLY_HEARD} & {*tag["class"]} or not any(map(str.isalpha, tag.get_text()))):
@@ -257,8 +266,10 @@ def _rename_blocks(tree: "Tag") -> None:
             line.unwrap()
         if lines:  # steps of slides are called fragments, too
             listing.name = "pre"
-    for title in tree.find_all("p", class_="MsoTitle"):  # of Word
+    for title in tree.select("p.MsoTitle, .doc-content > p.title"):  # of Word and of Google Docs
         title.name = "h1"
+    for item in tree.find_all("p", class_=re.compile("MsoList")):
+        _set_bullet(item)
     for heading in tree.find_all(["div", "span", "p"], {"role": "heading"}):  # of SharePoint
         if heading.find_parent(["table", *_HEADINGS]) is None:
             heading.name = f"h{level}" if (level := _words(heading, "aria-level")) in [*"123456"] else "h2"
@@ -272,6 +283,17 @@ def _rename_blocks(tree: "Tag") -> None:
         note = label.find_next_sibling()
         if note is not None and note.name == "p":
             note.insert(0, f"{label.extract().get_text()} ")
+
+
+def _set_bullet(item: "Tag") -> None:
+    """A hyphen for the bullet that Word writes as a text of its own, with blanks behind it."""
+    strings = [text for text in item.strings if text not in " \r\n"]
+    if len(strings) > 1 and _BULLET_OF_WORD.fullmatch(strings[0]):
+        strings[0].replace_with("- ")
+        for text in strings[1:]:
+            text.replace_with(text.lstrip())
+            if text.strip():
+                break
 
 
 def _tell_headings_apart(tree: "Tag") -> None:
@@ -394,6 +416,8 @@ def _name_columns(table: "Tag") -> None:
         return
     heads = len(list(itertools.takewhile(lambda row: row.find_parent("thead") is not None, rows)))
     heads = heads or len(list(itertools.takewhile(lambda row: row and all(cell.name == "th" for cell in row), cells)))
+    if heads == 1:  # a name that reaches down has others beside it
+        heads = max(_span(cell, "rowspan", MOST_ROWS_SPANNED) for cell in cells[0])
     if not 1 < heads < len(rows) or heads > MOST_ROWS_OF_NAMES:
         return
     names: dict[int, dict[str, None]] = {}  # column → its names, outermost first

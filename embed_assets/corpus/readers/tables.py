@@ -80,7 +80,25 @@ def _with_captions(rows: list[list[str]]) -> str:
 
     above = list(itertools.takewhile(is_caption, rows if width > 1 else ()))
     captions = [" ".join(filter(None, row)).lstrip("# ") for row in above]
-    return "\n\n".join([*filter(None, captions), table(rows[len(above) :])])
+    return "\n\n".join([*filter(None, captions), table(_with_joined_names(rows[len(above) :]))])
+
+
+def _with_joined_names(rows: list[list[str]]) -> list[list[str]]:
+    """Rows whose first one has the names of both first rows, where groups of columns have a name above their own.
+
+    The second row has then no cell below the first name, words alone, and one below each gap of the first row.
+    """
+    if len(rows) < 3:
+        return rows
+    groups, below = ([*row, *[""] * (len(rows[1]) - len(row))] for row in rows[:2])
+    is_pair = groups[0] and not below[0] and all(map(any, itertools.zip_longest(groups, below)))
+    if not is_pair or all(groups) or any(re.match(r"[-+]?[\d.,]", name) for name in below):
+        return rows
+    names, group = [], ""
+    for above, own in itertools.zip_longest(groups, below, fillvalue=""):
+        group = above or group
+        names.append(f"{group} {own}".strip() if own else above)
+    return [names, *rows[2:]]
 
 
 def read_xlsx(content: bytes) -> Converted:

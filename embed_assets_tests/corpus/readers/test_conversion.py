@@ -488,6 +488,7 @@ def test_a_table_has_its_columns_named_whatever_stands_before_its_rows(before, b
     [
         ("<tr><th rowspan=2>fan<th colspan=2>load<tr><th>min<th>max<tr><td>a<td>1<td>2", "| fan | load min | load max |"),
         ("<thead><tr><td>fan<td>load<tr><td><td>in A</thead><tr><td>a<td>1", "| fan | load in A |"),
+        ("<tr><th rowspan=2>fan<th colspan=2>load<tr><td>min<td>max<tr><td>a<td>1<td>2", "| fan | load min | load max |"),
         ("<tr><th colspan=2>Loads<tr><th>fan<th>load<tr><td>a<td>1", "Loads"),
         ("<tr><th>Part number<td>FT-9<tr><th>Weight<td>3 kg", "|  |  |"),
         ("<tr><th>fan<th>load<tr><th>a<td>1", "| fan | load |"),
@@ -525,6 +526,20 @@ def test_code_of_doxygen_and_titles_of_word_are_code_and_titles():
     assert read(".html", "<p>a</p><div class=fragment><p>A step.</p></div>").text == "a\n\nA step."
 
 
+def test_lists_contents_and_titles_of_word_wikis_and_google_are_what_a_reader_sees():
+    blanks = "<span style='font:7.0pt'>\u00a0\u00a0 </span>"
+    page = f"<p class=MsoToc1><a href=#a>Pumps 2</a></p><p class=MsoListParagraph><span>·{blanks}</span>Off</p>"
+    assert (
+        read(".html", page + "<p class=MsoListParagraph>3. On</p><p class=MsoListParagraph>o</p>").text == "- Off\n\n3. On\n\no"
+    )
+    note = "<ol><li><a href=#r>↑</a> P. 4</li></ol>"
+    wiki = "<h2>Refill<span class=mw-editsection>[<a href=e>edit</a>]</span></h2><p>Add oil.</p>"
+    assert read(".html", wiki + note).text == "## Refill\n\nAdd oil.\n\n1. P. 4"
+    page = "<body class='c5 doc-content'><p class='c3 title'>Handover</p><h1>At six</h1><p>Write.</p>"
+    assert read(".html", page).text == "# Handover\n\n# At six\n\nWrite."
+    assert read(".html", "<div class=topic><p class=title>Oil</p><p>Add.</p></div>").text == "Oil\n\nAdd."
+
+
 def test_what_is_marked_as_a_heading_is_one():
     page = "<div role=heading aria-level=1>Travel</div><p>By train.</p><span role=heading aria-level=3>Hotels</span><p>Cheap.</p>"
     assert read(".html", page).text == "# Travel\n\nBy train.\n\n### Hotels\n\nCheap."
@@ -537,6 +552,7 @@ def test_what_is_marked_as_a_heading_is_one():
         ('<div class="cc cookieConsent"><h2>Your choice</h2>We use cookies. <input type="submit" value="Yes"></div>', False),
         ('<div id="cookie-law-info-bar">We use cookies. <a role="button">Yes</a></div>', False),
         ('<div role="alertdialog"><h2>Your choice</h2>We use cookies. <button>Yes</button></div>', False),
+        ('<div class="cookie-banner"><p>We use cookies.</p><a class="x btn-ok">Yes</a></div>', False),
         ('<div role="dialog"><article>We use cookies.</article></div>', True),
         ('<section id="cookie-consent"><h2>Banner</h2><p>We use cookies.</p></section>', True),
         ('<div id="cookies"><p>We use cookies.</p><button>Try</button></div>', True),
