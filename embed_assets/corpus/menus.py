@@ -1,5 +1,6 @@
-"""Menus, heads and feet that stand on most pages of a site."""
+"""Menus, heads, feet and names of the site that stand on most pages of it."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from embed_assets.corpus.readers.html import line_key
 
 FEWEST_PAGES = 3
 MOST_OF = 0.5
+# In front of the name of the site, as in "Alarms — Acme 2.1 documentation".
+_SEPARATOR = re.compile(r"\s+(?:[-–—|·•»]|::)\s+")
 _FENCE = re.compile(r"\s*(`{3,})")
 
 
@@ -26,15 +29,28 @@ def repeated_lines(pages: Sequence[Converted]) -> tuple[set[str], set[str]]:
 def without_menus(pages: Mapping[str, Converted]) -> dict[str, Converted]:
     """The pages without the links that stand on most of them, and without repeated lines at their beginning and end.
 
+    Their titles have no name of the site behind them.
+
     A line in the middle of a page that is no link stays, on however many pages it stands: it may be a warning. So does code.
 
     Args:
         pages: id → page, of one site.
     """
+    titles = without_name_of_site([page.title for page in pages.values()])
+    pages = {name: replace(page, title=title) for (name, page), title in zip(pages.items(), titles, strict=True)}
     lines, links = repeated_lines(list(pages.values()))
     if not lines:
-        return dict(pages)
+        return pages
     return {name: _without(page, lines, links) for name, page in pages.items()}
+
+
+def without_name_of_site(titles: Sequence[str]) -> list[str]:
+    """The titles without the longest end, behind a separator, that most of them have; as they are where two would become one."""
+    ends = [[title[match.start() :] for match in _SEPARATOR.finditer(title) if match.start()] for title in titles]
+    needed = max(FEWEST_PAGES, MOST_OF * len(titles))
+    shared = [end for end, number in Counter(itertools.chain(*ends)).items() if number >= needed]
+    shorter = [title.removesuffix(max(filter(title.endswith, shared), key=len, default="")) for title in titles]
+    return shorter if len(set(shorter)) == len(set(titles)) else list(titles)
 
 
 def _without(page: Converted, repeated: set[str], links: set[str]) -> Converted:

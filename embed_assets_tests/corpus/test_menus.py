@@ -32,6 +32,18 @@ def test_two_pages_are_too_few_to_tell_a_menu():
     assert without_menus(pages(2)) == pages(2)
 
 
+def test_titles_have_no_name_of_the_site_behind_them():
+    def titles(*heads: str) -> list[str]:
+        found = {f"{i}.html": read_html(f"<title>{head}</title><p>Text {i}.</p>".encode()) for i, head in enumerate(heads)}
+        return [page.title for page in without_menus(found).values()]
+
+    site = " — Acme 2.1 documentation"
+    assert titles(f"Alarms{site}", f"Old - new{site}", f"Pumps{site}", "Index") == ["Alarms", "Old - new", "Pumps", "Index"]
+    assert titles("A - IT - Wiki", "B - IT - Wiki", "C - HR - Wiki", "D - IT - Wiki") == ["A", "B", "C - HR", "D"]
+    for heads in (("Alarms | Acme", "Pumps | Acme"), ("A - Unix", "A - BSD", "B - Unix", "B - BSD", "C - Unix", "C - BSD")):
+        assert titles(*heads) == list(heads)
+
+
 def test_code_that_ends_most_pages_stays_whole():
     found = {f"{i}.html": read_html(f"<h1>Fan {i}</h1><pre>start({i})\n}}</pre>".encode()) for i in range(4)}
     assert found["2.html"].text.endswith("start(2)\n}\n```") and without_menus(found) == found
