@@ -11,8 +11,8 @@ from embed_assets.corpus.readers.html import line_key
 
 FEWEST_PAGES = 3
 MOST_OF = 0.5
-# In front of the name of the site, as in "Alarms — Acme 2.1 documentation".
-_SEPARATOR = re.compile(r"\s+(?:[-–—|·•»]|::)\s+")
+# In front of the name of the site, as in "Alarms — Acme 2.1 documentation" and "Alarms (Acme (version 2.1))".
+_SEPARATOR = re.compile(r"\s+(?:(?:[-–—|·•»]|::)\s+|(?=\(.*\)$))")
 _FENCE = re.compile(r"\s*(`{3,})")
 
 
