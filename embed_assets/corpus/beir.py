@@ -28,7 +28,7 @@ NAMES_OF_TEXT = ("contents", "content", "body", "passage", "abstract", "document
 LONGEST_LINE = 50_000_000  # characters
 # Text shrinks to a third or a tenth; what grows more when it is unpacked was made to fill memory and disks.
 MOST_UNPACKED, UNPACKED_AT_LEAST = 200, 100_000_000
-BYTES_OF_A_CELL = 16  # of a table in memory, whatever is in it
+BYTES_OF_A_VALUE = 16  # of a table in memory, whatever is in it
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -98,17 +98,27 @@ def read_parquet(path: Path) -> pl.DataFrame:
     Raises:
         CollectionError: it is none, or unpacks to far more.
     """
+    import pyarrow as pa
+
     content = path.read_bytes()
     limit = max(UNPACKED_AT_LEAST, MOST_UNPACKED * len(content))
     try:
-        packed = pl.scan_parquet(io.BytesIO(content))
-        cells = packed.select(pl.len()).collect().item() * len(packed.collect_schema())
         # A value that repeats is packed once: what all of them take is seen in the table itself.
-        if cells * BYTES_OF_A_CELL > limit or (table := pl.read_parquet(content)).estimated_size() > limit:
+        if _unpacked(content) > limit or (table := pl.read_parquet(content)).estimated_size() > limit:
             raise CollectionError(f"{path}: more than {MOST_UNPACKED} times as long as the packed file")
         return table
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         raise CollectionError(f"{path}: not a Parquet file: {error}") from None
+
+
+def _unpacked(content: bytes) -> int:
+    """What the values of a Parquet file take at least, as its footer tells, without reading one: a cell may be a long list."""
+    import pyarrow.parquet as pq
+
+    footer = pq.ParquetFile(io.BytesIO(content)).metadata
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+    return sum(max(BYTES_OF_A_VALUE * column.num_values, column.total_uncompressed_size) for column in columns)
 
 
 def files_of_rows(folder: Path, name: str) -> list[Path]:

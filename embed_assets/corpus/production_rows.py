@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 ROWS_IN_A_BATCH = 1024
+FAR_TOO_LONG = 10  # times max_characters: no text is, without what nobody sees, a tenth of what it was
 # Of LanceDB, and of Polars, whose panic at a type that it does not know is no Exception.
 UNREADABLE = (RuntimeError, OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-READ_AS = 5  # raised where rows are read otherwise than before
+READ_AS = 6  # raised where rows are read otherwise than before
 ROW_ID = "_rowid"
 BETWEEN_TITLES, BETWEEN_PARAGRAPHS = " > ", "\n\n"
 # 16 bytes in hexadecimal digits.
@@ -142,6 +143,7 @@ def read_rows(table: "Table", uri: str, settings: ProductionSettings, row_ids: b
                 values.get("order", nothing).alias("order"),
                 *([ROW_ID] if row_ids else []),
             )
+            frame = _cut(frame, settings)
             yield _with_reasons(frame if settings.id_column else _with_ids(frame, settings), settings)
     except UNREADABLE as error:
         raise unreadable(table, uri, settings, error) from None
@@ -204,6 +206,15 @@ def _with_ids(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame
     return frame.with_columns(own, *([] if settings.document_column else [own.alias("document_id")]))
 
 
+def _cut(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame:
+    """Rows with the length of their texts; those that are far too long are cut: a few of them and their copies fill a memory."""
+    most = FAR_TOO_LONG * settings.max_characters
+    frame = frame.with_columns(characters=pl.col("text").str.len_chars())
+    return frame.with_columns(
+        pl.when(pl.col("characters") > most).then(pl.col("text").str.head(most)).otherwise("text").alias("text")
+    )
+
+
 def _with_reasons(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame:
     names = {"chunk_id": settings.id_column, "document_id": settings.document_column, "text": settings.text_column}
     binary = frame["text"].map_elements(is_binary, pl.Boolean)
@@ -214,15 +225,17 @@ def _with_reasons(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataF
             missing = pl.col(name).is_null() if name == "text" else pl.col(name).fill_null("").str.strip_chars() == ""
             reason = reason.when(missing).then(pl.lit(f"no value in the column {column!r}"))
     text = pl.col("text")
+    cut = pl.col("characters") > FAR_TOO_LONG * settings.max_characters
+    characters = pl.when(cut).then("characters").otherwise(text.str.len_chars())
     reason = (
         reason.when(binary)
         .then(pl.lit("binary data"))
         .when(text.str.strip_chars() == "")
         .then(pl.lit("no text"))
-        .when(text.str.len_chars() > settings.max_characters)
-        .then(pl.format("{} characters are more than {}", text.str.len_chars(), settings.max_characters))
+        .when(characters > settings.max_characters)
+        .then(pl.format("{} characters are more than {}", characters, settings.max_characters))
     )
-    return frame.with_columns(reason=reason)
+    return frame.with_columns(reason=reason).drop("characters")
 
 
 def _places(schema: "pa.Schema", uri: str, settings: ProductionSettings) -> dict[str, Place]:

@@ -208,6 +208,19 @@ def test_a_table_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch, rows
     assert len(beir.read_parquet(path)) == rows
 
 
+@pytest.mark.parametrize(
+    "cell", [[0] * 30_000_000, "x" * 150_000_000], ids=["a list of one number again and again", "a long text"]
+)
+def test_one_cell_that_unpacks_to_far_more_is_refused_before_it_is_unpacked(tmp_path, monkeypatch, cell):
+    kind = pl.List(pl.Int8) if isinstance(cell, list) else pl.String
+    pl.DataFrame({"query": ["Which pump?"], "more": [cell]}, {"query": pl.String, "more": kind}).write_parquet(
+        tmp_path / "pairs.parquet"
+    )
+    monkeypatch.setattr(pl, "read_parquet", None)  # it is not even called
+    with pytest.raises(CollectionError, match=r"pairs\.parquet: more than 200 times as long as the packed file"):
+        beir.read_parquet(tmp_path / "pairs.parquet")
+
+
 def test_what_is_written_is_read_again(tmp_path):
     beir.write_qrels(tmp_path / "test.tsv", [("q 1", "d\t1", 2)])
     beir.write_jsonl(tmp_path / "queries.jsonl", [{"_id": "q%201", "text": "à la 水"}])

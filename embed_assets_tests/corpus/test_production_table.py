@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
+from embed_assets.corpus import production_rows
 from embed_assets.corpus import production_table as production
 from embed_assets.corpus.production_rows import open_table, read_rows
 from embed_assets.corpus.settings import ProductionSettings
@@ -420,6 +422,19 @@ def test_rows_that_cannot_be_used_are_skipped_with_a_reason(tmp_path: Path, work
     ]
     assert sorted(chunks["chunk_id"]) == sorted(row["id"] for row in ROWS)
     assert look(workspace, "support").rows == len(ROWS)
+
+
+@pytest.mark.parametrize("id_column", ["id", ""])
+def test_of_texts_that_are_far_too_long_no_copies_are_made(tmp_path: Path, workspace: Workspace, table, monkeypatch, id_column):
+    """A few rows of a hundred megabytes fill a memory; the row is left out with the length that it has."""
+    looked_at = []
+    monkeypatch.setattr(production_rows, "is_binary", lambda text: looked_at.append(len(text)) or False)
+    table.add([ROWS[0] | {"id": "dump", "text": "pump " * 100_000}, ROWS[0] | {"id": "long", "text": "x" * 1500}])
+    settings = ProductionSettings(uri="db", id_column=id_column, max_characters=1000)
+    whole = pl.concat(read_rows(table, "db", settings))
+    assert sorted(whole["reason"].drop_nulls()) == ["1500 characters are more than 1000", "500000 characters are more than 1000"]
+    assert max(looked_at) == max(whole["text"].str.len_chars()) == 10_000
+    assert whole.columns == list(production_rows.ROW_SCHEMA)
 
 
 @pytest.mark.parametrize(("share", "allowed"), [(0.5, True), (0.49, False)])

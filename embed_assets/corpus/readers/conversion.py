@@ -33,6 +33,8 @@ _READERS = {
 # Small files with these endings need no process of their own: their readers take no more than a moment.
 READ_IN_PLACE = {".md", ".markdown", ".txt"}
 LARGEST_IN_PLACE = 100_000  # bytes
+# Of the text of a file, in characters; see longest_text.
+LEAST_REFUSED, MOST_CHARACTERS, MOST_REPEATED = 5_000_000, 100_000_000, 200
 HAS_MENUS = {".html", ".htm"}
 
 
@@ -44,7 +46,10 @@ def convert(content: bytes, extension: str) -> Converted | str:
     module, _, name = _READERS.get(extension, "plain.read_plain").partition(".")
     read: Callable[[bytes], Converted] = getattr(import_module(f"embed_assets.corpus.readers.{module}"), name)
     try:
-        return finished(read(content))
+        page = read(content)
+        if len(page.text) > longest_text(len(content)):
+            raise UnreadableError(f"{len(page.text):,} characters of text, far more than a file of {len(content):,} bytes has")
+        return finished(page)
     except (UnreadableError, BinaryDataError) as error:
         return str(error)
     except zipfile.BadZipFile as error:
@@ -55,6 +60,14 @@ def convert(content: bytes, extension: str) -> Converted | str:
         return "nested too deeply"
     except Exception as error:  # a converter may raise anything on a broken file, which must not stop the others
         return f"unreadable: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def longest_text(size: int) -> int:
+    """So many characters has a file of so many bytes, at most: one that repeats a cell, a page or a note again and again has more.
+
+    Text is packed to a tenth of its length, seldom to a fiftieth; as Markdown, short cells are up to three times as long.
+    """
+    return max(LEAST_REFUSED, min(MOST_REPEATED * size, MOST_CHARACTERS), 3 * size)
 
 
 OUT_OF_MEMORY = "its reader needs more memory than documents.reader_megabytes"

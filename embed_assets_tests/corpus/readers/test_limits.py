@@ -42,6 +42,18 @@ def test_a_file_that_takes_too_long_or_too_much_is_skipped_by_name_and_the_other
     assert "documents.reader_" in reasons["long.docx"]
 
 
+def test_a_small_file_that_repeats_a_cell_without_end_is_refused_and_a_large_one_with_as_much_text_is_not():
+    """A workbook has each text once, however many cells name it."""
+    import openpyxl
+
+    book, out = openpyxl.Workbook(), io.BytesIO()
+    for _ in range(200):
+        book.active.append(["pump valve " * 2900])
+    book.save(out)
+    assert "far more than a file of" in str(convert(out.getvalue(), ".xlsx"))
+    assert isinstance(convert(b"pump valve " * 600_000, ".log"), Converted)
+
+
 def running_pandocs() -> set[str]:
     """Ids of the processes of this session that run pandoc."""
     found = set()
