@@ -1,13 +1,16 @@
 """The command ``embed-assets``."""
 
 import errno
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import click
+import sqlalchemy.exc
 
 from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.remote_folder import RemoteError
+from embed_assets.artifacts.secrets import without_secrets
 from embed_assets.cli import (
     benchmark,
     building,
@@ -74,6 +77,14 @@ class Commands(click.Group):
                     f"{error.filename}: {error.strerror}: see that it can be read and written, or name another folder"
                 ) from None
             raise
+        except (
+            sqlalchemy.exc.OperationalError,
+            sqlite3.OperationalError,
+        ) as error:  # of Dagster, in the middle of a run; of a memo
+            raise click.ClickException(
+                f"a database of the home cannot be used ({without_secrets(getattr(error, 'orig', error))}): see that there is "
+                "room and that it can be reached; what was built is kept, and a new run goes on from there"
+            ) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -33,7 +33,8 @@ def watch_runs(context: SensorEvaluationContext, workspace: WorkspaceResource) -
 def hold_run(home: Path, run_id: str) -> Iterator[None]:
     """Hold the lock file of a run, which says that a process executes it.
 
-    The file gets its name when it is locked and loses it before it is free: nobody sees a free one of a run that lives.
+    The file gets its name when it is locked and loses it before it is free: nobody sees a free one of a run that lives. After an
+    error it stays, free: on a full disk the run could not record that it ended, and would keep its slot.
     """
     path = _runs(home) / f"{run_id}{LOCK}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,10 +42,8 @@ def hold_run(home: Path, run_id: str) -> Iterator[None]:
     try:
         with lock(nameless):
             nameless.rename(path)
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+            yield
+            path.unlink(missing_ok=True)
     finally:
         nameless.unlink(missing_ok=True)
 

@@ -176,7 +176,7 @@ class PublishedIndex:
         from lancedb.index import FTS
 
         database = lancedb.connect(self.uri)
-        table = self._open(name)
+        table = self._begun(name)
         there = _ids(table) if table is not None else pl.Series(dtype=pl.String)
         rows = pl.scan_parquet(chunks).select(pl.len()).collect().item()
         batches = track(_batches(chunks), f"publishing {rows} chunks, in blocks", total=-(-rows // ROWS_IN_A_BATCH))
@@ -196,13 +196,26 @@ class PublishedIndex:
                 f"{self.uri}, table {name!r}: {len(ids)} rows where {rows} were expected, so somebody else wrote to it: "
                 "it was deleted; materialize again, in one place at a time"
             )
-        indexed = {column for index in table.list_indices() for column in index.columns}
-        if "passage" not in indexed:
-            table.create_index("passage", config=FTS(**full_text_options(_language(chunks))))
-        if vectors.searched not in indexed and rows >= vectors.index_rows:
+        # Those that are there are written anew: a removal that was killed may have left their names alone.
+        table.create_index("passage", config=FTS(**full_text_options(_language(chunks))))
+        if rows >= vectors.index_rows:
             vectors.create_index(table)
-        if tokens is not None and TOKEN_COLUMN not in indexed and rows >= tokens.index_rows:
+        if tokens is not None and rows >= tokens.index_rows:
             create_token_index(table)
+
+    def _begun(self, name: str) -> "Table | None":
+        """What a publisher that was killed has written of a table; what a removal that was killed has left of one is removed."""
+        table = self._open(name)
+        try:
+            if table is not None:
+                _ids(table)
+        except RuntimeError as error:
+            if "not found" not in str(error).lower() or name in self.in_use(self.pointer().tables):
+                raise
+            logger.warning("%s, table %r: some of its files are gone: it is written anew", self.uri, name)
+            self.drop(name)
+            return None
+        return table
 
     def clone(self, name: str, source: str, metadata: dict[str, Any]) -> None:
         """Make the table of a candidate that shares rows, vectors and indexes with another one, and copies nothing of them.

@@ -5,10 +5,14 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy
 from click.testing import CliRunner
 from dagster import DagsterInstance, DagsterRunStatus
 
@@ -31,6 +35,12 @@ def run(workspace_folder: Path, *options: str) -> str:
     result = CliRunner().invoke(main, ["run", "--until", "corpus_chunks", *options])
     assert result.exit_code == 1, result.output
     return result.output
+
+
+def sqlalchemy_connection(path: Path):
+    """A connection as Dagster opens them."""
+    connection = sqlalchemy.create_engine(f"sqlite:///{path}").connect()
+    return SimpleNamespace(execute=connection.exec_driver_sql, close=connection.close)
 
 
 @pytest.fixture
@@ -207,6 +217,19 @@ def test_a_full_disk_is_told_in_one_line_also_where_only_the_last_bytes_found_no
     monkeypatch.setattr(building, "known_collections", write)
     result = CliRunner().invoke(main, ["run"])
     assert result.output == "Error: No space left on device: make room there, or name another folder\n"
+
+
+@pytest.mark.parametrize("connect", [sqlite3.connect, sqlalchemy_connection], ids=["memo", "Dagster"])
+def test_a_disk_that_is_full_under_a_database_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, connect):
+    def write(*_: object) -> None:
+        with closing(connect(tmp_path / "full.db")) as connection:
+            connection.execute("PRAGMA max_page_count = 1")
+            connection.execute("CREATE TABLE events (words)")
+
+    monkeypatch.setattr(building, "known_collections", write)
+    result = CliRunner().invoke(main, ["run"])
+    assert result.output.startswith("Error: a database of the home cannot be used (database or disk is full): ")
+    assert result.output.count("\n") == 1 and isinstance(result.exception, SystemExit)
 
 
 def test_a_place_that_cannot_be_used_is_told_in_one_line(workspace_folder: Path, monkeypatch: pytest.MonkeyPatch):

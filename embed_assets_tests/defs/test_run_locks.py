@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -98,6 +99,16 @@ def test_the_slot_of_a_run_that_was_interrupted_before_it_gave_it_back_is_free(i
     start_run(instance)
     end_dead_runs(instance, home)
     assert slots(instance) == 1
+
+
+def test_a_run_that_could_not_record_its_end_on_a_full_disk_gives_its_slot_back(instance: DagsterInstance, home: Path):
+    run = start_run(instance)
+    with pytest.raises(sqlite3.OperationalError), hold_run(home, run.run_id):
+        raise sqlite3.OperationalError("database or disk is full")
+    assert (instance.get_run_by_id(run.run_id).status, slots(instance)) == (DagsterRunStatus.STARTED, 1)
+    assert end_dead_runs(instance, home) == [run.run_id]
+    assert (instance.get_run_by_id(run.run_id).status, slots(instance)) == (DagsterRunStatus.FAILURE, 0)
+    assert not list((home / "runs").iterdir())
 
 
 def test_nobody_sees_a_free_lock_file_of_a_run_that_lives(home: Path):

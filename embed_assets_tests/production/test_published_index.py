@@ -1,6 +1,7 @@
 """The published index: whole and unmixed for its readers, whatever happens to those who write it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,26 @@ def put(index: PublishedIndex, chunks: Path, direction: int, vector_index_rows: 
     )
     index.swap(index.pointer(), name, f"it's model {direction}")
     return name
+
+
+@pytest.mark.parametrize("gone", ["data", "_indices", "_versions"])
+def test_a_table_whose_removal_was_killed_is_written_anew(index: PublishedIndex, chunks: Path, gone: str):
+    name = index.table_name("model0")
+    index.write(name, chunks, OneDirection(0), {})
+    shutil.rmtree(Path(index.uri) / f"{name}.lance" / gone)
+    put(index, chunks, 0)
+    table = index.open()
+    assert table.count_rows() == ROWS
+    assert len(table.search("part", query_type="fts").limit(7).to_list()) == 7
+    assert len(table.search(OneDirection(0).vector, vector_column_name="vector").limit(7).to_list()) == 7
+
+
+def test_a_table_that_somebody_may_need_is_not_removed_where_it_cannot_be_read(index: PublishedIndex, chunks: Path):
+    name = put(index, chunks, 0)
+    shutil.rmtree(Path(index.uri) / f"{name}.lance" / "data")
+    with pytest.raises(RuntimeError, match=r"[Nn]ot found"):
+        put(index, chunks, 0)
+    assert (Path(index.uri) / f"{name}.lance").is_dir()
 
 
 def test_nothing_is_published_yet(index: PublishedIndex):

@@ -63,7 +63,7 @@ def convert(content: bytes, extension: str) -> Converted | str:
 
 
 def longest_text(size: int) -> int:
-    """So many characters has a file of so many bytes, at most: one that repeats a cell, a page or a note again and again has more.
+    """So many characters a file of so many bytes has at most; one that repeats a cell, a page or a note again and again has more.
 
     Text is packed to a tenth of its length, seldom to a fiftieth; as Markdown, short cells are up to three times as long.
     """
