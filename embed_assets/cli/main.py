@@ -10,7 +10,7 @@ import sqlalchemy.exc
 
 from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.remote_folder import RemoteError
-from embed_assets.artifacts.secrets import without_secrets
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.cli import (
     benchmark,
     building,
@@ -67,7 +67,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, RemoteError) as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(hide_secrets(error)) from None
         except OSError as error:
             if error.errno in FULL:  # where it was found out while writing, the error names no file
                 place = f"{Path(error.filename).parent}: " if error.filename else ""
@@ -82,9 +82,13 @@ class Commands(click.Group):
             sqlite3.OperationalError,
         ) as error:  # of Dagster, in the middle of a run; of a memo
             raise click.ClickException(
-                f"a database of the home cannot be used ({without_secrets(getattr(error, 'orig', error))}): see that there is "
+                f"a database of the home cannot be used ({hide_secrets(getattr(error, 'orig', error))}): see that there is "
                 "room and that it can be reached; what was built is kept, and a new run goes on from there"
             ) from None
+        except Exception as error:
+            if (shown := hide_secrets(error)) == str(error):
+                raise
+            raise click.ClickException(f"{type(error).__name__}: {shown}") from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

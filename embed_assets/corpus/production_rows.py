@@ -11,6 +11,7 @@ import polars as pl
 
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.remote_folder import is_remote
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.encodings import composed, is_binary
 from embed_assets.corpus.settings import ProductionSettings
@@ -80,12 +81,12 @@ def open_table(uri: str, settings: ProductionSettings, version: int | None = Non
         schema = table.schema
     except (ValueError, RuntimeError, OSError, LanceNamespaceError) as error:
         there = _tables_there(database)
-        raise CollectionError(f"{name_of_table(uri, settings)}: cannot be opened: {error}{there}") from None
+        raise CollectionError(f"{name_of_table(uri, settings)}: cannot be opened: {hide_secrets(error)}{there}") from None
     if version is not None:
         try:
             table.checkout(version)
         except (ValueError, RuntimeError, OSError) as error:
-            raise ChangedWhileReadError(f"{name_of_table(uri, settings)}: {error}: materialize again") from None
+            raise ChangedWhileReadError(f"{name_of_table(uri, settings)}: {hide_secrets(error)}: materialize again") from None
     places = _places(schema, uri, settings)
     for column in settings.metadata_columns:
         place = _find(schema, uri, settings, "metadata_columns", column)
@@ -154,9 +155,9 @@ def unreadable(table: "Table", uri: str, settings: ProductionSettings, error: Ba
     with contextlib.suppress(CollectionError):
         if open_table(uri, settings).version != table.version:
             return ChangedWhileReadError(
-                f"{name_of_table(uri, settings)}: it changed while it was read: {error}: materialize again"
+                f"{name_of_table(uri, settings)}: it changed while it was read: {hide_secrets(error)}: materialize again"
             )
-    return CollectionError(f"{name_of_table(uri, settings)}: cannot be read: {error}")
+    return CollectionError(f"{name_of_table(uri, settings)}: cannot be read: {hide_secrets(error)}")
 
 
 def in_order(rows: pl.DataFrame, order_is_number: bool) -> pl.DataFrame:

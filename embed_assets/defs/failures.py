@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from dagster import (
@@ -21,6 +21,7 @@ from dagster import (
 
 from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.inputs import ChangedWhileReadError
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.cluster.ray_cluster import ClusterUnreachableError
 from embed_assets.defs.names import is_ours
 from embed_assets.defs.partitions import PARTITION_TAG
@@ -37,18 +38,31 @@ PASSING = (ChangedWhileReadError, ClusterUnreachableError, HubUnreachableError, 
 
 
 def lasting_errors_end_at_once(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the body of an asset: an error that another try cannot mend is not tried again, whatever the retry policy."""
+    """Wrap the body of an asset: an error that another try cannot mend is not tried again, whatever the retry policy.
+
+    What is secret in an error is hidden.
+    """
 
     @functools.wraps(body)
     def wrapped(context: AssetExecutionContext, *arguments: Any, **resources: Any) -> Any:
         try:
             return body(context, *arguments, **resources)
-        except UserError as error:
-            if isinstance(error, PASSING):
+        except Exception as error:
+            # Dagster keeps the messages of an error and of its causes, and shows them to all.
+            shown, is_clean = hide_secrets(error), all(hide_secrets(it) == str(it) for it in _with_causes(error))
+            if isinstance(error, UserError) and not isinstance(error, PASSING):
+                raise Failure(shown, allow_retries=False) from (error if is_clean else None)
+            if is_clean:
                 raise
-            raise Failure(str(error), allow_retries=False) from error
+            raise RuntimeError(f"{type(error).__name__}: {shown}") from None
 
     return wrapped
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def reason_of(event: DagsterEvent) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from embed_assets.artifacts.secrets import without_secrets
+from embed_assets.artifacts.secrets import hide_secrets, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,11 @@ def test_what_is_secret_is_taken_out_of_messages(message, key, shown):
 
 def test_a_key_at_the_cut_is_not_shown_in_part():
     assert "abc" not in without_secrets("x " * 148 + "abcdefghijklmnop", "abcdefghijklmnop")
+
+
+def test_what_the_environment_keeps_secret_is_hidden_and_paths_and_short_words_are_not(monkeypatch):
+    secrets = {"AWS_SESSION_TOKEN": "tok/en+1==", "WRITER_KEY": "k3y-of-writer", "AZURE_STORAGE_SAS": "sv=2&q=%41bc"}
+    for name, value in (secrets | {"CREDENTIALS": "/etc/login.json", "API_KEY": "none"}).items():
+        monkeypatch.setenv(name, value)
+    said = "none in /etc/login.json: x-amz-security-token:tok/en+1==, tok%2Fen%2B1%3D%3D, k3y-of-writer, ?sv=2&q=%41bc"
+    assert hide_secrets(said) == "none in /etc/login.json: x-amz-security-token:…, …, …, ?…"

@@ -59,6 +59,21 @@ def test_what_fails_again_and_again_ends(instance: DagsterInstance, monkeypatch:
     assert "bakery: corpus_chunks failed: MemoryError: the GPU is full" in caplog.text
 
 
+@pytest.mark.parametrize("kind", [ValueError, CollectionError], ids=lambda kind: kind.__name__)
+def test_nothing_secret_of_an_error_or_its_cause_is_kept_or_told(
+    instance: DagsterInstance, workspace_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog, kind: type[Exception]
+):
+    """S3 repeats the token of a session where its signature does not match."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "s3cr3t-of-session")
+    error = kind("S3 answers: x-amz-security-token:s3cr3t-of-session")
+    error.__cause__ = OSError("s3cr3t-of-session")
+    fail_first(monkeypatch, 99, error)
+    assert not materialize_collection(instance, "bakery", "corpus_chunks")
+    assert "S3 answers: x-amz-security-token:…" in caplog.text and "s3cr3t" not in caplog.text
+    files = [path for path in (workspace_folder / "home").rglob("*") if path.is_file()]
+    assert files and not [path for path in files if b"s3cr3t" in path.read_bytes()]
+
+
 @pytest.mark.long
 def test_what_a_check_refused_is_told_again_by_each_run(instance: DagsterInstance, workspace_folder: Path, caplog):
     (workspace_folder / "data" / "settings.yaml").write_text("questions: {max_questions: 0, max_lookups: 2}")
