@@ -10,6 +10,7 @@ from embed_assets.artifacts.blocks import SettingsError
 from embed_assets.artifacts.inputs import PARTS, Asked, Inputs, Source
 from embed_assets.artifacts.remote_folder import RemoteError, ReplacedError
 from embed_assets.artifacts.remote_store import DamagedArtifactError
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.stages import Stage
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
@@ -194,7 +195,7 @@ def _plan_stage(
     except Exception as error:  # whatever cannot be read keeps this stage from its run, and no other collection
         if isinstance(error, RemoteError) and not isinstance(error, DamagedArtifactError | ReplacedError):
             raise  # the object store is out of reach: nothing at all can be told
-        return Planned(collection, stage.name, Outcome.FAILS, error=str(error)), None
+        return Planned(collection, stage.name, Outcome.FAILS, error=hide_secrets(error)), None
 
 
 def _price_ahead(workspace: Workspace, stage: Stage, inputs: Inputs) -> Mapping[str, float]:

@@ -24,6 +24,7 @@ from dagster import (
     ResourceDefinition,
 )
 
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.defs.names import ALL_OF_THIS_PACKAGE, NAME_TAG, select
 from embed_assets.defs.partitions import collections
 from embed_assets.defs.resources import WORKSPACE, configured_workspace
@@ -60,7 +61,7 @@ class IngredientsChanged(AutomationCondition):
             try:
                 token = look(collection).get(asset)
             except Exception as error:  # an unreadable setting of one collection must not stop the others
-                context.log.warning("%s of %s: %s", asset, collection, error)
+                context.log.warning("%s of %s: %s", asset, collection, hide_secrets(error))
                 token = seen.get(collection)
             if token is not None:
                 tokens[collection] = token

@@ -20,6 +20,7 @@ from dagster import (
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.executor.in_process import InProcessExecutor
 
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.partitions import PARTITION_TAG
 from embed_assets.defs.resources import GPU_OPTIONS, WORKSPACE, configured_workspace
@@ -84,7 +85,7 @@ class HeldRuns(Executor):
             anyway = _publishes_anyway(plan_context.dagster_run.run_config)
             publishes = reused and PUBLISHED_INDEX.name in stages and would_publish(self.workspace, collection, anyway)
         except Exception as error:  # whatever it is, the step that meets it tells it better
-            plan_context.log.debug("no plan of this run: %s", error)
+            plan_context.log.debug("no plan of this run: %s", hide_secrets(error))
             return True
         plan_context.log.info("what this run does with %s", in_words(planned))
         checks = tuple(f"{stage}_" for stage in stages)  # a check of its own is a step, named after its asset

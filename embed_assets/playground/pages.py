@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.encodings import composed
 from embed_assets.evaluation.statistics import queries_needed, smallest_difference, spread_of
@@ -176,7 +177,7 @@ class _Pages:
 
     def problem(self, request: Request, error: Exception) -> Response:
         """A file in the collection's folder that cannot be used, or written, in words."""
-        return HTMLResponse(self._render("problem", words=str(error), query=""), status_code=500)
+        return HTMLResponse(self._render("problem", words=hide_secrets(error), query=""), status_code=500)
 
     def _marked(self, passage: str, query: str) -> tuple[list, list]:
         """The passage as an excerpt and whole, with its matches."""

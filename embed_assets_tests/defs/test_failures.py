@@ -74,6 +74,19 @@ def test_nothing_secret_of_an_error_or_its_cause_is_kept_or_told(
     assert files and not [path for path in files if b"s3cr3t" in path.read_bytes()]
 
 
+def test_a_plan_and_the_log_of_its_run_hide_what_is_secret(
+    instance: DagsterInstance, workspace_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "s3cr3t-of-session")
+    settings = workspace_folder / "data" / "collections" / "bakery" / "settings.yaml"
+    settings.write_text("production: {uri: s3cr3t-of-session}")
+    assert not materialize_collection(instance, "bakery", "corpus_chunks")
+    (run,) = instance.get_runs(limit=1)
+    log = [entry.user_message for entry in instance.all_logs(run.run_id)]
+    assert any("corpus_chunks    fails" in words and "there is no such folder" in words for words in log)
+    assert not [words for words in log if "s3cr3t" in words]
+
+
 @pytest.mark.long
 def test_what_a_check_refused_is_told_again_by_each_run(instance: DagsterInstance, workspace_folder: Path, caplog):
     (workspace_folder / "data" / "settings.yaml").write_text("questions: {max_questions: 0, max_lookups: 2}")

@@ -18,6 +18,7 @@ from dagster import (
 )
 
 from embed_assets.artifacts.checks import Finding
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.defs.corpus.production_table import PRODUCTION_TABLE
 from embed_assets.defs.failures import RETRIES
@@ -90,8 +91,8 @@ def _result(context: AssetExecutionContext, name: str, look: Callable[[], Findin
     try:
         finding, severity = look(), AssetCheckSeverity.WARN
     except Exception as error:
-        context.log.error("%s: %s", context.partition_key, error)
-        finding, severity = Finding(name, False, str(error)), AssetCheckSeverity.ERROR
+        context.log.error("%s: %s", context.partition_key, hide_secrets(error))
+        finding, severity = Finding(name, False, hide_secrets(error)), AssetCheckSeverity.ERROR
     return AssetCheckResult(check_name=name, passed=finding.passed, description=inert(finding.message), severity=severity)
 
 

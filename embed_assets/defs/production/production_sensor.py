@@ -15,6 +15,7 @@ from dagster import (
     sensor,
 )
 
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_table as source
 from embed_assets.defs.corpus.production_table import PRODUCTION_TABLE
@@ -66,8 +67,8 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
             failed_at = _failed_at(context.instance, collection, watch)
             after[collection], decision = _look_at(place, collection, settings, watch, collection in busy, failed_at)
         except Exception as error:  # a broken table of one collection must not stop the others
-            context.log.warning("%s: %s", collection, error)
-            after[collection], decision = watch, Decision(False, str(error))
+            context.log.warning("%s: %s", collection, hide_secrets(error))
+            after[collection], decision = watch, Decision(False, hide_secrets(error))
         reasons.append(f"{collection}: {decision.reason}")
         if after[collection].observed != watch.observed:
             key = key_of(context.repository_def, PRODUCTION_TABLE)
