@@ -17,7 +17,7 @@ BEARER = re.compile(r"(?<=bearer )[!-~]+", re.IGNORECASE)
 
 
 def without_secrets(message: object, *secrets: str) -> str:
-    """A message, shortened, in which nothing secret stands; arguments as of hide_secrets."""
+    """A message, shortened to one line, in which nothing secret stands; arguments as of hide_secrets."""
     return textwrap.shorten(hide_secrets(message, *secrets), LONGEST_MESSAGE, placeholder=" …")
 
 
