@@ -3,14 +3,14 @@
 import errno
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import sqlalchemy.exc
 
 from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.remote_folder import RemoteError
-from embed_assets.artifacts.secrets import hide_secrets
+from embed_assets.artifacts.secrets import hide_secrets, tells_a_secret
 from embed_assets.cli import (
     benchmark,
     building,
@@ -76,7 +76,7 @@ class Commands(click.Group):
                 raise click.ClickException(
                     f"{error.filename}: {error.strerror}: see that it can be read and written, or name another folder"
                 ) from None
-            raise
+            _raise_without_secrets(error)
         except (
             sqlalchemy.exc.OperationalError,
             sqlite3.OperationalError,
@@ -86,9 +86,14 @@ class Commands(click.Group):
                 "room and that it can be reached; what was built is kept, and a new run goes on from there"
             ) from None
         except Exception as error:
-            if (shown := hide_secrets(error)) == str(error):
-                raise
-            raise click.ClickException(f"{type(error).__name__}: {shown}") from None
+            _raise_without_secrets(error)
+
+
+def _raise_without_secrets(error: Exception) -> NoReturn:
+    """Raise an error as it is, or its message alone where it or one of its causes has something secret."""
+    if tells_a_secret(error):
+        raise click.ClickException(f"{type(error).__name__}: {hide_secrets(error)}") from None
+    raise error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dagster import (
@@ -21,7 +21,7 @@ from dagster import (
 
 from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.inputs import ChangedWhileReadError
-from embed_assets.artifacts.secrets import hide_secrets
+from embed_assets.artifacts.secrets import hide_secrets, tells_a_secret
 from embed_assets.cluster.ray_cluster import ClusterUnreachableError
 from embed_assets.defs.names import is_ours
 from embed_assets.defs.partitions import PARTITION_TAG
@@ -49,7 +49,7 @@ def lasting_errors_end_at_once(body: Callable[..., Any]) -> Callable[..., Any]:
             return body(context, *arguments, **resources)
         except Exception as error:
             # Dagster keeps the messages of an error and of its causes, and shows them to all.
-            shown, is_clean = hide_secrets(error), all(hide_secrets(it) == str(it) for it in _with_causes(error))
+            shown, is_clean = hide_secrets(error), not tells_a_secret(error)
             if isinstance(error, UserError) and not isinstance(error, PASSING):
                 raise Failure(shown, allow_retries=False) from (error if is_clean else None)
             if is_clean:
@@ -57,12 +57,6 @@ def lasting_errors_end_at_once(body: Callable[..., Any]) -> Callable[..., Any]:
             raise RuntimeError(f"{type(error).__name__}: {shown}") from None
 
     return wrapped
-
-
-def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def reason_of(event: DagsterEvent) -> str:

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from embed_assets.artifacts.secrets import hide_secrets, without_secrets
@@ -24,9 +26,23 @@ def test_a_key_at_the_cut_is_not_shown_in_part():
     assert "abc" not in without_secrets("x " * 148 + "abcdefghijklmnop", "abcdefghijklmnop")
 
 
+def test_a_long_message_takes_no_time():
+    started = time.process_time()
+    assert hide_secrets("?" + "key" * 100_000) == "?" + "key" * 100_000
+    assert time.process_time() - started < 5
+
+
 def test_what_the_environment_keeps_secret_is_hidden_and_paths_and_short_words_are_not(monkeypatch):
     secrets = {"AWS_SESSION_TOKEN": "tok/en+1==", "WRITER_KEY": "k3y-of-writer", "AZURE_STORAGE_SAS": "sv=2&q=%41bc"}
     for name, value in (secrets | {"CREDENTIALS": "/etc/login.json", "API_KEY": "none"}).items():
         monkeypatch.setenv(name, value)
     said = "none in /etc/login.json: x-amz-security-token:tok/en+1==, tok%2Fen%2B1%3D%3D, k3y-of-writer, ?sv=2&q=%41bc"
     assert hide_secrets(said) == "none in /etc/login.json: x-amz-security-token:…, …, …, ?…"
+
+
+def test_what_is_no_secret_for_all_the_name_of_its_variable_is_shown(monkeypatch):
+    values = {"KEYBOARD_LAYOUT": "document", "MAX_TOKENS": "16777216", "PGPASSWORD": "postgres", "PASSPHRASE": "correct horse"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    said = "documents, 16777216 characters, postgresql://x: postgres, correct horse"
+    assert hide_secrets(said) == "documents, 16777216 characters, postgresql://x: …, …"

@@ -219,6 +219,23 @@ def test_a_full_disk_is_told_in_one_line_also_where_only_the_last_bytes_found_no
     assert result.output == "Error: No space left on device: make room there, or name another folder\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("S3 answers: s3cr3t-of-session"), "Error: OSError: S3 answers: …\n"),
+        (RuntimeError("no answer"), "Error: RuntimeError: no answer\n"),
+    ],
+)
+def test_a_command_prints_nothing_secret_of_an_error_or_its_cause(monkeypatch: pytest.MonkeyPatch, error: Exception, told: str):
+    def fail(*_: object) -> None:
+        raise error from OSError("s3cr3t-of-session")
+
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "s3cr3t-of-session")
+    monkeypatch.setattr(building, "known_collections", fail)
+    result = CliRunner().invoke(main, ["run"])
+    assert result.output == told and isinstance(result.exception, SystemExit)
+
+
 @pytest.mark.parametrize("connect", [sqlite3.connect, sqlalchemy_connection], ids=["memo", "Dagster"])
 def test_a_disk_that_is_full_under_a_database_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, connect):
     def write(*_: object) -> None:
