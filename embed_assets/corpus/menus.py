@@ -10,7 +10,7 @@ from embed_assets.corpus.readers.converted import Converted
 from embed_assets.corpus.readers.html import line_key
 
 FEWEST_PAGES = 3
-MOST_OF = 0.5
+MOST_OF, NEARLY_ALL = 0.5, 0.9
 LONGEST_TITLE = 500  # characters; the ends of a longer one would fill the memory
 # In front of the name of the site, as in "Alarms — Acme 2.1 documentation" and "Alarms (Acme (version 2.1))".
 _SEPARATOR = re.compile(r"\s+(?:(?:[-–—|·•»]|::)\s+|(?=\(.*\)$))")
@@ -46,10 +46,14 @@ def without_menus(pages: Mapping[str, Converted]) -> dict[str, Converted]:
 
 
 def without_name_of_site(titles: Sequence[str]) -> list[str]:
-    """The titles without the longest end, behind a separator, that most of them have; as they are where two would become one."""
+    """The titles without the longest end, behind a separator, that nearly all with such ends have, and most of all.
+
+    An end that fewer have tells apart what the pages are about, such as a version or a system. The titles stay as they are where
+    two would become one.
+    """
     short = [title if len(title) <= LONGEST_TITLE else "" for title in titles]
     ends = [[title[match.start() :] for match in _SEPARATOR.finditer(title) if match.start()] for title in short]
-    needed = max(FEWEST_PAGES, MOST_OF * len(titles))
+    needed = max(FEWEST_PAGES, MOST_OF * len(titles), NEARLY_ALL * sum(map(bool, ends)))
     shared = [end for end, number in Counter(itertools.chain(*ends)).items() if number >= needed]
     shorter = [title.removesuffix(max(filter(title.endswith, shared), key=len, default="")) for title in titles]
     return shorter if len(set(shorter)) == len(set(titles)) else list(titles)

@@ -39,11 +39,17 @@ def test_titles_have_no_name_of_the_site_behind_them():
 
     site = " — Acme 2.1 documentation"
     assert titles(f"Alarms{site}", f"Old - new{site}", f"Pumps{site}", "Index") == ["Alarms", "Old - new", "Pumps", "Index"]
-    assert titles("A - IT - Wiki", "B - IT - Wiki", "C - HR - Wiki", "D - IT - Wiki") == ["A", "B", "C - HR", "D"]
+    assert titles("A - IT - Wiki", "B - IT - Wiki", "C - HR - Wiki", "D - IT - Wiki") == ["A - IT", "B - IT", "C - HR", "D - IT"]
     assert titles("A (old) (Acme (version 2))", "B (Acme (version 2))", "C (Acme (version 2))") == ["A (old)", "B", "C"]
     hostile = "a" + " - (" * 100_000 + ")"
     assert titles(hostile, hostile, hostile) == [hostile] * 3
-    for heads in (("Alarms | Acme", "Pumps | Acme"), ("A - Unix", "A - BSD", "B - Unix", "B - BSD", "C - Unix", "C - BSD")):
+    versions = [f"{head} — Acme {version}" for version, heads in ((2, "ABCD"), (1, "ABE")) for head in heads]
+    for heads in (
+        versions,
+        ("A - Unix", "B - Unix", "C - Unix", "D - BSD"),
+        ("Alarms | Acme", "Pumps | Acme"),
+        ("A - Unix", "A - BSD", "B - Unix", "B - BSD", "C - Unix", "C - BSD"),
+    ):
         assert titles(*heads) == list(heads)
 
 
