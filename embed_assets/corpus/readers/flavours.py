@@ -32,7 +32,12 @@ _TARGET = re.compile(
 )
 # Of DocFX: :::image source="…" alt-text="…"::: in a line of its own or not, and lines that part rows, columns and versions.
 _COLONS = re.compile(r":::[ ]?(image|icon|code|no-loc|video)\b([^\n]{0,2000}?):::")
-_PARTS = re.compile(r"^[ \t]*:::[ ]?(?:moniker|zone|row|column|image)(?:-end\b|\b(?!\S*\{))[^\n]{0,400}$\n?", re.MULTILINE)
+# (::: row without more opens a division of others.)
+_PARTS = re.compile(
+    r"^[ \t]*:::[ ]?(?:(?:row|column)(?:-end)?\b[^\n]{0,400}:::|(?:moniker|zone)(?:-end\b|[ ][^\n=]{1,40}=)[^\n]{0,400})[ \t]*$"
+    r"\n?",
+    re.MULTILINE,
+)
 _SEEN_OF_COLONS = re.compile(r"\b(?:alt-text|text|title)=\"([^\"\n]{0,1000})\"")
 _INCLUDED = re.compile(
     r"\[!(?:INCLUDE|CODE(?:-\w{1,20})?|VIDEO|NOTEBOOK)\b[ ]?"

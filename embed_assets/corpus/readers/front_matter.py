@@ -11,6 +11,15 @@ _FRONT_MATTER = re.compile(
     r"[ \t]*(?:\r?\n|\Z)",
     re.DOTALL | re.MULTILINE,
 )
+# What pages say of themselves; a first paragraph with other names, such as Phone, is text.
+_NAMES_OF_KEYS = frozenset(
+    (
+        *("title", "subtitle", "author", "authors", "affiliation", "copyright", "license", "date", "created", "modified"),
+        *("updated", "tags", "keywords", "category", "categories", "series", "slug", "summary", "description", "status", "lang"),
+        *("language", "template", "layout", "css", "toc", "hide", "icon", "image", "cover", "url", "save_as", "permalink"),
+        *("redirect", "translation", "base header level", "html header", "latex mode"),
+    )
+)
 # Lines of MultiMarkdown, which MkDocs and Pelican read as well; a value may go on in lines with an indent.
 _KEYS = re.compile(r"([A-Za-z][\w -]{0,40}):[ \t]+(\S[^\n]*(?:\n[ \t]{4,}\S[^\n]*)*)\n")
 
@@ -28,13 +37,17 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
 
 
 def split_keys(text: str) -> tuple[dict[str, Any], str]:
-    """The keys in the first lines of a page, and the text below the blank line that ends them; none without a title."""
+    """The keys in the first lines of a page, and the text below the blank line that ends them.
+
+    There are none without a title, where one is not a usual key of pages, and where there is no text below.
+    """
     found, place = {}, 0
     while (line := _KEYS.match(text, place, LONGEST_FRONT_MATTER)) is not None:
         found[line[1].lower()] = _scalar(" ".join(line[2].split()))
         place = line.end()
-    is_block = "title" in found and (place == len(text) or text[place] == "\n")
-    return (found, text[place:]) if is_block else ({}, text)
+    is_of_page = "title" in found and found.keys() <= _NAMES_OF_KEYS
+    below = text[place:]
+    return (found, below) if is_of_page and below.startswith("\n") and below.strip() else ({}, text)
 
 
 def _yaml(block: str) -> dict[str, Any] | None:

@@ -414,7 +414,8 @@ def _name_columns(table: "Tag") -> None:
     if all([cell.name for cell in row[:2]] == ["th", "td"] for row in cells):
         rows[0].insert_before(_row_of([""] * len(cells[0])))
         return
-    heads = len(list(itertools.takewhile(lambda row: row.find_parent("thead") is not None, rows)))
+    has_names = rows[0].th is not None  # some have all their rows in <thead>
+    heads = len(list(itertools.takewhile(lambda row: row.find_parent("thead") and (row.th is not None or not has_names), rows)))
     heads = heads or len(list(itertools.takewhile(lambda row: row and all(cell.name == "th" for cell in row), cells)))
     if heads == 1:  # a name that reaches down has others beside it
         heads = max(_span(cell, "rowspan", MOST_ROWS_SPANNED) for cell in cells[0])

@@ -194,6 +194,8 @@ def test_word_files_lose_no_text_of_moves_fields_boxes_and_tables():
         ),
         ("Note: no title here\nDate: today\n\nText.\n", {}, "", "Note: no title here\nDate: today\n\nText.\n"),
         ("Title: Fan\nText goes on.\n", {}, "", "Title: Fan\nText goes on.\n"),
+        ("Name: Ann\nTitle: Chief\nPhone: 7\n\nText.\n", {}, "", "Name: Ann\nTitle: Chief\nPhone: 7\n\nText.\n"),
+        ("Title: Fan\nSummary: It turns.\n", {}, "", "Title: Fan\nSummary: It turns.\n"),
         ("---\n\nA rule above.\n\n---\n", {}, "", "---\n\nA rule above.\n\n---\n"),
         (
             "---\ntitle: '`kubectl` *apply* of 2 * 3 **kw'\n---\nText.",
@@ -492,6 +494,7 @@ def test_a_table_has_its_columns_named_whatever_stands_before_its_rows(before, b
         ("<tr><th colspan=2>Loads<tr><th>fan<th>load<tr><td>a<td>1", "Loads"),
         ("<tr><th>Part number<td>FT-9<tr><th>Weight<td>3 kg", "|  |  |"),
         ("<tr><th>fan<th>load<tr><th>a<td>1", "| fan | load |"),
+        ("<thead><tr><th>fan<th>load<tr><td>a<td>1</thead><tr><td>b<td>2", "| fan | load |"),
         ("<tr><th>fan<th>load<tr><th>a<th>1", "| fan | load |"),
     ],
 )

@@ -95,6 +95,11 @@ from embed_assets_tests.corpus.readers.test_conversion import read
             "\n\nLinux\n\nOf Acme.Fan.\n\n> Go on\n\n Acme.Pump\n",
             ("embedded pages left out (2)",),
         ),
+        (
+            "::: row\nHot.\n:::\n:::row:::\n:::column span=\"2\":::\nCold.\n:::column-end:::\n:::row-end:::",
+            "\nHot.\nCold.\n",
+            (),
+        ),
         ("::: mermaid\ngraph LR\n:::\n# Fan", "```\ngraph LR\n```\n# Fan", ()),
         ("Costs $\\{a\\}$ or \\[no\\](link).", "Costs $\\{a\\}$ or \\[no\\](link).", ()),
     ],
