@@ -51,7 +51,9 @@ _ALPHABETS = [
 _LETTER = re.compile(
     r"[^\W\x00-\x7fªºµ²³¹]|(?<=[a-z])[^\x00-\x7f\w’‘´·…•§\xad–—×÷\s](?=[a-z])|(?<=[a-z])[‚„†‡ˆ‰‹˜¢¤¬\ufffd](?![a-z])"
 )
-_CAPITAL_BEHIND = re.compile(f"(?<=[a-z])[{''.join(filter(str.isupper, map(chr, range(0xC0, 0x180))))}]")
+_CAPITALS = f"[{''.join(filter(str.isupper, map(chr, range(0xC0, 0x180))))}]"
+_CAPITAL_BEHIND = re.compile(f"(?<=[a-z]){_CAPITALS}")
+_CAPITAL_ALONE = re.compile(rf"(?<!\w){_CAPITALS}(?!\w)")  # © in another encoding
 # Of latin-9, which has a euro where windows-1252 has a sign for any currency, and œ and Ÿ in place of fractions.
 _OF_LATIN_9 = re.compile(r"\d\s?¤|¤\s?\d|(?<=[A-Za-z])[½¼¾](?=[A-Za-z])")
 FEWEST_LETTERS, MOST_FOREIGN = 3, 0.1  # of another encoding
@@ -175,7 +177,8 @@ def _before_windows(content: bytes, text: str, name: str) -> tuple[str, str]:
 
 def _letters(text: str) -> tuple[int, int, int]:
     """How many letters beyond ASCII are of the language that they fit best, how many are not, and how many letters it has."""
-    found = Counter(_LETTER.findall(_CAPITAL_BEHIND.sub("\ufffd", text[:SAMPLE]).lower()))
+    within_words = _CAPITAL_ALONE.sub("", _CAPITAL_BEHIND.sub("\ufffd", text[:SAMPLE]))
+    found = Counter(_LETTER.findall(within_words.lower()))
     own, size = max((sum(found[letter] for letter in alphabet), -len(alphabet)) for alphabet in _ALPHABETS)
     return own, found.total() - own, -size
 

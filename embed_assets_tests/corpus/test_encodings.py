@@ -38,6 +38,7 @@ GERMAN = "Die Größe der Pumpe ist für uns „wichtig“."
         ("A ação não é fácil: o coração do irmão, avós e pães.", "mac_roman", "mac_roman"),
         ("Perché è così? La città è più bella, può darsi.", "cp850", "cp850"),
         ("Rødgrød på øen er sød og billig, så vi får det.", "cp850", "cp850"),
+        ("Copyright © 2010 Müller GmbH. © Müller, © Öl. Use at 20 °C.", "cp850", "cp850"),
         ("Przed wymianą filtra wyłącz zasilanie pompy i zamknij zawór.", "cp852", "cp852"),
         ("Před výměnou filtru vypněte čerpadlo a zavřete ventil.", "cp852", "cp852"),
         ("Filtreyi değiştirmeden önce pompayı kapatın, sonra ışığa bakın.", "cp857", "cp857"),
