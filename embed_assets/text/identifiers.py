@@ -48,15 +48,15 @@ IDENTIFIER_PATTERNS = (
     rf"(?![{_NAME}:-])",
     # --no-verify
     r"(?<![\w-])--[a-z][a-z0-9-]+",
-    # 3.8.1, v2.0, TLSv1.3, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT, v1.29.0+k3s1, but
-    # not 2.4 GHz, € 9.90, 12.3.2024, 0.05, 1.234,56 and table 3.1
+    # 3.8.1, v2.0, TLSv1.3, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT, v1.29.0+k3s1,
+    # 1.4.2+dfsg-1, but not 2.4 GHz, € 9.90, 12.3.2024, 0.05, 1.234,56 and table 3.1
     rf"{_START}(?=[VvA-Z\d]){_NO_VERSION}(?:[Vv]|\p{{Lu}}{{2,6}}v)?\d+(?:\.\d+)+"
     rf"(?:\(\d+[a-z]{{0,2}}\)\p{{Lu}}{{0,3}}\d*[a-z]?|\p{{Lu}}{{1,3}}\d+[a-z]?|[a-z]\d*|-(?:rc|alpha|beta|\p{{Lu}})\.?\d+"
-    rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS)|\+[a-z][a-z\d]*(?:\.[a-z\d]+)*)*{_END}(?!,\d{{1,2}}(?![\d.]))",
-    # 802.1X, X.509, G.8275.1
-    rf"{_START}(?:\d{{3,}}\.\d+\p{{Lu}}{{1,2}}|(?<!\.)\p{{Lu}}\.(?!(?:19|20)\d\d{_END})\d{{3,5}}(?:\.\d+)*){_END}",
-    # ISO 9001 (of DIN EN ISO 9001:2015, too), IEC 61131-3, RFC 9110, NIST SP 800-53
-    rf"{_START}(?:ISO|IEC|IEEE|EN|DIN|VDE|VDI|ÖNORM|ANSI|ASME|BS|JIS|NIST|FIPS|ETSI|NFPA|CISPR|IATF|RFC|PEP|ГОСТ|GOST)"
+    rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS)|\+[a-z][a-z\d]*+(?:[.~][a-z\d]++|-[a-z]*+\d[a-z\d]*+)*+)*{_END}(?!,\d{{1,2}}(?![\d.]))",
+    # 802.1X, X.509, G.8275.1, but not 120.5V and S.123, which is a page
+    rf"{_START}(?:802\.\d{{1,2}}\p{{Lu}}{{1,2}}|(?<!\.)(?!S)\p{{Lu}}\.(?!(?:19|20)\d\d{_END})\d{{3,5}}(?:\.\d+)*){_END}",
+    # ISO 9001 (of DIN EN ISO 9001:2015, too), IEC 61131-3, RFC 9110, NIST SP 800-53, but not EN 2024, which is a year
+    rf"{_START}(?!EN\s(?:19[0-8]|20[0-4])\d{_END})(?:ISO|IEC|IEEE|EN|DIN|VDE|VDI|ÖNORM|ANSI|ASME|BS|JIS|NIST|FIPS|ETSI|NFPA|CISPR|IATF|RFC|PEP|ГОСТ|GOST)"
     rf"(?:[ /](?:T[SR]|SP|Std))?[ \u00a0\n]\d{{3,6}}(?:-\d{{1,5}})*\p{{Lu}}?{_END}(?![.,]\d)",
     # GHSA-jfh8-c2jp-5v3q
     rf"{_START}GHSA(?:-[{_LOWER}]{{4}}){{3}}{_END}",

@@ -48,6 +48,7 @@ WHOLE = r"(?<![\p{Latin}\p{Nd}_])%s(?![\p{Latin}\p{Nd}_])"
         ("CYP2D6, bearing 6205-2RS, bolts M8x40, directive 2014/65/EU", ["CYP2D6", "6205-2RS", "M8x40", "2014/65/EU"]),
         ("H2O, MP3, 2024-2D, 12/24/48 V, 24/7, 1920x1080, 10-5V and 1/2/2024", []),
         ("see A.3.1, B.2 and Appendix C.3.7; firmware R81.20, V.3.1.4 or R.2.10", ["R81.20", "3.1.4", "2.10"]),
+        ("120.5V, 512.5M, see S.123, EN 2024, 1.4.2+dfsg-1, 1.36+git4-g77f49~x-2", ["1.4.2+dfsg-1", "1.36+git4-g77f49~x-2"]),
         ("IEEE 802.1X and 802.1Q, X.509, ITU-T G.8275.1; H.264 video of Smith, J.2019 in the U.S.1776",
          ["802.1X", "802.1Q", "X.509", "ITU-T", "G.8275.1", "H.264"]),
         ("DIN EN ISO 9001:2015, ISO/IEC 27001, EN 60601-1-2, RFC 9110, NIST SP 800-53 and SAE J1939",
