@@ -62,7 +62,17 @@ _GERMAN_ORDINAL = regex.compile(
 # What is asked or called within a sentence of Chinese or Japanese.
 _QUOTED_WITHIN = regex.compile(r"[！？!?][」』”’]$")
 _HIRAGANA = regex.compile(r"\p{Hiragana}+$")
-_ENDING = regex.compile(r"(?<=[\p{Latin}\p{Nd}])\p{Hangul}+$")
+# Of Korean, behind a name in Latin letters: PS-200을, but not 24시간, LG전자 and 5도, which are words.
+_PARTICLE = regex.compile(
+    r"(?<=[\p{Latin}\p{Nd}])(?:(?:에서|에게|으로|까지|부터|에|로|와|과|만)(?:[는도의만은]|써)?|[은는이가을를의도나란인]|이나|이?랑|이?라도|이?라는"
+    r"|이란|처럼|보다|마다|밖에|입니다|이다|이며|이고)$"
+)
+_LATIN = regex.compile(r"\p{Latin}")
+# Of Turkish and Azerbaijani, behind the apostrophe of a name: İzmir'de, but not Kur'an and O'Reilly.
+_ENDING = regex.compile(
+    r"(?:l[aeə]r)?(?:[ys]?[ıiuü])?(?:n?[ıiuü]n|[yn]?[ıiuüaeə]|n?[dt][aeə](?:n|ki(?:l[aeə]r)?(?:n?[ıiuüaeə]n?)?)?|y?l[aeə]|[cç][aeə]"
+    r"|l[ıiuü](?:[kğ]?[ıiuüaeə]?n?)?|[dt][ıiuü]r)?"
+)
 _APOSTROPHES = regex.compile(r"['’]")
 _APART = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb]?)([\u0e32\u0eb2])")
 
@@ -201,16 +211,21 @@ def keywords(text: str, language: str) -> list[str]:
     """The words of a text as a person would type them, in lower case: whole, in order, with repetitions.
 
     Scripts without spaces are cut into words by jieba (Chinese) or BudouX (Japanese, Thai); words of one character say too
-    little there. In French, Italian and Catalan what stands before an apostrophe is another word, in Turkish what stands behind
-    it is an ending; so is Hangul behind Latin letters and digits, as in PS-200을.
+    little there. In French, Italian and Catalan what stands before an apostrophe is another word. Endings of Turkish and
+    particles of Korean behind a name, as in İzmir'de and PS-200을, are no part of it.
     """
     found: list[str] = []
     for match in _KEYWORD.finditer(_lower(with_vowel_am(unicodedata.normalize("NFKC", text)), language)):
         if match["run"]:
             found += [word for word in _segmenter(_language_of(match["run"], language))(match["run"]) if len(word) > 1]
         else:
-            found += _without_elision(_ENDING.sub("", match[0]), language)
+            found += _without_elision(_without_particle(match[0]), language)
     return found
+
+
+def _without_particle(word: str) -> str:
+    particle = None if word.isascii() else _PARTICLE.search(word)
+    return word[: particle.start()] if particle and _LATIN.search(word) else word
 
 
 def _lower(text: str, language: str) -> str:
@@ -228,7 +243,7 @@ def _without_elision(word: str, language: str) -> list[str]:
             parts.pop(0)
         parts = ["'".join(parts)]
     elif language in _DOTLESS:
-        parts = parts[:1]
+        parts = parts[:1] if _ENDING.fullmatch("'".join(parts[1:])) else [word]
     elif language != "en":
         parts = [word]
     return [part for part in parts if len(part) > 1]

@@ -108,8 +108,13 @@ def test_search_terms(text, language, terms):
         ("_bold_ `foo_bar` %LINK-3-UP 3.9.2 C++ don't", "en", ["bold", "foo_bar", "%link-3-up", "3.9.2", "c++", "don"]),
         ("更换滤网前请先关闭阀门", "zh", ["更换", "滤网", "关闭", "阀门"]),
         ("ポンプの軸受けは", "ja", ["ポンプ", "軸受"]),
-        ("IP'nin Isıtıcı KAPAĞI İzmir", "tr", ["ip", "ısıtıcı", "kapağı", "izmir"]),
-        ("PS-200을 닫으십시오. LG전자", "ko", ["ps-200", "닫으십시오", "lg"]),
+        ("IP'nin Isıtıcı KAPAĞI İzmir'dekiler", "tr", ["ip", "ısıtıcı", "kapağı", "izmir"]),
+        ("O'Reilly Kur'an Türkiye’nin", "tr", ["o'reilly", "kur'an", "türkiye"]),
+        (
+            "PS-200을 24시간 안에 닫으십시오. LG전자 25도, WiFi에서는",
+            "ko",
+            ["ps-200", "24시간", "안에", "닫으십시오", "lg전자", "25도", "wifi"],
+        ),
         ("می\u200cخواهم", "fa", ["می\u200cخواهم"]),
         ('דו"ח של מנכ״ל "כיס"', "he", ['דו"ח', "של", "מנכ״ל", "כיס"]),
         (
