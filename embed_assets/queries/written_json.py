@@ -44,9 +44,11 @@ def json_values(text: str) -> list[Any]:
             text = inner  # JSON in a text of JSON
     best = _strict_values(text)
     if not best or len(text) - sum(length for _, length in best) > 2:
-        less = _COMMA_TOO_MANY.sub(r"\1", _COMMENT.sub("", text))
-        straight = _CLOSING_QUOTE.sub('"', _OPENING_QUOTE.sub('"', less))
-        readings = [best, *map(_strict_values, (less, straight, _mended(straight)))]
+        readings = [best]
+        for version in dict.fromkeys((text, _COMMENT.sub("", text))):  # what looks like a comment may stand in a question
+            less = _COMMA_TOO_MANY.sub(r"\1", version)
+            straight = _CLOSING_QUOTE.sub('"', _OPENING_QUOTE.sub('"', less))
+            readings += map(_strict_values, (less, straight, _mended(straight)))
         best = max(readings, key=lambda found: sum(length for _, length in found))
     return [value for value, _ in best]
 

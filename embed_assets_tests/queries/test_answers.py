@@ -103,6 +103,7 @@ def test_json_is_taken_out_of_what_stands_around_it(around):
             "<|start|>assistant<|channel|>commentary<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>Why E7?",
             "Why E7?",
         ),
+        ('{"answer": "x",\n "question": "Are these VLANs 10, #20?",}', "Are these VLANs 10, #20?"),
         ('{\n  // what is asked\n  "question": "Why E7?", /* short */\n}', "Why E7?"),
         ('{\n"question": "What is at https://a.b//c, # or //?"\n}', "What is at https://a.b//c, # or //?"),
         ("A relevant question for this passage could be: Why E7?", "Why E7?"),
