@@ -312,8 +312,8 @@ def _tell_headings_apart(tree: "Tag") -> None:
 def _simplify_tables(tree: "Tag") -> None:
     """Tables as Markdown has them; those that lay out a page as plain blocks."""
     for table in tree.find_all("table"):
-        _name_columns(table)
         _fill_spanned_rows(table)
+        _name_columns(table)
     for part in tree.find_all(["thead", "tbody", "tfoot"]):
         part.unwrap()
     # Tables that lay out a page: what stands in their cells has a structure of its own.
@@ -422,20 +422,15 @@ def _name_columns(table: "Tag") -> None:
     if not 1 < heads < len(rows) or heads > MOST_ROWS_OF_NAMES:
         return
     names: dict[int, dict[str, None]] = {}  # column → its names, outermost first
-    reaching: dict[int, int] = {}  # column → rows below that a name reaches into
-    for row, found in zip(rows[:heads], cells[:heads], strict=True):
-        column = 0
-        if len(found) == 1 and not any(reaching.values()):
+    for found in cells[:heads]:
+        if len(found) == 1 and _span(found[0], "rowspan", MOST_ROWS_SPANNED) == 1:
             found[0].name = "p"
             table.insert_before(found[0].extract())
-        for cell in found if row.find(["td", "th"]) else ():
-            while reaching.get(column, 0):
-                reaching[column] -= 1
-                column += 1
-            for _ in range(_span(cell, "colspan", MOST_COLUMNS_SPANNED)):
+            continue
+        columns = itertools.count()
+        for cell in found:
+            for column in itertools.islice(columns, _span(cell, "colspan", MOST_COLUMNS_SPANNED)):
                 names.setdefault(column, {})[cell.get_text(" ", strip=True)] = None
-                reaching[column] = _span(cell, "rowspan", MOST_ROWS_SPANNED) - 1
-                column += 1
     rows[0].insert_before(_row_of([" ".join(filter(None, names[column])) for column in sorted(names)]))
     for row in rows[:heads]:
         row.decompose()
@@ -456,25 +451,27 @@ def _fill_spanned_rows(table: "Tag") -> None:
     """Put an empty cell where one from a row above reaches down, so that the cells behind it stay below their names."""
     from bs4 import Tag as NewTag
 
-    reaching: dict[int, int] = {}  # column → rows below that a cell reaches into
+    above: dict[int, tuple[int, str]] = {}  # column → rows that a cell above reaches into from here, and its kind
     left = MOST_CELLS_FILLED
     for row in table.find_all("tr"):
+        cells = row.find_all(["td", "th"], recursive=False)
         if row.find_parent("table") is not table:
             continue
+        below = {column: (rows - 1, kind) for column, (rows, kind) in above.items() if rows > 1}
         column = 0
-        for cell in row.find_all(["td", "th"], recursive=False):
-            while reaching.get(column, 0) and left:
-                reaching[column] -= 1
-                cell.insert_before(NewTag(name="td"))
+        for cell in cells:
+            while column in above and left:
+                cell.insert_before(NewTag(name=above[column][1]))
                 column, left = column + 1, left - 1
             height = _span(cell, "rowspan", MOST_ROWS_SPANNED)
             for _ in range(_span(cell, "colspan", MOST_COLUMNS_SPANNED)):
-                reaching[column] = height - 1
+                if height > 1:
+                    below[column] = height - 1, cell.name
                 column += 1
-        while reaching.get(column, 0) and left:
-            reaching[column] -= 1
-            row.append(NewTag(name="td"))
-            column, left = column + 1, left - 1
+        for missing in range(column, max(above, default=-1) + 1)[: left if cells else 0]:
+            row.append(NewTag(name=above.get(missing, (0, "td"))[1]))
+            left -= 1
+        above = below
 
 
 def _span(cell: "Tag", attribute: str, most: int) -> int:

@@ -474,6 +474,21 @@ def test_cells_that_reach_over_rows_move_no_cell_below_another_name():
     ]
 
 
+def test_names_that_reach_into_the_rows_and_rows_with_cells_left_out_move_no_cell_either():
+    rows = "<tr><td>fan<td>1</tr><tr><td>pump<td>2<td rowspan=2>loud</tr><tr><td>belt</tr><tr><td>hose<td>4<td>none</tr>"
+    head = "<tr><th>part<th rowspan=2>id<th>note</tr><tr><th>name<th>of it</tr>"
+    reaching = head.replace("<th>note", "<th rowspan=3>note").replace("<th>of it", "")
+    assert read(".html", f"<table>{head}{rows}</table>").text.splitlines() == [
+        "| part name | id | note of it |",
+        "| --- | --- | --- |",
+        "| fan | 1 |",
+        "| pump | 2 | loud |",
+        "| belt |  |  |",
+        "| hose | 4 | none |",
+    ]
+    assert "| fan | 1 |  |" in read(".html", f"<table>{reaching}{rows}</table>").text.splitlines()
+
+
 @pytest.mark.parametrize(
     "before", ["<colgroup><col><col></colgroup>", "<caption>Ports</caption>", "<thead></thead>", "<tr></tr>", "<col>"]
 )
