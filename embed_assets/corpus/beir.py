@@ -17,7 +17,7 @@ from urllib.parse import quote
 import polars as pl
 
 from embed_assets.artifacts.workspace import CollectionError
-from embed_assets.corpus.encodings import BYTE_ORDER_MARKS, composed
+from embed_assets.corpus.encodings import byte_order_mark, composed
 
 CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
@@ -54,9 +54,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as stream:
-            first = stream.read(4)
-        mark = next((encoding for mark, encoding in BYTE_ORDER_MARKS if first.startswith(mark)), "utf-8")
-        with opener(path, "rt", encoding=mark, newline=None) as stream:
+            _, encoding = byte_order_mark(stream.read(4)) or (b"", "utf-8")
+        with opener(path, "rt", encoding=encoding, newline=None) as stream:
             number = 0
             while line := stream.readline(LONGEST_LINE):
                 line = line.removeprefix("\ufeff")  # where files with marks were put together

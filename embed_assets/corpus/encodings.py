@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from webencodings import Encoding
 
 # The longest mark first: that of UTF-32 begins with that of UTF-16.
-BYTE_ORDER_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -103,6 +103,11 @@ class BinaryDataError(ValueError):
     """The bytes are no text."""
 
 
+def byte_order_mark(content: bytes) -> tuple[bytes, str] | None:
+    """The byte order mark that a file begins with, and the encoding that it stands for; the first four bytes will do."""
+    return next((it for it in _BYTE_ORDER_MARKS if content.startswith(it[0])), None)
+
+
 def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
     """The text of a file, and the encoding that it was read in ("" for UTF-8).
 
@@ -117,9 +122,9 @@ def decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
     import webencodings
     from chardetng_py import detect
 
-    for mark, encoding in BYTE_ORDER_MARKS:
-        if content.startswith(mark):
-            return _checked(content[len(mark) :].decode(encoding, "replace")), "" if encoding == "utf-8" else encoding
+    if marked := byte_order_mark(content):
+        mark, encoding = marked
+        return _checked(content[len(mark) :].decode(encoding, "replace")), "" if encoding == "utf-8" else encoding
     if wide := _without_mark(content):
         return _checked(content.decode(wide, "replace")), wide
     if narrow := _of_seven_bits(content, declared or ""):

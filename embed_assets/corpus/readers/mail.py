@@ -6,7 +6,7 @@ import re
 from email import policy
 from email.message import EmailMessage, MIMEPart
 
-from embed_assets.corpus.encodings import BYTE_ORDER_MARKS, BinaryDataError, decode
+from embed_assets.corpus.encodings import BinaryDataError, byte_order_mark, decode
 from embed_assets.corpus.readers.converted import Converted, UnreadableError
 from embed_assets.corpus.readers.html import read_html
 
@@ -19,7 +19,7 @@ def read_mail(content: bytes) -> Converted:
 
     Attached files are named and left out.
     """
-    if content.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)):  # saved by an editor
+    if byte_order_mark(content):  # saved by an editor
         content = decode(content)[0].encode()
     message = email.message_from_bytes(_with_plain_head(content), policy=policy.default)
     if not isinstance(message, EmailMessage) or not message.keys():
