@@ -208,12 +208,12 @@ def _with_ids(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame
 
 
 def _cut(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame:
-    """Rows with the length of their texts; those that are far too long are cut: a few of them and their copies fill a memory."""
-    most = FAR_TOO_LONG * settings.max_characters
-    frame = frame.with_columns(characters=pl.col("text").str.len_chars())
-    return frame.with_columns(
-        pl.when(pl.col("characters") > most).then(pl.col("text").str.head(most)).otherwise("text").alias("text")
-    )
+    """Rows whose texts are cut where they are far too long, a few of which and their copies fill a memory.
+
+    ``characters`` is then the length that such a text had; null of all others.
+    """
+    most, length = FAR_TOO_LONG * settings.max_characters, pl.col("text").str.len_chars()
+    return frame.with_columns(text=pl.col("text").str.head(most), characters=pl.when(length > most).then(length))
 
 
 def _with_reasons(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataFrame:
@@ -226,8 +226,7 @@ def _with_reasons(frame: pl.DataFrame, settings: ProductionSettings) -> pl.DataF
             missing = pl.col(name).is_null() if name == "text" else pl.col(name).fill_null("").str.strip_chars() == ""
             reason = reason.when(missing).then(pl.lit(f"no value in the column {column!r}"))
     text = pl.col("text")
-    cut = pl.col("characters") > FAR_TOO_LONG * settings.max_characters
-    characters = pl.when(cut).then("characters").otherwise(text.str.len_chars())
+    characters = pl.coalesce("characters", text.str.len_chars())
     reason = (
         reason.when(binary)
         .then(pl.lit("binary data"))
