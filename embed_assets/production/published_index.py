@@ -176,8 +176,7 @@ class PublishedIndex:
         from lancedb.index import FTS
 
         database = lancedb.connect(self.uri)
-        table = self._begun(name)
-        there = _ids(table) if table is not None else pl.Series(dtype=pl.String)
+        table, there = self._begun(name)
         rows = pl.scan_parquet(chunks).select(pl.len()).collect().item()
         batches = track(_batches(chunks), f"publishing {rows} chunks, in blocks", total=-(-rows // ROWS_IN_A_BATCH))
         for batch in batches:
@@ -203,19 +202,20 @@ class PublishedIndex:
         if tokens is not None and rows >= tokens.index_rows:
             create_token_index(table)
 
-    def _begun(self, name: str) -> "Table | None":
-        """What a publisher that was killed has written of a table; what a removal that was killed has left of one is removed."""
-        table = self._open(name)
+    def _begun(self, name: str) -> "tuple[Table | None, pl.Series]":
+        """What a publisher that was killed has written of a table, and its ids.
+
+        What a removal that was killed has left of one is removed.
+        """
+        table, nothing = self._open(name), pl.Series(dtype=pl.String)
         try:
-            if table is not None:
-                _ids(table)
+            return table, nothing if table is None else _ids(table)
         except RuntimeError as error:
             if "not found" not in str(error).lower() or name in self.in_use(self.pointer().tables):
                 raise
             logger.warning("%s, table %r: some of its files are gone: it is written anew", self.uri, name)
             self.drop(name)
-            return None
-        return table
+            return None, nothing
 
     def clone(self, name: str, source: str, metadata: dict[str, Any]) -> None:
         """Make the table of a candidate that shares rows, vectors and indexes with another one, and copies nothing of them.
