@@ -158,7 +158,8 @@ def without_reasoning(text: str) -> str:
     Of reasoning that does not end nothing is left; where only its end stands, the chat template had begun it. A line that asks
     about <think> is none, and neither is JSON with nothing around it.
     """
-    text = HALF.sub("", text)
+    # A hyphen or a blank that forbids a line break, as some models write them, is none that anybody types.
+    text = composed(HALF.sub("", text))
     if is_json(text):
         return text.strip()
     for begin, end in _REASONING[1:] if _asks_about_a_tag(text) else _REASONING:
@@ -278,8 +279,7 @@ def read_question(text: str) -> str:
     One with a label such as "Question:" comes before lines that do not ask, and so does any that asks before a sentence or a
     field such as "Title:", as models tell what they think without a mark.
     """
-    # A hyphen or a blank that forbids a line break, as some models write them, is none that anybody types.
-    lines = [" ".join(line.split()) for line in without_reasoning(composed(HALF.sub("", text))).splitlines()]
+    lines = [" ".join(line.split()) for line in without_reasoning(text).splitlines()]
     lines = [line for line in lines if line and not _FENCE.match(line)]
     if table := _in_table(lines):
         return _bare(table[0])
