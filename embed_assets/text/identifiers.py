@@ -56,7 +56,8 @@ IDENTIFIER_PATTERNS = (
     # 802.1X, X.509, G.8275.1, but not 120.5V and S.123, which is a page
     rf"{_START}(?:802\.\d{{1,2}}\p{{Lu}}{{1,2}}|(?<!\.)(?!S)\p{{Lu}}\.(?!(?:19|20)\d\d{_END})\d{{3,5}}(?:\.\d+)*){_END}",
     # ISO 9001 (of DIN EN ISO 9001:2015, too), IEC 61131-3, RFC 9110, NIST SP 800-53, but not EN 2024, which is a year
-    rf"{_START}(?!EN\s(?:19[0-8]|20[0-4])\d{_END})(?:ISO|IEC|IEEE|EN|DIN|VDE|VDI|ÖNORM|ANSI|ASME|BS|JIS|NIST|FIPS|ETSI|NFPA|CISPR|IATF|RFC|PEP|ГОСТ|GOST)"
+    rf"{_START}(?!EN\s(?:19[0-8]|20[0-4])\d{_END})"
+    r"(?:ISO|IEC|IEEE|EN|DIN|VDE|VDI|ÖNORM|ANSI|ASME|BS|JIS|NIST|FIPS|ETSI|NFPA|CISPR|IATF|RFC|PEP|ГОСТ|GOST)"
     rf"(?:[ /](?:T[SR]|SP|Std))?[ \u00a0\n]\d{{3,6}}(?:-\d{{1,5}})*\p{{Lu}}?{_END}(?![.,]\d)",
     # GHSA-jfh8-c2jp-5v3q
     rf"{_START}GHSA(?:-[{_LOWER}]{{4}}){{3}}{_END}",

@@ -145,7 +145,7 @@ def without_flavour(part: str, notes: Counter[str]) -> str:
     return _KEYS.sub(r"\1", part) if "++" in part else part
 
 
-def without_attributes(part: str, notes: Counter[str]) -> str:
+def without_colons(part: str, notes: Counter[str]) -> str:
     """A part of a page without the marks of DocFX that have colons around them; of pictures and names the words stay."""
 
     def seen(match: re.Match[str]) -> str:

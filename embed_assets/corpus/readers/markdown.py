@@ -13,8 +13,8 @@ from embed_assets.corpus.readers.flavours import (
     mark_code,
     split_title_block,
     values_of,
-    without_attributes,
     without_blocks,
+    without_colons,
     without_contents,
     without_flavour,
 )
@@ -117,7 +117,7 @@ def markdown_as_seen(body: str) -> tuple[str, tuple[str, ...]]:
     if "](#" in body:
         body = without_contents(body, [fence.span() for fence in _FENCE.finditer(body)], found)
     if ":::" in body:
-        body = _outside_code(body, lambda part: without_attributes(part, found))
+        body = _outside_code(body, lambda part: without_colons(part, found))
     body = without_blocks(body, found)
     body = _without_roles(body)
     body = _outside_code(body, lambda part: _as_seen(without_flavour(part, found)))

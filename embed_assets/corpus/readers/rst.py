@@ -193,7 +193,8 @@ def _generic(name: str, left_out: Counter[str]) -> type:
             if name in _LEFT_OUT:
                 left_out[name] += 1
                 return []
-            if _AUTODOC.fullmatch(name):
+            is_autodoc = _AUTODOC.fullmatch(name) is not None
+            if is_autodoc:
                 left_out[name] += 1
             found = [self.options[option] for option in _SEEN_OPTIONS if self.options.get(option)]
             if name in _CODE:
@@ -208,7 +209,7 @@ def _generic(name: str, left_out: Counter[str]) -> type:
                 left_out[name] += 1
                 return [nodes.paragraph("", caption) for caption in found]
             parts: list = []
-            is_object = name in _OBJECTS or ":" in name or (_AUTODOC.fullmatch(name) and name != "automodule")
+            is_object = name in _OBJECTS or ":" in name or (is_autodoc and name != "automodule")
             if self.arguments and (is_object or (name == "class" and _is_signature(self.arguments[0]))):
                 parts += [nodes.paragraph("", line.strip()) for line in self.arguments[0].splitlines()]
             elif name not in ("class", "automodule", *ARGUMENT_NOT_SEEN) and (self.arguments or name in _LABELS):
