@@ -411,7 +411,7 @@ def _name_columns(table: "Tag") -> None:
     cells = [row.find_all(["td", "th"], recursive=False) for row in rows]
     if len(rows) < 2 or not cells[0]:
         return
-    if all([cell.name for cell in row[:2]] == ["th", "td"] for row in cells):
+    if cells[0][0].get_text(strip=True) and all([cell.name for cell in row[:2]] == ["th", "td"] for row in cells):
         rows[0].insert_before(_row_of([""] * len(cells[0])))
         return
     has_names = rows[0].th is not None  # some have all their rows in <thead>

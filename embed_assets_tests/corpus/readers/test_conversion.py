@@ -509,6 +509,7 @@ def test_a_table_has_its_columns_named_whatever_stands_before_its_rows(before, b
         ("<tr><th colspan=2>Loads<tr><th>fan<th>load<tr><td>a<td>1", "Loads"),
         ("<tr><th>Part number<td>FT-9<tr><th>Weight<td>3 kg", "|  |  |"),
         ("<tr><th>fan<th>load<tr><th>a<td>1", "| fan | load |"),
+        ("<tr><th><td>load<tr><th>a<td>1<tr><th>b<td>2", "|  | load |"),
         ("<thead><tr><th>fan<th>load<tr><td>a<td>1</thead><tr><td>b<td>2", "| fan | load |"),
         ("<tr><th>fan<th>load<tr><th>a<th>1", "| fan | load |"),
     ],
