@@ -102,7 +102,7 @@ def _train_plainly(
             report_to="none",
         ),
         train_dataset=Dataset.from_polars(train),
-        data_collator=collator(model, base_model, prompts),
+        data_collator=collator(model.preprocess, base_model, prompts),
         loss=MultipleNegativesRankingLoss(model, scale=1 / settings.temperature),
     )
     trainer.remove_callback(PrinterCallback)  # what it prints would stand among the rows that the command prints

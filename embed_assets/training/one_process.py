@@ -15,7 +15,7 @@ from embed_assets.models.encoders import load_sentence_transformer
 from embed_assets.models.hardware import release_memory
 from embed_assets.models.prompts import with_prompts
 from embed_assets.models.settings import BaseModelSettings
-from embed_assets.training.batches import Batches, collator
+from embed_assets.training.batches import Batches, TokensOnce, collator
 from embed_assets.training.evaluator import DEV_METRIC, ModelInTraining, dev_evaluator
 from embed_assets.training.examples import Examples, draw_examples
 from embed_assets.training.log import early_stopping_callback, log_callback, logger_callbacks
@@ -139,7 +139,7 @@ def _trainer(
         args=arguments,
         train_dataset=Dataset.from_polars(train_rows),
         eval_dataset=Dataset.from_polars(dev_rows) if dev_rows.height >= 2 else None,
-        data_collator=collator(model, task.base_model, arguments.prompts),
+        data_collator=collator(TokensOnce(model), task.base_model, arguments.prompts),
         evaluator=evaluator,
         loss=_loss(task, arguments, examples, prepared),
         callbacks=[

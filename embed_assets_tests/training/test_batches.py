@@ -1,6 +1,10 @@
 import pytest
 
-from embed_assets.training.batches import Batches, deal
+from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.settings import BaseModelSettings
+from embed_assets.training import batches
+from embed_assets.training.batches import Batches, TokensOnce, deal
+from embed_assets_tests.tiny_models import TEXTS, write_model
 
 
 def sampled(keys: list[str], batch_size: int, processes: int = 1, epoch: int = 0) -> list[list[int]]:
@@ -52,3 +56,41 @@ def test_the_slices_of_the_processes_make_the_batches_of_one(count):
         assert len(first) == len(second)
         # Where it does not divide evenly, one stands in it twice, rather than that one is lost.
         assert (first + second)[: len(batch)] == batch and len(first + second) - len(batch) in (0, 1)
+
+
+@pytest.fixture(params=["bert", "qwen3"])  # filled up behind the tokens, and before them
+def model(request, tmp_path):
+    folder = write_model(tmp_path / request.param, request.param)
+    return load_sentence_transformer(BaseModelSettings(name=str(folder), max_tokens=24), "cpu")
+
+
+@pytest.mark.parametrize("kept", [batches.MOST_TOKENS_KEPT, 20])
+def test_tokens_are_those_of_the_model_and_made_once_while_there_is_room(model, monkeypatch, kept):
+    import torch
+
+    asked = []
+    preprocess = model.preprocess
+    monkeypatch.setattr(model, "preprocess", lambda texts, **options: asked.extend(texts) or preprocess(texts, **options))
+    monkeypatch.setattr(batches, "MOST_TOKENS_KEPT", kept)
+    tokens = TokensOnce(model)
+    for texts in (["oak", TEXTS[0]], [TEXTS[1], "oak", "oak"], ["oak", TEXTS[2], TEXTS[0]], ["oak"]):
+        for prompt in (None, "", "query: ", "passage about it: "):
+            expected, found = preprocess(texts, prompt=prompt, task=None), tokens(texts, prompt=prompt)
+            assert expected.keys() == found.keys()
+            for name, value in expected.items():
+                same = torch.equal(value, found[name]) if isinstance(value, torch.Tensor) else value == found[name]
+                assert same and type(value) is type(found[name])
+    assert (len(asked) == 4 * len({"oak", *TEXTS})) == (kept > 20)
+
+
+def test_a_model_that_makes_no_rows_of_tokens_is_asked_for_each_batch():
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models
+
+    words = Tokenizer(models.WordLevel({"oak": 0, "slate": 1}, unk_token="oak"))
+    model = SentenceTransformer(modules=[StaticEmbedding(words, embedding_dim=4)], device="cpu")
+    tokens = TokensOnce(model)
+    for texts in (["oak"], ["slate", "oak", "slate"]):
+        assert torch.equal(tokens(texts)["input_ids"], model.preprocess(texts)["input_ids"])

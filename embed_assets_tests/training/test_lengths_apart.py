@@ -16,7 +16,7 @@ from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.production.serving import EndpointEncoder
 from embed_assets.retrieval.late_interaction import LateInteraction
-from embed_assets.training.batches import collator
+from embed_assets.training.batches import TokensOnce, collator
 from embed_assets.training.evaluator import ModelInTraining
 from embed_assets.training.export import export_onnx
 from embed_assets.training.fine_tuning import fine_tune
@@ -85,13 +85,16 @@ def test_late_interaction_cuts_both_and_keeps_their_scores_apart(base, tmp_path)
 
 def test_training_cuts_both_and_computes_them_together(base):
     model = load_sentence_transformer(base, "cpu")
-    batch = collator(model, base, {"anchor": "", "positive": ""})([{"anchor": "9" * 100, "positive": "9" * 100, "label": 7}])
+    batch = collator(TokensOnce(model), base, {"anchor": "", "positive": ""})(
+        [{"anchor": "9" * 100, "positive": "9" * 100, "label": 7}]
+    )
     assert batch["anchor_input_ids"].shape == (1, QUERY) and batch["positive_input_ids"].shape == (1, PASSAGE)
     assert batch["label"].tolist() == [7]
     assert not [name for name in batch if name.endswith("task")]
     in_training = ModelInTraining(model, base.model_copy(update={"query_prompt": "", "passage_prompt": ""}), CPU)
     assert (tokens_read(in_training.encode_queries), tokens_read(in_training.encode_passages)) == (QUERY, PASSAGE)
-    assert collator(model, base.model_copy(update={"query_max_tokens": PASSAGE}), {}) is None
+    alike = collator(TokensOnce(model), base.model_copy(update={"query_max_tokens": PASSAGE}), {})
+    assert alike([{"anchor": "9" * 100}])["anchor_input_ids"].shape == (1, PASSAGE)
 
 
 def test_whoever_loads_the_trained_model_gets_both(tuned):
