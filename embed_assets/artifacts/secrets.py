@@ -35,9 +35,10 @@ def hide_secrets(message: object, *secrets: str) -> str:
     for secret in filter(None, (*secrets, *_of_environment())):
         written = {
             secret,
-            quote(secret),
-            quote(secret, safe=""),
-            quote_plus(secret),
+            # A variable may hold bytes that are no UTF-8.
+            quote(secret, errors="surrogateescape"),
+            quote(secret, safe="", errors="surrogateescape"),
+            quote_plus(secret, errors="surrogateescape"),
             json.dumps(secret)[1:-1],
             repr(secret)[1:-1],
         }
