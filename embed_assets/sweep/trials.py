@@ -88,7 +88,7 @@ def read_trial(name: str, artifact: Artifact) -> Trial:
     """A trial as it lies in the store."""
     per_query = pl.read_parquet(artifact.folder / PER_QUERY)
     training = TrainingSettings.model_validate(artifact.manifest["settings"]["training"], strict=False)
-    examples = json.loads((artifact.folder / EXAMPLES).read_text())
+    examples = json.loads((artifact.folder / EXAMPLES).read_text(encoding="utf-8"))
     return Trial(name, training, examples, per_query, artifact.summary["training_seconds"])
 
 
@@ -215,7 +215,9 @@ def promote_trial(folder: Path, training: TrainingSettings, name: str) -> Path:
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
     content: Any = (yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
-    content.setdefault("training", {}).update(_changes(name))
+    # A block whose lines are all comments is empty.
+    content["training"] = content.get("training") or {}
+    content["training"].update(_changes(name))
     text = io.StringIO()
     yaml.dump(content, text)
     write_atomically(path, text.getvalue())

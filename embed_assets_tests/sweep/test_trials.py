@@ -120,3 +120,10 @@ def test_trials_of_other_settings_and_of_the_grid_are_none_that_the_search_sugge
     chosen = TrialsSettings(learning_rate_factors=[1.0], epochs=[], data_shares=[0.5])
     planned, beside = planned_trials(TRAINING, chosen), "epochs=2_learning_rate=0.0003"
     assert suggested_trials(TRAINING, chosen, [*planned, beside, "seed=101", "merge=0.5", "epochs=2_seed=7"]) == {beside}
+
+
+def test_promotion_fills_a_block_whose_lines_are_all_comments(tmp_path: Path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("training:\n  #epochs: 2\nchunking: {max_tokens: 64}\n")
+    promote_trial(tmp_path, TRAINING, "epochs=3")
+    assert settings.read_text() == "training:\n  epochs: 3\n  #epochs: 2\nchunking: {max_tokens: 64}\n"
