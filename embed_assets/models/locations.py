@@ -53,8 +53,17 @@ def locate_model(name: str) -> Path | str:
 
 
 def on_a_hub(name: str) -> bool:
-    """Whether a name is neither a local path nor inside a Python package."""
-    return not name.startswith(("package:", SAMPLE, "/", "./", "../", "~")) and not Path(name).exists()
+    """Whether a name is neither a local path nor inside a Python package, and a hub may have a model of that name."""
+    if name.startswith(("package:", SAMPLE, "/", "./", "../", "~")) or Path(name).exists():
+        return False
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:  # such as a folder of a folder that is not there
+        return False
+    return True
 
 
 def hub_is_off() -> bool:

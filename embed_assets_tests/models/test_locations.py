@@ -80,7 +80,9 @@ def test_a_name_that_neither_hub_nor_cache_know_is_told_in_words():
         load_tokenizer("BAAI/no-such-model")
 
 
-@pytest.mark.parametrize("name", ["package:this.it/model", "package:/model", "package:.a/model", "{tmp}/a\0b", "~/\0"])
+@pytest.mark.parametrize(
+    "name", ["package:this.it/model", "package:/model", "package:.a/model", "{tmp}/a\0b", "~/\0", "models/my/e5", "my e5"]
+)
 def test_names_that_lead_nowhere_are_told_and_no_package_is_imported(tmp_path: Path, name: str):
     sys.modules.pop("this", None)
     with pytest.raises(ModelNotFoundError, match=r"is not installed|there is nothing at"):
