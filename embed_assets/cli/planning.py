@@ -50,6 +50,7 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
     "--count",
     default=3,
     show_default=True,
+    type=click.IntRange(1),
     help="Questions of each style; in batch mode, calls, and as many for multi-hop questions.",
 )
 @gpu_option
