@@ -71,13 +71,19 @@ def hub_is_off() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
 
 
-def not_on_hub(name: str, error: object = "") -> ModelNotFoundError:
-    """What to say of a name that is no folder, and of which the hub, and the cache of this machine, know nothing."""
+def not_on_hub(name: str, error: object = "", what: str = "such model") -> ModelNotFoundError:
+    """What to say of a name that is no folder, and of which the hub, and the cache of this machine, know nothing.
+
+    Args:
+        name: of the model.
+        error: of the hub, or of its library.
+        what: is not there.
+    """
     remedy = (
         "HF_HUB_OFFLINE is set: unset it (make sets it)" if hub_is_off() else f"the hub says: {str(error).partition(chr(10))[0]}"
     )
     kind = HubUnreachableError if not hub_is_off() and _may_pass(error) else ModelNotFoundError
-    return kind(f"model {name!r}: there is no such folder, and no such model in the cache of this machine; {remedy}")
+    return kind(f"model {name!r}: there is no such folder, and no {what} in the cache of this machine; {remedy}")
 
 
 def _may_pass(error: object) -> bool:

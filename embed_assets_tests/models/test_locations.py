@@ -22,11 +22,14 @@ from embed_assets.models.locations import (
     model_digest,
     not_on_hub,
 )
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.rerankers import Reranker
 from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.models.weights import BrokenModelError
 from embed_assets.retrieval.late_interaction import LateInteraction
+from embed_assets_tests.hub_cache import empty_hub
 
 HUB, COMMIT = "acme/encoder", "0123456789abcdef" * 2 + "01234567"
 PINNED = BaseModelSettings(name=HUB, revision=COMMIT, query_prompt="", passage_prompt="")
@@ -112,3 +115,15 @@ def test_a_hub_that_does_not_answer_is_asked_again_and_one_that_refuses_is_not(m
     assert HubUnreachableError in PASSING
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert type(not_on_hub("acme/encoder", LocalEntryNotFoundError("off"))) is ModelNotFoundError
+
+
+def test_whatever_is_asked_of_a_hub_first_it_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = BaseModelSettings(name=HUB)
+    with empty_hub(tmp_path, monkeypatch, "RepoNotFound"):
+        for ask in (lambda: with_prompts(settings), lambda: load_tokenizer(HUB)):
+            with pytest.raises(ModelNotFoundError, match="no such model in the cache of this machine; the hub says: 404"):
+                ask()
+    with empty_hub(tmp_path, monkeypatch, "EntryNotFound"):
+        assert with_prompts(settings).query_prompt == ""
+        with pytest.raises(BrokenModelError, match=r"acme/encoder: no tokenizer\.json: save"):
+            load_tokenizer(HUB)
