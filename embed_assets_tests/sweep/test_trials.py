@@ -35,6 +35,10 @@ def test_a_name_says_what_is_different_and_all_else_is_as_it_was():
     ("name", "message"),
     [
         ("fast", "'fast' is no trial"),
+        ("", "'' is no trial"),
+        ("seed=14_", "'seed=14_' is no trial"),
+        ("epochs=2_0", "is no trial"),
+        ("epochs= 2", "is no trial"),
         ("epochs=many", "the settings are batch_size, data_share, epochs"),
         ("learning_rates=1", "is no trial"),
         ("epochs=0", "epochs: Input should be greater than 0"),
