@@ -95,7 +95,7 @@ def write_file_atomically(path: Path) -> Iterator[Path]:
     temporary = unused_name(path)
     try:
         yield temporary
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # there was no such file, or its file system knows no rights
             shutil.copymode(path, temporary)
         sync(temporary)
         temporary.replace(path)

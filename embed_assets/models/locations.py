@@ -68,7 +68,9 @@ def on_a_hub(name: str) -> bool:
 
 def hub_is_off() -> bool:
     """Whether models of a hub come from the cache of this machine alone."""
-    return os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+    from huggingface_hub.constants import ENV_VARS_TRUE_VALUES
+
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ENV_VARS_TRUE_VALUES
 
 
 def not_on_hub(name: str, error: object = "", what: str = "such model") -> ModelNotFoundError:

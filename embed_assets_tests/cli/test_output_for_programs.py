@@ -80,6 +80,7 @@ def test_the_numbers_are_those_that_people_read(workspace: Workspace):
     assert chunks.read_text() == "rye"
     assert lines_of(workspace, "collections") == [{"collection": "bakery", "built": ["corpus_chunks"]}]
     assert lines_of(workspace, "verify") == [{"looked_at": 1, "damaged": []}]
+    assert lines_of(workspace, "verify", "bakery", "bakery") == [{"looked_at": 1, "damaged": []}]
     chunks.write_text("wheat")
     (verified,) = lines_of(workspace, "verify")
     assert [it["path"] for it in verified["damaged"]] == [found["path"]] and "chunks.txt" in verified["damaged"][0]["problem"]

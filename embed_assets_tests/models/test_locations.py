@@ -18,6 +18,7 @@ from embed_assets.models.locations import (
     ModelNotFoundError,
     ModelNotPinnedError,
     files_of_model,
+    hub_is_off,
     locate_model,
     model_digest,
     not_on_hub,
@@ -127,3 +128,9 @@ def test_whatever_is_asked_of_a_hub_first_it_says_the_same(tmp_path: Path, monke
         assert with_prompts(settings).query_prompt == ""
         with pytest.raises(BrokenModelError, match=r"acme/encoder: no tokenizer\.json: save"):
             load_tokenizer(HUB)
+
+
+@pytest.mark.parametrize(("said", "off"), [("1", True), ("true", True), ("0", False), ("false", False), ("", False)])
+def test_a_hub_is_off_where_its_library_takes_it_for_off(monkeypatch: pytest.MonkeyPatch, said: str, off: bool):
+    monkeypatch.setenv("HF_HUB_OFFLINE", said)
+    assert hub_is_off() is off
