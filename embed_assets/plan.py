@@ -237,9 +237,7 @@ def reasons_of(store: ArtifactStore, inputs: Inputs, whole: bool = True) -> tupl
         inputs: what the step would compute on; artifacts that are not there yet do not count.
         whole: whether all sources are among them.
     """
-    try:
-        built = store.current(inputs.stage, inputs.place)
-    except MissingArtifactError:
+    if (built := store.find_current(inputs.stage, inputs.place)) is None:
         damaged = store.pointer(inputs.stage, inputs.place) is not None
         return (Reason(Kind.DAMAGED if damaged else Kind.NEVER_BUILT),)
     before = {"code_version": None, "settings": {}, "inputs": {}, "sources": {}} | built.manifest

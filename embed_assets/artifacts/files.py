@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -87,10 +87,16 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def write_file_atomically(path: Path) -> Iterator[Path]:
-    """A file to write, which takes the place of this one in one step when all is written, for a reader and a power cut alike."""
+    """A file to write, which takes the place of this one in one step when all is written, for a reader and a power cut alike.
+
+    Who may read and write it stays as it was; a link stays one, and leads to what was written.
+    """
+    path = path.resolve()
     temporary = unused_name(path)
     try:
         yield temporary
+        with suppress(OSError):  # there was no such file, or its file system knows no rights
+            shutil.copymode(path, temporary)
         sync(temporary)
         temporary.replace(path)
     finally:

@@ -76,8 +76,11 @@ def checked_address(url: str) -> str:
     Raises:
         AddressError: the scheme is none of SCHEMES, there is no bucket, or there are credentials or parameters in it.
     """
-    parts = urlsplit(url)
     shown = without_secrets(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise AddressError(f"{shown}: is no address ({error}): write s3://BUCKET/PATH") from None
     if parts.scheme not in SCHEMES:
         raise AddressError(f"{shown}: cannot be opened: take one of {', '.join(f'{name}://' for name in SCHEMES)}")
     if "@" in parts.netloc or ":" in parts.netloc or parts.query or parts.fragment:

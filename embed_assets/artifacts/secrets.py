@@ -7,10 +7,10 @@ import textwrap
 from urllib.parse import quote, quote_plus
 
 LONGEST_MESSAGE = 300  # characters
+# In the name of a parameter of an address that is secret.
+SECRET_NAME = "key|token|secret|passw|pwd|credential|signature|auth"
 USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
-PARAMETER = re.compile(
-    r"([?&;](?:[\w.-]{0,99}(?:key|token|secret|passw|pwd|credential|signature|auth)[\w.-]{0,99}|sig)=)[^&;#\s'\"]+", re.IGNORECASE
-)
+PARAMETER = re.compile(rf"([?&;](?:[\w.-]{{0,99}}(?:{SECRET_NAME})[\w.-]{{0,99}}|sig)=)[^&;#\s'\"]+", re.IGNORECASE)
 # AWS_SECRET_ACCESS_KEY and API_KEY_2, but not KEYBOARD_LAYOUT and TOKENIZERS_PARALLELISM.
 VARIABLE = re.compile(
     r"(?:(?:key|token|secret|password|passwd|passphrase|pwd|credential|signature)s?|(?:^|_)sas)(?:_|$)", re.IGNORECASE
@@ -35,9 +35,10 @@ def hide_secrets(message: object, *secrets: str) -> str:
     for secret in filter(None, (*secrets, *_of_environment())):
         written = {
             secret,
-            quote(secret),
-            quote(secret, safe=""),
-            quote_plus(secret),
+            # A variable may hold bytes that are no UTF-8.
+            quote(secret, errors="surrogateescape"),
+            quote(secret, safe="", errors="surrogateescape"),
+            quote_plus(secret, errors="surrogateescape"),
             json.dumps(secret)[1:-1],
             repr(secret)[1:-1],
         }

@@ -99,13 +99,13 @@ class Artifact:
     def findings(self) -> list[dict[str, Any]]:
         """The outcomes of the checks that the stage wrote to report/findings.json."""
         path = self.report / FINDINGS
-        return json.loads(path.read_text()) if path.is_file() else []
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
     @property
     def summary(self) -> dict[str, Any]:
         """The counts and figures that the stage wrote to report/summary.json."""
         path = self.report / SUMMARY
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 class ArtifactStore:
@@ -166,14 +166,18 @@ class ArtifactStore:
         Raises:
             MissingArtifactError: there is none; the message says which asset to materialize.
         """
-        fingerprint = self.pointer(asset, collection)
-        artifact = self.find(asset, collection, fingerprint) if fingerprint else None
+        artifact = self.find_current(asset, collection)
         if artifact is None:
             raise MissingArtifactError(
                 f"{asset} of collection {collection!r} is not in {self.place}: materialize it first: "
                 f"embed-assets run {collection} --until {asset}"
             )
         return artifact
+
+    def find_current(self, asset: str, collection: str) -> Artifact | None:
+        """As current; None: there is none."""
+        fingerprint = self.pointer(asset, collection)
+        return self.find(asset, collection, fingerprint) if fingerprint else None
 
     def pointer(self, asset: str, collection: str) -> str | None:
         """The fingerprint of the current artifact, be it damaged or not; None: there never was one."""

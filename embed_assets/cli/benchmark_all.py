@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, open_collection
 from embed_assets.graph import STAGES
@@ -53,7 +52,7 @@ def benchmark_all(collection: str, only: tuple[str, ...], quick: bool, as_json: 
 
 def _measured(name: str, collection: str, workspace: Workspace, sizes: Sequence[str]) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "embed_assets.cli", "benchmark", name, collection, *sizes, "--json"]
-    folders = ["--data", str(workspace.data), "--home", str(workspace.home)]
+    folders = ["--data", workspace.data_address, "--home", workspace.address]
     done = subprocess.run([*command, *folders], capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
@@ -73,11 +72,8 @@ def rows_of(output: str) -> Iterator[dict[str, Any]]:
 def _stages(workspace: Workspace, collection: str) -> Iterator[dict[str, Any]]:
     """What the assets that are there took when they were built, which may have been on another machine."""
     for name in STAGES:
-        try:
-            built = workspace.store.current(name, collection)
-        except MissingArtifactError:
-            continue
-        yield {"asset": name, "seconds": round(built.manifest["seconds"], 1), "built_at": built.manifest["built_at"]}
+        if (built := workspace.store.find_current(name, collection)) is not None:
+            yield {"asset": name, "seconds": round(built.manifest["seconds"], 1), "built_at": built.manifest["built_at"]}
 
 
 def _echo(name: str, row: dict[str, Any], as_json: bool) -> None:

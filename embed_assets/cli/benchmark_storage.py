@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import polars as pl
 from polars import selectors as cs
 
 from embed_assets.cli.arguments import data_option, echo_table, home_option, json_option, open_collection, read_table
@@ -73,6 +74,7 @@ def vector_storage(
     labels, corpus, tuned = (workspace.store.current(name, collection) for name in names)
     dimensions = dimensions or tuple(tuned.manifest["settings"]["training"]["matryoshka_dimensions"])
     asked = read_evaluation_set(labels.folder, corpus.folder)
+    _require_test_queries(collection, *asked)
     encoder = encoder_of(tuned, workspace.memos)
     try:
         table = benchmark_vector_storage(chunks, *asked, encoder, dimensions, rescore, settings.scoring)
@@ -92,5 +94,15 @@ def _collection_of_tokens(collection: str, data: str, home: str) -> "Collection"
     names = ("corpus_chunks", "evaluation_set", "checkpoint")
     corpus, asked, checkpoint = (workspace.store.current(name, collection) for name in names)
     labelled = LabelledCollection.read(collection, corpus.folder, asked.folder)
+    _require_test_queries(collection, labelled.queries, labelled.labels)
     encoder, tokens = encoder_of(checkpoint, workspace.memos), token_encoder_of(checkpoint)
     return Collection(labelled, encoder, tokens, settings.scoring, settings.late_interaction)
+
+
+def _require_test_queries(collection: str, queries: pl.DataFrame, labels: pl.DataFrame) -> None:
+    from embed_assets.evaluation.labels import tested_queries
+
+    if not any(tested_queries(queries, labels, "test")):
+        raise click.ClickException(
+            f"{collection}: no query is there to test with: add labels, or raise evaluation_set.test_share"
+        )

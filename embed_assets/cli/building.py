@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from embed_assets.artifacts.blocks import SettingsError
-from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import CollectionError, Workspace, open_workspace
 from embed_assets.cli.arguments import (
     data_option,
@@ -102,7 +101,7 @@ def collections(as_json: bool, data: str, home: str) -> None:
     """List the collections, and which assets of each are built, or why its settings are refused."""
     workspace = open_workspace(data, home)
     for name in workspace.some_collections():
-        built = [stage for stage in STAGES if _is_built(workspace, stage, name)]
+        built = [stage for stage in STAGES if workspace.store.find_current(stage, name) is not None]
         refused = _refusal(workspace, name)
         if as_json:
             echo_json({"collection": name, "built": built} | ({"refused": refused} if refused else {}))
@@ -140,11 +139,3 @@ def _refusal(workspace: Workspace, collection: str) -> str:
     except (CollectionError, SettingsError) as error:
         return str(error)
     return ""
-
-
-def _is_built(workspace: Workspace, stage: str, collection: str) -> bool:
-    try:
-        workspace.store.current(stage, collection)
-    except MissingArtifactError:
-        return False
-    return True

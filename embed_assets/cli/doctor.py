@@ -157,7 +157,7 @@ def _of_onnxruntime() -> Diagnosis:
 
 def _at_least(what: str, found: float, least: float, remedy: str) -> Diagnosis:
     well = found >= least
-    return Diagnosis(what, well, f"{found:.0f} GB" + ("" if well else f", less than {least} GB: {remedy}"))
+    return Diagnosis(what, well, f"{int(found)} GB" + ("" if well else f", less than {least} GB: {remedy}"))
 
 
 def _version(name: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import polars as pl
 
-from embed_assets.artifacts.store import REPORT, MissingArtifactError
+from embed_assets.artifacts.store import REPORT
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, open_collection, read_table
 from embed_assets.corpus.beir import write_jsonl
@@ -122,18 +122,16 @@ def export_sdg_command(collection: str, folder: Path, as_json: bool, data: str, 
 
 def _triplets(workspace: Workspace, collection: str) -> pl.DataFrame:
     """What is trained on; no row where nothing was trained."""
-    try:
-        return pl.read_parquet(workspace.store.current("triplets", collection).folder / "triplets.parquet")
-    except MissingArtifactError:
+    if (triplets := workspace.store.find_current("triplets", collection)) is None:
         return pl.DataFrame(schema=dict.fromkeys(("query_id", "split", "style", "anchor", "positive_chunk"), pl.String))
+    return pl.read_parquet(triplets.folder / "triplets.parquet")
 
 
 def _answers(workspace: Workspace, collection: str) -> dict[str, str]:
     """The answers to queries, by id, as far as the writer or the user gave any."""
-    try:
-        pairs = pl.scan_parquet(workspace.store.current("qa_pairs", collection).folder / "pairs.parquet")
-    except MissingArtifactError:
+    if (qa_pairs := workspace.store.find_current("qa_pairs", collection)) is None:
         return {}
+    pairs = pl.scan_parquet(qa_pairs.folder / "pairs.parquet")
     if "answer" not in pairs.collect_schema().names():
         return {}
     answered = pairs.select("query_id", "answer").filter(pl.col("answer").is_not_null()).unique("query_id", keep="first")

@@ -31,8 +31,8 @@ def prune(collections: tuple[str, ...], keep: int, dry_run: bool, as_json: bool,
     A collection of which something is being computed is left alone.
     """
     workspace = open_workspace(data, home)
-    _check_names(workspace, collections)
-    pruned = sweep_home(workspace, collections, keep, dry_run)
+    names = _built_ones(workspace, collections)
+    pruned = sweep_home(workspace, names, keep, dry_run)
     if as_json:
         kinds = [{"kind": kind, "count": n, "bytes": size} for kind, (n, size) in removals_by_kind(pruned.removals).items()]
         tables = [{"database": uri, "table": table} for uri, table in pruned.tables]
@@ -58,14 +58,14 @@ def verify(collections: tuple[str, ...], as_json: bool, data: str, home: str) ->
     Without names, the memos are checked as well.
     """
     workspace = open_workspace(data, home)
-    _check_names(workspace, collections)
+    names = _built_ones(workspace, collections)
     log_to_stderr()
     logging.getLogger("embed_assets").setLevel(logging.WARNING)
     store = workspace.store
     found: list[tuple[Path | str, str | None]] = []
-    for name in collections or collections_in(store):
+    for name in names or collections_in(store):
         found += verify_remote(store, name) if isinstance(store, RemoteStore) else verify_artifacts(store, name)
-    found += [] if collections else verify_memos(workspace.memos)
+    found += [] if names else verify_memos(workspace.memos)
     damaged = [{"path": path, "problem": problem} for path, problem in found if problem is not None]
     if as_json:
         echo_json({"looked_at": len(found), "damaged": damaged})
@@ -73,10 +73,12 @@ def verify(collections: tuple[str, ...], as_json: bool, data: str, home: str) ->
     click.echo(f"{len(found)} looked at, {len(damaged)} damaged")
 
 
-def _check_names(workspace: Workspace, names: tuple[str, ...]) -> None:
+def _built_ones(workspace: Workspace, names: tuple[str, ...]) -> list[str]:
+    """The named collections, each once, of which something has to be built."""
     there = collections_in(workspace.store)
     if unknown := [name for name in names if name not in there]:
         raise click.ClickException(f"nothing is built of {', '.join(unknown)} in {workspace.address}")
+    return list(dict.fromkeys(names))
 
 
 def _megabytes(size: int) -> str:

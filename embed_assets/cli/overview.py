@@ -3,7 +3,7 @@
 import click
 
 from embed_assets.artifacts.workspace import open_workspace
-from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, known_collections
+from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, named_collections
 from embed_assets.overview import contradictions, in_production, score_overview
 
 
@@ -19,8 +19,7 @@ def overview_command(collections: tuple[str, ...], as_json: bool, data: str, hom
     say is no proof.
     """
     workspace = open_workspace(data, home)
-    # Settings of one collection that cannot be read do not hide the others.
-    names = list(dict.fromkeys(known_collections(workspace, collections) if collections else workspace.some_collections()))
+    names = named_collections(workspace, collections)
     scores = score_overview(workspace, names)
     states = [in_production(workspace, name) for name in names]
     if as_json:

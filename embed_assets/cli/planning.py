@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from embed_assets.artifacts.workspace import Workspace, open_workspace
+from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.arguments import (
     data_option,
     echo_json,
@@ -14,6 +14,7 @@ from embed_assets.cli.arguments import (
     home_option,
     json_option,
     log_to_stderr,
+    named_collections,
     open_collection,
     read_table,
 )
@@ -34,7 +35,7 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
     It computes nothing. What is computed may come out as it was; whatever waits for it is then reused.
     """
     workspace = open_workspace(data, home)
-    planned = [row for name in _named(workspace, collections) for row in plan(workspace, name, until, price)]
+    planned = [row for name in named_collections(workspace, collections) for row in plan(workspace, name, until, price)]
     if as_json:
         for row in planned:
             echo_json(row.as_json())
@@ -50,6 +51,7 @@ def plan_command(collections: tuple[str, ...], until: tuple[str, ...], price: bo
     "--count",
     default=3,
     show_default=True,
+    type=click.IntRange(1),
     help="Questions of each style; in batch mode, calls, and as many for multi-hop questions.",
 )
 @gpu_option
@@ -95,12 +97,6 @@ def preview(collection: str, count: int, as_json: bool, data: str, home: str) ->
             click.echo(title)
         before = title
         click.echo(textwrap.indent(textwrap.fill(textwrap.shorten(row["passage"], 300, placeholder=" …"), 100), "    ") + "\n")
-
-
-def _named(workspace: Workspace, names: tuple[str, ...]) -> list[str]:
-    for name in names:
-        workspace.collection_folder(name)
-    return list(dict.fromkeys(names)) or list(workspace.some_collections())
 
 
 def _echo_summary(planned: list[Planned]) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("collection")
 @click.argument("trials", metavar="[TRIAL]...", nargs=-1)
-@click.option("--suggested", default=0, help="So many trials are suggested by Optuna, after the others.")
+@click.option("--suggested", default=0, type=click.IntRange(0), help="So many trials are suggested by Optuna, after the others.")
 @gpu_option
 @json_option("each finished trial, best first")
 @data_option

@@ -53,22 +53,39 @@ def locate_model(name: str) -> Path | str:
 
 
 def on_a_hub(name: str) -> bool:
-    """Whether a name is neither a local path nor inside a Python package."""
-    return not name.startswith(("package:", SAMPLE, "/", "./", "../", "~")) and not Path(name).exists()
+    """Whether a name is neither a local path nor inside a Python package, and a hub may have a model of that name."""
+    if name.startswith(("package:", SAMPLE, "/", "./", "../", "~")) or Path(name).exists():
+        return False
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:  # such as a folder of a folder that is not there
+        return False
+    return True
 
 
 def hub_is_off() -> bool:
     """Whether models of a hub come from the cache of this machine alone."""
-    return os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+    from huggingface_hub.constants import ENV_VARS_TRUE_VALUES
+
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ENV_VARS_TRUE_VALUES
 
 
-def not_on_hub(name: str, error: object = "") -> ModelNotFoundError:
-    """What to say of a name that is no folder, and of which the hub, and the cache of this machine, know nothing."""
+def not_on_hub(name: str, error: object = "", what: str = "such model") -> ModelNotFoundError:
+    """What to say of a name that is no folder, and of which the hub, and the cache of this machine, know nothing.
+
+    Args:
+        name: of the model.
+        error: of the hub, or of its library.
+        what: is not there.
+    """
     remedy = (
         "HF_HUB_OFFLINE is set: unset it (make sets it)" if hub_is_off() else f"the hub says: {str(error).partition(chr(10))[0]}"
     )
     kind = HubUnreachableError if not hub_is_off() and _may_pass(error) else ModelNotFoundError
-    return kind(f"model {name!r}: there is no such folder, and no such model in the cache of this machine; {remedy}")
+    return kind(f"model {name!r}: there is no such folder, and no {what} in the cache of this machine; {remedy}")
 
 
 def _may_pass(error: object) -> bool:

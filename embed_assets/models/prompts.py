@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from embed_assets.models.lengths import QUERY, Task, positions
-from embed_assets.models.locations import ModelNotFoundError, locate_model
+from embed_assets.models.locations import ModelNotFoundError, locate_model, not_on_hub
 from embed_assets.models.settings import BaseModelSettings
 
 CONFIGURATION = "config_sentence_transformers.json"
@@ -81,7 +81,8 @@ def _of_hub(name: str, file: str, revision: str) -> Path | None:
     try:
         return Path(hf_hub_download(name, file, revision=revision or None))
     except LocalEntryNotFoundError as error:
-        where = "there is no such folder, and of a hub's model of that name"
-        raise ModelNotFoundError(f"model {name!r}: {where} {file} is neither in the cache nor to be had: {error}") from None
+        raise not_on_hub(name, error, f"{file} of such a model") from None
     except EntryNotFoundError:
         return None
+    except OSError as error:
+        raise not_on_hub(name, error) from None

@@ -1,11 +1,14 @@
 """Tokenizers of embedding models."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embed_assets.models.lengths import PASSAGE
+from embed_assets.models.locations import locate_model, not_on_hub
 from embed_assets.models.prompts import prompt_of, with_prompts
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_counts import token_counts
+from embed_assets.models.weights import BrokenModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -20,25 +23,30 @@ def load_tokenizer(model: str, revision: str = "") -> "Tokenizer":
 
     Raises:
         ModelNotFoundError: there is no such model.
+        BrokenModelError: it has no tokenizer.json.
     """
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import RemoteEntryNotFoundError
     from tokenizers import Tokenizer
-
-    from embed_assets.models.locations import locate_model, not_on_hub
 
     location = locate_model(model)
     if isinstance(location, str):
         try:
             tokenizer = Tokenizer.from_pretrained(location, revision=revision or "main")
-        except (OSError, HfHubHTTPError) as error:
+        except RemoteEntryNotFoundError:
+            raise _without_tokenizer(location) from None
+        except OSError as error:  # such as those of huggingface_hub
             raise not_on_hub(location, error) from None
     elif (location / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_file(str(location / "tokenizer.json"))
     else:
-        raise FileNotFoundError(f"{location}: no tokenizer.json; save the model's fast tokenizer there")
+        raise _without_tokenizer(location)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _without_tokenizer(model: Path | str) -> BrokenModelError:
+    return BrokenModelError(f"{model}: no tokenizer.json: save the model's fast tokenizer there, or name a model that has one")
 
 
 def tokens_around_passages(settings: BaseModelSettings, tokenizer: "Tokenizer") -> int:

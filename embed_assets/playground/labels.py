@@ -28,7 +28,7 @@ class Labels:
     Args:
         folder: the collection's folder.
         settings: the shares of dev and test.
-        locks: folder of the lock that keeps two writers apart.
+        locks: folder of the lock that keeps two writers into the collection's folder apart.
         split: where new queries go; None: by a hash of the query, in the shares of the settings.
         documents: ids of the collection; labels that write them in another way mean them, as in the evaluation set.
     """
@@ -42,7 +42,7 @@ class Labels:
         documents: Collection[str] = (),
     ):
         self.folder, self._settings, self._split, self._documents = folder, settings, split, documents
-        self._lock = locks / f"{folder.name}.lock"
+        self.lock = locks / f"{folder.name}.lock"
         locks.mkdir(parents=True, exist_ok=True)
 
     def of(self, query: str) -> dict[str, int]:
@@ -88,7 +88,7 @@ class Labels:
             raise CollectionError("there is no word in the query")
         if document_id != document_id.strip() or any(sign in document_id for sign in "\t\n\r"):
             raise CollectionError(f"{document_id!r}: qrels cannot hold this id: rename the document")
-        with lock(self._lock):
+        with lock(self.lock):
             for path in (self.folder / f"{QUERIES}.gz", *(self.folder / "qrels" / f"{split}.tsv.gz" for split in SPLITS)):
                 if path.exists():
                     raise CollectionError(f"{path}: labels are not added to a packed file: unpack it")

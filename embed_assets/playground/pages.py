@@ -4,7 +4,6 @@ Plain HTML with forms, no script: starlette and uvicorn are there for Dagster's 
 elsewhere.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from embed_assets.artifacts.files import lock
 from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.encodings import composed
@@ -90,7 +90,6 @@ class _Pages:
         self._queue = [(normalize_query(text), text) for text in playground.queue]
         self._documents = set(playground.systems.chunks["document_id"])
         self._queries = set(playground.pairs["query"])
-        self._one_review_at_a_time = threading.Lock()
         self._sources = playground.pairs["writer"].map_elements(source_of, return_dtype=pl.String)
 
     def search(self, request: Request) -> Response:
@@ -172,7 +171,7 @@ class _Pages:
         return RedirectResponse(f"/questions?{urlencode(back)}#{form.get('place', '')}", status_code=303)
 
     def _write_review(self, query: str, verdict: str | None) -> None:
-        with self._one_review_at_a_time:  # the file is read and written as a whole
+        with lock(self._of.labels.lock):  # the file is read and written as a whole, by other playgrounds as well
             write_review(self._of.folder, query, verdict)
 
     def problem(self, request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.corpus.spans import language_of
@@ -208,7 +209,7 @@ class SideBySide:
                 for hit in self._production.search(query, limit=limit)
             ]
         except (PublishingError, MissingArtifactError) as error:
-            return Answer(PRODUCTION, "", None, [], str(error))
+            return Answer(PRODUCTION, "", None, [], hide_secrets(error))
         about = "the base model, hybrid" if why else "the fine-tuned model, hybrid"
         return Answer(PRODUCTION, about, None, self._hits(found, place_of, relevant), why=why)
 

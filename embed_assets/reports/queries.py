@@ -102,8 +102,8 @@ def shares_of_questions(table: pl.DataFrame, settings: QuestionsSettings) -> pl.
 
 def _shares(by: str, questions: pl.DataFrame, shares: Mapping[str, float]) -> pl.DataFrame:
     """The rows of shares_of_questions for one column; none where there is no question."""
-    whole = sum(shares.values())
-    stated = pl.DataFrame({"value": list(shares), "stated": [share / whole for share in shares.values()]})
+    named = pl.DataFrame(list(shares.items()), schema={"value": pl.String, "stated": pl.Float64}, orient="row")
+    stated = named.with_columns(pl.col("stated") / pl.col("stated").sum())
     counted = questions.group_by(pl.col(by).cast(pl.String).alias("value")).agg(
         pl.len().cast(pl.Int64).alias("written"), pl.col("kept").sum().cast(pl.Int64)
     )

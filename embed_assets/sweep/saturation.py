@@ -92,7 +92,7 @@ def missing_for_curve(trials: Sequence[Trial], training: TrainingSettings) -> st
     if sizes < 3:
         return (
             f"a saturation curve needs trials of at least three sizes, and {sizes} are finished: "
-            "materialize the partitions data_share=… of 'trial'"
+            "train trials such as data_share=0.5, which are partitions of 'trial'"
         )
     if not len(points[0].values("test")):
         return "there are no test queries: add human labels or raise evaluation_set.test_share"

@@ -9,6 +9,7 @@ import contextlib
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ PARAMETERS = (
     "temperature",
     "warmup_share",
 )
+_BETWEEN = re.compile(rf"_(?=(?:{'|'.join(PARAMETERS)})=)")
+_NUMBER = re.compile(r"-?[0-9]*\.?[0-9]+(?:e[-+]?[0-9]+)?")
 # What Optuna varies.
 SEARCHED = frozenset({"epochs", "hard_negatives", "learning_rate", "warmup_share"})
 
@@ -88,7 +91,7 @@ def read_trial(name: str, artifact: Artifact) -> Trial:
     """A trial as it lies in the store."""
     per_query = pl.read_parquet(artifact.folder / PER_QUERY)
     training = TrainingSettings.model_validate(artifact.manifest["settings"]["training"], strict=False)
-    examples = json.loads((artifact.folder / EXAMPLES).read_text())
+    examples = json.loads((artifact.folder / EXAMPLES).read_text(encoding="utf-8"))
     return Trial(name, training, examples, per_query, artifact.summary["training_seconds"])
 
 
@@ -122,19 +125,14 @@ def with_trial(training: TrainingSettings, name: str) -> TrainingSettings:
 
 def _changes(name: str) -> dict[str, float | int]:
     changes: dict[str, float | int] = {}
-    rest = name
-    while rest:
-        parameter = next((known for known in PARAMETERS if rest.startswith(f"{known}=")), None)
-        value, _, rest = rest.removeprefix(f"{parameter}=").partition("_")
-        try:
-            changes[parameter or ""] = int(value) if value.isdigit() else float(value)
-        except ValueError:
-            parameter = None
-        if parameter is None:
+    for part in _BETWEEN.split(name):
+        parameter, _, value = part.partition("=")
+        if parameter not in PARAMETERS or not _NUMBER.fullmatch(value):
             raise TrialError(
                 f"{name!r} is no trial: join settings and values with '_', such as epochs=2_learning_rate=0.0001; "
                 f"the settings are {', '.join(PARAMETERS)}"
             )
+        changes[parameter] = int(value) if value.isdigit() else float(value)
     return changes
 
 
@@ -215,7 +213,9 @@ def promote_trial(folder: Path, training: TrainingSettings, name: str) -> Path:
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
     content: Any = (yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {}
-    content.setdefault("training", {}).update(_changes(name))
+    # A block whose lines are all comments is empty.
+    content["training"] = content.get("training") or {}
+    content["training"].update(_changes(name))
     text = io.StringIO()
     yaml.dump(content, text)
     write_atomically(path, text.getvalue())

@@ -74,6 +74,7 @@ def test_files_come_back_as_they_were(remote, tmp_path, monkeypatch):
         f"s3://{SECRET_KEY}@house",
         f"s3://house/embeddings?aws_secret_access_key={SECRET_KEY}",
         f"https://house.s3.amazonaws.com/?X-Amz-Signature={SECRET_KEY}",
+        f"s3://[{SECRET_KEY}/embeddings",
         "s3:///embeddings",
         "memory://house",
         "file://",
@@ -129,3 +130,11 @@ def test_homes_share_no_folder_of_this_machine(tmp_path, monkeypatch):
     folders = {cache_of(address) for address in ("s3://house/a/b", "s3://house/a-b", "gs://house/a/b")}
     assert len(folders) == 3
     assert open_workspace(str(tmp_path), "s3://house/a/b/").home == cache_of("s3://house/a/b")
+
+
+def test_an_empty_variable_is_none(tmp_path, monkeypatch):
+    for name in ("EMBED_ASSETS_DATA", "EMBED_ASSETS_HOME", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.chdir(tmp_path)
+    opened = open_workspace()
+    assert (opened.data, opened.home) == (tmp_path / "data", tmp_path / ".dagster_home")

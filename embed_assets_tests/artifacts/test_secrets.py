@@ -1,3 +1,4 @@
+import os
 import time
 
 import pytest
@@ -46,3 +47,9 @@ def test_what_is_no_secret_for_all_the_name_of_its_variable_is_shown(monkeypatch
         monkeypatch.setenv(name, value)
     said = "documents, 16777216 characters, postgresql://x: postgres, correct horse"
     assert hide_secrets(said) == "documents, 16777216 characters, postgresql://x: …, …"
+
+
+def test_a_secret_that_is_no_utf8_hides_no_error(monkeypatch):
+    monkeypatch.setitem(os.environb, b"DB_PASSWORD", b"p\xe4ssw\xf6rd-99")
+    assert hide_secrets("no such collection") == "no such collection"
+    assert hide_secrets("wrong: p%E4ssw%F6rd-99") == "wrong: …"

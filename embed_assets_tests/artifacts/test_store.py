@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from embed_assets.artifacts.files import fingerprint_of
+from embed_assets.artifacts.checks import Finding
+from embed_assets.artifacts.files import fingerprint_of, write_atomically
 from embed_assets.artifacts.memo import Memo, key_of
 from embed_assets.artifacts.store import ArtifactStore, MissingArtifactError
+from embed_assets.reports.writing import write_findings
 
 SEA = "The tide gauge at the harbour wall reads 3.20 m.\n"
 
@@ -359,3 +361,27 @@ def test_several_processes_create_a_memo_at_the_same_moment(tmp_path):
     run_together(NEW_MEMO_PROGRAM, [[str(tmp_path), name, start] for name in "abcd"])
     for i in range(30):
         assert Memo(tmp_path / f"{i}.sqlite").get_many(list("abcd")).keys() == set("abcd")
+
+
+def test_a_file_that_is_replaced_keeps_its_rights_and_a_link_leads_to_it(tmp_path):
+    shared = tmp_path / "shared.yaml"
+    shared.write_text("old")
+    shared.chmod(0o664)
+    link = tmp_path / "settings.yaml"
+    link.symlink_to("shared.yaml")
+    write_atomically(link, "new")
+    assert link.is_symlink() and shared.read_text() == "new" and shared.stat().st_mode & 0o777 == 0o664
+
+
+def test_findings_are_read_as_they_were_written_whatever_the_locale(store):
+    def write(folder: Path, scratch: Path) -> None:
+        write_findings(folder, [Finding("found", True, "größer")])
+
+    folder = store.build("corpus_chunks", "house", {}, write).folder
+    script = (
+        "import sys; from pathlib import Path; from embed_assets.artifacts.store import Artifact; "
+        "print(ascii(Artifact(Path(sys.argv[1]), {'files': {}}).findings[0]['message']))"
+    )
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == r"'gr\xf6\xdfer'", done.stderr

@@ -1,12 +1,14 @@
 """The benchmarks of storage and encoding, and all of them in one."""
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.benchmarks.encoding import benchmark_encoding
 from embed_assets.benchmarks.machine import machine
 from embed_assets.benchmarks.vector_storage import benchmark_vector_storage, ways
@@ -19,8 +21,10 @@ from embed_assets.models.hardware import Compute
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.reports.charts import draw_storage
 from embed_assets_tests.scored_home import ASKED, NAME, ScoredHome
+from embed_assets_tests.small_collections import BAKERY, write_collection
 
 HUMAN = [(f"q{n}", query, "", "human", "test") for n, query in enumerate(ASKED)]
+REMEDY = "add labels, or raise evaluation_set.test_share"
 ANSWERS = [(f"q{n}", document, None, None, None, 1) for n, document in enumerate(ASKED.values())]
 
 
@@ -80,3 +84,38 @@ def test_all_benchmarks_say_where_they_ran_and_what_cannot_be_measured(tmp_path,
     assert first["benchmark"] == "machine" and first["device"] == machine()["device"] and first["versions"]["torch"]
     assert training["benchmark"] == "training" and "triplets" in training["error"]
     assert {row["asset"] for row in stages} >= {"corpus_chunks", "checkpoint", "beir_scores"} and stages[0]["seconds"] >= 0
+
+
+@pytest.mark.long
+def test_benchmarks_of_a_home_that_is_shared_read_what_is_there(tmp_path, chunks, monkeypatch):
+    monkeypatch.setenv("EMBED_ASSETS_CACHE", str(tmp_path / "cache"))
+    write_collection(tmp_path / "data" / "collections" / NAME, BAKERY)
+    home = open_workspace(str(tmp_path / "data"), f"file://{tmp_path}/shared")
+    home.store.build("corpus_chunks", NAME, {}, lambda folder, scratch: chunks.write_parquet(folder / "chunks.parquet"))
+    # An export that is not the current one: a check refused it.
+    home.store.build("onnx_model", NAME, {}, _write_no_model, settle=lambda artifact: False)
+    folders = ["--data", home.data_address, "--home", home.address]
+    done = CliRunner().invoke(main, ["benchmark", "all", NAME, "--only", "encoding", "--quick", "--json", *folders])
+    _, *measured, _ = (json.loads(line) for line in done.stdout.splitlines())
+    assert [(row["system"], row["texts"]) for row in measured] == [
+        ("sentence-transformers", len(chunks)),
+        ("encoder", len(chunks)),
+    ]
+
+
+def _write_no_model(folder: Path, scratch: Path) -> None:
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").write_text("damaged")
+
+
+@pytest.mark.parametrize("command", ["vector-storage", "token-storage", "token-search"])
+def test_where_no_query_is_there_to_test_with_that_is_told(tmp_path, chunks, memos, command):
+    home = ScoredHome(tmp_path, chunks, memos, lambda folder, scratch: None)
+    home.build("evaluation_set", _write_no_queries, code_version="2")
+    done = CliRunner().invoke(main, ["benchmark", command, NAME, "--data", str(home.place.data), "--home", str(home.place.home)])
+    assert done.exit_code == 1 and done.output == f"Error: {NAME}: no query is there to test with: {REMEDY}\n"
+
+
+def _write_no_queries(folder: Path, scratch: Path) -> None:
+    for name, schema in (("queries", QUERY_SCHEMA), ("labels", LABEL_SCHEMA)):
+        pl.DataFrame(schema=schema).write_parquet(folder / f"{name}.parquet")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from embed_assets.cli.doctor import _at_least
 from embed_assets.cli.main import main
 from embed_assets.models.locations import locate_model
 from embed_assets.models.settings import BaseModelSettings
@@ -66,6 +67,10 @@ def test_wrong_settings_and_a_missing_data_folder_are_said(workspace_folder: Pat
     write_small_collections(workspace_folder / "data")
     override(workspace_folder / "data", "bakery", {"training": {"epoch": 2}})
     assert "did you mean 'epochs'?" in doctor(workspace_folder)[1]["settings of bakery"]["words"]
+
+
+def test_what_is_too_little_is_not_rounded_up_to_enough():
+    assert _at_least("memory", 5.7, 6, "take a smaller model").words == "5 GB, less than 6 GB: take a smaller model"
 
 
 def test_cores_are_those_that_may_be_used(workspace_folder: Path, monkeypatch):

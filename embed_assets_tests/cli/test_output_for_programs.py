@@ -80,6 +80,7 @@ def test_the_numbers_are_those_that_people_read(workspace: Workspace):
     assert chunks.read_text() == "rye"
     assert lines_of(workspace, "collections") == [{"collection": "bakery", "built": ["corpus_chunks"]}]
     assert lines_of(workspace, "verify") == [{"looked_at": 1, "damaged": []}]
+    assert lines_of(workspace, "verify", "bakery", "bakery") == [{"looked_at": 1, "damaged": []}]
     chunks.write_text("wheat")
     (verified,) = lines_of(workspace, "verify")
     assert [it["path"] for it in verified["damaged"]] == [found["path"]] and "chunks.txt" in verified["damaged"][0]["problem"]
@@ -87,7 +88,16 @@ def test_the_numbers_are_those_that_people_read(workspace: Workspace):
     assert pruned["dry_run"] and pruned["bytes"] > 0 and sum(it["count"] for it in pruned["kinds"]) == 1
 
 
-def test_so_many_contexts_that_there_is_none_are_refused(workspace: Workspace, tmp_path: Path):
-    places = ["--data", str(workspace.data), "--home", str(workspace.home), "--contexts", "-1"]
-    done = CliRunner().invoke(main, ["export-rag", "bakery", str(tmp_path / "questions.jsonl"), *places])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["export-rag", "bakery", "questions.jsonl", "--contexts"],
+        ["preview", "bakery", "--count"],
+        ["benchmark", "encoding", "bakery", "--count"],
+        ["benchmark", "training", "bakery", "--examples"],
+    ],
+    ids=" ".join,
+)
+def test_numbers_of_which_nothing_can_come_are_refused(command: list[str]):
+    done = CliRunner().invoke(main, [*command, "-1"])
     assert done.exit_code == 2 and "x>=1" in done.output

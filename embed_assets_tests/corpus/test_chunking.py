@@ -18,6 +18,7 @@ from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.token_counts import TokenCounter
 from embed_assets.models.tokenizers import load_tokenizer, tokens_around_passages
+from embed_assets.models.weights import BrokenModelError
 from embed_assets_tests.corpus.at_once import chunk_documents
 
 MANUAL = """# Pump manual
@@ -262,7 +263,7 @@ def test_a_chunk_of_one_chunking_is_found_in_another(tokenizer):
 
 
 def test_a_model_without_a_fast_tokenizer_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):
+    with pytest.raises(BrokenModelError, match=r"tokenizer\.json"):
         load_tokenizer(str(tmp_path))
 
 

@@ -18,15 +18,19 @@ from embed_assets.models.locations import (
     ModelNotFoundError,
     ModelNotPinnedError,
     files_of_model,
+    hub_is_off,
     locate_model,
     model_digest,
     not_on_hub,
 )
+from embed_assets.models.prompts import with_prompts
 from embed_assets.models.rerankers import Reranker
 from embed_assets.models.settings import BaseModelSettings, LanguageModelSettings
 from embed_assets.models.token_encoder import TokenEncoder
 from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.models.weights import BrokenModelError
 from embed_assets.retrieval.late_interaction import LateInteraction
+from embed_assets_tests.hub_cache import empty_hub
 
 HUB, COMMIT = "acme/encoder", "0123456789abcdef" * 2 + "01234567"
 PINNED = BaseModelSettings(name=HUB, revision=COMMIT, query_prompt="", passage_prompt="")
@@ -80,7 +84,9 @@ def test_a_name_that_neither_hub_nor_cache_know_is_told_in_words():
         load_tokenizer("BAAI/no-such-model")
 
 
-@pytest.mark.parametrize("name", ["package:this.it/model", "package:/model", "package:.a/model", "{tmp}/a\0b", "~/\0"])
+@pytest.mark.parametrize(
+    "name", ["package:this.it/model", "package:/model", "package:.a/model", "{tmp}/a\0b", "~/\0", "models/my/e5", "my e5"]
+)
 def test_names_that_lead_nowhere_are_told_and_no_package_is_imported(tmp_path: Path, name: str):
     sys.modules.pop("this", None)
     with pytest.raises(ModelNotFoundError, match=r"is not installed|there is nothing at"):
@@ -110,3 +116,21 @@ def test_a_hub_that_does_not_answer_is_asked_again_and_one_that_refuses_is_not(m
     assert HubUnreachableError in PASSING
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert type(not_on_hub("acme/encoder", LocalEntryNotFoundError("off"))) is ModelNotFoundError
+
+
+def test_whatever_is_asked_of_a_hub_first_it_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = BaseModelSettings(name=HUB)
+    with empty_hub(tmp_path, monkeypatch, "RepoNotFound"):
+        for ask in (lambda: with_prompts(settings), lambda: load_tokenizer(HUB)):
+            with pytest.raises(ModelNotFoundError, match="no such model in the cache of this machine; the hub says: 404"):
+                ask()
+    with empty_hub(tmp_path, monkeypatch, "EntryNotFound"):
+        assert with_prompts(settings).query_prompt == ""
+        with pytest.raises(BrokenModelError, match=r"acme/encoder: no tokenizer\.json: save"):
+            load_tokenizer(HUB)
+
+
+@pytest.mark.parametrize(("said", "off"), [("1", True), ("true", True), ("0", False), ("false", False), ("", False)])
+def test_a_hub_is_off_where_its_library_takes_it_for_off(monkeypatch: pytest.MonkeyPatch, said: str, off: bool):
+    monkeypatch.setenv("HF_HUB_OFFLINE", said)
+    assert hub_is_off() is off

@@ -44,7 +44,9 @@ def test_prompts_are_those_of_the_settings_else_of_the_configuration(tmp_path, c
 
 
 def test_a_mistyped_folder_is_called_a_folder_that_is_not_there():
-    with pytest.raises(ModelNotFoundError, match=r"^model 'no-such-model': there is no such folder, and of a hub's model"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"^model 'no-such-model': there is no such folder, and no sentence_bert_config\.json of"
+    ):
         own_lengths("no-such-model")
 
 

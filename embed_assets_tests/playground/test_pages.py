@@ -4,6 +4,8 @@ import errno
 import html
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -132,6 +134,22 @@ def test_how_many_queries_are_enough_comes_from_the_scores(client: TestClient):
     needed = [int(count.replace(",", "")) for count in re.findall(r"<td>([\d,]+)</td>", text)]
     assert len(needed) == 4 and needed == sorted(needed, reverse=True) and needed[-1] >= 2
     assert f"on {len(ASKED)} human queries" in text
+
+
+def test_reviews_in_two_playgrounds_at_once_are_all_kept(home: ScoredHome, tmp_path: Path):
+    queries = [f"what is part {number}" for number in range(40)]
+    pairs = pl.DataFrame({"query": queries, "writer": "model", "text": "", "style": ""})
+    opened = open_playground(home.place, NAME)
+    places = [replace(opened, folder=tmp_path, pairs=pairs) for _ in range(2)]
+    clients = [TestClient(make_app(it, PORT), base_url=URL, follow_redirects=False) for it in places]
+
+    def review(number: int) -> int:
+        form = {"token": opened.token, "query": queries[number], "verdict": "refused"}
+        return clients[number % 2].post("/questions", data=form).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(review, range(40))) == {303}
+    assert len(read_reviews(tmp_path)) == 40
 
 
 def test_questions_are_approved_and_refused(client: TestClient, home: ScoredHome):

@@ -35,6 +35,10 @@ def test_a_name_says_what_is_different_and_all_else_is_as_it_was():
     ("name", "message"),
     [
         ("fast", "'fast' is no trial"),
+        ("", "'' is no trial"),
+        ("seed=14_", "'seed=14_' is no trial"),
+        ("epochs=2_0", "is no trial"),
+        ("epochs= 2", "is no trial"),
         ("epochs=many", "the settings are batch_size, data_share, epochs"),
         ("learning_rates=1", "is no trial"),
         ("epochs=0", "epochs: Input should be greater than 0"),
@@ -120,3 +124,10 @@ def test_trials_of_other_settings_and_of_the_grid_are_none_that_the_search_sugge
     chosen = TrialsSettings(learning_rate_factors=[1.0], epochs=[], data_shares=[0.5])
     planned, beside = planned_trials(TRAINING, chosen), "epochs=2_learning_rate=0.0003"
     assert suggested_trials(TRAINING, chosen, [*planned, beside, "seed=101", "merge=0.5", "epochs=2_seed=7"]) == {beside}
+
+
+def test_promotion_fills_a_block_whose_lines_are_all_comments(tmp_path: Path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("training:\n  #epochs: 2\nchunking: {max_tokens: 64}\n")
+    promote_trial(tmp_path, TRAINING, "epochs=3")
+    assert settings.read_text() == "training:\n  epochs: 3\n  #epochs: 2\nchunking: {max_tokens: 64}\n"
