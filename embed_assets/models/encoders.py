@@ -236,13 +236,12 @@ class FirstDimensions:
 
 def first_dimensions(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """The first dimensions of vectors, which are their last axis, of length 1."""
-    first = vectors[..., :dimensions]
-    return first / _lengths(first)
+    return normalized(vectors[..., :dimensions])
 
 
-def _lengths(vectors: np.ndarray) -> np.ndarray:
-    """What vectors are divided by to get the length 1; a zero vector, such as that of a text without a known word, stays one."""
-    return np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float32).tiny)
+def normalized(vectors: np.ndarray) -> np.ndarray:
+    """Vectors, which are the last axis, of length 1; a zero vector, such as that of a text without a known word, stays one."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 class _Rows:
@@ -265,7 +264,7 @@ class _Rows:
         assert self._vectors is not None
         for start in range(0, self._count, TEXTS_IN_A_BLOCK):
             block = self._vectors[start : start + TEXTS_IN_A_BLOCK]
-            block /= _lengths(block)  # in bfloat16 they were normalized within 1% only
+            block[:] = normalized(block)  # in bfloat16 they were normalized within 1% only
         return self._vectors
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embed_assets.models.encoders import normalized
 from embed_assets.models.lengths import PASSAGE, QUERY
 from embed_assets.models.onnx_session import CPU, MOST_TEXTS, TENSORRT, open_session
 from embed_assets.progress import track
@@ -140,7 +141,7 @@ class OnnxEncoder(_OnnxModel):
         if not (output := self.tokens):
             raise ValueError(f"{self.folder} gives no vectors of tokens: materialize onnx_model again")
         vectors = self._run([self.prompts.get("query", "") + text], output, self._tokenizers[QUERY])[0]
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return normalized(vectors)
 
 
 class OnnxReranker(_OnnxModel):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import polars as pl
 
-from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.models.hardware import Compute
 from embed_assets.playground.labels import Labels, LabelSplit, read_log
@@ -54,11 +53,10 @@ def _documents(workspace: Workspace, collection: str) -> set[str]:
 
 def _kept_pairs(workspace: Workspace, collection: str) -> pl.DataFrame:
     """The kept QA pairs, one row for each query, with the text of the first chunk that answers it."""
-    try:
-        pairs = pl.read_parquet(workspace.store.current("qa_pairs", collection).folder / "pairs.parquet")
-        corpus = workspace.store.current("corpus_chunks", collection).folder
-    except MissingArtifactError:
+    qa_pairs, corpus = (workspace.store.find_current(name, collection) for name in ("qa_pairs", "corpus_chunks"))
+    if qa_pairs is None or corpus is None:
         return pl.DataFrame(schema=PAIRS_SCHEMA)
-    chunks = pl.read_parquet(corpus / "chunks.parquet", columns=["document_id", "start", "end", "text"])
+    pairs = pl.read_parquet(qa_pairs.folder / "pairs.parquet")
+    chunks = pl.read_parquet(corpus.folder / "chunks.parquet", columns=["document_id", "start", "end", "text"])
     joined = with_column_of_chunks(pairs, chunks, "text")
     return joined.unique("query_id", keep="first", maintain_order=True).select(*PAIRS_SCHEMA).fill_null("")

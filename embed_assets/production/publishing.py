@@ -32,7 +32,7 @@ from embed_assets.production.gate import NOT_BETTER, Verdict, judge, read_verdic
 from embed_assets.production.published import WITHOUT_CHECKPOINT, Model, Published, base_model_of, model_of, model_of_table
 from embed_assets.production.published_index import OvertakenError, Pointer, PublishedIndex
 from embed_assets.production.settings import PublishingSettings
-from embed_assets.reports.evaluation import write_comparison
+from embed_assets.reports.evaluation import write_score_tables
 from embed_assets.text.settings import IdentifierSettings
 
 ROWS = ("chunks", "metadata_columns", "token_pooling", "dimensions", "whole_vectors", "number_type", "vector_index")
@@ -99,7 +99,7 @@ def judge_candidate(published: Published, inputs: Inputs, compared_with: str, co
     comparisons = [("hybrid", HYBRID_IN_USE), ("tuned", "production")]
     scores = _score(inputs, Contest(encoders, hybrids, comparisons=comparisons))
     summaries = [score.summary for score in scores]
-    write_comparison(folder, summaries)
+    write_score_tables(folder, summaries)
     what = "its vectors as they are published" if same else "the model in production"
     compared, scoring = join_scores(scores)[0], inputs.block(ScoringSettings)
     verdict = judge(compared, "hybrid", HYBRID_IN_USE, what, settings, scoring, as_good_will_do=same)

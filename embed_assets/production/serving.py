@@ -14,7 +14,7 @@ import polars as pl
 from embed_assets.artifacts.secrets import without_secrets
 from embed_assets.evaluation.dev_set import DevSet, dev_metrics
 from embed_assets.models.answers import GenerationError
-from embed_assets.models.encoders import Encoder, TextEncoder
+from embed_assets.models.encoders import Encoder, TextEncoder, normalized
 from embed_assets.models.endpoint import open_client, read_key
 from embed_assets.models.hardware import Compute
 from embed_assets.models.lengths import PASSAGE, QUERY, Task, tokens_of
@@ -114,7 +114,7 @@ class EndpointEncoder:
         self._tokenizer.enable_truncation(tokens_of(self.settings, task))
         prompt = prompt_of(self.settings, task)
         vectors = asyncio.run(self._ask([self._cut(prompt + text) for text in texts]))
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return normalized(vectors)
 
     def _cut(self, text: str) -> str:
         """The part of a text that the model reads."""

@@ -89,6 +89,7 @@ class QuestionsSettings(Block):
     )
     reasoning_types: Strings = Field(
         ("factual", "relational", "inferential", "temporal", "procedural", "causal"),
+        min_length=1,
         description="what it takes to answer; asked for in batch mode",
     )
     answers: bool = Field(

@@ -110,11 +110,7 @@ def _write_bars(folder: Path, summary: Mapping[str, Any]) -> None:
     write_bars(folder, "scores", bars, f"{HEADLINE} of {summary['queries']:,} {summary['labels']} queries, lines: 95%")
 
 
-def write_comparison(folder: Path, summaries: Sequence[Mapping[str, Any]]) -> None:
-    """Report on published_index: the candidate beside what is in production, a table for each label source."""
-    write_score_tables(folder, summaries)
-
-
 def write_score_tables(folder: Path, summaries: Sequence[Mapping[str, Any]], prefix: str = "") -> None:
+    """A table of the systems for each label source."""
     for summary in summaries:
         write_text(folder, f"{prefix}{summary['labels']}_queries", scores_table(summary))

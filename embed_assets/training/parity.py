@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embed_assets.models.encoders import load_sentence_transformer
+from embed_assets.models.encoders import load_sentence_transformer, normalized
 from embed_assets.models.hardware import Compute
 from embed_assets.models.lengths import PASSAGE, as_task
 from embed_assets.models.onnx import OnnxEncoder, OnnxReranker
@@ -111,6 +111,5 @@ def parity(reference: np.ndarray, candidate: np.ndarray) -> dict[str, float]:
     """
     if reference.shape != candidate.shape:
         raise ValueError(f"cannot compare arrays of shapes {reference.shape} and {candidate.shape}")
-    a, b = reference.astype(np.float64), candidate.astype(np.float64)
-    cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    cosines = (normalized(reference.astype(np.float64)) * normalized(candidate.astype(np.float64))).sum(axis=1)
     return {"min_cosine": round(float(cosines.min()), 7), "mean_cosine": round(float(cosines.mean()), 7)}
