@@ -1,7 +1,7 @@
 """The language that texts are in, and what is known of it: its stemmer, its stop words, its name in LanceDB."""
 
 import functools
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 ENGLISH = "en"
@@ -121,7 +121,7 @@ def find_language(texts: Sequence[str]) -> str:
     At most MOST_TEXTS_LOOKED_AT texts, spread evenly, are looked at. Each votes with its letters and with how sure it is:
     tables of identifiers hardly count, and code and logs, which are of no language, do not count at all.
     """
-    votes: Counter[str] = Counter()
+    votes: dict[str, float] = defaultdict(float)
     for text in texts[:: -(-len(texts) // MOST_TEXTS_LOOKED_AT) or 1]:
         part = text[:LONGEST_TEXT]
         if letters := sum(map(str.isalpha, part)):
@@ -204,7 +204,7 @@ def _language_identifier():
 
 def _classify(text: str) -> tuple[str, float]:
     """The code of the language that a text is most likely in, and how likely it is."""
-    likely: Counter[str] = Counter()
+    likely: dict[str, float] = defaultdict(float)
     for language, probability in _language_identifier().rank(text):
         likely[_WRITTEN_AS.get(language, language)] += probability
     return max(likely.items(), key=lambda one: (one[1], one[0]))
