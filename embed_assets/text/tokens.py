@@ -102,6 +102,11 @@ _PARTICLE = regex.compile(
     r"(?<=[\p{Latin}\p{Nd}])(?:(?:에서|에게|으로|까지|부터|에|로|와|과|만)(?:[는도의만은]|써)?|[은는이가을를의도나란인]|이나|이?랑|이?라도|이?라는"
     r"|이란|처럼|보다|마다|밖에|입니다|이다|이며|이고)$"
 )
+# Behind Korean words those alone that hardly any word ends with itself; and what ends a verb, which nobody looks for.
+_HANGUL_PARTICLE = regex.compile(
+    r"(?<=\p{Hangul}{2})(?:(?<![받있없않같많닫읽찾넣좋높낮])을|에서|에게|으로|까지|부터)$|(?<=\p{Hangul})를$"
+)
+_KOREAN_VERB = regex.compile(r"\p{Hangul}(?:니다|시오|세요|[하되이](?:며|고|여|면)|[한된]다)$")
 _LATIN = regex.compile(r"\p{Latin}")
 # Of Turkish and Azerbaijani, behind the apostrophe of a name: İzmir'de, but not Kur'an and O'Reilly.
 _ENDING = regex.compile(
@@ -274,21 +279,23 @@ def keywords(text: str, language: str) -> list[str]:
 
     Scripts without spaces are cut into words by jieba (Chinese) or BudouX (Japanese, Thai); words of one character say too
     little there. In French, Italian and Catalan what stands before an apostrophe is another word. Endings of Turkish and
-    particles of Korean behind a name, as in İzmir'de and PS-200을, are no part of it.
+    particles of Korean, as in İzmir'de, PS-200을 and 볼트를, are no part of it; of Korean, no verbs are taken.
     """
     found: list[str] = []
     plain = unicodedata.normalize("NFKC", text.translate(_NO_LETTERS | _ORDINAL_SIGNS))
     for match in _KEYWORD.finditer(_lower(with_vowel_am(plain), language)):
         if match["run"]:
             found += [word for word in _segmenter(_language_of(match["run"], language))(match["run"]) if len(word) > 1]
-        else:
+        elif not _KOREAN_VERB.search(match[0]):
             found += _without_elision(_without_particle(match[0]), language)
     return found
 
 
 def _without_particle(word: str) -> str:
-    particle = None if word.isascii() else _PARTICLE.search(word)
-    return word[: particle.start()] if particle and _LATIN.search(word) else word
+    if word.isascii():
+        return word
+    particle = (_PARTICLE if _LATIN.search(word) else _HANGUL_PARTICLE).search(word)
+    return word[: particle.start()] if particle else word
 
 
 def _lower(text: str, language: str) -> str:
