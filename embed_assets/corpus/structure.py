@@ -22,7 +22,7 @@ FOR_A_FIRST_HEADING, FOR_ITS_SIBLINGS = (500, 10_000), 100_000
 _PARAGRAPH = re.compile(r"\n[ \t]*\r?\n(?=\S)")
 # A line that ends no sentence and stands above one that does not go on with it in small letters.
 _LINE_ABOVE = re.compile(r"[^\n]{0,79}[^\s.,;:!?…。、，；：！？\\]\r?(?=\n)")
-MOST_OF_A_LINE = 0.6  # a heading is shorter, for it is no line that was wrapped
+MOST_OF_A_LINE, LONGEST_WORD = 0.6, 30  # a heading is shorter: it is no line that was wrapped, for the next word had room
 _NAME_OF_TAG = re.compile(r"</?([A-Za-z][\w-]*)")
 
 
@@ -121,9 +121,12 @@ def read_structure(text: str) -> Structure:
 def heading_above(paragraph: str) -> int:
     """Where a heading ends that is the first line of a paragraph, as "2. Storage" in a text file; 0 where there is none."""
     line = _LINE_ABOVE.match(paragraph)
-    if not line or not (following := paragraph[line.end() + 1 :].strip()) or following[0].islower():
+    following = paragraph[line.end() + 1 :].strip() if line else ""
+    if line is None or not following[:1].isalpha() or following[0].islower():
         return 0
-    return line.end() if line.end() < MOST_OF_A_LINE * max(map(len, following.splitlines())) else 0
+    longest, next_word = max(map(len, following.splitlines())), len(following.split(maxsplit=1)[0][:LONGEST_WORD])
+    had_room = line.end() + 1 + next_word < longest
+    return line.end() if had_room and line.end() < MOST_OF_A_LINE * longest else 0
 
 
 def headings_of_plain_text(text: str) -> list[tuple[int, int]]:
