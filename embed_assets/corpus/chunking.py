@@ -17,7 +17,7 @@ from embed_assets.corpus.heading_paths import HeadingPaths, fit_path
 from embed_assets.corpus.sentence_ends import hide_marks, show_marks
 from embed_assets.corpus.settings import ChunkingSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
-from embed_assets.corpus.structure import CHARACTERS_OF_A_PART, Block, Heading, Structure, read_structure
+from embed_assets.corpus.structure import CHARACTERS_OF_A_PART, Block, Heading, Structure, headings_of_plain_text, read_structure
 from embed_assets.in_parallel import MOST_WORKERS, in_order, workers_for
 from embed_assets.models.hardware import OutOfMemoryError
 from embed_assets.models.token_counts import TokenCounter
@@ -226,7 +226,8 @@ class _Cutter:
                 pieces += self._split_block(text, shown, block)
                 place = block.end
         pieces += self._split_long(shown, place, len(text), markdown, structure)
-        return self._joined(text, shown, pieces, markdown, _furniture(structure))
+        furniture = _furniture(structure) if markdown else headings_of_plain_text(text)
+        return self._joined(text, shown, pieces, markdown, furniture)
 
     def _header(self, before: str) -> str:
         """The names of the columns, of which a very wide table keeps as many as take half of a chunk."""

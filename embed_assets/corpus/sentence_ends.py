@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+import regex
+
 # A splitter of Markdown takes the beginning or end of emphasis, code, a formula or a link, an entity, and each apostrophe, for a
 # better place to cut than the end of a sentence, and so does one of plain text the end of a line. It is given other signs, one
 # for one, such as hardly any text has: those that close stay with the full stop before them, those of words with their word
@@ -17,8 +19,15 @@ _RUNS = re.compile(
     r"|[!?](?=[A-Za-z0-9=&/%#<\[]|[*_`~]*\]\()"
 )
 _LINE_END = "\u1680"  # a space
+# The full stops of a small letter, as in e.g. and p. ex. (but not of a unit, as in 5 m.), of an abbreviation before a number, and
+# of a date as Korean has it.
+_ABBREVIATED = regex.compile(
+    r"(?<!\w)(?:(?<!\d[ \xa0])[\p{Ll}\p{Arabic}\p{Devanagari}]|[\p{L}\p{M}]{2,4}(?=\.[ \xa0]\d)"
+    r"|\d{4}\.[ \xa0]\d{1,2}\.[ \xa0]\d{1,2})\.(?=[ \xa0])"
+)
+_FULL_STOP = "\ue007"
 _HIDDEN, _HIDDEN_OF_RUNS = str.maketrans(_CLOSING | _OTHERS), str.maketrans(_IN_WORDS | _NO_ENDS)
-_ALL_SIGNS = (_CLOSING, _OTHERS, _IN_WORDS, _NO_ENDS, {"\n": _LINE_END})
+_ALL_SIGNS = (_CLOSING, _OTHERS, _IN_WORDS, _NO_ENDS, {"\n": _LINE_END, ".": _FULL_STOP})
 _SIGNS = {hidden: sign for signs in _ALL_SIGNS for sign, hidden in signs.items()}
 _OWN = {hidden: chr(0x10FF00 + i) for i, hidden in enumerate(_SIGNS)}  # for those that a text itself has
 _OWN_HIDDEN = str.maketrans(_OWN)
@@ -46,7 +55,7 @@ def hide_marks(text: str, paragraphs: Iterable[tuple[int, int]] | None) -> str:
     """
     text = text.translate(_OWN_HIDDEN)
     if paragraphs is None:
-        return "".join(_unwrapped(paragraph, _WRAPPED_PLAIN) for paragraph in _BLANK_LINE.split(text))
+        return _without_abbreviations("".join(_unwrapped(paragraph, _WRAPPED_PLAIN) for paragraph in _BLANK_LINE.split(text)))
     parts, place = [], 0
     for start, end in paragraphs:
         parts += [text[place:start], *map(_without_marks, _unwrapped(text[start:end], _WRAPPED).splitlines(keepends=True))]
@@ -68,6 +77,10 @@ def _unwrapped(paragraph: str, line: re.Pattern[str]) -> str:
     return line.sub(lambda found: found[1] + _LINE_END, paragraph)
 
 
+def _without_abbreviations(text: str) -> str:
+    return _ABBREVIATED.sub(lambda found: found[0].replace(".", _FULL_STOP), text)
+
+
 def _without_marks(line: str) -> str:
-    rest = _MARKS_OF_LINE.sub("", line)
+    rest = _without_abbreviations(_MARKS_OF_LINE.sub("", line))
     return line[: len(line) - len(rest)] + _RUNS.sub(lambda run: run[0].translate(_HIDDEN_OF_RUNS), rest).translate(_HIDDEN)

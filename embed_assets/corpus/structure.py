@@ -20,6 +20,9 @@ CHARACTERS_OF_A_PART = 2**18
 FOR_A_FIRST_HEADING, FOR_ITS_SIBLINGS = (500, 10_000), 100_000
 # What follows a blank line, and is not indented, as the rest of a list or of code would be.
 _PARAGRAPH = re.compile(r"\n[ \t]*\r?\n(?=\S)")
+# A line that ends no sentence and stands above one that does not go on with it in small letters.
+_LINE_ABOVE = re.compile(r"[^\n]{0,79}[^\s.,;:!?…。、，；：！？\\]\r?(?=\n)")
+MOST_OF_A_LINE, LONGEST_WORD = 0.6, 30  # a heading is shorter: it is no line that was wrapped, for the next word had room
 _NAME_OF_TAG = re.compile(r"</?([A-Za-z][\w-]*)")
 
 
@@ -113,6 +116,28 @@ def read_structure(text: str) -> Structure:
             opener = f"{token.markup}{token.info.strip()[:LONGEST_HEADING]}\n"
             blocks.append(Block(start, starts[first + 1], closing, end, opener, f"\n{token.markup}"))
     return Structure(headings, blocks, paragraphs)
+
+
+def heading_above(paragraph: str) -> int:
+    """Where a heading ends that is the first line of a paragraph, as "2. Storage" in a text file; 0 where there is none."""
+    line = _LINE_ABOVE.match(paragraph)
+    following = paragraph[line.end() + 1 :].strip() if line else ""
+    if line is None or not following[:1].isalpha() or following[0].islower():
+        return 0
+    longest, next_word = max(map(len, following.splitlines())), len(following.split(maxsplit=1)[0][:LONGEST_WORD])
+    had_room = line.end() + 1 + next_word < longest
+    return line.end() if had_room and line.end() < MOST_OF_A_LINE * longest else 0
+
+
+def headings_of_plain_text(text: str) -> list[tuple[int, int]]:
+    """The spans of lines of a plain text that are headings of what stands below them, with a blank line between or not."""
+    starts = [0, *(match.end() for match in _PARAGRAPH.finditer(text)), len(text)]
+    found = []
+    for start, end, after in zip(starts, starts[1:], [*starts[2:], len(text)], strict=False):
+        is_line = "\n" not in text[start:end].strip()
+        if length := heading_above(text[start : after if is_line else end]):
+            found.append((start, start + length))
+    return found
 
 
 def title_heading(text: str) -> str:

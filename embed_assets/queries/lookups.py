@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 
+from embed_assets.corpus.structure import heading_above
 from embed_assets.progress import track
 from embed_assets.queries.pairs import NEIGHBOUR, PAIR_SCHEMA, TEXT_WRITER, make_pairs
 from embed_assets.queries.passage_languages import PassageLanguages
@@ -26,13 +27,13 @@ MARKS = re.compile(r"^(?:(?:#+|>+)\s+)+")
 # Rows of a table, whose names of columns may be in another chunk.
 TABLE_ROWS = re.compile(r"^[ \t]*\|.*\|\s*?$", re.MULTILINE)
 # Escapes, marks of footnotes, boxes to tick, links and pictures, emphasis and code, of which a reader sees the words alone;
-# between digits a star multiplies, and between letters it is a part of the word (Bürger*innen).
+# between digits a star multiplies, between letters it is a part of the word (Bürger*innen), and *151# is dialled.
 AROUND_WORDS = re.compile(
     r"\\([!-/:-@\[-`{-~])|\[\^[^\[\]\s]{1,60}\]:?|^\[[ xX]\](?=\s)"
     r"|!?\[\[?([^\[\]]{0,1000})\]?\](?:\([^()\s]{0,1000}(?:\([^()\s]{0,1000}\))?[^()]{0,300}\)|\[[^\[\]]{0,200}\])"
     r"|(?<!\w)_(?=[^\s_])([^_\n]{1,300})(?<=\S)_(?!\w)"
     r"|<((?:https?|mailto):[^<>\s]{1,1000}|[^<>\s@]{1,100}@[^<>\s@]{1,100})>"
-    r"|(?<![\w*`])[*`]+|[*`]+(?![\w*`])|(?<=[^\W\d])(?:\*{2,}|`+)(?=\w)|(?<=\d)(?:\*{2,}|`+)(?=[^\W\d])|~~"
+    r"|(?<![\w*`])[*`]+(?!#?\d[\d*]*#)|[*`]+(?![\w*`])|(?<=[^\W\d])(?:\*{2,}|`+)(?=\w)|(?<=\d)(?:\*{2,}|`+)(?=[^\W\d])|~~"
 )
 # It would be taken for the end of a sentence.
 _MARK_OF_PICTURE = re.compile(r"!(?=\[)")
@@ -350,10 +351,17 @@ def _paragraphs(text: str, language: str) -> list[str]:
         return "" if language in SPACELESS and not around.isascii() else " "
 
     return [
-        _LINE_END.sub(gap, token.content.strip())
+        _LINE_END.sub(gap, part)
         for before, token in itertools.pairwise(parsed)
         if before.type == "paragraph_open"
+        for part in _below_heading(token.content.strip())
     ]
+
+
+def _below_heading(paragraph: str) -> list[str]:
+    """A paragraph without marks of Markdown, in one part or, where its first line is a heading, in two."""
+    end = heading_above(paragraph)
+    return [paragraph[:end], paragraph[end:].strip()] if end else [paragraph]
 
 
 @functools.cache

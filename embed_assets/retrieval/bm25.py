@@ -4,13 +4,14 @@ import hashlib
 import math
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from embed_assets.retrieval.postings import Postings, find
 from embed_assets.retrieval.ranking import Found
 from embed_assets.text.languages import ENGLISH
-from embed_assets.text.tokens import search_terms
+from embed_assets.text.tokens import plain_letters, search_terms
 
 # As bm25s and most others have them (Robertson and Zaragoza, 2009).
 K1, B = 1.5, 0.75
@@ -64,9 +65,29 @@ class Bm25Index:
         return Bm25Scores(self, self.terms(queries))
 
     def terms(self, queries: Sequence[str]) -> list[list[int]]:
-        """The numbers of the terms of each query that passages have, in order and with repetitions."""
+        """The numbers of the terms of each query that passages have, in order and with repetitions.
+
+        A term that no passage has stands for those that differ from it in accents (tokens.plain_letters).
+        """
+        return [
+            [number for term in terms for number in self._numbers_of(term)] for terms in search_terms(queries, self._language)
+        ]
+
+    def _numbers_of(self, term: str) -> list[int]:
         numbers = self._postings.numbers
-        return [[numbers[term] for term in terms if term in numbers] for terms in search_terms(queries, self._language)]
+        if term in numbers:
+            return [numbers[term]]
+        plain = plain_letters(term)
+        return [*self._with_accents.get(plain, ()), *([numbers[plain]] if plain in numbers else ())]
+
+    @cached_property
+    def _with_accents(self) -> dict[str, list[int]]:
+        """Term in plain letters → the numbers of all that differ from it in accents alone, where one of them does."""
+        found: dict[str, list[int]] = {}
+        for term, number in self._postings.numbers.items():
+            if not term.isascii() and (plain := plain_letters(term)) != term:
+                found.setdefault(plain, []).append(number)
+        return found
 
     def _weights_of(self, term: int) -> tuple[np.ndarray, np.ndarray]:
         """The passages that have a term, ascending, and its weight in each."""

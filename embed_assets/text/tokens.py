@@ -44,8 +44,12 @@ _WHOLE_WORD, _ASCII_WHOLE_WORD = _compile(rf"(?P<run>{_RUN}+)|{_SPACED_WHOLE}"),
 # Dots within a word do not split it, as in Lucene's standard tokenizer: 3.9.2 is one term.
 _SPACED_TERM = r"V+(?:\.V+)*(?:\+\+|#(?!V))?"
 _TERM, _ASCII_TERM = _compile(rf"(?P<paired>{PAIRED}+)|{_SPACED_TERM}"), _compile_ascii(_SPACED_TERM)
-# With the joiners of Persian and the scripts of India, and the marks before the last letter of an abbreviation in Hebrew.
-_INNER = r"""(?:W|[./%'’״׳\u200c\u200d-](?=W)|(?<=\p{Hebrew})"(?=\p{Hebrew}))"""
+# With commas of numbers (but not 3.까지, the end of a date in Korean), joiners of Persian and the scripts of India, and the mark
+# of abbreviations in Hebrew.
+_INNER = (
+    r"(?:W|[./%'’״׳\u200c\u200d-](?=W)(?<!\d\.(?=\p{Hangul}))|(?<=(?<!\w)\d{1,3}),(?=\d+\p{L}*(?!\w))"
+    r'|(?<=\p{Hebrew})"(?=\p{Hebrew}))'
+)
 _KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?:(?=[\p{{L}}\p{{N}}])W|%(?=W))(?:{_INNER}*[W--_])?(?:\+\+|#(?!W))?")
 _NOT_A_WORD = regex.compile(r"[\d_.]")
 _IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
@@ -53,20 +57,56 @@ _ELIDING = frozenset({"ca", "fr", "it"})
 _KANA, _THAI, _HAN = (regex.compile(rf"[{script}]") for script in (r"\p{Hiragana}\p{Katakana}", r"\p{Thai}", r"\p{Han}"))
 _DOTLESS = frozenset({"az", "tr"})
 _WITH_CAPITAL_I = regex.compile(r"\w*I\w*")
-# A number or a letter with a full stop, behind which a sentence may go on: der 3. Versuch, 3. madde.
-_ORDINAL = regex.compile(r"(?<!\S)(?:\d{1,3}|\p{L})\.$")
-LONGEST_ORDINAL = 20  # characters
+# A number or a letter with a full stop, behind which a sentence may go on: der 3. Versuch, 3. madde, 2024. május.
+_ORDINAL = regex.compile(r"(?<!\S)(?:\d{1,4}|\p{L})\.$")
+LONGEST_ABBREVIATION = 20  # characters
+# One that a number follows (art. 5, ст. 15, नं. 7), and one that is all there is of a sentence (Bkz., Réf., д.).
+_BEFORE_NUMBER = regex.compile(r"(?<![\p{L}\p{M}])[\p{L}\p{M}]{1,5}\.$")
+_ALONE = regex.compile(r"[\p{L}\p{M}.]{1,6}\.|\d{1,4}\.")
+_DATE = regex.compile(r"(?<!\d)\d{4}\. ?\d{1,2}\. ?\d{1,2}\.$")  # of Korean
+# Those that a name follows, in small letters, which sentencex does not know.
+_BEFORE_NAME = {
+    "da": {"jf"},
+    "de": {"az", "fa", "hrn"},
+    "fr": {"réf"},
+    "hi": {"डॉ", "श्री"},
+    "nl": {"dhr"},
+    "no": {"jf"},
+    "pl": {"adw", "prof", "sygn"},
+    "pt": {"exma", "exmo", "sra"},
+    "ru": {"рис", "ст", "табл", "тов", "ул"},
+    "tr": {"av", "bkz"},
+    "vi": {"đc", "ths", "tp"},
+}
 _GERMAN_ORDINAL = regex.compile(
     r"\b(?:d(?:er|ie|as|em|en|es)|am|im|vom|zum|zur|beim|jede[mnrs]?|eine?[mnrs]?)\s\d{1,3}\.$", regex.I
 )
 # What is asked or called within a sentence of Chinese or Japanese.
 _QUOTED_WITHIN = regex.compile(r"[！？!?][」』”’]$")
-_HIRAGANA = regex.compile(r"\p{Hiragana}+$")
+_SENTENCE_BEFORE_NUMBER = regex.compile(r"(?<=[。！？])(?=\d)")
+# A space at a number, another script, a bracket or the sign of repetition ends no clause of Thai and its neighbours.
+_CLAUSE_END = regex.compile(
+    r"(?<=[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}--\p{Nd}\u0e2f\u0e46\u0eaf\u0ec6\u17d7])\s+"
+    r"(?=[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}--\p{Nd}\u0e2f\u0e46\u0eaf\u0ec6\u17d7])|(?<=[!?;])\s+",
+    regex.V1,
+)
+_HEBREW_QUOTE = regex.compile(r"(?<=\p{Hebrew})\"(?=\p{Hebrew})")
+# Of Japanese: particles behind a word, what ends a noun made of a verb (取り付け, 漏れ, 取り外し), and what ends other words.
+_PARTICLES = regex.compile(
+    r"(?<=..)(?:[にでとへ][はもの]|(?:から|まで|より)の?|など|です|[はがをにでとものへやか])$|(?<=\p{Han})(?:です|[はがをにでとものへや])$"
+)
+_OKURIGANA = regex.compile(r"\p{Han}(?:\p{Hiragana}?[きぎちびみりえけげせれめべね]|(?<=\p{Hiragana}\p{Han})[いし])$")
+_HIRAGANA = regex.compile(r"(?<=\P{Hiragana})\p{Hiragana}+$")
 # Of Korean, behind a name in Latin letters: PS-200을, but not 24시간, LG전자 and 5도, which are words.
 _PARTICLE = regex.compile(
     r"(?<=[\p{Latin}\p{Nd}])(?:(?:에서|에게|으로|까지|부터|에|로|와|과|만)(?:[는도의만은]|써)?|[은는이가을를의도나란인]|이나|이?랑|이?라도|이?라는"
     r"|이란|처럼|보다|마다|밖에|입니다|이다|이며|이고)$"
 )
+# Behind Korean words those alone that hardly any word ends with itself; and what ends a verb, which nobody looks for.
+_HANGUL_PARTICLE = regex.compile(
+    r"(?<=\p{Hangul}{2})(?:(?<![받있없않같많닫읽찾넣좋높낮])을|에서|에게|으로|까지|부터)$|(?<=\p{Hangul})를$"
+)
+_KOREAN_VERB = regex.compile(r"\p{Hangul}(?:니다|시오|세요|[하되이](?:며|고|여|면)|[한된]다)$")
 _LATIN = regex.compile(r"\p{Latin}")
 # Of Turkish and Azerbaijani, behind the apostrophe of a name: İzmir'de, but not Kur'an and O'Reilly.
 _ENDING = regex.compile(
@@ -74,12 +114,20 @@ _ENDING = regex.compile(
     r"|l[ıiuü](?:[kğ]?[ıiuüaeə]?n?)?|[dt][ıiuü]r)?"
 )
 _APOSTROPHES = regex.compile(r"['’]")
+# NFKC makes letters of these, which would be a part of the word before or after them: Windows™ is Windows, and №7 is 7.
+_NO_LETTERS = str.maketrans({"™": "", "℠": "", "№": " "})
+_NUKTA = 7  # the combining class of the dots of Hindi's letters for foreign sounds
+_WITHOUT_STROKE = {
+    ord(letter): plain for letter, plain in zip("đðłøħŧæþ", ("d", "d", "l", "o", "h", "t", "ae", "th"), strict=True)
+}
+_LOOK_ALIKE = str.maketrans("авекмнорстухіαβεζηικμνορτυχ", "abekmhopctyxiabezhikmnoptyx")
+_ORDINAL_SIGNS = dict.fromkeys(map(ord, "ºª"), "")
 _APART = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb]?)([\u0e32\u0eb2])")
 
 
 def normalize(text: str) -> str:
     """The text with composed letters, without ligatures, full-width forms and invisible characters (NFKC)."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", _IGNORABLE.sub("", text))
+    return text if text.isascii() else unicodedata.normalize("NFKC", _IGNORABLE.sub("", text).translate(_NO_LETTERS))
 
 
 def with_vowel_am(text: str) -> str:
@@ -108,6 +156,22 @@ def _compared() -> dict[int, str]:
 def _fold_turkish(text: str) -> str:
     """The text as it is compared in Turkish, with the i without a dot, whose capital is I: the stemmer tells the two apart."""
     return unicodedata.normalize("NFKC", normalize(text).translate({ord("I"): "ı", 0x130: "i"}).casefold())
+
+
+def plain_letters(term: str) -> str:
+    """A folded term as people type it who leave accents out: zawór as zawor, đ as d, फ़ as फ.
+
+    In a name with digits, Cyrillic and Greek letters are the Latin ones that look like them: nobody sees which A40 begins with.
+    """
+    if term.isascii():
+        return term
+    apart = unicodedata.normalize("NFD", term).translate(_WITHOUT_STROKE)
+    plain = unicodedata.normalize("NFC", "".join(sign for sign in apart if not _is_accent(unicodedata.combining(sign))))
+    return plain.translate(_LOOK_ALIKE) if any(map(str.isdigit, plain)) else plain
+
+
+def _is_accent(combining_class: int) -> bool:
+    return 200 <= combining_class <= 240 or combining_class == _NUKTA
 
 
 def words(text: str) -> list[str]:
@@ -212,20 +276,23 @@ def keywords(text: str, language: str) -> list[str]:
 
     Scripts without spaces are cut into words by jieba (Chinese) or BudouX (Japanese, Thai); words of one character say too
     little there. In French, Italian and Catalan what stands before an apostrophe is another word. Endings of Turkish and
-    particles of Korean behind a name, as in İzmir'de and PS-200을, are no part of it.
+    particles of Korean, as in İzmir'de, PS-200을 and 볼트를, are no part of it; of Korean, no verbs are taken.
     """
     found: list[str] = []
-    for match in _KEYWORD.finditer(_lower(with_vowel_am(unicodedata.normalize("NFKC", text)), language)):
+    plain = unicodedata.normalize("NFKC", text.translate(_NO_LETTERS | _ORDINAL_SIGNS))
+    for match in _KEYWORD.finditer(_lower(with_vowel_am(plain), language)):
         if match["run"]:
             found += [word for word in _segmenter(_language_of(match["run"], language))(match["run"]) if len(word) > 1]
-        else:
+        elif not _KOREAN_VERB.search(match[0]):
             found += _without_elision(_without_particle(match[0]), language)
     return found
 
 
 def _without_particle(word: str) -> str:
-    particle = None if word.isascii() else _PARTICLE.search(word)
-    return word[: particle.start()] if particle and _LATIN.search(word) else word
+    if word.isascii():
+        return word
+    particle = (_PARTICLE if _LATIN.search(word) else _HANGUL_PARTICLE).search(word)
+    return word[: particle.start()] if particle else word
 
 
 def _lower(text: str, language: str) -> str:
@@ -265,8 +332,7 @@ def _segmenter(language: str) -> Callable[[str], list[str]]:
         import budoux
 
         parser = budoux.load_default_japanese_parser()
-        # Its units are words with their particles.
-        return lambda run: [_HIRAGANA.sub("", part) or part for part in parser.parse(run)]
+        return lambda run: list(map(_japanese_word, parser.parse(run)))
     if language == "th":
         import budoux
 
@@ -274,6 +340,12 @@ def _segmenter(language: str) -> Callable[[str], list[str]]:
     if language == "zh":
         return _chinese_segmenter()
     return regex.compile(r"\X{2,4}").findall
+
+
+def _japanese_word(unit: str) -> str:
+    """The word of a unit of BudouX, which has its particles or its ending too."""
+    word = _PARTICLES.sub("", unit)
+    return word if _OKURIGANA.search(word) else _HIRAGANA.sub("", word)
 
 
 def _chinese_segmenter() -> Callable[[str], list[str]]:
@@ -296,20 +368,51 @@ def sentences(text: str, language: str) -> list[str]:
 
     Thai and its neighbours end a sentence with a space, and so do clauses.
     """
+    return [found for line in text.splitlines() for part in _sentences(line, language) if (found := part.strip())]
+
+
+def _sentences(line: str, language: str) -> list[str]:
+    if language in ("th", "lo", "km", "my"):
+        return _CLAUSE_END.split(line)
     from sentencex import segment
 
     found: list[str] = []
-    for line in text.splitlines():
-        if language in ("th", "lo", "km", "my"):
-            found += line.split()
-            continue
-        before = ""
-        for part in filter(None, map(str.strip, segment(language, line))):
-            end = before[-LONGEST_ORDINAL:]
-            if _ORDINAL.search(end) and (part[0].islower() or (language == "de" and _GERMAN_ORDINAL.search(end))):
-                part = f"{found.pop()} {part}"
-            elif language in ("ja", "zh") and _QUOTED_WITHIN.search(end):
-                part = found.pop() + part
+    place = 0
+    # The mark of an abbreviation would be taken for the beginning of a quotation.
+    for part in segment(language, _HEBREW_QUOTE.sub("״", line)):
+        part = line[place : place + len(part)]
+        place += len(part)
+        if found and (not part.strip() or _goes_on(found[-1].rstrip(), part.strip(), language)):
+            found[-1] += part
+        else:
             found.append(part)
-            before = part
+    if language in ("ja", "zh"):
+        found = [sentence for part in found for sentence in _SENTENCE_BEFORE_NUMBER.split(part)]
     return found
+
+
+def _goes_on(before: str, part: str, language: str) -> bool:
+    """Whether a part of a text goes on with the sentence before it, which seemed to end with an abbreviation or a number."""
+    end, first = before[-LONGEST_ABBREVIATION:], part[0]
+    if language in ("ja", "zh"):
+        return _QUOTED_WITHIN.search(end) is not None
+    if not end.endswith("."):
+        return False
+    if _ORDINAL.search(end) and (first.islower() or (language == "de" and _GERMAN_ORDINAL.search(end))):
+        return True
+    if language == "ko":  # which has no abbreviations
+        return _DATE.search(end) is not None or (first.isdecimal() and end[-2:-1].isdecimal())
+    if language == "en":  # whose abbreviations are known, and whose sentences begin with commands
+        return False
+    abbreviated = _BEFORE_NUMBER.search(end)
+    return (
+        first.islower()
+        or first in "ºª°"
+        or (first.isdecimal() and bool(abbreviated or _ORDINAL.search(end)))
+        or (language == "hu" and first == "§")
+        or _ALONE.fullmatch(before) is not None
+        or (
+            abbreviated is not None
+            and (len(abbreviated[0]) == 2 or abbreviated[0][:-1].lower() in _BEFORE_NAME.get(language, ()))
+        )
+    )

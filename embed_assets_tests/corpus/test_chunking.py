@@ -348,7 +348,7 @@ def test_the_first_heading_is_found_wherever_it_begins():
 
 
 def test_plain_text_has_no_headings(tokenizer):
-    text = "# not a heading\n\n" + "The pump runs dry. " * 20
+    text = "# not a heading.\n\n" + "The pump runs dry. " * 20
     assert path_of(cut(tokenizer, Document("a.txt", "a", text, markdown=False), max_tokens=32), "dry") == "a"
 
 
@@ -533,3 +533,19 @@ def test_a_heading_above_code_takes_lines_of_it_along(tokenizer, mark, max_token
     text = f"## Valves\n\n### How are all the valves in the cellar shown?\n\n{mark}sh\n{code}{mark}\n"
     chunks = cut(tokenizer, Document("d", "", text), max_tokens=max_tokens, heading_path=False)
     assert all("its state" in part for part in chunks["text"]) and chunks["tokens"].max() <= max_tokens
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_no_chunk_is_a_heading_of_a_plain_text_alone(tokenizer, gap):
+    body = "Keep the grease of the bearing in a dry room, where no frost gets in, and wipe the nozzle with a cloth. " * 3
+    text = "\n\n".join(f"{number}. Storage of pumps{gap}{body}" for number in range(1, 6))
+    settings = ChunkingSettings(max_tokens=64, overlap_tokens=0)
+    chunks = chunk_documents([Document("d", "D", text, markdown=False)], settings, tokenizer)
+    assert len(chunks) > 5 and all("Keep" in chunk or "wipe" in chunk for chunk in chunks["text"])
+    assert sum("Storage of pumps" in chunk for chunk in chunks["text"]) == 5
+
+
+def test_short_lines_of_a_plain_text_stay_a_chunk_where_nothing_stands_below_them(tokenizer):
+    text = "Storage of pumps\n\nStorage of fans\n\nEnd"
+    chunks = chunk_documents([Document("d", "D", text, markdown=False)], ChunkingSettings(max_tokens=64), tokenizer)
+    assert chunks["text"].to_list() == [text]

@@ -96,7 +96,23 @@ def test_items_and_quotations_are_those_that_they_were():
     assert "it's `code`" in hidden and "*one*" not in hidden
 
 
-@given(st.text(st.sampled_from("a'\"*_`[]<>~\\$^&!?-. \n\t#|1Z\u2019\u2024\ue000\u1680"), max_size=200))
+@pytest.mark.parametrize("markdown", [True, False])
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Результат проверки заносят в журнал ф. ТУ-92 согласно ст. 15 Правил.",
+        "이 설명은 2023. 5. 3. 이후 생산된 차량은 개선품을 사용합니다.",
+        "راجع د. أحمد في قسم العمليات أو أرسل رسالة.",
+        "They are renamed, e.g. Pump and Valve, as in Abb. 12 Of the guide.",
+    ],
+)
+def test_no_sentence_is_cut_behind_an_abbreviation(tokenizer, sentence, markdown):
+    found = texts_of(tokenizer, " ".join([sentence] * 12), markdown, max_tokens=70)
+    assert len(found) > 1
+    assert all(part.strip().startswith(sentence[:6]) and part.endswith(sentence[-6:]) for part in found)
+
+
+@given(st.text(st.sampled_from("a'\"*_`[]<>~\\$^&!?-. \n\t#|1Z\u2019\u2024\ue000\ue007\u1680"), max_size=200))
 @example("a word of a line " * 3 + "that is\nwrapped\tthere")
 def test_what_is_hidden_is_shown_again(text):
     for hidden in (hide_marks(text, read_structure(text).paragraphs), hide_marks(text, None)):

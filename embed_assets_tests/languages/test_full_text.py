@@ -18,3 +18,24 @@ def test_full_text_search_of_the_index_finds_the_document(tmp_path, language):
         hits = table.search(MatchQuery(row["query"], "passage"), query_type="fts").limit(1).to_list()
         first += bool(hits) and hits[0]["chunk_id"] == f"{number}::0"
     assert first >= 19
+
+
+@pytest.mark.parametrize(
+    ("language", "passage", "query"),
+    [
+        ("fr", "Les élèves de l'école", "eleves ecole"),
+        ("pl", "Łożysko i zawór", "zawor"),
+        ("vi", "Áp suất tối đa", "ap suat"),
+        ("ko", "밸브를 잠그십시오", "밸브"),
+        ("ko", "PS-200을 켜면 필터가 돈다", "PS-200 필터"),
+    ],
+)
+def test_full_text_search_finds_words_without_accents_and_particles(tmp_path, language, passage, query):
+    import lancedb
+    from lancedb.index import FTS
+    from lancedb.query import MatchQuery
+
+    table = lancedb.connect(tmp_path).create_table("t", [{"passage": passage}, {"passage": "xyz"}])
+    table.create_index("passage", config=FTS(**full_text_options(language)))
+    hits = table.search(MatchQuery(query, "passage"), query_type="fts").to_list()
+    assert [hit["passage"] for hit in hits] == [passage]

@@ -10,7 +10,7 @@ from embed_assets.queries.filters import QuestionRules, filter_pairs
 from embed_assets.queries.lookups import take_lookups
 from embed_assets.queries.settings import QuestionsSettings
 from embed_assets.retrieval.bm25 import Bm25Index
-from embed_assets.text.languages import find_language
+from embed_assets.text.languages import differs_in_language, find_language, sure_language, words_without_meaning
 from embed_assets.text.tokens import normalize
 from embed_assets.training.leaks import training_pairs
 from embed_assets_tests.languages.corpora import LANGUAGES, chunks_of, read_corpus
@@ -27,6 +27,25 @@ def test_code_and_logs_are_of_no_language_and_choose_none():
     assert find_language([*logs, *prose]) == find_language(logs) == "en"
     values = [f'{{"id":{i},"name":"valve {i}","maxRetries":{i}}},' * 20 for i in range(50)]
     assert find_language([*values, *prose]) == "en"
+
+
+TRADITIONAL = (
+    "變頻器 VFD-E 故障代碼說明。請檢查馬達接線是否短路，並確認加速時間設定。若仍出現「oc」訊息，請洽原廠維修。"
+    "請至設定頁面開啟雙重驗證，並輸入六位數驗證碼。如未收到簡訊，請於六十秒後重新發送，並確認手機號碼是否正確。"
+)
+
+
+def test_traditional_characters_are_chinese():
+    assert find_language([TRADITIONAL]) == sure_language(TRADITIONAL) == "zh"
+    assert not differs_in_language(TRADITIONAL, "zh", 20)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("ar", "إلى إذا هل"), ("el", "και το για από"), ("he", "הוא של את"), ("ja", "こと とき"), ("ro", "și în"), ("th", "ให้ เป็น")],
+)
+def test_words_without_meaning_are_written_as_people_write_them(language, words):
+    assert set(words.split()) <= words_without_meaning(language)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -95,3 +114,23 @@ def test_german_is_found_whether_composed_or_not():
     index = Bm25Index(["Die Düse tropft", "Der Hahn tropft"], "de")
     composed, decomposed = index.scores(["Düse"]), index.scores(["Du\u0308sen"])
     assert composed[0, 0] > 0 and np.array_equal(composed, decomposed)
+
+
+@pytest.mark.parametrize(
+    ("language", "passage", "query"),
+    [
+        ("pl", "Łożysko i zawór", "lozysko zawor"),
+        ("vi", "Áp suất tối đa", "ap suat toi da"),
+        ("fr", "LES ELEVES", "élèves"),
+        ("ru", "Код А40-Е07", "A40"),  # Latin, which looks the same
+        ("hi", "फ़िल्टर", "फिल्टर"),
+    ],
+)
+def test_words_are_found_without_their_accents(language, passage, query):
+    index = Bm25Index([passage, "PX-7 xyz"], language)
+    found, other = index.scores([query])[0]
+    assert found > 0 == other
+
+
+def test_a_word_with_an_accent_is_another_one_where_both_are_written():
+    assert Bm25Index(["El año", "El ano"], "es").scores(["ano", "año"]).argmax(axis=1).tolist() == [1, 0]

@@ -91,6 +91,7 @@ def test_a_symbol_tells_passages_apart():
         ),
         ("कक्ष ९.३", "hi", ["कक्ष", "9.3"]),
         ("כִּיס כיס", "he", ["כיס", "כיס"]),
+        ("Windows™ PowerShell℠ №7 x²", "de", ["windows", "powershell", "7", "x2"]),
         ("обʼєкт об'єкт", "uk", ["об", "єкт", "об", "єкт"]),
     ],
 )
@@ -107,20 +108,29 @@ def test_search_terms(text, language, terms):
         ("a rule--exception, wait...what, 50%/60%", "en", ["rule", "exception", "wait", "what", "50", "60"]),
         ("_bold_ `foo_bar` %LINK-3-UP 3.9.2 C++ don't", "en", ["bold", "foo_bar", "%link-3-up", "3.9.2", "c++", "don"]),
         ("更换滤网前请先关闭阀门", "zh", ["更换", "滤网", "关闭", "阀门"]),
-        ("ポンプの軸受けは", "ja", ["ポンプ", "軸受"]),
+        ("ポンプの軸受けは", "ja", ["ポンプ", "軸受け"]),
         ("IP'nin Isıtıcı KAPAĞI İzmir'dekiler", "tr", ["ip", "ısıtıcı", "kapağı", "izmir"]),
         ("O'Reilly Kur'an Türkiye’nin", "tr", ["o'reilly", "kur'an", "türkiye"]),
         (
             "PS-200을 24시간 안에 닫으십시오. LG전자 25도, WiFi에서는",
             "ko",
-            ["ps-200", "24시간", "안에", "닫으십시오", "lg전자", "25도", "wifi"],
+            ["ps-200", "24시간", "안에", "lg전자", "25도", "wifi"],
         ),
+        (
+            "お知らせ。取り付けネジの漏れがあるときは取り外し、詰まりを確認します。ばねの力",
+            "ja",
+            ["お知らせ", "取り付けネジ", "漏れ", "ある", "とき", "取り外し", "詰まり", "確認", "ばね"],
+        ),
+        ("2,5kg 12,345대 0x1000,10,0x12 a,b", "de", ["2,5kg", "12,345대", "0x1000", "10", "0x12"]),
+        ("볼트를 수동으로 체결하고 오일을 보충하십시오. 마을 수리받을", "ko", ["볼트", "수동", "오일", "마을", "수리받을"]),
+        ("2022. 12. 31.까지 3.9.2", "ko", ["2022", "12", "31", "까지", "3.9.2"]),
+        ("Windows™ n.º 5 № 44-ФЗ №7", "pt", ["windows", "44-фз"]),
         ("می\u200cخواهم", "fa", ["می\u200cخواهم"]),
         ('דו"ח של מנכ״ל "כיס"', "he", ['דו"ח', "של", "מנכ״ל", "כיס"]),
         (
             "the ポンプの軸受けは and 更换滤网前请先关闭阀门",
             "en",
-            ["the", "ポンプ", "軸受", "and", "更换", "滤网", "关闭", "阀门"],
+            ["the", "ポンプ", "軸受け", "and", "更换", "滤网", "关闭", "阀门"],
         ),
         ("กรุณาปิดวาล์ว", "th", ["กรุณา", "ปิด", "วาล์ว"]),
         ("\u0e19\u0e49\u0e33", "th", ["\u0e19\u0e49\u0e33"]),
@@ -142,9 +152,54 @@ def test_sentences_end_as_their_language_ends_them():
     assert tokens.sentences("पंप बंद करें। जाली बदलें।", "hi") == ["पंप बंद करें।", "जाली बदलें।"]
 
 
+@pytest.mark.parametrize(
+    ("language", "found"),
+    [
+        ("pl", ["Zgodnie z art. 5 ust. 2 pkt 3 ustawy, m.in. olej itp. należy zwrócić.", "Por. rys. 3."]),
+        ("pl", ["Akta o sygn. I C 456/22 są u adw. Janowi.", "Koniec."]),
+        ("pt", ["Exma. Sra., a Lei n.º 8.078 diz que a sala fica no 3.º andar.", "A temp. máx. de 5 °C."]),
+        ("fr", ["M. Dupont a signé l'art. 12 du contrat.", "Cf. art. L. 121-1 du Code.", "Réf. 12-34."]),
+        ("ru", ["Согласно ст. 15 ГК РФ.", "См. рис. 3.", "Иванов И. И. подписал журнал ф. ТУ-92."]),
+        ("el", ["Ποιο είναι το φίλτρο;", "Βλ. άρθρ. 5 παρ. 2 του ν. 4412/2016."]),
+        ("tr", ["12. Hukuk Dairesi karar verdi.", "Soda vb. belgeler, bkz. Şekil 3.", "Av. Ayşe geldi."]),
+        ("hu", ["A szerződés 2024. május 3. napján kelt.", "A 12. § szerint fizet."]),
+        ("ko", ["2024. 5. 3. 체결된 계약입니다.", "2022. 12. 31.까지 제작된 차량입니다.", "교환할 것.", "끝."]),
+        ("ar", ["د. أحمد وقّع العقد.", "راجع د. علي غداً.", "ما هي المدة؟"]),
+        ("he", ['עו"ד כהן חתם על ההסכם.', "ראה סעיף 5.", 'חברת "מגדל" בע"מ תבטח את הדירה.']),
+        ("hi", ["डॉ. शर्मा ने हस्ताक्षर किए।", "पार्ट नं. 7 का शुल्क रु. 500 है।"]),
+        ("it", ["Ai sensi dell'art. 1218 c.c. il debitore risponde.", "La Alfa S.p.A. paga."]),
+        ("de", ["Das ist Az. VI ZR 12/18 der Fa. Huber.", "Er gilt.", "Es ist der 3. Versuch."]),
+        ("ja", ["「カード」で確認します。", "3.0T装置では上限を2W/kgとする。"]),
+        ("en", ["Build it with make.", "git is needed.", "Set it to low.", "5 s later it runs."]),
+    ],
+)
+def test_a_sentence_goes_on_behind_an_abbreviation(language, found):
+    assert tokens.sentences(" ".join(found), language) == found
+
+
+def test_a_space_at_a_number_or_a_latin_word_ends_no_clause_of_thai():
+    clauses = ["หากความดันเกิน 5 บาร์", "ให้ตรวจสายไฟต่าง ๆ และสาย fiber (สีขาว) ก่อน", "แล้วปิดเครื่อง ๓๐ วินาที"]
+    assert tokens.sentences(" ".join(clauses), "th") == clauses
+
+
 def test_what_is_called_or_asked_within_a_sentence_does_not_end_it():
     assert tokens.sentences("他问：“你在哪里？”然后离开。完成。", "zh") == ["他问：“你在哪里？”然后离开。", "完成。"]
     assert tokens.sentences("「電源を切る！」と表示されます。終わり。", "ja") == ["「電源を切る！」と表示されます。", "終わり。"]
+
+
+@pytest.mark.parametrize(
+    ("term", "plain"),
+    [
+        ("zawór", "zawor"),
+        ("łożysk", "lozysk"),
+        ("điều", "dieu"),
+        ("फ़िल्टर", "फिल्टर"),
+        ("а40", "a40"),
+        *((word, word) for word in ("насос", "が", "밸브", "วาล์ว", "पंप", "px-7")),
+    ],
+)
+def test_plain_letters_have_no_accents(term, plain):
+    assert tokens.plain_letters(term) == plain
 
 
 def test_words_of_scripts_without_spaces_are_estimated():
