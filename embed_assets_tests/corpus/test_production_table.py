@@ -1,6 +1,7 @@
 """A LanceDB table as a source: what its rows become, what counts as a change, and what is wrong with it."""
 
 import json
+import os
 import re
 import shutil
 import uuid
@@ -319,6 +320,26 @@ def test_table_that_is_dropped_and_made_again_is_read_again(tmp_path: Path, work
     again = write_production_table(tmp_path, [row | {"text": row["text"][::-1]} for row in ROWS])
     assert again.version == version
     assert look(workspace, "support").digest != before.digest
+
+
+@pytest.mark.parametrize("place", ["an object store", "a copy"])
+def test_a_table_that_is_made_again_with_as_many_bytes_is_read_again_wherever_it_lies(
+    tmp_path: Path, workspace: Workspace, remote_address: str, place: str
+):
+    """A copy of a folder, as in an image, may have any times of modification."""
+    import lancedb
+
+    uri = f"{remote_address}/production" if place == "an object store" else str(tmp_path / "production")
+    settings, database = ProductionSettings(uri=uri, table="parts"), lancedb.connect(uri)
+    found = []
+    for text in ("Oil the hinge.", "Dry the hinge."):
+        database.drop_table("parts", ignore_missing=True)
+        database.create_table("parts", [{"id": "1", "text": text}])
+        if place == "a copy":
+            os.utime(tmp_path / "production" / "parts.lance" / "_versions", (0, 0))
+        found.append(production.look(workspace, "parts", settings))
+    first, second = found
+    assert first.version == second.version and first.digest != second.digest
 
 
 def test_a_table_in_a_namespace_is_read_and_read_again_after_it_was_made_anew(tmp_path: Path, tokenizer):
