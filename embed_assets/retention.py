@@ -13,6 +13,7 @@ from embed_assets.artifacts.prune import (
     Shelf,
     artifacts_to_keep,
     collections_in,
+    is_needed_by_now,
     left_from_removals,
     removal,
     remove,
@@ -107,11 +108,24 @@ def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run:
     removals += [removal(path, "log") for path in _logs(workspace, collection) if _is_gone(workspace, path, kept, gone)]
     tables = orphan_tables(published)
     if not dry_run:
-        for table in tables:
-            published.index.drop(table)
         removals = [it for it in removals if _remove(store, it)]
     pruned.removals += removals
+    if tables and not dry_run:
+        tables = _drop_orphans(published)
     pruned.tables += [(published.index.uri, table) for table in tables]
+
+
+def _drop_orphans(published: Published) -> list[str]:
+    """Drop the tables that no pointer names; returns them. A publisher that came meanwhile may be writing one of them."""
+
+    def refuse(who: str) -> None:
+        raise BusyError(f"its index is being written ({who})")
+
+    with lock(published.lock_file, refuse):
+        tables = orphan_tables(published)
+        for table in tables:
+            published.index.drop(table)
+    return tables
 
 
 def _sweepable(store: ArtifactStore, collection: str, kept: Collection[Path]) -> Iterator[Removal]:
@@ -126,9 +140,11 @@ def _sweepable(store: ArtifactStore, collection: str, kept: Collection[Path]) ->
 
 
 def _remove(store: ArtifactStore, it: Removal) -> bool:
-    """Returns whether it is gone: on an object store, another machine may need it by now."""
+    """Returns whether it is gone: a run may need it by now."""
     if isinstance(store, RemoteStore) and isinstance(it, RemoteRemoval):
         return remove_remote(store.remote, it)
+    if is_needed_by_now(it.path):
+        return False
     remove(it.path)
     return True
 

@@ -1,7 +1,9 @@
 """What production needs of a store and a database, and what no pointer names any more."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+from embed_assets.artifacts.remote_keeping import UNSEEN_FOR
 from embed_assets.artifacts.store import Artifact, MissingArtifactError
 from embed_assets.production.gate import read_verdict
 from embed_assets.production.published import Published
@@ -38,11 +40,18 @@ def needed_by_production(published: Published) -> Iterator[Artifact]:
 
 
 def orphan_tables(published: Published) -> list[str]:
-    """Tables of the published index that this home wrote and that no pointer names, such as those of a killed run."""
+    """Tables of the published index that this home wrote and that no pointer names, such as those of a killed run.
+
+    Where other machines share the home, none that was written to within a day: one of them may be about to publish it.
+    """
     if not published.settings.uri:
         return []
     index = published.index
     named = index.in_use(index.pointer().tables)
-    ours = {"publisher": published.workspace.home_id, "collection": published.collection}
-    others = [name for name in index.candidates() if name not in named]
-    return [name for name in others if ours.items() <= index.metadata(name).items()]
+    others = {name: index.metadata(name) for name in index.candidates() if name not in named}
+    home = published.workspace.home_id
+    ours = [name for name, metadata in others.items() if metadata.get("publisher") == home and published.owns(metadata)]
+    if not published.workspace.remote:
+        return ours
+    before = datetime.now(UTC) - UNSEEN_FOR
+    return [name for name in ours if (written := index.written(name)) is not None and written < before]

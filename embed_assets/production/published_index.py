@@ -148,6 +148,13 @@ class PublishedIndex:
         table = self._open(name) if name else None
         return metadata_of(table) if table is not None else {}
 
+    def written(self, name: str) -> datetime | None:
+        """When a table was written to last; None where there is no such table."""
+        table = self._open(name)
+        if table is None:
+            return None
+        return max(version["timestamp"].astimezone(UTC) for version in table.list_versions())
+
     def write(
         self,
         name: str,
