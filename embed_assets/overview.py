@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.store import MissingArtifactError
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.evaluation.checks import SIGNIFICANCE, find_test, is_worse
@@ -54,7 +55,7 @@ def score_overview(workspace: Workspace, collections: Iterable[str]) -> pl.DataF
         except MissingArtifactError:
             continue
         except Exception as error:  # one collection must not hide the others
-            logger.warning("%s: its scores cannot be read: %s", collection, error)
+            logger.warning("%s: its scores cannot be read: %s", collection, hide_secrets(error))
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
@@ -77,7 +78,7 @@ def in_production(workspace: Workspace, collection: str) -> dict[str, str]:
         published = open_published(workspace, collection).describe()
         stale = ", ".join(out_of_date(workspace, collection)) or "nothing"
     except Exception as error:  # one collection must not hide the others
-        return {"collection": collection, "in_production_since": str(error), "model": "", "out_of_date": ""}
+        return {"collection": collection, "in_production_since": hide_secrets(error), "model": "", "out_of_date": ""}
     return {
         "collection": collection,
         "in_production_since": published.get("in_production_since", "not published"),

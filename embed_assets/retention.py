@@ -23,6 +23,7 @@ from embed_assets.artifacts.prune import (
 from embed_assets.artifacts.remote_folder import RemoteFolder
 from embed_assets.artifacts.remote_keeping import RemoteRemoval, remove_remote, sweepable_memos, sweepable_remote
 from embed_assets.artifacts.remote_store import HASHES, RemoteStore
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 from embed_assets.artifacts.workspace import MEMOS, Workspace
 from embed_assets.evaluation.stages import HELD_OUT_QUERIES
@@ -87,7 +88,7 @@ def prune(workspace: Workspace, collections: Collection[str] = (), keep: int = K
             try:
                 _prune_collection(workspace, collection, keep, dry_run, pruned)
             except Exception as error:  # what cannot be read of one collection must not stop the others
-                pruned.left_alone.append(f"{collection}: {error}")
+                pruned.left_alone.append(f"{collection}: {hide_secrets(error)}")
         if not collections:
             _prune_memos(workspace, dry_run, pruned)
     return pruned
@@ -183,7 +184,7 @@ def _prune_memos(workspace: Workspace, dry_run: bool, pruned: Pruned) -> None:
         if memos:
             tables = list(sweepable_memos(memos, workspace.memos, MEMOS_OF_MODELS, known))
     except Exception as error:
-        pruned.left_alone.append(f"memos: {error}")
+        pruned.left_alone.append(f"memos: {hide_secrets(error)}")
         found = []
     removals = [removal(path, "memo") for path in found if path.name.partition(".")[0] not in known]
     removals += [removal(path, "set aside as damaged") for path in sorted(workspace.memos.rglob("*.sqlite.damaged"))]
