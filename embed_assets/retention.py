@@ -1,5 +1,6 @@
 """What of a home is still needed, asked of all rooms, and the removal of the rest."""
 
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -21,14 +22,15 @@ from embed_assets.artifacts.prune import (
     sweepable,
 )
 from embed_assets.artifacts.remote_folder import RemoteFolder
-from embed_assets.artifacts.remote_keeping import RemoteRemoval, remove_remote, sweepable_memos, sweepable_remote
+from embed_assets.artifacts.remote_keeping import RemoteRemoval, all_of_remote, remove_remote, sweepable_memos, sweepable_remote
 from embed_assets.artifacts.remote_store import HASHES, RemoteStore
 from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.store import Artifact, ArtifactStore, MissingArtifactError
 from embed_assets.artifacts.workspace import MEMOS, Workspace
 from embed_assets.evaluation.stages import HELD_OUT_QUERIES
+from embed_assets.lineage import open_published
 from embed_assets.models.locations import ModelNotFoundError, model_digest
-from embed_assets.production.keeping import needed_by_production, orphan_tables
+from embed_assets.production.keeping import needed_by_production, once_published, orphan_tables, tables_of_gone
 from embed_assets.production.published import Published
 from embed_assets.production.stages import PUBLISHED_INDEX
 from embed_assets.settings import models_of, read_settings
@@ -62,6 +64,9 @@ class Pruned:
         return sum(it.size for it in self.removals)
 
 
+GONE = "its folder is gone, but not its results, nor its index if it was published"
+
+
 class BusyError(RuntimeError):
     """Something is being computed."""
 
@@ -86,6 +91,11 @@ def prune(workspace: Workspace, collections: Collection[str] = (), keep: int = K
     with lock(workspace.home / "prune.lock"):
         for collection in collections or collections_in(workspace.store):
             try:
+                if workspace.is_gone(collection):
+                    pruned.left_alone.append(
+                        f"{collection}: {GONE}: 'embed-assets prune {collection} --gone' removes what is left"
+                    )
+                    continue
                 _prune_collection(workspace, collection, keep, dry_run, pruned)
             except Exception as error:  # what cannot be read of one collection must not stop the others
                 pruned.left_alone.append(f"{collection}: {hide_secrets(error)}")
@@ -114,6 +124,51 @@ def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run:
     if tables and not dry_run:
         tables = _drop_orphans(published)
     pruned.tables += [(published.index.uri, table) for table in tables]
+
+
+def remove_gone(workspace: Workspace, collections: Collection[str], dry_run: bool = False) -> Pruned:
+    """Remove all that is left of collections whose folders are gone: results, test queries, logs, and the published index.
+
+    Args:
+        workspace: home, and databases.
+        collections: their names; one whose folder is there, or whose index is that of another one by now, is left alone.
+        dry_run: only tell what would be removed.
+    """
+    pruned = Pruned()
+    with lock(workspace.home / "prune.lock"):
+        for collection in collections:
+            try:
+                _remove_gone(workspace, collection, dry_run, pruned)
+            except Exception as error:  # one collection must not stop the others
+                pruned.left_alone.append(f"{collection}: {hide_secrets(error)}")
+    return pruned
+
+
+def _remove_gone(workspace: Workspace, collection: str, dry_run: bool, pruned: Pruned) -> None:
+    store = workspace.store
+    if not workspace.is_gone(collection):
+        raise BusyError(f"its folder is there, in {workspace.data_address}: remove that first")
+    if busy := [shelf.asset for shelf in shelves(store, collection) if shelf.is_busy()]:
+        raise BusyError(f"{busy[0]} is being computed")
+    others = [it for name in workspace.collections() if (it := open_published(workspace, name)).settings.uri]
+    tables = {it.index: tables_of_gone(it, others) for it in once_published(workspace, collection)}
+    here = [removal(folder, folder.parent.name) for folder in sorted(store.root.glob(f"*/{collection}"))]
+    left = [*(all_of_remote(store, collection) if isinstance(store, RemoteStore) else ()), *here]
+    left.sort(key=lambda it: it.kind == PUBLISHED_INDEX.name)  # which tells where the index is
+    beside = [*workspace.logs.glob(f"*/{collection}"), *workspace.memos.glob(f"production/{collection}.parquet")]
+    left += [removal(path, "log or snapshot") for path in sorted(beside)]
+    for index, names in tables.items():
+        for name in names if not dry_run else ():
+            index.drop(name)
+        pruned.tables += [(index.uri, name) for name in names]
+    for it in left if not dry_run else ():
+        if isinstance(it, RemoteRemoval) and isinstance(store, RemoteStore):
+            remove_remote(store.remote, it)
+        elif it.path.is_dir():
+            shutil.rmtree(it.path)
+        else:
+            it.path.unlink(missing_ok=True)
+    pruned.removals += left
 
 
 def _drop_orphans(published: Published) -> list[str]:

@@ -89,6 +89,11 @@ class PublishedIndex:
         """The table of the candidate with this fingerprint."""
         return f"{self.name}__{fingerprint[:12]}"
 
+    @property
+    def pointer_name(self) -> str:
+        """The table that says which one readers get."""
+        return f"{self.name}{POINTER}"
+
     def candidates(self) -> list[str]:
         """The tables that were ever written for it and are still there, sorted."""
         if is_missing(self.uri):
@@ -113,7 +118,7 @@ class PublishedIndex:
         """
         if is_missing(self.uri):
             return Pointer()
-        table = self._open(f"{self.name}{POINTER}")
+        table = self._open(self.pointer_name)
         if table is None:
             return Pointer()
         rows, names = table.search().to_list(), asdict(Pointer())
@@ -296,10 +301,10 @@ class PublishedIndex:
         return after
 
     def _move(self, before: Pointer, after: Pointer) -> None:
-        table = self._open(f"{self.name}{POINTER}")
+        table = self._open(self.pointer_name)
         if table is None:
             # Of two publishers that come first, one creates it and the other opens what is there.
-            table = connect(self.uri).create_table(f"{self.name}{POINTER}", [asdict(Pointer())], exist_ok=True)
+            table = connect(self.uri).create_table(self.pointer_name, [asdict(Pointer())], exist_ok=True)
         done = table.update(where=f"generation = {before.generation}", values=asdict(after))
         if done.rows_updated != 1:
             raise PublishingError(
