@@ -1,5 +1,6 @@
 """What of a home is still needed, asked of all rooms, and the removal of the rest."""
 
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from embed_assets.artifacts.prune import (
     Removal,
     artifacts_to_keep,
     collections_in,
+    is_needed_by_now,
     left_from_removals,
     removal,
     remove,
@@ -19,14 +21,15 @@ from embed_assets.artifacts.prune import (
     sweepable,
 )
 from embed_assets.artifacts.remote_folder import RemoteFolder
-from embed_assets.artifacts.remote_keeping import RemoteRemoval, remove_remote, sweepable_memos, sweepable_remote
+from embed_assets.artifacts.remote_keeping import RemoteRemoval, all_of_remote, remove_remote, sweepable_memos, sweepable_remote
 from embed_assets.artifacts.remote_store import HASHES, RemoteStore
 from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.store import Artifact, ArtifactStore
 from embed_assets.artifacts.workspace import MEMOS, Workspace
 from embed_assets.evaluation.stages import HELD_OUT_QUERIES
+from embed_assets.lineage import open_published
 from embed_assets.models.locations import ModelNotFoundError, model_digest
-from embed_assets.production.keeping import needed_by_production, orphan_tables
+from embed_assets.production.keeping import needed_by_production, once_published, orphan_tables, tables_of_gone
 from embed_assets.production.published import Published
 from embed_assets.production.stages import PUBLISHED_INDEX
 from embed_assets.settings import models_of, read_settings
@@ -35,6 +38,7 @@ from embed_assets.sweep.weights import weights_of_trials
 from embed_assets.training.stages import CHECKPOINT
 
 KEEP = 2
+GONE = "its folder is gone, but not its results, nor its index if it was published"
 # Test queries are drawn once; the verdicts, which are small, tell that something was published once.
 NEVER = (HELD_OUT_QUERIES, PUBLISHED_INDEX.name)
 MEMOS_OF_MODELS = ("embeddings", "rerankings", "late_interactions", "models")
@@ -84,6 +88,11 @@ def prune(workspace: Workspace, collections: Collection[str] = (), keep: int = K
     with lock(workspace.home / "prune.lock"):
         for collection in collections or collections_in(workspace.store):
             try:
+                if workspace.is_gone(collection):
+                    pruned.left_alone.append(
+                        f"{collection}: {GONE}: 'embed-assets prune {collection} --gone' removes what is left"
+                    )
+                    continue
                 _prune_collection(workspace, collection, keep, dry_run, pruned)
             except Exception as error:  # what cannot be read of one collection must not stop the others
                 pruned.left_alone.append(f"{collection}: {hide_secrets(error)}")
@@ -107,11 +116,69 @@ def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run:
     removals += [removal(path, "log") for path in _logs(workspace, collection) if _is_gone(workspace, path, kept, gone)]
     tables = orphan_tables(published)
     if not dry_run:
-        for table in tables:
-            published.index.drop(table)
         removals = [it for it in removals if _remove(store, it)]
     pruned.removals += removals
+    if tables and not dry_run:
+        tables = _drop_orphans(published)
     pruned.tables += [(published.index.uri, table) for table in tables]
+
+
+def remove_gone(workspace: Workspace, collections: Collection[str], dry_run: bool = False) -> Pruned:
+    """Remove all that is left of collections whose folders are gone: results, test queries, logs, and the published index.
+
+    Args:
+        workspace: home, and databases.
+        collections: their names; one whose folder is there, or whose index is that of another one by now, is left alone.
+        dry_run: only tell what would be removed.
+    """
+    pruned = Pruned()
+    with lock(workspace.home / "prune.lock"):
+        for collection in collections:
+            try:
+                _remove_gone(workspace, collection, dry_run, pruned)
+            except Exception as error:  # one collection must not stop the others
+                pruned.left_alone.append(f"{collection}: {hide_secrets(error)}")
+    return pruned
+
+
+def _remove_gone(workspace: Workspace, collection: str, dry_run: bool, pruned: Pruned) -> None:
+    store = workspace.store
+    if not workspace.is_gone(collection):
+        raise BusyError(f"its folder is there, in {workspace.data_address}: remove that first")
+    if busy := [shelf.asset for shelf in shelves(store, collection) if shelf.is_busy()]:
+        raise BusyError(f"{busy[0]} is being computed")
+    others = [it for name in workspace.collections() if (it := open_published(workspace, name)).settings.uri]
+    tables = {it.index: tables_of_gone(it, others) for it in once_published(workspace, collection)}
+    here = [removal(folder, folder.parent.name) for folder in sorted(store.root.glob(f"*/{collection}"))]
+    left = [*(all_of_remote(store, collection) if isinstance(store, RemoteStore) else ()), *here]
+    left.sort(key=lambda it: it.kind == PUBLISHED_INDEX.name)  # which tells where the index is
+    beside = [*workspace.logs.glob(f"*/{collection}"), *workspace.memos.glob(f"production/{collection}.parquet")]
+    left += [removal(path, "log or snapshot") for path in sorted(beside)]
+    for index, names in tables.items():
+        for name in names if not dry_run else ():
+            index.drop(name)
+        pruned.tables += [(index.uri, name) for name in names]
+    for it in left if not dry_run else ():
+        if isinstance(it, RemoteRemoval) and isinstance(store, RemoteStore):
+            remove_remote(store.remote, it)
+        elif it.path.is_dir():
+            shutil.rmtree(it.path)
+        else:
+            it.path.unlink(missing_ok=True)
+    pruned.removals += left
+
+
+def _drop_orphans(published: Published) -> list[str]:
+    """Drop the tables that no pointer names; returns them. A publisher that came meanwhile may be writing one of them."""
+
+    def refuse(who: str) -> None:
+        raise BusyError(f"its index is being written ({who})")
+
+    with lock(published.lock_file, refuse):
+        tables = orphan_tables(published)
+        for table in tables:
+            published.index.drop(table)
+    return tables
 
 
 def _sweepable(store: ArtifactStore, collection: str, kept: Collection[Path]) -> Iterator[Removal]:
@@ -126,9 +193,11 @@ def _sweepable(store: ArtifactStore, collection: str, kept: Collection[Path]) ->
 
 
 def _remove(store: ArtifactStore, it: Removal) -> bool:
-    """Returns whether it is gone: on an object store, another machine may need it by now."""
+    """Returns whether it is gone: a run may need it by now."""
     if isinstance(store, RemoteStore) and isinstance(it, RemoteRemoval):
         return remove_remote(store.remote, it)
+    if is_needed_by_now(it.path):
+        return False
     remove(it.path)
     return True
 
@@ -161,7 +230,7 @@ def _prune_memos(workspace: Workspace, dry_run: bool, pruned: Pruned) -> None:
         if memos:
             tables = list(sweepable_memos(memos, workspace.memos, MEMOS_OF_MODELS, known))
     except Exception as error:
-        pruned.left_alone.append(f"memos: {error}")
+        pruned.left_alone.append(f"memos: {hide_secrets(error)}")
         found = []
     removals = [removal(path, "memo") for path in found if path.name.partition(".")[0] not in known]
     removals += [removal(path, "set aside as damaged") for path in sorted(workspace.memos.rglob("*.sqlite.damaged"))]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embed_assets.artifacts.blocks import SettingsError
+from embed_assets.artifacts.files import FileState, state_of
 from embed_assets.artifacts.workspace import LARGEST_SETTINGS
 
 NAME = "settings.yaml"
@@ -40,21 +41,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     if not stat.S_ISREG(status.st_mode):  # who opens a pipe waits for ever
         raise SettingsError(f"{path}: cannot be read: it is no file")
-    age = time.time_ns() - status.st_mtime_ns
-    # Within a tick of the file system's clock, an edit may leave size and time as they are.
+    age = time.time_ns() - status.st_ctime_ns
+    # Within a tick of the file system's clock, an edit may leave size and times as they are.
     read = _read_once if age > SETTLED_NS else _read_once.__wrapped__
-    return copy.deepcopy(read(path, status.st_size, status.st_mtime_ns))
+    return copy.deepcopy(read(path, state_of(path)))
 
 
 @lru_cache(maxsize=10_000)
-def _read_once(path: Path, size: int, modified: int) -> dict[str, Any]:
+def _read_once(path: Path, state: FileState) -> dict[str, Any]:
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        if size > LARGEST_SETTINGS:
-            raise SettingsError(f"{path}: {size} bytes are too many for settings: is it another file?")
+        if state.size > LARGEST_SETTINGS:
+            raise SettingsError(f"{path}: {state.size} bytes are too many for settings: is it another file?")
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         if _count(content, {}) > MOST_VALUES:
             raise SettingsError(
@@ -113,8 +114,7 @@ def _with_names(path: Path, content: dict[Any, Any]) -> dict[str, Any]:
 
 def line_of(path: Path, keys: list[str]) -> int | None:
     """The line, from 1, of the setting that the keys lead to, or of the innermost block that is there; None if none is."""
-    status = path.stat()
-    node, line = _nodes(path, status.st_size, status.st_mtime_ns), None
+    node, line = _nodes(path, state_of(path)), None
     for key in keys:
         pairs = node.value if getattr(node, "id", "") == "mapping" else []
         found = next(((name, value) for name, value in pairs if name.value == key), None)
@@ -125,7 +125,7 @@ def line_of(path: Path, keys: list[str]) -> int | None:
 
 
 @lru_cache(maxsize=2)  # a file with many errors is read once for all of them
-def _nodes(path: Path, size: int, modified: int) -> Any:
+def _nodes(path: Path, state: FileState) -> Any:
     """What a file holds, with the place of each value."""
     from ruamel.yaml import YAML
 

@@ -24,6 +24,7 @@ from embed_assets.evaluation.metrics import HEADLINE
 from embed_assets.graph import STAGES
 from embed_assets.lineage import of_checkpoint, resolve_trial
 from embed_assets.models.locations import model_digest
+from embed_assets.overview import in_production
 from embed_assets.retention import prune
 from embed_assets_tests.plans import build, build_everything
 from embed_assets_tests.small_collections import override, write_small_collections
@@ -190,6 +191,13 @@ os.unlink, os.rmdir = counted(os.unlink), counted(os.rmdir)
 prune(Workspace(Path(sys.argv[1]), Path(sys.argv[2])), keep=1)
 print("done")
 """
+
+
+def test_what_is_told_of_a_collection_hides_what_is_secret(workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "s3cr3t-of-session")
+    override(workspace.data, "bakery", {"s3cr3t-of-session": {}})
+    told = [*prune(workspace).left_alone, *in_production(workspace, "bakery").values()]
+    assert len([words for words in told if "…" in words]) == 2 and not [words for words in told if "s3cr3t" in words]
 
 
 @pytest.mark.long

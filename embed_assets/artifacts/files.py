@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def fingerprint_of(value: Any) -> str:
@@ -41,15 +41,14 @@ def digests_of_files(root: Path, files: Iterable[Path], anew: bool = False) -> d
     Args:
         root: folder that the names are relative to.
         files: files below it.
-        anew: read every file, also where size and time of modification say that it is known.
+        anew: read every file, also where its state says that it is known.
     """
     known = _file_digest if not anew else _file_digest.__wrapped__
     above = f"{root.as_posix().rstrip('/')}/"
     named = sorted((path.as_posix().removeprefix(above).split("/"), path) for path in files)
     digests = {}
     for parts, path in named:
-        status = path.stat()
-        digests["/".join(parts)] = known(path, status.st_size, status.st_mtime_ns)
+        digests["/".join(parts)] = known(path, state_of(path))
     return digests
 
 
@@ -72,9 +71,28 @@ def digest_of_hashes(hashes: Mapping[str, str]) -> str:
     return total.hexdigest()[:32]
 
 
+class FileState(NamedTuple):
+    """What is another after each change of a file; times in nanoseconds.
+
+    The time of modification is not: archives and images give all of their files the same, such as 1970, and copies keep it.
+    The time at which the entry of the file changed is set by the kernel alone.
+    """
+
+    size: int
+    modified: int
+    changed: int
+    inode: int
+
+
+def state_of(path: Path) -> FileState:
+    """The state of a file."""
+    status = path.stat()
+    return FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
 @functools.lru_cache(maxsize=1_000_000)
-def _file_digest(path: Path, size: int, modified: int) -> str:
-    """Hash of a file, computed again when its size or time of modification changes."""
+def _file_digest(path: Path, state: FileState) -> str:
+    """Hash of a file, computed again when its state changes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from embed_assets.artifacts.files import is_locked, unused_name
 from embed_assets.artifacts.memo import companions
-from embed_assets.artifacts.store import LOCKS, MANIFEST, Artifact, ArtifactStore
+from embed_assets.artifacts.store import CURRENT, LOCKS, MANIFEST, Artifact, ArtifactStore
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 UNFINISHED = (".building", ".scratch")
@@ -154,6 +154,16 @@ def removal(path: Path, kind: str) -> Removal:
     """The removal of a file or folder, with its size."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
     return Removal(path, kind, sum(file.stat().st_size for file in files))
+
+
+def is_needed_by_now(path: Path) -> bool:
+    """Whether a run computes an artifact, or took it for the current one, after it was found to be swept."""
+    fingerprint, _, ending = path.name.partition(".")
+    if not FINGERPRINT.fullmatch(fingerprint):
+        return False
+    current = path.parent / CURRENT
+    is_current = not ending and current.is_file() and current.read_text(encoding="utf-8") == fingerprint
+    return is_current or is_locked(path.parent / LOCKS / fingerprint)
 
 
 def remove(path: Path) -> None:

@@ -62,6 +62,14 @@ def sweepable_remote(
                 yield _removal(path.with_suffix(".unfinished"), "unfinished", name, left, objects)
 
 
+def all_of_remote(store: RemoteStore, collection: str) -> Iterator[RemoteRemoval]:
+    """All that the store has of a collection, asset by asset."""
+    for asset in store.folders():
+        place = f"{asset}/{collection}"
+        if objects := list(store.remote.objects(place)):
+            yield _removal(store.root / asset / collection, asset, place, objects, objects)
+
+
 def _by_fingerprint(store: RemoteStore, place: str) -> dict[str, list[Listed]]:
     found: dict[str, list[Listed]] = {}
     for it in store.remote.objects(place):

@@ -103,6 +103,14 @@ class Workspace:
                 logger.warning("%s is left out: %s", folder, NAME_RULE)
         return {folder.name: folder for folder in folders if COLLECTION_NAME.fullmatch(folder.name)}
 
+    def is_gone(self, name: str) -> bool:
+        """Whether nothing of this name is in the data folder any more, be it a collection or not.
+
+        Raises:
+            CollectionError: there is no data folder.
+        """
+        return not (self._parent() / name).exists() and name not in self.collections()
+
     def some_collections(self) -> dict[str, Path]:
         """The same, where a person asks for them.
 

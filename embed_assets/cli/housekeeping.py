@@ -11,7 +11,7 @@ from embed_assets.artifacts.remote_store import RemoteStore
 from embed_assets.artifacts.verify import verify_artifacts, verify_memos
 from embed_assets.artifacts.workspace import Workspace, open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, log_to_stderr
-from embed_assets.retention import KEEP
+from embed_assets.retention import KEEP, remove_gone
 from embed_assets.retention import prune as sweep_home
 
 
@@ -19,20 +19,24 @@ from embed_assets.retention import prune as sweep_home
 @click.argument("collections", metavar="[COLLECTION]...", nargs=-1)
 @click.option("--keep", default=KEEP, show_default=True, type=click.IntRange(1), help="So many of each asset stay, the newest.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.option("--gone", is_flag=True, help="Remove all of the named collections, whose folders are gone.")
 @json_option("all of it")
 @data_option
 @home_option
-def prune(collections: tuple[str, ...], keep: int, dry_run: bool, as_json: bool, data: str, home: str) -> None:
+def prune(collections: tuple[str, ...], keep: int, dry_run: bool, gone: bool, as_json: bool, data: str, home: str) -> None:
     """Remove what nobody needs any more, and say what that frees.
 
     What is current stays, what is in production and what a rollback brings back, the newest of each asset, and what
     all of those are made of; the frozen test queries stay in any case. Of the trials of a sweep, scores and settings
     stay, and the weights of the best three. Without names, memos of models that are gone and old logs go as well.
-    A collection of which something is being computed is left alone.
+    A collection of which something is being computed is left alone, and so is one whose folder is gone, but for --gone:
+    that removes its results, its test queries and its published index. What was asked of language models stays.
     """
     workspace = open_workspace(data, home)
     names = _built_ones(workspace, collections)
-    pruned = sweep_home(workspace, names, keep, dry_run)
+    if gone and not names:
+        raise click.UsageError("--gone takes the names of the collections")
+    pruned = remove_gone(workspace, names, dry_run) if gone else sweep_home(workspace, names, keep, dry_run)
     if as_json:
         kinds = [{"kind": kind, "count": n, "bytes": size} for kind, (n, size) in removals_by_kind(pruned.removals).items()]
         tables = [{"database": uri, "table": table} for uri, table in pruned.tables]

@@ -1,6 +1,7 @@
 """The command ``embed-assets``."""
 
 import errno
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,7 +11,7 @@ import sqlalchemy.exc
 
 from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.remote_folder import RemoteError
-from embed_assets.artifacts.secrets import hide_secrets, tells_a_secret
+from embed_assets.artifacts.secrets import hide_secrets, tells_a_secret, without_secrets
 from embed_assets.cli import (
     benchmark,
     building,
@@ -58,6 +59,8 @@ COMMANDS = (
 # What the place that somebody named is to blame for.
 FULL = {errno.ENOSPC, errno.EDQUOT}
 UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EIO}
+# A message of LanceDB, without the place in its source.
+OF_LANCEDB = re.compile(r"(lance error: .*?)(?:, \S+\.rs:\d+:\d+)?$", re.DOTALL)
 
 
 class Commands(click.Group):
@@ -86,6 +89,11 @@ class Commands(click.Group):
                 "room and that it can be reached; what was built is kept, and a new run goes on from there"
             ) from None
         except Exception as error:
+            if isinstance(error, RuntimeError) and (told := OF_LANCEDB.match(str(error))):  # it has no class of its own
+                raise click.ClickException(
+                    f"a LanceDB database cannot be used ({without_secrets(told[1])}): see that there is room, and that it can be "
+                    "read and written; what is in production stays as it was"
+                ) from None
             _raise_without_secrets(error)
 
 

@@ -2,9 +2,11 @@
 
 import click
 
+from embed_assets.artifacts.prune import collections_in
 from embed_assets.artifacts.workspace import open_workspace
 from embed_assets.cli.arguments import data_option, echo_json, home_option, json_option, named_collections
 from embed_assets.overview import contradictions, in_production, score_overview
+from embed_assets.retention import GONE
 
 
 @click.command("overview")
@@ -30,6 +32,8 @@ def overview_command(collections: tuple[str, ...], as_json: bool, data: str, hom
     for name in contradictions(scores):
         click.echo(f"\n{name}: written questions say the opposite of people: trust people")
     click.echo(f"\n{_table(states)}")
+    for name in (name for name in collections_in(workspace.store) if not collections and workspace.is_gone(name)):
+        click.echo(f"{name}: {GONE}: see 'embed-assets prune --help'", err=True)
 
 
 def _table(rows: list[dict]) -> str:

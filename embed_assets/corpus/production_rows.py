@@ -11,7 +11,7 @@ import polars as pl
 
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.remote_folder import is_remote
-from embed_assets.artifacts.secrets import hide_secrets
+from embed_assets.artifacts.secrets import hide_secrets, without_secrets
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.encodings import composed, is_binary
 from embed_assets.corpus.settings import ProductionSettings
@@ -33,6 +33,10 @@ UUID = "^(.{8})(.{4})(.{4})(.{4})(.{12})$"
 ROW_SCHEMA = dict.fromkeys(("chunk_id", "document_id", "title", "text", "order", "reason"), pl.String)
 
 
+class DatabaseUnreachableError(CollectionError):
+    """The object store of a database does not answer; it may a moment later."""
+
+
 class Place(NamedTuple):
     """Where the values of a setting are: a column or a field of one, and below it keys of JSON that stands there as text."""
 
@@ -46,17 +50,34 @@ def is_missing(uri: str) -> bool:
     return not is_remote(uri) and not Path(uri).is_dir()
 
 
-def open_database(uri: str):
+def open_database(uri: str) -> "DBConnection":
+    """As connect, where a database has to be there.
+
+    Raises:
+        CollectionError: it is a local path, and there is no such folder; or as connect.
+    """
+    if is_missing(uri):
+        raise CollectionError(f"{uri}: there is no such folder with a LanceDB database")
+    return connect(uri)
+
+
+def connect(uri: str) -> "DBConnection":
     """Connect to a LanceDB database.
 
     Raises:
-        CollectionError: it is a local path, and there is no such folder.
+        DatabaseUnreachableError: it is on an object store, which does not answer, or refuses.
     """
     import lancedb
 
-    if is_missing(uri):
-        raise CollectionError(f"{uri}: there is no such folder with a LanceDB database")
-    return lancedb.connect(uri)
+    try:
+        return lancedb.connect(uri)
+    except (ValueError, RuntimeError, OSError) as error:
+        if not is_remote(uri):
+            raise
+        raise DatabaseUnreachableError(
+            f"{uri}: the database cannot be reached: see that the object store answers, and that it takes the credentials in the "
+            f"environment ({without_secrets(error)})"
+        ) from None
 
 
 def name_of_table(uri: str, settings: ProductionSettings) -> str:

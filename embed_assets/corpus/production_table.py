@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 BETWEEN_ROWS = "\n\n"
+FEW_VERSIONS = 10
 SOURCE = "production table"
 REPEATED = "the same as another row"
 ROWS_FILE = "report/production_rows.parquet"
@@ -259,13 +260,19 @@ def _nested(table: "pa.Table") -> "pa.Table":
 
 def _state(table: "Table", uri: str, settings: ProductionSettings) -> str:
     """What stays the same only while there is no commit, nor another table of the same name with as many commits."""
+    stats = table.stats()
+    size = [stats["num_rows"], stats["total_bytes"]]
+    return fingerprint_of([READ_AS, uri, settings.model_dump(mode="json"), table.version, *_committed(table), *size])
+
+
+def _committed(table: "Table") -> tuple[int, str]:
+    """When the last commit of a table was made, as its folder and as its versions tell; 0 and nothing where they do not."""
     place = table.uri  # a path; a URL where the table is in a namespace
     folder = Path(unquote(place.removeprefix("file://")) if place.startswith("file://") else place, "_versions")
-    committed = folder.stat().st_mtime_ns if folder.is_dir() else 0
-    stats = table.stats()
-    return fingerprint_of(
-        [READ_AS, uri, settings.model_dump(mode="json"), table.version, committed, stats["num_rows"], stats["total_bytes"]]
-    )
+    modified = folder.stat().st_mtime_ns if folder.is_dir() else 0
+    # An object store has no folders, and a copy may have any time. Each version is a file to read; a table made anew has few.
+    few = table.version <= FEW_VERSIONS
+    return modified, str(max(table.list_versions(), key=lambda it: it["version"])["timestamp"]) if few else ""
 
 
 def _hash_rows(table: "Table", uri: str, settings: ProductionSettings) -> tuple[pl.DataFrame, str]:

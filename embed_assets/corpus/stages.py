@@ -27,7 +27,7 @@ def documents_or_table(asked: Asked) -> dict[str, Source]:
 CORPUS_CHUNKS = Stage(
     name="corpus_chunks",
     group="corpus",
-    code_version="20",
+    code_version="21",
     settings=("base_model", "documents", "production", "chunking"),
     sources=(base_model, documents_or_table),
     checks=CORPUS_CHECKS,

@@ -2,6 +2,7 @@ from collections.abc import Iterable
 
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.defs.partitions import COLLECTION, TRIALS, collections, trials
 from embed_assets.defs.resources import WorkspaceResource
@@ -42,5 +43,5 @@ def _planned(context: SensorEvaluationContext, place: Workspace, there: Iterable
             settings = read_settings(place, collection)
             planned |= set(planned_trials(settings.training, settings.trials))
         except Exception as error:  # unreadable settings of one collection must not stop the others
-            context.log.warning("%s: %s", collection, error)
+            context.log.warning("%s: %s", collection, hide_secrets(error))
     return planned

@@ -23,6 +23,7 @@ from embed_assets.artifacts.errors import UserError
 from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.secrets import hide_secrets, tells_a_secret
 from embed_assets.cluster.ray_cluster import ClusterUnreachableError
+from embed_assets.corpus.production_rows import DatabaseUnreachableError
 from embed_assets.defs.names import is_ours
 from embed_assets.defs.partitions import PARTITION_TAG
 from embed_assets.models.locations import HubUnreachableError
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 # before the failure is kept, so another try costs little. A run that fails for good is for the retraining sensor.
 RETRIES = RetryPolicy(max_retries=2, delay=15, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
 # Of the errors that people have to mend, those that may be gone a moment later.
-PASSING = (ChangedWhileReadError, ClusterUnreachableError, HubUnreachableError, OvertakenError)
+PASSING = (ChangedWhileReadError, ClusterUnreachableError, DatabaseUnreachableError, HubUnreachableError, OvertakenError)
 
 
 def lasting_errors_end_at_once(body: Callable[..., Any]) -> Callable[..., Any]:

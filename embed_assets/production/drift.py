@@ -76,13 +76,14 @@ def measure_coverage(published: Published, now: pl.Series) -> Coverage | None:
         PublishingError: nothing is published.
         MissingArtifactError: the checkpoint in production, or what it was made of, is not in the store.
     """
-    store, collection = published.workspace.store, published.collection
+    store = published.workspace.store
     metadata = metadata_of(published.open())
     if model_of_table(metadata).is_base:
         return None
     checkpoint = published.checkpoint(metadata)
     if "triplets" not in checkpoint.manifest["inputs"]:
         return None
+    collection = checkpoint.manifest["collection"]  # another one if the folder has got a new name since
     trained_on = store.find_content("triplets", collection, checkpoint.manifest["inputs"]["triplets"]).manifest["inputs"]
     corpus = store.find_content("corpus_chunks", collection, trained_on["corpus_chunks"])
     pairs = store.find_content("qa_pairs", collection, trained_on["qa_pairs"])
@@ -129,9 +130,10 @@ def measure_live_scores(published: Published, compute: Compute = Compute()) -> l
         PublishingError: nothing is published, or its table is gone.
         MissingArtifactError: the model, the corpus or the evaluation set of the index is not in the store.
     """
-    store, collection = published.workspace.store, published.collection
+    store = published.workspace.store
     table = published.open()
     metadata = metadata_of(table)
+    collection = metadata["collection"]  # another one if the folder has got a new name since
     model = model_of_table(metadata)
     encoder = published.encoder(model, compute)
     corpus = store.find_content("corpus_chunks", collection, metadata["chunks"])

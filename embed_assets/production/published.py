@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embed_assets.artifacts.blocks import content_of
@@ -111,6 +112,13 @@ class Published:
             raise PublishingError(f"{self.collection}: {NOTHING}")
         return PublishedIndex(self.workspace.database(self.settings.uri), self.settings.table or self.collection)
 
+    @property
+    def lock_file(self) -> Path:
+        """Locked by whoever writes or removes tables of the index: one process of a home at a time."""
+        folder = self.workspace.store.root / "published_index" / self.collection
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / "publish.lock"
+
     def in_production(self) -> tuple[Pointer, dict[str, Any]]:
         """The pointer, and what the table in production is made of; empty where there is none.
 
@@ -142,14 +150,18 @@ class Published:
         self.in_production()
         return self.index.rollback()
 
+    def owns(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a table is of this collection, or of one of this home whose folder is gone or has got another name."""
+        owner = metadata["collection"]
+        of_this_home = metadata["publisher"] == self.workspace.home_id
+        return owner == self.collection or (of_this_home and owner not in self.workspace.collections())
+
     def _refuse_anothers(self, metadata: Mapping[str, Any]) -> None:
         """Of two collections that publish under one name, the first one has it, until its folder is gone or has another name."""
-        owner = metadata.get("collection", self.collection)
-        of_this_home = metadata.get("publisher") == self.workspace.home_id
-        if owner == self.collection or (of_this_home and owner not in self.workspace.collections()):
+        if not metadata or self.owns(metadata):
             return
         raise PublishingError(
-            f"{self.index.uri}, {self.index.name!r}: that is the index of the collection {owner!r}, not of "
+            f"{self.index.uri}, {self.index.name!r}: that is the index of the collection {metadata['collection']!r}, not of "
             f"{self.collection!r}: give each of them a publishing.table of its own, in their settings.yaml"
         )
 
@@ -225,7 +237,7 @@ class Published:
         Raises:
             MissingArtifactError: it is not in the store.
         """
-        checkpoint = self.workspace.store.find("checkpoint", self.collection, metadata["checkpoint"])
+        checkpoint = self._find_checkpoint(metadata["checkpoint"])
         if checkpoint is None:
             raise MissingArtifactError(
                 f"{self.collection}: the checkpoint in production, {metadata['checkpoint']}, is not in "
@@ -233,9 +245,18 @@ class Published:
             )
         return checkpoint
 
+    def _find_checkpoint(self, fingerprint: str) -> Artifact | None:
+        """A checkpoint of the collection, or of the name that its folder had when what is in production was published."""
+        store, index = self.workspace.store, self.index
+        if (found := store.find("checkpoint", self.collection, fingerprint)) is not None:
+            return found
+        tables = map(index.metadata, index.pointer().tables)
+        names = {metadata.get("collection", "") for metadata in tables} - {"", self.collection}
+        return next(filter(None, (store.find("checkpoint", name, fingerprint) for name in sorted(names))), None)
+
     def find(self, name: str) -> Model | None:
         """The model of this name (Model.name), if it is in the store, or in production now or before, and its files are there."""
-        if (checkpoint := self.workspace.store.find("checkpoint", self.collection, name)) is not None:
+        if (checkpoint := self._find_checkpoint(name)) is not None:
             return model_of(checkpoint)
         pointer = self.index.pointer()
         for table in (pointer.current, pointer.previous):
@@ -278,7 +299,7 @@ class Published:
 
     def exported_model(self, metadata: Mapping[str, Any]) -> Artifact | None:
         """The ONNX export of the model of a published table, given what the table is made of; None: no export."""
-        for exported in self.workspace.store.artifacts("onnx_model", self.collection):
+        for exported in self.workspace.store.artifacts("onnx_model", metadata["collection"]):
             same_model = exported.manifest["inputs"].get("checkpoint") == metadata["model"]
             if same_model and exported.manifest["settings"]["base_model"] == metadata["base_model"]:
                 return exported
@@ -315,9 +336,7 @@ def without_fine_tuning(published: Published) -> str:
 
 def _refused_after(published: Published, swapped_at: str) -> tuple[str, str] | None:
     """Why the fine-tuned model was not published that was judged last, and when, if that was after the last swap."""
-    try:
-        judged = published.workspace.store.current("published_index", published.collection)
-    except MissingArtifactError:
+    if (judged := published.workspace.store.find_current("published_index", published.collection)) is None:
         return None
     day, verdict = judged.manifest["built_at"], read_verdict(judged)
     return (f"{NOT_BETTER}: {verdict.reason}", day) if day > swapped_at and not verdict.better else None

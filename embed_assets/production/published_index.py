@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from embed_assets.artifacts.errors import UserError
-from embed_assets.corpus.production_rows import ROWS_IN_A_BATCH, is_missing
+from embed_assets.corpus.production_rows import ROWS_IN_A_BATCH, connect, is_missing
 from embed_assets.corpus.spans import language_of
 from embed_assets.models.encoders import TextEncoder
 from embed_assets.production.published_tokens import COLUMN as TOKEN_COLUMN
@@ -89,13 +89,16 @@ class PublishedIndex:
         """The table of the candidate with this fingerprint."""
         return f"{self.name}__{fingerprint[:12]}"
 
+    @property
+    def pointer_name(self) -> str:
+        """The table that says which one readers get."""
+        return f"{self.name}{POINTER}"
+
     def candidates(self) -> list[str]:
         """The tables that were ever written for it and are still there, sorted."""
-        import lancedb
-
         if is_missing(self.uri):
             return []
-        database = lancedb.connect(self.uri)
+        database = connect(self.uri)
         page = database.list_tables()
         names = list(page.tables)
         while page.page_token:
@@ -105,9 +108,7 @@ class PublishedIndex:
 
     def drop(self, name: str) -> None:
         """Delete a table that no reader asks for, if it is there."""
-        import lancedb
-
-        lancedb.connect(self.uri).drop_table(name, ignore_missing=True)
+        connect(self.uri).drop_table(name, ignore_missing=True)
 
     def pointer(self) -> Pointer:
         """What is in production now.
@@ -117,7 +118,7 @@ class PublishedIndex:
         """
         if is_missing(self.uri):
             return Pointer()
-        table = self._open(f"{self.name}{POINTER}")
+        table = self._open(self.pointer_name)
         if table is None:
             return Pointer()
         rows, names = table.search().to_list(), asdict(Pointer())
@@ -148,6 +149,13 @@ class PublishedIndex:
         table = self._open(name) if name else None
         return metadata_of(table) if table is not None else {}
 
+    def written(self, name: str) -> datetime | None:
+        """When a table was written to last; None where there is no such table."""
+        table = self._open(name)
+        if table is None:
+            return None
+        return max(version["timestamp"].astimezone(UTC) for version in table.list_versions())
+
     def write(
         self,
         name: str,
@@ -172,10 +180,9 @@ class PublishedIndex:
         Raises:
             PublishingError: somebody else wrote to the table at the same time, or a column has the name of the tokens.
         """
-        import lancedb
         from lancedb.index import FTS
 
-        database = lancedb.connect(self.uri)
+        database = connect(self.uri)
         table, there = self._begun(name)
         rows = pl.scan_parquet(chunks).select(pl.len()).collect().item()
         batches = track(_batches(chunks), f"publishing {rows} chunks, in blocks", total=-(-rows // ROWS_IN_A_BATCH))
@@ -225,8 +232,6 @@ class PublishedIndex:
             source: the other one, or one that shares with it.
             metadata: what it is made of.
         """
-        import lancedb
-
         if name in self.in_use(self.pointer().tables):
             return  # it is whole, and others may share with it
         shared = self._shared(source)
@@ -236,7 +241,7 @@ class PublishedIndex:
         self.drop(name)  # what a killed publisher has left of it
         if name not in root.tags.list():
             root.tags.create(name, root.version)  # so that no cleaning of old versions takes what is shared
-        table = lancedb.connect(self.uri).clone_table(name, root.uri, source_tag=name)
+        table = connect(self.uri).clone_table(name, root.uri, source_tag=name)
         _note(table, metadata | {SHARED: shared})
 
     def note(self, name: str, metadata: dict[str, Any]) -> None:
@@ -296,12 +301,10 @@ class PublishedIndex:
         return after
 
     def _move(self, before: Pointer, after: Pointer) -> None:
-        import lancedb
-
-        table = self._open(f"{self.name}{POINTER}")
+        table = self._open(self.pointer_name)
         if table is None:
             # Of two publishers that come first, one creates it and the other opens what is there.
-            table = lancedb.connect(self.uri).create_table(f"{self.name}{POINTER}", [asdict(Pointer())], exist_ok=True)
+            table = connect(self.uri).create_table(self.pointer_name, [asdict(Pointer())], exist_ok=True)
         done = table.update(where=f"generation = {before.generation}", values=asdict(after))
         if done.rows_updated != 1:
             raise PublishingError(
@@ -310,10 +313,8 @@ class PublishedIndex:
             )
 
     def _open(self, name: str) -> "Table | None":
-        import lancedb
-
         try:
-            return lancedb.connect(self.uri).open_table(name)
+            return connect(self.uri).open_table(name)
         except ValueError as error:
             if "not found" in str(error):
                 return None

@@ -226,10 +226,8 @@ def publish(
         CollectionError: the production table, or a column that is published with its chunks, is missing.
     """
     index = published.index
-    folder = published.workspace.store.root / "published_index" / inputs.collection
-    folder.mkdir(parents=True, exist_ok=True)
     # One publisher of a home at a time: the second one finds the work done. Those of another home meet at the pointer.
-    with lock(folder / "publish.lock"):
+    with lock(published.lock_file):
         before = index.pointer()
         decided = decide(published, inputs, judged, compared_with, compute, anyway)
         summaries = decided.summaries() if decided.summaries is not None else ()

@@ -67,6 +67,9 @@ def decide(
     Returns:
         What to remember, and the decision. A content is asked for once, unless its run fails.
     """
+    # A clock that ran ahead, and was set right since, must not be waited for.
+    watch = replace(watch, moved=min(watch.moved, now), due=min(watch.due, now))
+    failed_at = None if failed_at is None else min(failed_at, now)
     if watch.observed != digest:
         watch = replace(watch, observed=digest, moved=now)
     failed = bool(watch.asked_for) and failed_at is not None

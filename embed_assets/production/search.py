@@ -199,12 +199,8 @@ def _late_interaction(published: Published, metadata: dict) -> LateInteraction:
 
 def _reranker(workspace: Workspace, collection: str) -> PairScorer:
     """The current re-ranker: its ONNX export if there is one, which starts faster than torch."""
-    try:
-        trained = workspace.store.current("reranker", collection)
-    except MissingArtifactError:
-        raise MissingArtifactError(
-            f"{collection}: no re-ranker was trained: embed-assets run {collection} --until onnx_reranker"
-        ) from None
+    if (trained := workspace.store.find_current("reranker", collection)) is None:
+        raise MissingArtifactError(f"{collection}: no re-ranker was trained: embed-assets run {collection} --until onnx_reranker")
     for exported in workspace.store.artifacts("onnx_reranker", collection):
         same_settings = exported.manifest["settings"]["reranker"] == trained.manifest["settings"]["reranker"]
         if exported.manifest["inputs"]["reranker"] == trained.digest and same_settings:

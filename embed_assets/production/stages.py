@@ -26,7 +26,7 @@ def in_production(asked: Asked) -> dict[str, Source]:
 PUBLISHED_INDEX = Stage(
     name="published_index",
     group="production",
-    code_version="6",
+    code_version="7",
     settings=("base_model", IDENTIFIERS, "scoring", "publishing"),
     inputs=("corpus_chunks", "evaluation_set", "checkpoint", "beir_scores"),
     sources=(base_model, in_production),

@@ -40,7 +40,7 @@ def language_models(asked: Asked) -> dict[str, Source]:
 QA_PAIRS = Stage(
     name="qa_pairs",
     group="queries",
-    code_version="26",
+    code_version="27",
     settings=("base_model", "questions", "evaluation_set"),
     inputs=("corpus_chunks",),
     sources=(base_model, own_pairs, refused_questions, prompts, language_models),

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from embed_assets.artifacts.files import digest_of_files
+from embed_assets.artifacts.files import FileState, digest_of_files, state_of
 from embed_assets.artifacts.workspace import CollectionError
 from embed_assets.corpus.beir import as_id, files_of_rows, read_parquet, read_rows, require_unicode
 from embed_assets.corpus.encodings import composed
@@ -225,13 +225,12 @@ def _id_of_corpus(corpus: Path) -> str | None:
 
 
 def _recipe(path: Path) -> dict[str, Any]:
-    status = path.stat()
-    return _parsed(path, status.st_size, status.st_mtime_ns)
+    return _parsed(path, state_of(path))
 
 
 @functools.lru_cache(maxsize=2)
-def _parsed(path: Path, size: int, modified: int) -> dict[str, Any]:
-    """A file of the recipe, read again when its size or time of modification changes."""
+def _parsed(path: Path, state: FileState) -> dict[str, Any]:
+    """A file of the recipe, read again when its state changes."""
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:

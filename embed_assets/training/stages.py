@@ -41,7 +41,7 @@ def where_nothing_is_trained(blocks: Mapping[str, Block]) -> tuple[str, ...]:
 TRIPLETS = Stage(
     name="triplets",
     group="training",
-    code_version="14",
+    code_version="15",
     settings=("base_model", IDENTIFIERS, "evaluation_set", "negatives"),
     inputs=("corpus_chunks", "qa_pairs", "evaluation_set"),
     sources=(base_model, cross_encoder, own_triplets),

@@ -4,6 +4,7 @@ import importlib.resources
 import json
 import logging
 import os
+import shutil
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -217,6 +218,19 @@ def test_a_full_disk_is_told_in_one_line_also_where_only_the_last_bytes_found_no
     monkeypatch.setattr(building, "known_collections", write)
     result = CliRunner().invoke(main, ["run"])
     assert result.output == "Error: No space left on device: make room there, or name another folder\n"
+
+
+def test_what_lancedb_cannot_read_or_write_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    import lancedb
+
+    def read(*_: object) -> None:
+        table = lancedb.connect(tmp_path).create_table("chunks", [{"id": "1"}])
+        shutil.rmtree(tmp_path / "chunks.lance" / "data")
+        table.to_arrow()
+
+    monkeypatch.setattr(building, "known_collections", read)
+    (line,) = CliRunner().invoke(main, ["run"]).output.splitlines()
+    assert line.startswith("Error: a LanceDB database cannot be used (lance error: ") and ".rs:" not in line
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A LanceDB table as a source: what its rows become, what counts as a change, and what is wrong with it."""
 
 import json
+import os
 import re
 import shutil
 import uuid
@@ -17,14 +18,16 @@ from embed_assets.artifacts.inputs import ChangedWhileReadError
 from embed_assets.artifacts.workspace import CollectionError, Workspace
 from embed_assets.corpus import production_rows
 from embed_assets.corpus import production_table as production
-from embed_assets.corpus.production_rows import open_table, read_rows
+from embed_assets.corpus.production_rows import DatabaseUnreachableError, open_table, read_rows
 from embed_assets.corpus.settings import ProductionSettings
 from embed_assets.corpus.spans import CHUNK_SCHEMA
 from embed_assets.corpus.stages import CORPUS_CHUNKS
 from embed_assets.lineage import resolve
 from embed_assets.models.settings import BaseModelSettings
 from embed_assets.models.tokenizers import load_tokenizer
+from embed_assets.production.published_index import PublishedIndex
 from embed_assets.settings import read_settings
+from embed_assets_tests.ports import free_port
 from embed_assets_tests.production_tables import production_database, rows_of, write_production_table, write_table_collection
 from embed_assets_tests.small_collections import ROUTERS
 
@@ -319,6 +322,43 @@ def test_table_that_is_dropped_and_made_again_is_read_again(tmp_path: Path, work
     again = write_production_table(tmp_path, [row | {"text": row["text"][::-1]} for row in ROWS])
     assert again.version == version
     assert look(workspace, "support").digest != before.digest
+
+
+@pytest.mark.parametrize("place", ["an object store", "a copy"])
+def test_a_table_that_is_made_again_with_as_many_bytes_is_read_again_wherever_it_lies(
+    tmp_path: Path, workspace: Workspace, remote_address: str, place: str
+):
+    """A copy of a folder, as in an image, may have any times of modification."""
+    import lancedb
+
+    uri = f"{remote_address}/production" if place == "an object store" else str(tmp_path / "production")
+    settings, database = ProductionSettings(uri=uri, table="parts"), lancedb.connect(uri)
+    found = []
+    for text in ("Oil the hinge.", "Dry the hinge."):
+        database.drop_table("parts", ignore_missing=True)
+        database.create_table("parts", [{"id": "1", "text": text}])
+        if place == "a copy":
+            os.utime(tmp_path / "production" / "parts.lance" / "_versions", (0, 0))
+        found.append(production.look(workspace, "parts", settings))
+    first, second = found
+    assert first.version == second.version and first.digest != second.digest
+
+
+@pytest.mark.parametrize(
+    "meets",
+    [
+        lambda workspace, uri: production.look(workspace, "support", ProductionSettings(uri=uri, table="chunks")),
+        lambda workspace, uri: PublishedIndex(uri, "support").pointer(),
+    ],
+    ids=["source", "index"],
+)
+def test_an_object_store_that_does_not_answer_is_told_in_few_words(workspace: Workspace, monkeypatch, meets):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    for name, value in {"AWS_ALLOW_HTTP": "true", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DatabaseUnreachableError, match=r"^s3://bucket/db: the database cannot be reached: see that ") as told:
+        meets(workspace, "s3://bucket/db")
+    assert len(str(told.value)) < 500
 
 
 def test_a_table_in_a_namespace_is_read_and_read_again_after_it_was_made_anew(tmp_path: Path, tokenizer):

@@ -129,3 +129,13 @@ def test_a_run_that_failed_is_asked_for_again_until_somebody_mends_it(instance: 
     instance.create_run_for_job(JOB, status=DagsterRunStatus.SUCCESS, tags=mended)
     fifth = tick(instance, fourth.cursor)
     assert "support: nothing changed" in fifth.skip_reason.skip_message
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ['{"support": {"observed": "x", "of_a_newer_version": 1}}', '{"support": {"moved": null}}', "[]", "null", "no JSON"],
+)
+def test_a_cursor_of_another_version_or_of_a_person_stops_nothing(instance: DagsterInstance, cursor: str):
+    result = tick(instance, cursor)
+    assert "support: corpus_chunks of collection 'support' is not in" in result.skip_reason.skip_message
+    assert tick(instance, result.cursor).cursor == result.cursor

@@ -122,3 +122,17 @@ def test_change_that_is_taken_back_leads_to_no_run():
     watch, decision = decide(watch, "a", Change(0, 0, 0, 9850), SETTINGS, now=1000.0)
     assert not decision.run
     assert watch.due == 0.0
+
+
+def test_a_clock_that_ran_ahead_is_not_waited_for():
+    now = 1_800_000_000.0
+    ahead = now + 365 * 24 * 3600
+    watch, _ = decide(Watch(), "a", NOTHING, SETTINGS, ahead)
+    watch, decision = decide(watch, "b", LARGE, SETTINGS, ahead)
+    assert not decision.run
+    watch, decision = decide(watch, "b", LARGE, SETTINGS, now)
+    assert not decision.run, "the table has to rest by the clock of now"
+    watch, decision = decide(watch, "b", LARGE, SETTINGS, now + 3600)
+    assert decision.run
+    _, decision = decide(watch, "b", LARGE, SETTINGS, now + 7200, failed_at=ahead)
+    assert decision.reason.endswith("its run failed, tried again in 15 minutes")

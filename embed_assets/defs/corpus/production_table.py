@@ -2,6 +2,7 @@ import warnings
 
 from dagster import BetaWarning, DataVersion, DataVersionsByPartition, OpExecutionContext, observable_source_asset
 
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.corpus import production_table as source
 from embed_assets.defs.names import named
 from embed_assets.defs.partitions import collections
@@ -31,5 +32,5 @@ def production_table(context: OpExecutionContext, workspace: WorkspaceResource) 
             if settings.uri:
                 seen[collection] = DataVersion(source.look(place, collection, settings).digest)
         except Exception as error:  # a broken table must not hide the others
-            context.log.error("%s: %s", collection, error)
+            context.log.error("%s: %s", collection, hide_secrets(error))
     return DataVersionsByPartition(seen)

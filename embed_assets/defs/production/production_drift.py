@@ -114,7 +114,7 @@ def look_at_production(context: ScheduleEvaluationContext, workspace: WorkspaceR
         try:
             publishes = bool(read_settings(place, collection).publishing.uri)
         except Exception as error:  # unreadable settings of one collection must not stop the others
-            context.log.warning("%s: %s", collection, error)
+            context.log.warning("%s: %s", collection, hide_secrets(error))
             continue
         if publishes and collection in registered:
             run_key = f"{collection} {context.scheduled_execution_time.isoformat()}"

@@ -1,5 +1,3 @@
-import dataclasses
-import json
 import time
 
 from dagster import (
@@ -14,6 +12,7 @@ from dagster import (
     SensorResult,
     sensor,
 )
+from pydantic import TypeAdapter, ValidationError
 
 from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.workspace import CollectionError, Workspace
@@ -29,6 +28,7 @@ from embed_assets.settings import Settings, read_settings
 REASON_TAG = "embed_assets/reason"
 RUN_KEY_TAG = "dagster/run_key"
 ROOT_RUN_TAG = "dagster/root_run_id"
+WATCHES = TypeAdapter(dict[str, Watch])  # fields of a newer version are passed over
 UNFINISHED = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -54,7 +54,7 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
     unfinished = context.instance.get_runs(RunsFilter(statuses=UNFINISHED))
     busy = {run.tags.get(PARTITION_TAG) for run in unfinished}
     registered = set(context.instance.get_dynamic_partitions(COLLECTION))
-    before = {name: Watch(**fields) for name, fields in json.loads(context.cursor or "{}").items()}
+    before = _watches(context)
     after, requests, observations, reasons = {}, [], [], []
     for collection in place.collections():
         watch = before.get(collection, Watch())
@@ -78,9 +78,18 @@ def retrain_on_production_change(context: SensorEvaluationContext, workspace: Wo
     return SensorResult(
         run_requests=requests,
         asset_events=observations,
-        cursor=json.dumps({name: dataclasses.asdict(watch) for name, watch in after.items()}),
+        cursor=WATCHES.dump_json(after).decode(),
         skip_reason=None if requests else "; ".join(reasons) or "no collection has a production table",
     )
+
+
+def _watches(context: SensorEvaluationContext) -> dict[str, Watch]:
+    """What the cursor remembers; nothing where it cannot be read, as one that was edited by hand, or by another version."""
+    try:
+        return WATCHES.validate_json(context.cursor or "{}")
+    except ValidationError as error:
+        context.log.warning("the cursor cannot be read, and is begun anew: %s", error)
+        return {}
 
 
 def _look_at(

@@ -10,6 +10,7 @@ from dagster import (
 )
 
 from embed_assets.artifacts.files import fingerprint_of
+from embed_assets.artifacts.secrets import hide_secrets
 from embed_assets.artifacts.workspace import Workspace
 from embed_assets.defs.names import select
 from embed_assets.defs.partitions import trials
@@ -37,7 +38,7 @@ def search_trials(context: SensorEvaluationContext, workspace: WorkspaceResource
         try:
             asked = _next_trial(context, place, collection)
         except Exception as error:  # a collection without settings or triplets must not stop the others
-            context.log.warning("%s: %s", collection, error)
+            context.log.warning("%s: %s", collection, hide_secrets(error))
             continue
         if isinstance(asked, RunRequest):
             requests.append(asked)
