@@ -64,13 +64,13 @@ IDENTIFIER_PATTERNS = (
     rf"{_START}(?:802\.\d{{1,2}}\p{{Lu}}{{1,2}}|(?<!\.)(?!S)\p{{Lu}}\.(?!(?:19|20)\d\d{_END})\d{{3,5}}(?:\.\d+)*(?!/(?:19|20)\d\d)){_END}",
     # ISO 9001 (of DIN EN ISO 9001:2015, too), IEC 61131-3, RFC 9110, NIST SP 800-53, PN-EN 1090-2, ГОСТ 30249-97, JIS B 8301,
     # ISO 105-C06, but not EN 2024, which is a year
-    rf"{_START}(?!EN\s(?:19[0-8]|20[0-4])\d{_END})(?:{_STANDARD})"
+    rf"{_START}(?!(?:EN|CNS|UNE|UNI|SFS|NBR)\s(?:19[0-8]|20[0-4])\d{_END})(?:{_STANDARD})"
     rf"[ \u00a0\n]\d{{3,6}}(?:-\p{{Lu}}?\d{{1,5}})*\p{{Lu}}?{_END}(?![.,]\d)",
     # UN 1203, ETSI EN 300 019, OEKO-TEX 100 and other numbers of a trade
     rf"{_START}(?:UN|ETSI\sEN|UIC|TRGS|TRBS|DGUV|VdS|RAL)[ \u00a0\n]\d{{3,4}}(?:[ -]\d{{1,3}})*{_END}(?![.,]\d)",
-    # GB/T 12668.2-2002, but not GB 2024
-    rf"{_START}(?:GB|JB|HG|YY|DL|SJ|YD|QB|FZ|HJ|GA)(?:/[TZ])?[ \u00a0\n](?!(?:19[0-8]|20[0-4])\d{_END})\d{{3,6}}(?:\.\d{{1,2}})?"
-    rf"(?:-(?:19|20)\d\d)?{_END}(?![.,]\d)",
+    # GB/T 12668.2-2002 and GB 4943.1-2022, but not 16 GB 3200 MHz
+    rf"{_START}(?:GB|JB|HG|YY|DL|SJ|YD|QB|FZ|HJ|GA)(?P<recommended>/[TZ])?[ \u00a0\n]\d{{3,6}}(?:\.\d{{1,2}})?"
+    rf"(?(recommended)(?:-(?:19|20)\d\d)?|-(?:19|20)\d\d){_END}(?![.,]\d)",
     # *151# and *#06#, which are dialled
     r"(?<![\w*#])[*#]{1,2}\d{2,4}(?:\*\d{1,20}){0,5}#(?![\w#])",
     # GHSA-jfh8-c2jp-5v3q
