@@ -152,13 +152,13 @@ class Published:
 
     def owns(self, metadata: Mapping[str, Any]) -> bool:
         """Whether a table is of this collection, or of one of this home whose folder is gone or has got another name."""
-        owner = metadata["collection"]
-        of_this_home = metadata["publisher"] == self.workspace.home_id
+        owner = metadata.get("collection", self.collection)
+        of_this_home = metadata.get("publisher") == self.workspace.home_id
         return owner == self.collection or (of_this_home and owner not in self.workspace.collections())
 
     def _refuse_anothers(self, metadata: Mapping[str, Any]) -> None:
         """Of two collections that publish under one name, the first one has it, until its folder is gone or has another name."""
-        if not metadata or self.owns(metadata):
+        if self.owns(metadata):
             return
         raise PublishingError(
             f"{self.index.uri}, {self.index.name!r}: that is the index of the collection {metadata['collection']!r}, not of "
@@ -299,7 +299,7 @@ class Published:
 
     def exported_model(self, metadata: Mapping[str, Any]) -> Artifact | None:
         """The ONNX export of the model of a published table, given what the table is made of; None: no export."""
-        for exported in self.workspace.store.artifacts("onnx_model", metadata["collection"]):
+        for exported in self.workspace.store.artifacts("onnx_model", metadata.get("collection", self.collection)):
             same_model = exported.manifest["inputs"].get("checkpoint") == metadata["model"]
             if same_model and exported.manifest["settings"]["base_model"] == metadata["base_model"]:
                 return exported
