@@ -44,10 +44,11 @@ _WHOLE_WORD, _ASCII_WHOLE_WORD = _compile(rf"(?P<run>{_RUN}+)|{_SPACED_WHOLE}"),
 # Dots within a word do not split it, as in Lucene's standard tokenizer: 3.9.2 is one term.
 _SPACED_TERM = r"V+(?:\.V+)*(?:\+\+|#(?!V))?"
 _TERM, _ASCII_TERM = _compile(rf"(?P<paired>{PAIRED}+)|{_SPACED_TERM}"), _compile_ascii(_SPACED_TERM)
-# With commas of numbers (but not 3.까지, the end of a date in Korean), joiners of Persian and the scripts of India, and the mark
-# of abbreviations in Hebrew.
+# With commas of numbers (but not of lists, as 22,80,443, nor in 3.까지, the end of a date in Korean), joiners of Persian and the
+# scripts of India, and the mark of abbreviations in Hebrew.
 _INNER = (
-    r"(?:W|[./%'’״׳\u200c\u200d-](?=W)(?<!\d\.(?=\p{Hangul}))|(?<=(?<!\w)\d{1,3}),(?=\d+\p{L}*(?!\w))"
+    r"(?:W|[./%'’״׳\u200c\u200d-](?=W)(?<!\d\.(?=\p{Hangul}))|(?<=(?<![\w,])\d{1,3}),(?=\d+\p{L}*(?![\w,]))"
+    r"|(?<=(?<![\w,])\d{1,3}(?:,\d{3}){0,4}),(?=\d{3}(?:,\d{3}){0,4}(?!\w|,\d))"
     r'|(?<=\p{Hebrew})"(?=\p{Hebrew}))'
 )
 _KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?:(?=[\p{{L}}\p{{N}}])W|%(?=W))(?:{_INNER}*[W--_])?(?:\+\+|#(?!W))?")
