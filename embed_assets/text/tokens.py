@@ -47,8 +47,8 @@ _TERM, _ASCII_TERM = _compile(rf"(?P<paired>{PAIRED}+)|{_SPACED_TERM}"), _compil
 # With commas of numbers (but not of lists, as 22,80,443, nor in 3.까지, the end of a date in Korean), joiners of Persian and the
 # scripts of India, and the mark of abbreviations in Hebrew.
 _INNER = (
-    r"(?:W|[./%'’״׳\u200c\u200d-](?=W)(?<!\d\.(?=\p{Hangul}))|(?<=(?<![\w,])\d{1,3}),(?=\d+\p{L}*(?![\w,]))"
-    r"|(?<=(?<![\w,])\d{1,3}(?:,\d{3}){0,4}),(?=\d{3}(?:,\d{3}){0,4}(?!\w|,\d))"
+    r"(?:W|[./%'’״׳\u200c\u200d-](?=W)(?<!\d\.(?=\p{Hangul}))|(?<=(?<![\w,./:])\d{1,3}(?:\.\d{3}){0,4}),(?=\d+\p{L}*(?![\w,]|[./:]\d))"
+    r"|(?<=(?<![\w,./:])\d{1,3}(?:,\d{3}){0,4}),(?=\d{3}(?:,\d{3}){0,4}(?!\w|,\d))"
     r'|(?<=\p{Hebrew})"(?=\p{Hebrew}))'
 )
 _KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?:(?=[\p{{L}}\p{{N}}])W|%(?=W))(?:{_INNER}*[W--_])?(?:\+\+|#(?!W))?")
