@@ -64,6 +64,9 @@ LONGEST_ABBREVIATION = 20  # characters
 # One that a number follows (art. 5, ст. 15, नं. 7), and one that is all there is of a sentence (Bkz., Réf., д.).
 _BEFORE_NUMBER = regex.compile(r"(?<![\p{L}\p{M}])[\p{L}\p{M}]{1,5}\.$")
 _ALONE = regex.compile(r"[\p{L}\p{M}.]{1,6}\.|\d{1,4}\.")
+# The number of a step within a line (Tür zu. 2. Hahn auf.), of which there is another one; where it ends a part; and 2).
+_STEP, _STEP_AT_END = regex.compile(r"(?:^|(?<=[.!?:;]\s))\d{1,2}(?=\.\s)"), regex.compile(r"(?<=[.!?]\s)(\d{1,2})\.\s*$")
+_STEP_IN_BRACKETS = regex.compile(r"\d{1,2}\)")
 _DATE = regex.compile(r"(?<!\d)\d{4}\. ?\d{1,2}\. ?\d{1,2}\.$")  # of Korean
 # Those that a name follows, in small letters, which sentencex does not know.
 _BEFORE_NAME = {
@@ -389,7 +392,18 @@ def _sentences(line: str, language: str) -> list[str]:
             found.append(part)
     if language in ("ja", "zh"):
         found = [sentence for part in found for sentence in _SENTENCE_BEFORE_NUMBER.split(part)]
+    _move_steps(line, found)
     return found
+
+
+def _move_steps(line: str, parts: list[str]) -> None:
+    """Move the number of a step from the end of what is before it to the step."""
+    steps = set(map(int, _STEP.findall(line)))
+    for place in range(len(parts) - 1):
+        end = _STEP_AT_END.search(parts[place][-LONGEST_ABBREVIATION:]) if len(steps) > 1 else None
+        if end and steps & {int(end[1]) - 1, int(end[1]) + 1}:
+            number = parts[place][end.start() - len(end.string) :]
+            parts[place], parts[place + 1] = parts[place].removesuffix(number), number + parts[place + 1]
 
 
 def _goes_on(before: str, part: str, language: str) -> bool:
@@ -409,7 +423,7 @@ def _goes_on(before: str, part: str, language: str) -> bool:
     return (
         first.islower()
         or first in "ºª°"
-        or (first.isdecimal() and bool(abbreviated or _ORDINAL.search(end)))
+        or (first.isdecimal() and bool(abbreviated or _ORDINAL.search(end)) and not _STEP_IN_BRACKETS.match(part))
         or (language == "hu" and first == "§")
         or _ALONE.fullmatch(before) is not None
         or (

@@ -197,6 +197,20 @@ def test_a_sentence_goes_on_behind_an_abbreviation(language, found):
     assert tokens.sentences(" ".join(found), language) == found
 
 
+@pytest.mark.parametrize(
+    ("language", "found"),
+    [
+        ("de", ["1. Drehen Sie die Tür auf.", "2. Drehen Sie den Hahn zu.", "3. Warten Sie ab."]),
+        ("fr", ["1. Ouvrez le capot.", "2. Attendez la fin.", "3. Fermez tout."]),
+        ("ru", ["1. Закройте кран и дверь.", "2. Откройте люк.", "3. Подождите час."]),
+        ("tr", ["1. Vanayı kapat.", "2. Kapağı aç.", "3. Bekle."]),
+        ("pl", ["1) Zamknij kran.", "2) Otwórz drzwi.", "3) Czekaj."]),
+    ],
+)
+def test_the_number_of_a_step_stands_before_it(language, found):
+    assert tokens.sentences(" ".join(found), language) == found
+
+
 def test_a_space_at_a_number_or_a_latin_word_ends_no_clause_of_thai():
     clauses = ["หากความดันเกิน 5 บาร์", "ให้ตรวจสายไฟต่าง ๆ และสาย fiber (สีขาว) ก่อน", "แล้วปิดเครื่อง ๓๐ วินาที"]
     assert tokens.sentences(" ".join(clauses), "th") == clauses
