@@ -106,9 +106,11 @@ _PARTICLE = regex.compile(
     r"(?<=[\p{Latin}\p{Nd}])(?:(?:에서|에게|으로|까지|부터|에|로|와|과|만)(?:[는도의만은]|써)?|[은는이가을를의도나란인]|이나|이?랑|이?라도|이?라는"
     r"|이란|처럼|보다|마다|밖에|입니다|이다|이며|이고)$"
 )
-# Behind Korean words those alone that hardly any word ends with itself; and what ends a verb, which nobody looks for.
+# Behind Korean words those alone that hardly any word ends with itself (을 only stands behind a consonant: 늦가을 is a word); and
+# what ends a verb, which nobody looks for.
+_ENDING_IN_A_VOWEL = "".join(map(chr, range(0xAC00, 0xD7A4, 28)))
 _HANGUL_PARTICLE = regex.compile(
-    r"(?<=\p{Hangul}{2})(?:(?<![받있없않같많닫읽찾넣좋높낮])을|에서|에게|으로|까지|부터)$|(?<=\p{Hangul})를$"
+    rf"(?<=\p{{Hangul}}{{2}})(?:(?<![받있없않같많닫읽찾넣좋높낮{_ENDING_IN_A_VOWEL}])을|에서|에게|으로|까지|부터)$|(?<=\p{{Hangul}})를$"
 )
 _KOREAN_VERB = regex.compile(r"\p{Hangul}(?:니다|시오|세요|[하되이](?:며|고|여|면)|[한된]다)$")
 _LATIN = regex.compile(r"\p{Latin}")
