@@ -107,9 +107,12 @@ class Workspace:
         """Whether nothing of this name is in the data folder any more, be it a collection or not.
 
         Raises:
-            CollectionError: there is no data folder.
+            CollectionError: there is no data folder, or nothing is in it, as where a disk is not mounted.
         """
-        return not (self._parent() / name).exists() and name not in self.collections()
+        there = self.collections()
+        if not any(self.data.iterdir()):
+            raise CollectionError(f"{self.data_address}: it is empty: is its disk mounted?")
+        return not (self._parent() / name).exists() and name not in there
 
     def some_collections(self) -> dict[str, Path]:
         """The same, where a person asks for them.

@@ -19,10 +19,11 @@ _RUNS = re.compile(
     r"|[!?](?=[A-Za-z0-9=&/%#<\[]|[*_`~]*\]\()"
 )
 _LINE_END = "\u1680"  # a space
-# The full stops of a small letter, as in e.g. and p. ex. (but not of a unit, as in 5 m.), of an abbreviation before a number, and
-# of a date as Korean has it.
+# The full stops of a small letter, as in e.g. and p. ex. (but not of a unit, as in 5 m., of can't, and of a name, as in "for all
+# k. Then"), of an abbreviation before a number (but not "the lid. 2. Close it"), and of a date as Korean has it.
 _ABBREVIATED = regex.compile(
-    r"(?<!\w)(?:(?<!\d[ \xa0])[\p{Ll}\p{Arabic}\p{Devanagari}]|[\p{L}\p{M}]{2,4}(?=\.[ \xa0]\d)"
+    r"(?<![\w'’])(?:(?<!\d[ \xa0])(?!(?<=\p{L}[ \xa0])[a-z\p{Greek}]\.[ \xa0]\p{Lu}(?!\.))[\p{Ll}\p{Arabic}\p{Devanagari}]"
+    r"|[\p{L}\p{M}]{2,4}(?=\.[ \xa0]\d)(?!(?<!\p{Lu}\p{L}{1,3})\.[ \xa0]\d{1,2}[.)][ \xa0])"
     r"|\d{4}\.[ \xa0]\d{1,2}\.[ \xa0]\d{1,2})\.(?=[ \xa0])"
 )
 _FULL_STOP = "\ue007"

@@ -25,12 +25,14 @@ _STANDARD = (
     r"|ΕΛΟΤ\sΕΝ)(?:[ /](?:T[SR]|SP|Std))?|(?:ГОСТ|GOST)(?:\s[РR](?:\s(?:ИСО|МЭК|ЕН))?)?|(?:JIS|KS|NF|ASTM)\s[A-Z]"
     r"|CNS|TCVN|QCVN|NBR|UNE|UNI|SFS"
 )
-# What is no version before it was read any further: a number with a unit, a small one, and a date; of 1,234.56, A.3.1,
-# 19-12.345 and pacs.008.001.08 no part.
+_YEAR = r"(?:19[0-8]|20[0-4])\d"
+# What is no version before it was read any further: a number with a unit, a small one, and a date; of 1,234.56, A.3.1 and
+# 19-12.345 no part.
 # (Behind V. and R. is one.)
 _NO_VERSION = (
     rf"(?!\d+\.\d+[ \u00a0\u202f-]?{_UNIT}|0\.(?:0\d*|\d{{3,}})(?!\.?\d)|\d{{1,2}}\.\d{{1,2}}\.(?:19|20)\d\d{_END})"
-    r"(?<!\d\.)(?<!(?<!\p{L})[^\P{Lu}RV]\.)(?<!(?<![\d.])\d{1,3},)(?<!(?<![\w.])\d{1,7}-)(?<!\b[a-z]{4}\.)(?<![€£¥₹$][ \u00a0]?)"
+    r"(?<!\d\.)(?<!(?<!\p{L})[^\P{Lu}RV]\.)(?<!(?<![\d.])\d{1,3},)(?!(?<=(?<![\w.-])\d{1,7}-)\d+\.\d+(?!\.?\d))"
+    r"(?<![€£¥₹$][ \u00a0]?)"
     r"(?<!(?i:\b(?:sections?|chapters?|fig(?:ures?|s)?\.?|tables?|eqs?\.?|equations?|clauses?|abschnitt|kapitel|abb(?:ildung)?\.?"
     r"|tab(?:elle)?\.?)\s))"
 )
@@ -47,7 +49,7 @@ _ERRNO = (
 
 IDENTIFIER_PATTERNS = (
     # CWE-565, %SYS-5-CONFIG, MAX_RETRY_COUNT, ÜBER-12, RHSA-2024:1234, KX-12.3, VA-12345/2023
-    rf"{_START}(?<!\d/)%?\p{{Lu}}[{_UPPER}]*(?:[-_][{_UPPER}]+)+(?:[.:]\d+|/\d{{2}}(?:\d\d)?(?!\d))*{_END}",
+    rf"{_START}%?\p{{Lu}}[{_UPPER}]*(?:[-_][{_UPPER}]+)+(?:[.:]\d+|(?:(?<=\d{{3}})/\d\d|(?<=\d)/(?:19|20)\d\d)(?!\d))*{_END}",
     # UUIDs; addresses of network cards (as Cisco has them, too) and of IPv6
     rf"(?<![{_NAME}:-])(?={_HEX}{{1,8}}[:.-])(?:{_HEX}{{4}}(?:\.{_HEX}{{4}}){{2}}"
     rf"|{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|{_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5,}}"
@@ -64,15 +66,17 @@ IDENTIFIER_PATTERNS = (
     rf"{_START}(?:802\.\d{{1,2}}\p{{Lu}}{{1,2}}|(?<!\.)(?!S)\p{{Lu}}\.(?!(?:19|20)\d\d{_END})\d{{3,5}}(?:\.\d+)*(?!/(?:19|20)\d\d)){_END}",
     # ISO 9001 (of DIN EN ISO 9001:2015, too), IEC 61131-3, RFC 9110, NIST SP 800-53, PN-EN 1090-2, ГОСТ 30249-97, JIS B 8301,
     # ISO 105-C06, but not EN 2024, which is a year
-    rf"{_START}(?!(?:EN|CNS|UNE|UNI|SFS|NBR)\s(?:19[0-8]|20[0-4])\d{_END})(?:{_STANDARD})"
+    rf"{_START}(?!(?:EN|UN[EI]|SFS|CNS|NBR)\s{_YEAR}{_END})(?:{_STANDARD})"
     rf"[ \u00a0\n]\d{{3,6}}(?:-\p{{Lu}}?\d{{1,5}})*\p{{Lu}}?{_END}(?![.,]\d)",
     # UN 1203, ETSI EN 300 019, OEKO-TEX 100 and other numbers of a trade
-    rf"{_START}(?:UN|ETSI\sEN|UIC|TRGS|TRBS|DGUV|VdS|RAL)[ \u00a0\n]\d{{3,4}}(?:[ -]\d{{1,3}})*{_END}(?![.,]\d)",
-    # GB/T 12668.2-2002 and GB 4943.1-2022, but not 16 GB 3200 MHz
-    rf"{_START}(?:GB|JB|HG|YY|DL|SJ|YD|QB|FZ|HJ|GA)(?P<recommended>/[TZ])?[ \u00a0\n]\d{{3,6}}(?:\.\d{{1,2}})?"
-    rf"(?(recommended)(?:-(?:19|20)\d\d)?|-(?:19|20)\d\d){_END}(?![.,]\d)",
+    rf"{_START}(?:UN[ \u00a0\n]\d{{4}}|ETSI\sEN[ \u00a0\n]\d{{3}}[ \u00a0]\d{{3}}(?:-\d{{1,3}})*"
+    rf"|(?:UIC|TRGS|TRBS|DGUV|VdS|RAL)[ \u00a0\n]\d{{3,4}}(?:-\d{{1,3}})*){_END}(?![.,]\d)",
+    # GB/T 12668.2-2002 and GB 50016, but not 16 GB 512, GB 2024, and GA 30301, which is a place in Georgia
+    rf"{_START}(?:(?<!\d[ \u00a0\n]?)GB[ \u00a0\n](?!{_YEAR}{_END})\d{{4,6}}(?![ \u00a0]?{_UNIT})"
+    r"|(?:GB|JB|HG|YY|DL|SJ|YD|QB|FZ|HJ|GA)(?:/[TZ][ \u00a0\n]\d{3,6}|[ \u00a0\n]\d{3,6}(?=[\d.]*-(?:19|20)\d\d)))"
+    rf"(?:\.\d{{1,2}})?(?:-(?:19|20)\d\d)?{_END}(?![.,]\d)",
     # *151# and *#06#, which are dialled
-    r"(?<![\w*#])[*#]{1,2}\d{2,4}(?:\*\d{1,20}){0,5}#(?![\w#])",
+    r"(?<![\w*#])[*#]{1,2}\d{2,4}(?:\*\d{1,20}){0,5}#(?![\w*#])",
     # GHSA-jfh8-c2jp-5v3q
     rf"{_START}GHSA(?:-[{_LOWER}]{{4}}){{3}}{_END}",
     # NullPointerException, SIGSEGV, ECONNREFUSED
@@ -84,19 +88,20 @@ IDENTIFIER_PATTERNS = (
     rf"|(?:\p{{Lu}}{{2,6}}/){{1,2}}\d{{3,7}}/(?:19|20)\d\d|\d{{1,4}}/(?:19|20)\d\d/\p{{Lu}}[{_UPPER}]*(?:-\p{{Lu}}+)*"
     r"|(?:[IVX]{1,4}|\d{1,2})[ \u00a0\n](?:[ABIX]?Z[RBA]|A[BZ][RB]|St[RB]|Bv[RLEFGQ]|CSKP?|CNP|KZP|ACa)[ \u00a0\n]"
     rf"\d{{1,5}}/\d\d){_END}",
-    # Of courts: (2020)最高法民终123号, 2019다12345, 5001234-56.2020.4.04.7000; of laws: 4412/2016, Lei 8.078/1990, 44-ФЗ
+    # Of courts: (2020)最高法民终123号, 2019다12345, 5001234-56.2020.4.04.7000; of laws: 4412/2016, Lei 8.078/1990, 44-ФЗ,
+    # but not 1500/2000 and 512/2048, which are parts of a whole, nor 1200/2010 km
     r"[(（〔](?:19|20)\d\d[)）〕]\p{Han}{1,6}\d{0,4}\p{Han}{1,6}\d{1,6}[号號]",
     rf"{_START}(?:19|20)\d\d(?!년)\p{{Hangul}}{{1,2}}\d{{2,7}}{_END}",
-    rf"(?<![./-]){_START}(?:\d{{7}}-\d\d\.(?:19|20)\d\d\.\d\.\d\d\.\d{{4}}|(?:\d{{1,2}}\.)?\d{{3,5}}/(?:19|20)\d\d|\d{{1,3}}-ФЗ)"
-    rf"(?![./-]\d){_END}",
+    rf"(?<![./-]){_START}(?:\d{{7}}-\d\d\.(?:19|20)\d\d\.\d\.\d\d\.\d{{4}}|\d{{1,2}}\.\d{{3}}/(?:19|20)\d\d"
+    rf"|\d{{3,5}}/(?!2000|1920){_YEAR}(?![ \u00a0]?(?:[\[(%]|{_UNIT}))|\d{{1,3}}-ФЗ){_END}(?![./-]\d)",
     # pacs.008.001.08 of a bank, and an IBAN
-    rf"{_START}(?:pacs|pain|camt|acmt|admi|auth|head|reda|seev|semt|sese|setr)\.\d{{3}}(?:\.\d{{3}}\.\d\d)?{_END}",
+    rf"{_START}(?:pacs|pain|camt|acmt|admi|auth|head|reda|seev|semt|sese|setr)\.0\d\d(?:\.\d{{3}}\.\d\d)?{_END}",
     rf"{_START}[A-Z]{{2}}\d\d[ \u00a0](?:[A-Z\d]{{4}}[ \u00a0]){{1,2}}(?:\d{{4}}[ \u00a0]?){{2,5}}[A-Z\d]{{0,3}}{_END}",
-    # Of cars: 205/55 R16 91V, 1K0 615 301 AA, WVWZZZ1KZAW000001, 58101-3SA20
+    # Of cars: 205/55 R16 91V, 1K0 615 301 AA (but not 12V 100 200), WVWZZZ1KZAW000001, 58101-3SA20
     rf"{_START}\d{{3}}/\d\d[ \u00a0]?Z?R[ \u00a0]?\d\d(?:[ \u00a0]\d{{2,3}}[A-Z])?{_END}",
-    rf"{_START}(?:\d[A-Z]\d|\d\d[A-Z])[ \u00a0]\d{{3}}[ \u00a0]\d{{3}}(?:[ \u00a0][A-Z]{{1,2}})?{_END}",
+    rf"{_START}(?:\d[A-Z]\d|0\d[A-Z])[ \u00a0]\d{{3}}[ \u00a0]\d{{3}}(?:[ \u00a0][A-Z]{{1,2}})?{_END}",
     rf"{_START}(?=[A-Z\d]{{17}}{_END})(?=\d*[A-Z])[A-HJ-NPR-Z\d]{{11}}\d{{6}}",
-    rf"(?<![-.]){_START}\d{{5}}-(?=\d*[A-Z])[A-Z\d]{{5}}(?!-){_END}",
+    rf"(?<![-.]){_START}\d{{5}}-(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z\d]{{5}}(?!-){_END}",
     # 5.15.0-91-generic, 4.18.0-305.el8.x86_64, 1.1.1n-0+deb11u5: of kernels and packages
     rf"{_START}\d+(?:\.\d+){{2,}}[a-z]?-(?!\d+(?:\.\d+)+{_END})\d+(?:[.+~-][{_LOWER}_]*[{_LOWER}])*{_END}",
     # 0x1F

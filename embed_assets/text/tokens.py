@@ -44,10 +44,11 @@ _WHOLE_WORD, _ASCII_WHOLE_WORD = _compile(rf"(?P<run>{_RUN}+)|{_SPACED_WHOLE}"),
 # Dots within a word do not split it, as in Lucene's standard tokenizer: 3.9.2 is one term.
 _SPACED_TERM = r"V+(?:\.V+)*(?:\+\+|#(?!V))?"
 _TERM, _ASCII_TERM = _compile(rf"(?P<paired>{PAIRED}+)|{_SPACED_TERM}"), _compile_ascii(_SPACED_TERM)
-# With commas of numbers (but not 3.까지, the end of a date in Korean), joiners of Persian and the scripts of India, and the mark
-# of abbreviations in Hebrew.
+# With commas of numbers (but not of lists, as 22,80,443, nor in 3.까지, the end of a date in Korean), joiners of Persian and the
+# scripts of India, and the mark of abbreviations in Hebrew.
 _INNER = (
-    r"(?:W|[./%'’״׳\u200c\u200d-](?=W)(?<!\d\.(?=\p{Hangul}))|(?<=(?<!\w)\d{1,3}),(?=\d+\p{L}*(?!\w))"
+    r"(?:W|[./%'’״׳\u200c\u200d-](?=W)(?<!\d\.(?=\p{Hangul}))|(?<=(?<![\w,./:])\d{1,3}(?:\.\d{3}){0,4}),(?=\d+\p{L}*(?![\w,]|[./:]\d))"
+    r"|(?<=(?<![\w,./:])\d{1,3}(?:,\d{3}){0,4}),(?=\d{3}(?:,\d{3}){0,4}(?!\w|,\d))"
     r'|(?<=\p{Hebrew})"(?=\p{Hebrew}))'
 )
 _KEYWORD = _compile(rf"(?P<run>{_RUN}+)|(?:(?=[\p{{L}}\p{{N}}])W|%(?=W))(?:{_INNER}*[W--_])?(?:\+\+|#(?!W))?")
@@ -63,6 +64,9 @@ LONGEST_ABBREVIATION = 20  # characters
 # One that a number follows (art. 5, ст. 15, नं. 7), and one that is all there is of a sentence (Bkz., Réf., д.).
 _BEFORE_NUMBER = regex.compile(r"(?<![\p{L}\p{M}])[\p{L}\p{M}]{1,5}\.$")
 _ALONE = regex.compile(r"[\p{L}\p{M}.]{1,6}\.|\d{1,4}\.")
+# The number of a step within a line (Tür zu. 2. Hahn auf.), of which there is another one; where it ends a part; and 2).
+_STEP, _STEP_AT_END = regex.compile(r"(?:^|(?<=[.!?:;]\s))\d{1,2}(?=\.\s)"), regex.compile(r"(?<=[.!?]\s)(\d{1,2})\.\s*$")
+_STEP_IN_BRACKETS = regex.compile(r"\d{1,2}\)")
 _DATE = regex.compile(r"(?<!\d)\d{4}\. ?\d{1,2}\. ?\d{1,2}\.$")  # of Korean
 # Those that a name follows, in small letters, which sentencex does not know.
 _BEFORE_NAME = {
@@ -102,9 +106,11 @@ _PARTICLE = regex.compile(
     r"(?<=[\p{Latin}\p{Nd}])(?:(?:에서|에게|으로|까지|부터|에|로|와|과|만)(?:[는도의만은]|써)?|[은는이가을를의도나란인]|이나|이?랑|이?라도|이?라는"
     r"|이란|처럼|보다|마다|밖에|입니다|이다|이며|이고)$"
 )
-# Behind Korean words those alone that hardly any word ends with itself; and what ends a verb, which nobody looks for.
+# Behind Korean words those alone that hardly any word ends with itself (을 only stands behind a consonant: 늦가을 is a word); and
+# what ends a verb, which nobody looks for.
+_ENDING_IN_A_VOWEL = "".join(map(chr, range(0xAC00, 0xD7A4, 28)))
 _HANGUL_PARTICLE = regex.compile(
-    r"(?<=\p{Hangul}{2})(?:(?<![받있없않같많닫읽찾넣좋높낮])을|에서|에게|으로|까지|부터)$|(?<=\p{Hangul})를$"
+    rf"(?<=\p{{Hangul}}{{2}})(?:(?<![받있없않같많닫읽찾넣좋높낮{_ENDING_IN_A_VOWEL}])을|에서|에게|으로|까지|부터)$|(?<=\p{{Hangul}})를$"
 )
 _KOREAN_VERB = regex.compile(r"\p{Hangul}(?:니다|시오|세요|[하되이](?:며|고|여|면)|[한된]다)$")
 _LATIN = regex.compile(r"\p{Latin}")
@@ -388,7 +394,18 @@ def _sentences(line: str, language: str) -> list[str]:
             found.append(part)
     if language in ("ja", "zh"):
         found = [sentence for part in found for sentence in _SENTENCE_BEFORE_NUMBER.split(part)]
+    _move_steps(line, found)
     return found
+
+
+def _move_steps(line: str, parts: list[str]) -> None:
+    """Move the number of a step from the end of what is before it to the step."""
+    steps = set(map(int, _STEP.findall(line)))
+    for place in range(len(parts) - 1):
+        end = _STEP_AT_END.search(parts[place][-LONGEST_ABBREVIATION:]) if len(steps) > 1 else None
+        if end and steps & {int(end[1]) - 1, int(end[1]) + 1}:
+            number = parts[place][end.start() - len(end.string) :]
+            parts[place], parts[place + 1] = parts[place].removesuffix(number), number + parts[place + 1]
 
 
 def _goes_on(before: str, part: str, language: str) -> bool:
@@ -408,7 +425,7 @@ def _goes_on(before: str, part: str, language: str) -> bool:
     return (
         first.islower()
         or first in "ºª°"
-        or (first.isdecimal() and bool(abbreviated or _ORDINAL.search(end)))
+        or (first.isdecimal() and bool(abbreviated or _ORDINAL.search(end)) and not _STEP_IN_BRACKETS.match(part))
         or (language == "hu" and first == "§")
         or _ALONE.fullmatch(before) is not None
         or (

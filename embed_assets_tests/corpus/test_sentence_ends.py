@@ -112,6 +112,18 @@ def test_no_sentence_is_cut_behind_an_abbreviation(tokenizer, sentence, markdown
     assert all(part.strip().startswith(sentence[:6]) and part.endswith(sentence[-6:]) for part in found)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The other ones can't. For more of it, see the guide.",
+        "It holds for all k. Then the vector is at the origin o. In it, nothing is left of θ. The rest is zero.",
+        "Open the lid. 2. Close the tap. 3. Wait.",
+    ],
+)
+def test_no_end_of_a_sentence_is_taken_for_an_abbreviation(text):
+    assert hide_marks(text, None) == text
+
+
 @given(st.text(st.sampled_from("a'\"*_`[]<>~\\$^&!?-. \n\t#|1Z\u2019\u2024\ue000\ue007\u1680"), max_size=200))
 @example("a word of a line " * 3 + "that is\nwrapped\tthere")
 def test_what_is_hidden_is_shown_again(text):

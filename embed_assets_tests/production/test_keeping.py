@@ -199,6 +199,16 @@ def test_of_a_collection_whose_folder_is_gone_nothing_is_left_once_somebody_says
     assert done.exit_code == 2 and "--gone takes the names of the collections" in done.output
 
 
+def test_an_empty_data_folder_is_taken_for_a_disk_that_is_not_mounted(published: Published, tmp_path: Path):
+    build(published, "corpus_chunks", "chunks")
+    data = published.workspace.data
+    data.rename(tmp_path / "away")
+    for there in (False, True):
+        data.mkdir() if there else None
+        (words,) = remove_gone(published.workspace, ["bakery"]).left_alone
+        assert ("is its disk mounted?" in words) == there and collections_in(published.workspace.store) == ["bakery"]
+
+
 def test_an_index_that_another_collection_took_over_is_not_removed(once: Published):
     workspace = once.workspace
     folder_of(once).rename(workspace.data / "collections" / "bread")

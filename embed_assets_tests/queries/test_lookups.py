@@ -402,12 +402,14 @@ def test_titles_of_the_parts_of_tables_and_fences_are_titles(cut, path):
 
 
 def test_a_heading_of_a_text_file_is_no_part_of_the_sentence_below_it():
-    text = "2. Storage\nKeep the grease of the bearing in a dry room, where no frost gets in. Dial *151# to ask for a\nnew one.\n"
+    text = (
+        "2. Storage\nKeep the grease of the bearing in a dry room, where no frost gets. Dial *151# to ask for a\n**20#** one.\n"
+    )
     other = "A line that was wrapped at its end since the next word is a\nCyrillicAndLatinNameOfAPumpThatIsLong goes on here.\n"
     chunks = chunk_rows(("a", 0, "", text), ("b", 0, "", other))
     found = take_lookups(chunks, QuestionsSettings(sentences_per_chunk=9)).filter(pl.col("style") == "sentence")
     assert sorted(found["query"]) == [
         " ".join(other.split()),
-        "Dial *151# to ask for a new one.",
-        "Keep the grease of the bearing in a dry room, where no frost gets in.",
+        "Dial *151# to ask for a 20# one.",
+        "Keep the grease of the bearing in a dry room, where no frost gets.",
     ]

@@ -121,8 +121,32 @@ def test_search_terms(text, language, terms):
             "ja",
             ["お知らせ", "取り付けネジ", "漏れ", "ある", "とき", "取り外し", "詰まり", "確認", "ばね"],
         ),
+        (
+            "VLANs 10,20,30; ports 22,80,443; 10.1.1.2/28,10.1.1.1; 1.234,56; 1,234,567.89 or 1,000",
+            "en",
+            [
+                "vlans",
+                "10",
+                "20",
+                "30",
+                "ports",
+                "22",
+                "80",
+                "443",
+                "10.1.1.2/28",
+                "10.1.1.1",
+                "1.234,56",
+                "1,234,567.89",
+                "or",
+                "1,000",
+            ],
+        ),
         ("2,5kg 12,345대 0x1000,10,0x12 a,b", "de", ["2,5kg", "12,345대", "0x1000", "10", "0x12"]),
-        ("볼트를 수동으로 체결하고 오일을 보충하십시오. 마을 수리받을", "ko", ["볼트", "수동", "오일", "마을", "수리받을"]),
+        (
+            "볼트를 수동으로 체결하고 오일을 보충하십시오. 마을 수리받을 늦가을",
+            "ko",
+            ["볼트", "수동", "오일", "마을", "수리받을", "늦가을"],
+        ),
         ("2022. 12. 31.까지 3.9.2", "ko", ["2022", "12", "31", "까지", "3.9.2"]),
         ("Windows™ n.º 5 № 44-ФЗ №7", "pt", ["windows", "44-фз"]),
         ("می\u200cخواهم", "fa", ["می\u200cخواهم"]),
@@ -174,6 +198,20 @@ def test_sentences_end_as_their_language_ends_them():
     ],
 )
 def test_a_sentence_goes_on_behind_an_abbreviation(language, found):
+    assert tokens.sentences(" ".join(found), language) == found
+
+
+@pytest.mark.parametrize(
+    ("language", "found"),
+    [
+        ("de", ["1. Drehen Sie die Tür auf.", "2. Drehen Sie den Hahn zu.", "3. Warten Sie ab."]),
+        ("fr", ["1. Ouvrez le capot.", "2. Attendez la fin.", "3. Fermez tout."]),
+        ("ru", ["1. Закройте кран и дверь.", "2. Откройте люк.", "3. Подождите час."]),
+        ("tr", ["1. Vanayı kapat.", "2. Kapağı aç.", "3. Bekle."]),
+        ("pl", ["1) Zamknij kran.", "2) Otwórz drzwi.", "3) Czekaj."]),
+    ],
+)
+def test_the_number_of_a_step_stands_before_it(language, found):
     assert tokens.sentences(" ".join(found), language) == found
 
 
