@@ -63,7 +63,7 @@ def test_bm25_finds_other_forms_of_the_words(language):
         Contest({}, hybrids={}),
         ScoringSettings(resamples=100),
     )
-    # With English stop words and stems: .15 in Japanese, .10 in Chinese, .55 in Russian, .80 in German, .85 in Arabic.
+    # With English stop words and stems: .60 in Russian, .81 in German, .85 in Arabic.
     assert scores[0].summary["systems"]["bm25"]["ndcg@10"] >= 0.94
 
 
