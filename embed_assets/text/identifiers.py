@@ -59,7 +59,7 @@ IDENTIFIER_PATTERNS = (
     r"(?<![\w-])--[a-z][a-z0-9-]+",
     # 3.8.1, v2.0, TLSv1.3, 1.2.3a, 8.0U2, 9.3(10), 15.2(7)E3, 7.0(3)I7(5), 20.4R3-S2, 1.0-rc1, 1.4.0-SNAPSHOT, v1.29.0+k3s1,
     # 1.4.2+dfsg-1, but not 2.4 GHz, € 9.90, 12.3.2024, 0.05, 1.234,56 and table 3.1
-    rf"{_START}(?=[VvA-Z\d]){_NO_VERSION}(?:[Vv]|\p{{Lu}}{{2,6}}v)?\d+(?:\.\d+)+"
+    rf"{_START}(?=(?:[Vv]|\p{{Lu}}{{2,6}}v)?\d++\.\d){_NO_VERSION}(?:[Vv]|\p{{Lu}}{{2,6}}v)?\d+(?:\.\d+)+"
     rf"(?:\(\d+[a-z]{{0,2}}\)\p{{Lu}}{{0,3}}\d*[a-z]?|\p{{Lu}}{{1,3}}\d+[a-z]?|[a-z]\d*|-(?:rc|alpha|beta|\p{{Lu}})\.?\d+"
     rf"|-(?:SNAPSHOT|RELEASE|Final|GA|LTS)|\+[a-z][a-z\d]*+(?:[.~][a-z\d]++|-[a-z]*+\d[a-z\d]*+)*+)*{_END}(?!,\d{{1,2}}(?![\d.]))",
     # 802.1X, X.509, G.8275.1, but not 120.5V and S.123, which is a page
@@ -107,7 +107,7 @@ IDENTIFIER_PATTERNS = (
     # 0x1F
     rf"{_START}0x[0-9A-Fa-f]{{2,}}{_END}",
     # retry_count
-    rf"{_START}\p{{Ll}}+(?:_[{_LOWER}]+)+{_END}",
+    rf"{_START}\p{{Ll}}++(?:_[{_LOWER}]+)+{_END}",
     # maxRetries
     rf"{_START}(?=\p{{Ll}}++\p{{Lu}})(?!{_CAMEL_UNIT})\p{{Ll}}+(?:\p{{Lu}}[{_LOWER}]+)+{_END}",
     # E4012, CSCvx12345, R81.20
@@ -126,13 +126,13 @@ IDENTIFIER_PATTERNS = (
     rf"(?<![.@-]){_START}[a-z]{{1,20}}+-(?:(?<=[a-z]{{2}}-)\d{{4}}-\d{{2,}}|(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{{8,17}}"
     rf"|(?:gov-)?(?:north|south|east|west|central)(?:east|west)?-?\d[a-z]?){_END}",
     # GigabitEthernet1/0/1, Gi1/0/1.100, xe-0/0/1
-    rf"{_START}\p{{L}}+-?\d+(?:/\d+)+(?:[.:]\d+)?{_END}",
+    rf"{_START}\p{{L}}++-?\d++(?:/\d+)+(?:[.:]\d+)?{_END}",
     # net.ipv4.ip_forward, server.port, java.lang.NullPointerException, but no name of a page that is linked to
-    rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_-]+\.)+"
+    rf"(?<![{_NAME}/.@-])(?:[a-z][a-z0-9_-]++\.)+"
     rf"(?:(?!(?:md|html?|rst|txt|pdf|png|jpe?g|gif|svg){_END})[a-z][a-z0-9_-]+(?![{_NAME}/@])"
     rf"|(?=\p{{Lu}})(?<=\.[a-z0-9_-]+\.)[{_NAME}]+(?:[.$][{_NAME}]+)*)",
     # org.acme:pump-core:3.1.0
-    rf"(?<![{_NAME}/.@:-])(?:[a-z][a-z0-9_-]*\.)+[a-z][a-z0-9_-]*:[a-z][a-z0-9_.-]*[a-z0-9](?::\d[{_NAME}.-]*[{_NAME}])?(?![{_NAME}/@])",
+    rf"(?<![{_NAME}/.@:-])(?:[a-z][a-z0-9_-]*+\.)+[a-z][a-z0-9_-]*:[a-z][a-z0-9_.-]*[a-z0-9](?::\d[{_NAME}.-]*[{_NAME}])?(?![{_NAME}/@])",
     # /etc/fstab
     rf"(?<![{_NAME}/.:~(])(?:/[\p{{Latin}}\d_.-]*[\p{{Latin}}\d_]){{2,}}",
 )
