@@ -1,7 +1,7 @@
 """What of a home is still needed, asked of all rooms, and the removal of the rest."""
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from embed_assets.artifacts.memo import lock_of
 from embed_assets.artifacts.prune import (
     FINGERPRINT,
     Removal,
+    Shelf,
     artifacts_to_keep,
     collections_in,
     is_needed_by_now,
@@ -105,8 +106,7 @@ def _prune_collection(workspace: Workspace, collection: str, keep: int, dry_run:
     store = workspace.store
     published = Published(workspace, collection, read_settings(workspace, collection).publishing)
     places = list(shelves(store, collection))
-    if busy := [shelf.asset for shelf in places if shelf.is_busy()]:
-        raise BusyError(f"{busy[0]} is being computed")
+    _refuse_busy(places)
     found = {it.place.partition("/")[2]: store.find_current(it.asset, it.place) for it in places if it.asset == TRIAL.name}
     trials = {name: trial for name, trial in found.items() if trial is not None}
     best, of_trials = weights_of_trials(trials, store.artifacts(CHECKPOINT.name, collection))
@@ -145,8 +145,7 @@ def _remove_gone(workspace: Workspace, collection: str, dry_run: bool, pruned: P
     store = workspace.store
     if not workspace.is_gone(collection):
         raise BusyError(f"its folder is there, in {workspace.data_address}: remove that first")
-    if busy := [shelf.asset for shelf in shelves(store, collection) if shelf.is_busy()]:
-        raise BusyError(f"{busy[0]} is being computed")
+    _refuse_busy(shelves(store, collection))
     others = [it for name in workspace.collections() if (it := open_published(workspace, name)).settings.uri]
     tables = {it.index: tables_of_gone(it, others) for it in once_published(workspace, collection)}
     here = [removal(folder, folder.parent.name) for folder in sorted(store.root.glob(f"*/{collection}"))]
@@ -166,6 +165,11 @@ def _remove_gone(workspace: Workspace, collection: str, dry_run: bool, pruned: P
         else:
             it.path.unlink(missing_ok=True)
     pruned.removals += left
+
+
+def _refuse_busy(places: Iterable[Shelf]) -> None:
+    if busy := [shelf.asset for shelf in places if shelf.is_busy()]:
+        raise BusyError(f"{busy[0]} is being computed")
 
 
 def _drop_orphans(published: Published) -> list[str]:

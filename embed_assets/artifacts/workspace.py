@@ -109,10 +109,12 @@ class Workspace:
         Raises:
             CollectionError: there is no data folder, or nothing is in it, as where a disk is not mounted.
         """
+        if (self._parent() / name).exists():
+            return False
         there = self.collections()
         if not any(self.data.iterdir()):
             raise CollectionError(f"{self.data_address}: it is empty: is its disk mounted?")
-        return not (self._parent() / name).exists() and name not in there
+        return name not in there
 
     def some_collections(self) -> dict[str, Path]:
         """The same, where a person asks for them.

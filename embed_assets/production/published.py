@@ -150,9 +150,13 @@ class Published:
         self.in_production()
         return self.index.rollback()
 
+    def owner(self, metadata: Mapping[str, Any]) -> str:
+        """The collection that a table was written for: another name if the folder has got a new one since."""
+        return metadata.get("collection", self.collection)
+
     def owns(self, metadata: Mapping[str, Any]) -> bool:
         """Whether a table is of this collection, or of one of this home whose folder is gone or has got another name."""
-        owner = metadata.get("collection", self.collection)
+        owner = self.owner(metadata)
         of_this_home = metadata.get("publisher") == self.workspace.home_id
         return owner == self.collection or (of_this_home and owner not in self.workspace.collections())
 
@@ -161,7 +165,7 @@ class Published:
         if self.owns(metadata):
             return
         raise PublishingError(
-            f"{self.index.uri}, {self.index.name!r}: that is the index of the collection {metadata['collection']!r}, not of "
+            f"{self.index.uri}, {self.index.name!r}: that is the index of the collection {self.owner(metadata)!r}, not of "
             f"{self.collection!r}: give each of them a publishing.table of its own, in their settings.yaml"
         )
 
@@ -250,8 +254,7 @@ class Published:
         store, index = self.workspace.store, self.index
         if (found := store.find("checkpoint", self.collection, fingerprint)) is not None:
             return found
-        tables = map(index.metadata, index.pointer().tables)
-        names = {metadata.get("collection", "") for metadata in tables} - {"", self.collection}
+        names = {self.owner(index.metadata(table)) for table in index.pointer().tables} - {self.collection}
         return next(filter(None, (store.find("checkpoint", name, fingerprint) for name in sorted(names))), None)
 
     def find(self, name: str) -> Model | None:
@@ -299,7 +302,7 @@ class Published:
 
     def exported_model(self, metadata: Mapping[str, Any]) -> Artifact | None:
         """The ONNX export of the model of a published table, given what the table is made of; None: no export."""
-        for exported in self.workspace.store.artifacts("onnx_model", metadata.get("collection", self.collection)):
+        for exported in self.workspace.store.artifacts("onnx_model", self.owner(metadata)):
             same_model = exported.manifest["inputs"].get("checkpoint") == metadata["model"]
             if same_model and exported.manifest["settings"]["base_model"] == metadata["base_model"]:
                 return exported
