@@ -123,11 +123,9 @@ _APOSTROPHES = regex.compile(r"['’]")
 # NFKC makes letters of these, which would be a part of the word before or after them: Windows™ is Windows, and №7 is 7.
 _NO_LETTERS = str.maketrans({"™": "", "℠": "", "№": " "})
 _NUKTA = 7  # the combining class of the dots of Hindi's letters for foreign sounds
-_WITHOUT_STROKE = {
-    ord(letter): plain for letter, plain in zip("đðłøħŧæþ", ("d", "d", "l", "o", "h", "t", "ae", "th"), strict=True)
-}
+_WITHOUT_STROKE = str.maketrans({"đ": "d", "ð": "d", "ł": "l", "ø": "o", "ħ": "h", "ŧ": "t", "æ": "ae", "þ": "th"})
 _LOOK_ALIKE = str.maketrans("авекмнорстухіαβεζηικμνορτυχ", "abekmhopctyxiabezhikmnoptyx")
-_ORDINAL_SIGNS = dict.fromkeys(map(ord, "ºª"), "")
+_NO_LETTERS_OF_KEYWORDS = _NO_LETTERS | str.maketrans("", "", "ºª")
 _APART = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb]?)([\u0e32\u0eb2])")
 
 
@@ -285,7 +283,7 @@ def keywords(text: str, language: str) -> list[str]:
     particles of Korean, as in İzmir'de, PS-200을 and 볼트를, are no part of it; of Korean, no verbs are taken.
     """
     found: list[str] = []
-    plain = unicodedata.normalize("NFKC", text.translate(_NO_LETTERS | _ORDINAL_SIGNS))
+    plain = unicodedata.normalize("NFKC", text.translate(_NO_LETTERS_OF_KEYWORDS))
     for match in _KEYWORD.finditer(_lower(with_vowel_am(plain), language)):
         if match["run"]:
             found += [word for word in _segmenter(_language_of(match["run"], language))(match["run"]) if len(word) > 1]
